@@ -1,0 +1,33 @@
+# Every target does its own set-up: python 3.11+, pip and git are all a machine needs.
+PYTHON ?= python3
+BIN := .venv/bin
+EXTRAS := offline,llm,train,eval,dev
+export TOKENIZERS_PARALLELISM ?= true
+
+.PHONY: setup demo test lint throughput clean
+
+setup: .venv/ready
+
+.venv/ready: setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("LiRA needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt torch==2.13.0
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	touch .venv/ready
+
+demo: setup
+	$(BIN)/lira demo --output runs/demo
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy modeling_lira
+
+throughput: setup
+	$(BIN)/python -m eval throughput
+
+clean:
+	rm -rf .venv build runs *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,1 @@
+"""The product retrieval corpus: authored lexicon, deterministic generator, published layout."""

@@ -1,0 +1,79 @@
+"""The committed translation candidates, joined to queries by (language, text)."""
+
+import json
+import lzma
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from modeling_lira.errors import LiraError
+from modeling_lira.files import atomic_write_bytes
+
+CANDIDATES_FILE = Path(__file__).parent / "candidates" / "candidates.jsonl.xz"
+CandidateKey = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One English translation with who made it and the critic's scores in [1, 10], None where there is none."""
+
+    text: str
+    agent: str
+    semantic: float | None = None
+    emotional: float | None = None
+    pragmatic: float | None = None
+
+
+def read_candidates(path: Path = CANDIDATES_FILE) -> dict[CandidateKey, list[Candidate]]:
+    """Read the candidates file; one that does not exist holds nothing.
+
+    Parameters
+    ----------
+    path : Path
+        JSON lines, xz-compressed: `{"language", "text", "candidates": [{"text", "agent", "semantic", …}, …]}`.
+
+    Raises
+    ------
+    LiraError
+        A file that is not xz or a line that is not such an object.
+
+    Source: ours.
+    """
+    if not path.is_file():
+        return {}
+    found: dict[CandidateKey, list[Candidate]] = {}
+    try:
+        with lzma.open(path, "rt", encoding="utf-8") as handle:
+            for number, line in enumerate(handle, 1):
+                found.update([_parse(line, f"{path.name} line {number}")])
+    except (lzma.LZMAError, EOFError, UnicodeDecodeError) as error:
+        raise LiraError(f"candidates file {path} is damaged ({error}): restore it from the repository") from error
+    return found
+
+
+def _parse(line: str, place: str) -> tuple[CandidateKey, list[Candidate]]:
+    try:
+        row = json.loads(line)
+        return (row["language"], row["text"]), [Candidate(**candidate) for candidate in row["candidates"]]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise LiraError(f"{place}: not a candidates row ({error})") from error
+
+
+def write_candidates(rows: Mapping[CandidateKey, Sequence[Candidate]], path: Path = CANDIDATES_FILE) -> None:
+    """Write the candidates sorted by key: equal rows give equal bytes, and neighbours compress well.
+
+    Source: ours.
+    """
+    lines = (
+        json.dumps(
+            {"language": language, "text": text, "candidates": [asdict(candidate) for candidate in rows[language, text]]},
+            ensure_ascii=False,
+            separators=(",", ":"),
+        )
+        for language, text in sorted(rows)
+    )
+    atomic_write_bytes(path, lzma.compress(_encoded(lines), format=lzma.FORMAT_XZ, preset=9 | lzma.PRESET_EXTREME))
+
+
+def _encoded(lines: Iterable[str]) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode("utf-8")

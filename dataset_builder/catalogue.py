@@ -1,0 +1,211 @@
+"""Products, decided by (seed, language, index) alone: any number of them, in any order, on any machine."""
+
+import bisect
+import hashlib
+import itertools
+import math
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from .lexicon import BANDS, ENGLISH, Brand, Lexicon, ProductType, Vocabulary
+from .wording import Attribute, Speaker, fill, says, slots
+
+SELLER_WORDS = (
+    "original", "new_arrival", "best_seller", "promo", "free_shipping", "ready_stock", "imported", "local_made",
+    "with_warranty", "good_quality", "durable",
+)  # fmt: skip
+_FOOD_DEPARTMENTS = ("groceries", "local_food")
+_MARKS = {"ur": ("، ", "۔"), "bn": (", ", "।"), "th": (" ", "")}
+ZIPF_OFFSET, ZIPF_EXPONENT = 25, 0.9
+
+
+@dataclass(frozen=True)
+class Product:
+    """One product as a seller lists it; every attribute in `attributes` is said in both titles.
+
+    `price` is in US dollars.
+    """
+
+    id: str
+    index: int
+    language: str
+    type: str
+    department: str
+    category: str
+    title: str
+    title_en: str
+    text: str
+    attributes: tuple[Attribute, ...]
+    price: float
+
+
+def stable_hash(*parts: object) -> int:
+    """Return 64 bits that depend on the parts alone, on every machine and in every process.
+
+    Source: ours.
+    """
+    return int.from_bytes(hashlib.blake2b(":".join(map(str, parts)).encode(), digest_size=8).digest(), "big")
+
+
+class Popularity:
+    """Zipf-like popularity of the types: bands in order, shuffled by the seed within each.
+
+    `order` lists the type names, most popular first.
+
+    Source: ours.
+    """
+
+    def __init__(self, lexicon: Lexicon, seed: int) -> None:
+        self.order = sorted(
+            lexicon.types, key=lambda name: (BANDS.index(lexicon.types[name].band), stable_hash(seed, "popularity", name))
+        )
+        weights = ((rank + ZIPF_OFFSET) ** -ZIPF_EXPONENT for rank in range(len(self.order)))
+        self._cumulative = list(itertools.accumulate(weights))
+
+    def draw(self, rng: random.Random) -> str:
+        """Return a type name by popularity."""
+        return self.order[bisect.bisect(self._cumulative, rng.random() * self._cumulative[-1])]
+
+
+class Catalogue:
+    """The products of one language.
+
+    Parameters
+    ----------
+    lexicon : Lexicon
+    language : str
+    seed : int
+
+    Source: ours.
+    """
+
+    def __init__(self, lexicon: Lexicon, language: str, seed: int) -> None:
+        self.lexicon = lexicon
+        self.language = language
+        self.seed = seed
+        self.vocabulary = lexicon.vocabularies[language]
+        self.popularity = Popularity(lexicon, seed)
+
+    def __iter__(self) -> Iterator[Product]:
+        return (self.product(index) for index in itertools.count())
+
+    def product(self, index: int) -> Product:
+        """Return product number `index`."""
+        rng = random.Random(f"{self.seed}:{self.language}:{index}")
+        product_type = self.lexicon.types[self.popularity.draw(rng)]
+        attributes = draw_attributes(product_type, rng)
+        brand = rng.choice(_brands(self.lexicon, self.language, product_type.department))
+        word = f"word:{rng.choice(_seller_words(product_type.department))}" if rng.random() < 0.35 else ""
+        english = self.lexicon.vocabularies[ENGLISH]
+        return Product(
+            id=f"{self.language}-p{index:07d}",
+            index=index,
+            language=self.language,
+            type=product_type.name,
+            department=product_type.department,
+            category=product_type.category,
+            title=write_title(Speaker(self.vocabulary, rng, 0.7), product_type, attributes, brand.name, word),
+            title_en=write_title(Speaker(english, rng, 0.85), product_type, attributes, brand.latin, word),
+            text=write_description(Speaker(self.vocabulary, rng, 0.8), product_type, attributes, brand.name),
+            attributes=attributes,
+            price=draw_price(product_type, attributes, rng),
+        )
+
+
+@lru_cache(maxsize=1024)
+def _seller_words(department: str) -> tuple[str, ...]:
+    if department in _FOOD_DEPARTMENTS:
+        return tuple(word for word in SELLER_WORDS if word not in ("with_warranty", "durable"))
+    return SELLER_WORDS
+
+
+@lru_cache(maxsize=1024)
+def _brands(lexicon: Lexicon, language: str, department: str) -> tuple[Brand, ...]:
+    return lexicon.brands_for(language, department)
+
+
+def draw_attributes(product_type: ProductType, rng: random.Random) -> tuple[Attribute, ...]:
+    """Choose the two to four attributes that a seller states, without contradictions, in the type's order.
+
+    Source: ours.
+    """
+    groups = list(product_type.attributes)
+    count = min(len(groups), rng.choice((2, 2, 3, 3, 3, 4)))
+    stated = set(rng.sample(groups, count))
+    values = {group: rng.choice(product_type.attributes[group]) for group in groups if group in stated}
+    for group in contradictions(values):
+        values.pop(group, None)
+    return tuple(values.items())
+
+
+def contradictions(values: dict[str, str]) -> list[str]:
+    """Return the groups whose value contradicts another one's.
+
+    Source: ours.
+    """
+    gender, age = values.get("gender"), values.get("age")
+    dropped = []
+    if gender in ("boys", "girls") and age in ("adult", "senior", "newborn"):
+        dropped.append("age")
+    if gender in ("men", "women", "unisex") and age not in (None, "adult", "senior"):
+        dropped.append("age")
+    if values.get("feature") == "unscented":
+        dropped.append("scent")
+    if values.get("pattern") == "plain" and values.get("colour") == "multicolour":
+        dropped.append("pattern")
+    if values.get("material") in ("gold_plated", "sterling_silver"):
+        dropped.append("colour")
+    return dropped
+
+
+def draw_price(product_type: ProductType, attributes: tuple[Attribute, ...], rng: random.Random) -> float:
+    """Draw a price between the type's bounds, even in its logarithm; luxury takes the upper third.
+
+    Source: ours.
+    """
+    place = rng.random()
+    if ("style", "luxury") in attributes:
+        place = (2 + place) / 3
+    low, high = math.log(product_type.price_low), math.log(product_type.price_high)
+    return round(math.exp(low + place * (high - low)), 2)
+
+
+def write_title(
+    speaker: Speaker, product_type: ProductType, attributes: tuple[Attribute, ...], brand: str, word: str
+) -> str:
+    """Write a title as sellers do: one of the language's patterns, what it has no place for at the end.
+
+    Source: ours.
+    """
+    rng = speaker.random
+    forms = speaker.vocabulary[f"type:{product_type.name}"].forms()
+    main = speaker.choose(forms)
+    said = {slot: text for slot, text in speaker.values_by_slot(attributes).items() if not says(main, text)}
+    template = rng.choice(_best_templates(speaker.vocabulary, frozenset(said)))
+    rest = [text for slot, text in said.items() if slot not in slots(template)]
+    if len(forms) > 1 and rng.random() < 0.2:
+        rest.append(rng.choice([form for form in forms if form != main]))
+    said |= {"type": main, "brand": brand, "word": speaker.word(word) if word else ""}
+    return " ".join([fill(template, said), *rest])
+
+
+@lru_cache(maxsize=4096)
+def _best_templates(vocabulary: Vocabulary, stated: frozenset[str]) -> tuple[str, ...]:
+    """Return the title patterns that place the most stated slots, and those that place one fewer."""
+    placed = {template: len(slots(template) & stated) for template in vocabulary.templates("title")}
+    most = max(placed.values())
+    return tuple(template for template, count in placed.items() if count >= max(most - 1, min(most, 1)))
+
+
+def write_description(speaker: Speaker, product_type: ProductType, attributes: tuple[Attribute, ...], brand: str) -> str:
+    """Write a short description: what it is, what is stated, one closing sentence.
+
+    Source: ours.
+    """
+    comma, stop = _MARKS.get(speaker.vocabulary.language, (", ", "."))
+    name = speaker.vocabulary[f"type:{product_type.name}"].name
+    stated = comma.join(speaker.value(attribute) for attribute in attributes)
+    closing = speaker.random.choice(speaker.vocabulary.templates("desc"))
+    return f"{name} {brand}{stop} {stated}{stop} {closing}" if stated else f"{name} {brand}{stop} {closing}"

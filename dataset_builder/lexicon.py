@@ -1,0 +1,301 @@
+"""Load and validate the hand-written lexicon: product types, quantities, brands and one vocabulary a language."""
+
+import csv
+import unicodedata
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+from modeling_lira.errors import LiraError
+
+LEXICON_FOLDER = Path(__file__).parent / "lexicon"
+LANGUAGES = ("vi", "th", "id", "ms", "ur", "bn", "fil")
+ENGLISH = "en"
+ROMANISED_LANGUAGES = ("ur", "bn")
+BANDS = ("head", "mid", "tail")
+QUANTITY_GROUPS = ("volume", "weight", "storage", "length", "power", "battery", "screen", "pack", "pages")
+SIZE_GROUPS = {
+    "size": ("mini", "small", "medium", "large", "extra_large"),
+    "size_bed": ("single", "double", "queen", "king"),
+    "size_clothing": ("XS", "S", "M", "L", "XL", "2XL", "3XL"),
+    "size_shoe": tuple(str(size) for size in range(36, 46)),
+}
+VALUE_GROUPS = (
+    "colour", "material", "pattern", "gender", "age", "style", "feature", "flavour", "scent", "compatibility",
+)  # fmt: skip
+
+
+def normalise_text(text: str) -> str:
+    """Return the form by which two texts count as the same: NFC, casefolded, without white space.
+
+    Source: ours.
+    """
+    return "".join(unicodedata.normalize("NFC", text).casefold().split())
+
+
+@dataclass(frozen=True)
+class ProductType:
+    """What the shop knows of one kind of product, in no language.
+
+    `attributes` maps a group such as `material` to the value ids that make sense for the type.
+    """
+
+    name: str
+    department: str
+    category: str
+    band: str
+    price_low: float
+    price_high: float
+    attributes: Mapping[str, tuple[str, ...]]
+    complements: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Brand:
+    """An invented brand; empty `language` or `departments` mean any."""
+
+    name: str
+    latin: str
+    language: str
+    departments: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """How one language says one key: the usual name, other names, and romanised forms where people romanise."""
+
+    name: str
+    synonyms: tuple[str, ...] = ()
+    romanised: tuple[str, ...] = ()
+
+    def forms(self, romanised: bool = False) -> tuple[str, ...]:
+        """Return the usual name first, then the others, all native or all romanised."""
+        return self.romanised if romanised else (self.name, *self.synonyms)
+
+
+@dataclass(frozen=True, eq=False)
+class Vocabulary:
+    """One language's file: entries by key, such as `type:rice_cooker`, `colour:red`, `query:3`."""
+
+    language: str
+    entries: Mapping[str, Entry]
+
+    def __getitem__(self, key: str) -> Entry:
+        try:
+            return self.entries[key]
+        except KeyError:
+            raise LiraError(f"lexicon/{self.language}.tsv has no entry {key!r}: add a line for it") from None
+
+    def templates(self, kind: str, romanised: bool = False) -> tuple[str, ...]:
+        """Return the sentence patterns of a kind in file order."""
+        return _templates(self, kind, romanised)
+
+    def abbreviations(self, romanised: bool = False) -> tuple[tuple[str, str], ...]:
+        """Return (full form, short form) pairs in file order, longest full form first."""
+        kind = "abbrev_latin" if romanised else "abbrev"
+        pairs = [(entry.name, entry.synonyms[0]) for entry in _numbered(self, kind)]
+        return tuple(sorted(pairs, key=lambda pair: -len(pair[0])))
+
+
+def _numbered(vocabulary: Vocabulary, kind: str) -> Iterator[Entry]:
+    number = 1
+    while (entry := vocabulary.entries.get(f"{kind}:{number}")) is not None:
+        yield entry
+        number += 1
+
+
+@lru_cache(maxsize=256)
+def _templates(vocabulary: Vocabulary, kind: str, romanised: bool) -> tuple[str, ...]:
+    rows = [entry.romanised[:1] if romanised else (entry.name,) for entry in _numbered(vocabulary, kind)]
+    return tuple(text for row in rows for text in row)
+
+
+@dataclass(frozen=True, eq=False)
+class Lexicon:
+    """The whole authored lexicon."""
+
+    types: Mapping[str, ProductType]
+    brands: tuple[Brand, ...]
+    vocabularies: Mapping[str, Vocabulary]
+
+    @cached_property
+    def by_category(self) -> Mapping[tuple[str, str], tuple[str, ...]]:
+        """Type names of each (department, category), in file order."""
+        groups: dict[tuple[str, str], list[str]] = {}
+        for product_type in self.types.values():
+            groups.setdefault((product_type.department, product_type.category), []).append(product_type.name)
+        return {key: tuple(names) for key, names in groups.items()}
+
+    def siblings(self, name: str) -> tuple[str, ...]:
+        """Return the other types of the type's category."""
+        product_type = self.types[name]
+        return tuple(other for other in self.by_category[product_type.department, product_type.category] if other != name)
+
+    def brands_for(self, language: str, department: str) -> tuple[Brand, ...]:
+        """Return the brands that sell a department in a language."""
+        return tuple(
+            brand
+            for brand in self.brands
+            if brand.language in ("", language) and (not brand.departments or department in brand.departments)
+        )
+
+
+def load_lexicon(folder: Path = LEXICON_FOLDER, languages: tuple[str, ...] = LANGUAGES) -> Lexicon:
+    """Read and check the lexicon.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds `structure.tsv`, `quantities.tsv`, `brands.tsv` and one `{language}.tsv` each.
+    languages : tuple of str
+        Vocabularies to load besides English.
+
+    Raises
+    ------
+    LiraError
+        A file, column, entry or reference that is missing or contradictory; the message names file and key.
+
+    Source: ours.
+    """
+    quantities = _read_quantities(folder / "quantities.tsv")
+    types = _read_structure(folder / "structure.tsv", quantities)
+    brands = _read_brands(folder / "brands.tsv")
+    names = (ENGLISH, *(language for language in languages if language != ENGLISH))
+    vocabularies = {language: _read_vocabulary(folder / f"{language}.tsv", language) for language in names}
+    lexicon = Lexicon(types, brands, vocabularies)
+    _check_complements(types)
+    for vocabulary in vocabularies.values():
+        _check_vocabulary(vocabulary, types)
+    return lexicon
+
+
+def _read_table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    """Read a TSV whose header is exactly `columns`; cells are NFC."""
+    if not path.is_file():
+        raise LiraError(f"lexicon file {path} does not exist")
+    with path.open(encoding="utf-8", newline="") as handle:
+        rows = list(csv.reader(handle, delimiter="\t", quoting=csv.QUOTE_NONE))
+    if not rows or tuple(rows[0]) != columns:
+        raise LiraError(f"{path.name}: the first line must be the columns {' '.join(columns)}")
+    for number, row in enumerate(rows[1:], 2):
+        if len(row) != len(columns):
+            raise LiraError(f"{path.name} line {number}: {len(row)} columns, expected {len(columns)}")
+    return [
+        {column: unicodedata.normalize("NFC", cell) for column, cell in zip(columns, row, strict=True)} for row in rows[1:]
+    ]
+
+
+def _read_quantities(path: Path) -> dict[tuple[str, str], tuple[str, ...]]:
+    table = _read_table(path, ("group", "scope", "values"))
+    return {(row["group"], row["scope"]): tuple(row["values"].split()) for row in table}
+
+
+def _read_structure(path: Path, quantities: Mapping[tuple[str, str], tuple[str, ...]]) -> dict[str, ProductType]:
+    columns = ("type", "department", "category", "band", "price_low", "price_high", "attributes", "complements")
+    types: dict[str, ProductType] = {}
+    for row in _read_table(path, columns):
+        name = row["type"]
+        if name in types:
+            raise LiraError(f"{path.name}: type {name!r} is there twice")
+        if row["band"] not in BANDS:
+            raise LiraError(f"{path.name}: type {name!r} has band {row['band']!r}, expected one of {' '.join(BANDS)}")
+        low, high = float(row["price_low"]), float(row["price_high"])
+        if not 0 < low < high:
+            raise LiraError(f"{path.name}: type {name!r} has prices {low} to {high}, expected 0 < low < high")
+        scopes = (name, row["category"], row["department"], "*")
+        groups = dict(_parse_attribute(item, scopes, quantities, path.name) for item in row["attributes"].split())
+        types[name] = ProductType(
+            name, row["department"], row["category"], row["band"], low, high, groups, tuple(row["complements"].split())
+        )
+    return types
+
+
+def _parse_attribute(
+    item: str, scopes: tuple[str, ...], quantities: Mapping[tuple[str, str], tuple[str, ...]], file: str
+) -> tuple[str, tuple[str, ...]]:
+    """Parse `group` or `group=value,value`; the values of a bare group come from the closed lists."""
+    group, _, listed = item.partition("=")
+    if listed:
+        return group, tuple(listed.split(","))
+    if group in SIZE_GROUPS:
+        return group, SIZE_GROUPS[group]
+    if group in _OPEN_VALUES:
+        return group, _OPEN_VALUES[group]
+    for scope in scopes:
+        if (group, scope) in quantities:
+            return group, quantities[group, scope]
+    raise LiraError(f"{file}: type {scopes[0]!r} has attribute {item!r}, which has no list of values")
+
+
+_OPEN_VALUES = {
+    "colour": (
+        "black", "white", "red", "blue", "navy", "green", "yellow", "pink", "purple", "orange", "brown", "beige", "grey",
+        "gold", "silver", "multicolour",
+    ),
+    "pattern": (
+        "plain", "striped", "floral", "checked", "polka_dot", "batik", "camouflage", "cartoon", "geometric", "animal_print",
+    ),
+    "gender": ("men", "women", "unisex", "boys", "girls"),
+    "age": ("newborn", "infant", "toddler", "preschool", "school", "adult", "senior"),
+}  # fmt: skip
+
+
+def _read_brands(path: Path) -> tuple[Brand, ...]:
+    return tuple(
+        Brand(
+            name=row["name"],
+            latin=row["latin"],
+            language="" if row["language"] == "*" else row["language"],
+            departments=() if row["departments"] == "*" else tuple(row["departments"].split()),
+        )
+        for row in _read_table(path, ("name", "latin", "language", "departments"))
+    )
+
+
+def _read_vocabulary(path: Path, language: str) -> Vocabulary:
+    romanised = ("romanised",) if language in ROMANISED_LANGUAGES else ()
+    entries: dict[str, Entry] = {}
+    for row in _read_table(path, ("key", "name", "synonyms", *romanised)):
+        if row["key"] in entries:
+            raise LiraError(f"{path.name}: key {row['key']!r} is there twice")
+        if not row["name"]:
+            raise LiraError(f"{path.name}: key {row['key']!r} has no name")
+        entries[row["key"]] = Entry(row["name"], _names(row["synonyms"]), _names(row.get("romanised", "")))
+    return Vocabulary(language, entries)
+
+
+def _names(cell: str) -> tuple[str, ...]:
+    return tuple(cell.split("|")) if cell else ()
+
+
+def _check_complements(types: Mapping[str, ProductType]) -> None:
+    for product_type in types.values():
+        for other in product_type.complements:
+            if other not in types or other == product_type.name:
+                raise LiraError(f"structure.tsv: type {product_type.name!r} has an unknown complement {other!r}")
+
+
+def _check_vocabulary(vocabulary: Vocabulary, types: Mapping[str, ProductType]) -> None:
+    """Refuse missing entries, and a name that would stand for two types: its queries could not be judged."""
+    romanised = vocabulary.language in ROMANISED_LANGUAGES
+    for script in (False, True) if romanised else (False,):
+        owners: dict[str, str] = {}
+        for name in types:
+            for form in vocabulary[f"type:{name}"].forms(script):
+                owner = owners.setdefault(normalise_text(form), name)
+                if owner != name:
+                    raise LiraError(f"lexicon/{vocabulary.language}.tsv: {form!r} names both {owner!r} and {name!r}")
+    for key in _needed_keys(types):
+        entry = vocabulary[key]
+        if romanised and not entry.romanised:
+            raise LiraError(f"lexicon/{vocabulary.language}.tsv: key {key!r} has no romanised form")
+
+
+def _needed_keys(types: Mapping[str, ProductType]) -> list[str]:
+    keys = {f"type:{name}" for name in types} | {f"department:{row.department}" for row in types.values()}
+    for product_type in types.values():
+        for group, values in product_type.attributes.items():
+            if group in VALUE_GROUPS or group in ("size", "size_bed"):
+                keys |= {f"{group}:{value}" for value in values}
+    return sorted(keys)

@@ -1,0 +1,107 @@
+"""Type like a shopper in a hurry: slips of the finger, confused letters, missing diacritics, short forms."""
+
+import random
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+
+_NEIGHBOURS = {
+    "a": "s", "b": "v", "c": "x", "d": "f", "e": "r", "f": "g", "g": "h", "h": "j", "i": "o", "j": "k", "k": "l", "l": "k",
+    "m": "n", "n": "m", "o": "p", "p": "o", "q": "w", "r": "t", "s": "d", "t": "r", "u": "i", "v": "b", "w": "e", "x": "c",
+    "y": "u", "z": "x",
+}  # fmt: skip
+# What a letter is often typed as; the easier of two letters of one sound, not every letter of the class.
+_CONFUSED = {
+    "th": {
+        "ใ": "ไ", "ไ": "ใ", "ร": "ล", "ศ": "ส", "ษ": "ส", "ณ": "น", "ญ": "ย", "ฎ": "ด", "ฏ": "ต", "ฐ": "ถ", "ภ": "พ",
+        "ธ": "ท", "็": "", "่": "", "้": "", "๊": "้", "๋": "", "์": "",
+    },
+    "ur": {
+        "آ": "ا", "ھ": "ہ", "ئ": "ی", "ں": "ن", "ؤ": "و", "ذ": "ز", "ظ": "ز", "ض": "ز", "ص": "س", "ث": "س", "ط": "ت",
+        "ح": "ہ", "ق": "ک", "ے": "ی",
+    },
+    "bn": {"ী": "ি", "ি": "ী", "ূ": "ু", "ু": "ূ", "ণ": "ন", "ষ": "শ", "স": "শ", "শ": "স", "য": "জ", "ঁ": "", "ঃ": ""},
+}  # fmt: skip
+_NUKTA, _VIRAMA = "\u09bc", "\u09cd"
+
+
+def strip_diacritics(text: str) -> str:
+    """Return Vietnamese as typed without diacritics: "nồi cơm điện" becomes "noi com dien".
+
+    Source: ours.
+    """
+    plain = text.replace("đ", "d").replace("Đ", "D")
+    return "".join(char for char in unicodedata.normalize("NFD", plain) if not unicodedata.combining(char))
+
+
+def abbreviate(text: str, pairs: Iterable[tuple[str, str]], spaced: bool) -> str:
+    """Replace full forms by their short forms; whole words only in scripts with spaces.
+
+    Source: ours.
+    """
+    for full, short in pairs:
+        if spaced:
+            text = re.sub(rf"(?<!\w){re.escape(full)}(?!\w)", short, text)
+        else:
+            text = text.replace(full, short)
+    return text
+
+
+def misspell(text: str, language: str, rng: random.Random) -> str:
+    """Make one slip that the language's typists make; may return `text` itself when nothing can slip.
+
+    Parameters
+    ----------
+    text : str
+    language : str
+    rng : random.Random
+
+    Source: ours.
+    """
+    if language == "vi" and rng.random() < 0.6:
+        return _drop_word_diacritics(text, rng)
+    if language in _CONFUSED and (language == "th" or rng.random() < 0.75):
+        confused = _confuse(text, _CONFUSED[language], rng)
+        if confused != text or language == "th":
+            return confused
+    return _slip(text, rng)
+
+
+def _drop_word_diacritics(text: str, rng: random.Random) -> str:
+    """Type one word plain and leave the others right."""
+    words = text.split(" ")
+    marked = [place for place, word in enumerate(words) if strip_diacritics(word) != word]
+    if not marked:
+        return _slip(text, rng)
+    place = rng.choice(marked)
+    words[place] = strip_diacritics(words[place])
+    return " ".join(words)
+
+
+def _confuse(text: str, confused: Mapping[str, str], rng: random.Random) -> str:
+    """Type one letter as another of the same sound, or leave out one mark; Bengali conjuncts stay whole."""
+    places = [
+        place
+        for place, char in enumerate(text)
+        if char in confused and text[place + 1 : place + 2] not in (_NUKTA, _VIRAMA) and text[place - 1 : place] != _VIRAMA
+    ]
+    if not places:
+        return text
+    place = rng.choice(places)
+    return text[:place] + confused[text[place]] + text[place + 1 :]
+
+
+def _slip(text: str, rng: random.Random) -> str:
+    """Swap, drop, double or mistype one letter inside a word of four letters or more."""
+    places = [
+        place
+        for word in re.finditer(r"[^\W\d_]{4,}", text)
+        for place in range(word.start() + 1, word.end() - 1)
+        if text[place].isalpha() and text[place + 1].isalpha()
+    ]
+    if not places:
+        return text
+    place = rng.choice(places)
+    char, after = text[place], text[place + 1]
+    slips = [after + char, after, char + char + after, _NEIGHBOURS.get(char, "") + after]
+    return text[:place] + rng.choice(slips) + text[place + 2 :]

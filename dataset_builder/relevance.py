@@ -1,0 +1,194 @@
+"""Graded relevance from structure: complete within a split, never guessed from words."""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from .catalogue import Product
+from .lexicon import Lexicon, normalise_text
+from .queries import Query
+from .wording import Attribute
+
+EXACT, SUBSTITUTE, PARTIAL = 3, 2, 1
+Key = TypeVar("Key", str, Attribute)
+_ACCEPTED: Mapping[Attribute, tuple[str, ...]] = {
+    ("gender", "men"): ("unisex",),
+    ("gender", "women"): ("unisex",),
+    ("compatibility", "iphone"): ("universal",),
+    ("compatibility", "samsung"): ("android", "universal"),
+    ("compatibility", "xiaomi"): ("android", "universal"),
+    ("compatibility", "oppo"): ("android", "universal"),
+    ("compatibility", "android"): ("universal",),
+    ("compatibility", "car"): ("universal",),
+    ("compatibility", "motorcycle"): ("universal",),
+    ("compatibility", "bicycle"): ("universal",),
+}
+
+
+def accepted_values(attribute: Attribute) -> tuple[str, ...]:
+    """Return the values that satisfy a wish: unisex suits men, an Android cable suits a Samsung.
+
+    Source: ours.
+    """
+    return (attribute[1], *_ACCEPTED.get(attribute, ()))
+
+
+@dataclass(frozen=True)
+class Judgements:
+    """The relevant rows of a split for one query, ascending, with their grades 1 to 3."""
+
+    rows: np.ndarray
+    grades: np.ndarray
+
+
+class SplitIndex:
+    """One split's products by type, department and attribute, so that a query touches only what it can match.
+
+    Parameters
+    ----------
+    lexicon : Lexicon
+    products : sequence of Product
+
+    Source: ours.
+    """
+
+    def __init__(self, lexicon: Lexicon, products: Sequence[Product]) -> None:
+        self.lexicon = lexicon
+        self.count = len(products)
+        types: dict[str, list[int]] = {}
+        departments: dict[str, list[int]] = {}
+        attributes: dict[Attribute, list[int]] = {}
+        for row, product in enumerate(products):
+            types.setdefault(product.type, []).append(row)
+            departments.setdefault(product.department, []).append(row)
+            for attribute in product.attributes:
+                attributes.setdefault(attribute, []).append(row)
+        self._types = _arrays(types)
+        self._departments = _arrays(departments)
+        self._attributes = _arrays(attributes)
+
+    def of_types(self, names: Sequence[str]) -> np.ndarray:
+        """Return the rows of several types, ascending."""
+        return _union([self._types[name] for name in names if name in self._types])
+
+    def satisfying(self, attribute: Attribute) -> np.ndarray:
+        """Return the rows that satisfy a wish, ascending."""
+        wishes = [(attribute[0], value) for value in accepted_values(attribute)]
+        return _union([self._attributes[wish] for wish in wishes if wish in self._attributes])
+
+    def judge(self, query: Query) -> Judgements:
+        """Grade the whole split for a query.
+
+        A query for a type: 3 the type with every attribute asked for; 2 the type otherwise; 1 its category's other types
+        and its complements. A vague query: 3 the department (or the whole shop) with every attribute asked for; 1 the
+        named department with some of several attributes. All else is 0 and not listed.
+
+        Source: ours.
+        """
+        return self._judge_type(query) if query.type else self._judge_vague(query)
+
+    def _judge_type(self, query: Query) -> Judgements:
+        own = self.of_types([query.type])
+        matched = self._matched(own, query.constraints)
+        partial = self.of_types((*self.lexicon.siblings(query.type), *self.lexicon.types[query.type].complements))
+        grades = np.where(matched == len(query.constraints), EXACT, SUBSTITUTE)
+        return _ordered(np.concatenate([own, partial]), np.concatenate([grades, np.full(len(partial), PARTIAL)]))
+
+    def _judge_vague(self, query: Query) -> Judgements:
+        rows = self._departments.get(query.department, np.empty(0, np.int64)) if query.department else np.arange(self.count)
+        matched = self._matched(rows, query.constraints)
+        grades = np.where(matched == len(query.constraints), EXACT, 0)
+        if query.department:
+            grades = np.where((matched > 0) & (grades == 0), PARTIAL, grades)
+        return _ordered(rows[grades > 0], grades[grades > 0])
+
+    def _matched(self, rows: np.ndarray, constraints: tuple[Attribute, ...]) -> np.ndarray:
+        """Count the satisfied constraints of each row, [len(rows)]."""
+        matched = np.zeros(len(rows), np.int64)
+        for constraint in constraints:
+            matched += np.isin(rows, self.satisfying(constraint), assume_unique=True)
+        return matched
+
+    def department(self, name: str) -> np.ndarray:
+        """Return the rows of a department, ascending."""
+        return self._departments.get(name, np.empty(0, np.int64))
+
+
+def _arrays(lists: Mapping[Key, list[int]]) -> dict[Key, np.ndarray]:
+    return {key: np.asarray(rows, np.int64) for key, rows in lists.items()}
+
+
+def _union(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    return np.unique(np.concatenate(arrays)) if arrays else np.empty(0, np.int64)
+
+
+def _ordered(rows: np.ndarray, grades: np.ndarray) -> Judgements:
+    order = np.argsort(rows, kind="stable")
+    return Judgements(rows[order], grades[order].astype(np.int64))
+
+
+class HardNegatives:
+    """Irrelevant products that look relevant: names that share a word with the type's, or the attributes asked for.
+
+    Parameters
+    ----------
+    lexicon : Lexicon
+    language : str
+    index : SplitIndex
+    seed : int
+    lookalikes, attribute_sharers : int
+        How many of each at most.
+
+    Source: ours.
+    """
+
+    def __init__(
+        self, lexicon: Lexicon, language: str, index: SplitIndex, seed: int, lookalikes: int = 4, attribute_sharers: int = 4
+    ) -> None:
+        self.lexicon = lexicon
+        self.index = index
+        self.seed = seed
+        self.lookalikes = lookalikes
+        self.attribute_sharers = attribute_sharers
+        self._parts = {name: name_parts(lexicon, language, name) for name in lexicon.types}
+        self._owners: dict[str, list[str]] = {}
+        for name, parts in self._parts.items():
+            for part in sorted(parts):
+                self._owners.setdefault(part, []).append(name)
+
+    def find(self, query: Query, judged: Judgements) -> list[int]:
+        """Return rows of the split with grade 0, ascending."""
+        rng = random.Random(f"{self.seed}:{query.id}:negatives")
+        similar = np.setdiff1d(self.index.of_types(self.lookalike_types(query.type)), judged.rows)
+        sharing = np.setdiff1d(_union([self.index.satisfying(wish) for wish in query.constraints]), judged.rows)
+        drawn = {*_sample(rng, similar, self.lookalikes), *_sample(rng, sharing, self.attribute_sharers)}
+        if not drawn:
+            department = self.lexicon.types[query.type].department if query.type else query.department
+            drawn.update(_sample(rng, np.setdiff1d(self.index.department(department), judged.rows), self.lookalikes))
+        return sorted(drawn)
+
+    def lookalike_types(self, name: str) -> list[str]:
+        """Return the types whose names share a rather rare part with the type's."""
+        limit = max(2, len(self.lexicon.types) // 20)
+        parts = sorted(self._parts.get(name, ()))
+        owners = (self._owners[part] for part in parts if len(self._owners[part]) <= limit)
+        return sorted({other for group in owners for other in group} - {name})
+
+
+def name_parts(lexicon: Lexicon, language: str, name: str) -> frozenset[str]:
+    """Return the words of a type's names; in Thai, which has no spaces, runs of five characters.
+
+    Source: ours.
+    """
+    forms = lexicon.vocabularies[language][f"type:{name}"].forms()
+    if language == "th":
+        keys = [normalise_text(form) for form in forms]
+        return frozenset(key[place : place + 5] for key in keys for place in range(len(key) - 4))
+    return frozenset(word for form in forms for word in form.casefold().split() if len(word) > 2)
+
+
+def _sample(rng: random.Random, rows: np.ndarray, count: int) -> list[int]:
+    return [int(row) for row in rng.sample(rows.tolist(), min(count, len(rows)))]

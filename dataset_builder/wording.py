@@ -1,0 +1,122 @@
+"""Say attribute values and fill sentence patterns in one language."""
+
+import random
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from .lexicon import QUANTITY_GROUPS, SIZE_GROUPS, Vocabulary
+
+Attribute = tuple[str, str]
+
+_SLOT = re.compile(r"\{(\w+)\}")
+_QUANTITY = re.compile(r"([\d.]+)(\D+)")
+_EMPTY_BRACKETS = re.compile(r"\(\s*\)|\[\s*\]")
+_DANGLING_DASH = re.compile(r"(^|\s)-(\s+-)*(\s*$)|^\s*-\s+|(\s-)(?=\s+-\s)")
+_UNIT_KEYS = {"pcs": "unit:pieces"}
+_BENGALI_DIGITS = str.maketrans("0123456789", "০১২৩৪৫৬৭৮৯")
+
+
+def slot_of(group: str) -> str:
+    """Return the pattern slot that an attribute group fills: quantities and sizes share one each.
+
+    Source: ours.
+    """
+    if group in QUANTITY_GROUPS:
+        return "quantity"
+    return "size" if group in SIZE_GROUPS else group
+
+
+@lru_cache(maxsize=4096)
+def slots(template: str) -> frozenset[str]:
+    """Return the slot names of a pattern."""
+    return frozenset(_SLOT.findall(template))
+
+
+def says(name: str, value: str) -> bool:
+    """Tell whether a type's name says a value already, as "digital thermometer" says "digital".
+
+    Source: ours.
+    """
+    return value.casefold() in name.casefold()
+
+
+def fill(template: str, values: Mapping[str, str]) -> str:
+    """Fill a pattern; slots without a value vanish together with the brackets and dashes around them.
+
+    Source: ours.
+    """
+    text = _SLOT.sub(lambda match: values.get(match[1], ""), template)
+    text = " ".join(_EMPTY_BRACKETS.sub("", text).split())
+    return " ".join(_DANGLING_DASH.sub(" ", text).split())
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """Chooses words for keys in one language and script.
+
+    Parameters
+    ----------
+    vocabulary : Vocabulary
+    random : random.Random
+        Decides between the usual name and the synonyms.
+    usual : float
+        Probability of the usual name.
+    romanised : bool
+        Latin script in a language that has another one.
+
+    Source: ours.
+    """
+
+    vocabulary: Vocabulary
+    random: random.Random
+    usual: float = 1.0
+    romanised: bool = False
+
+    def word(self, key: str) -> str:
+        """Return one form of a key."""
+        return self.choose(self.vocabulary[key].forms(self.romanised))
+
+    def choose(self, forms: tuple[str, ...]) -> str:
+        """Return the first form with probability `usual`, else one of the others."""
+        if len(forms) == 1 or self.random.random() < self.usual:
+            return forms[0]
+        return self.random.choice(forms[1:])
+
+    def value(self, attribute: Attribute) -> str:
+        """Say an attribute: `("volume", "500ml")` is "500ml" or "500 มล.", `("colour", "red")` is "แดง"."""
+        group, value = attribute
+        if group in ("size_clothing", "size_shoe"):
+            return f"{self.word('word:size')} {value}"
+        if group in QUANTITY_GROUPS:
+            return self.quantity(group, value)
+        return self.word(f"{group}:{value}")
+
+    def quantity(self, group: str, value: str) -> str:
+        """Say a number with its unit; short Latin units stick to the number, others do not."""
+        number, unit = _parse_quantity(value)
+        if self.vocabulary.language == "bn" and not self.romanised and self.random.random() < 0.5:
+            number = number.translate(_BENGALI_DIGITS)
+        if group == "pack" and self.random.random() < 0.5:
+            return self.word("unit:pack_of").replace("{n}", number)
+        name = self.word(_UNIT_KEYS.get(unit, f"unit:{unit}"))
+        glue = "" if len(name) <= 3 and name.isascii() and unit not in ("pcs", "sheets") else " "
+        return f"{number}{glue}{name}"
+
+    def values_by_slot(self, attributes: tuple[Attribute, ...]) -> dict[str, str]:
+        """Say every attribute, by slot; several quantities stand side by side."""
+        said: dict[str, str] = {}
+        for attribute in attributes:
+            slot = slot_of(attribute[0])
+            text = self.value(attribute)
+            said[slot] = f"{said[slot]} {text}" if slot in said else text
+        return said
+
+
+@lru_cache(maxsize=4096)
+def _parse_quantity(value: str) -> tuple[str, str]:
+    match = _QUANTITY.fullmatch(value)
+    if match is None:
+        raise ValueError(f"quantity {value!r} is not a number with a unit, such as 500ml")
+    return match[1], match[2]

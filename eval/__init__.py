@@ -1,0 +1,1 @@
+"""Benchmarks of LiRA, run from a checkout: `python -m eval --help`."""

@@ -1,0 +1,230 @@
+"""Few-shot examples and chat instructions, a language a block; their hash is part of every stored result's key."""
+
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerBase
+
+from modeling_lira.errors import LiraError
+
+LANGUAGE_NAMES = {
+    "vi": "Vietnamese",
+    "th": "Thai",
+    "id": "Indonesian",
+    "ms": "Malay",
+    "ur": "Urdu",
+    "bn": "Bengali",
+    "fil": "Filipino",
+}
+
+# Mostly shopping queries, since those are what the corpus holds, and a few sentences, so that a sentence is not
+# answered with keywords. The same items in every language: only the language differs between two prompts.
+ENGLISH_EXAMPLES = (
+    "women's black leather handbag",
+    "wireless bluetooth earphones",
+    "cotton bed sheet set queen size",
+    "Is this product still available?",
+    "baby milk bottle 240ml",
+    "men's running shoes size 42",
+    "phone case for samsung a54",
+    "The weather is very hot today.",
+    "stainless steel water bottle 1 liter",
+    "sunscreen for oily skin",
+    "cheap gaming laptop 16gb ram",
+    "I want to return this item because it is too small.",
+    "waterproof school bag for kids",
+    "rice cooker 1.8 liter",
+)
+
+EXAMPLES = {
+    "vi": (
+        "túi xách da nữ màu đen",
+        "tai nghe bluetooth không dây",
+        "bộ ga trải giường cotton cỡ queen",
+        "Sản phẩm này còn hàng không?",
+        "bình sữa cho bé 240ml",
+        "giày chạy bộ nam size 42",
+        "ốp lưng điện thoại samsung a54",
+        "Hôm nay trời rất nóng.",
+        "bình nước inox 1 lít",
+        "kem chống nắng cho da dầu",
+        "laptop gaming giá rẻ ram 16gb",
+        "Tôi muốn trả lại món hàng này vì nó quá nhỏ.",
+        "balo đi học cho bé chống nước",
+        "nồi cơm điện 1.8 lít",
+    ),
+    "th": (
+        "กระเป๋าหนังผู้หญิงสีดำ",
+        "หูฟังบลูทูธไร้สาย",
+        "ชุดผ้าปูที่นอนผ้าฝ้าย ขนาดควีนไซส์",
+        "สินค้านี้ยังมีอยู่ไหม",
+        "ขวดนมเด็ก 240ml",
+        "รองเท้าวิ่งผู้ชาย ไซส์ 42",
+        "เคสมือถือ samsung a54",
+        "วันนี้อากาศร้อนมาก",
+        "ขวดน้ำสแตนเลส 1 ลิตร",
+        "ครีมกันแดดสำหรับผิวมัน",
+        "โน้ตบุ๊กเล่นเกมราคาถูก แรม 16gb",
+        "ฉันต้องการคืนสินค้านี้เพราะมันเล็กเกินไป",
+        "กระเป๋านักเรียนเด็กกันน้ำ",
+        "หม้อหุงข้าว 1.8 ลิตร",
+    ),
+    "id": (
+        "tas kulit wanita warna hitam",
+        "earphone bluetooth tanpa kabel",
+        "set sprei katun ukuran queen",
+        "Apakah produk ini masih tersedia?",
+        "botol susu bayi 240ml",
+        "sepatu lari pria ukuran 42",
+        "casing hp samsung a54",
+        "Cuaca hari ini sangat panas.",
+        "botol minum stainless 1 liter",
+        "sunscreen untuk kulit berminyak",
+        "laptop gaming murah ram 16gb",
+        "Saya ingin mengembalikan barang ini karena terlalu kecil.",
+        "tas sekolah anak anti air",
+        "penanak nasi 1.8 liter",
+    ),
+    "ms": (
+        "beg tangan kulit wanita warna hitam",
+        "fon telinga bluetooth tanpa wayar",
+        "set cadar kapas saiz queen",
+        "Adakah produk ini masih ada?",
+        "botol susu bayi 240ml",
+        "kasut larian lelaki saiz 42",
+        "sarung telefon samsung a54",
+        "Cuaca hari ini sangat panas.",
+        "botol air keluli tahan karat 1 liter",
+        "pelindung matahari untuk kulit berminyak",
+        "laptop gaming murah ram 16gb",
+        "Saya mahu memulangkan barang ini kerana ia terlalu kecil.",
+        "beg sekolah kanak-kanak kalis air",
+        "periuk nasi 1.8 liter",
+    ),
+    "ur": (
+        "خواتین کا کالا چمڑے کا ہینڈ بیگ",
+        "وائرلیس بلوٹوتھ ایئرفون",
+        "کوئین سائز کاٹن بیڈ شیٹ سیٹ",
+        "کیا یہ پروڈکٹ ابھی دستیاب ہے؟",
+        "بچوں کے دودھ کی بوتل 240ml",
+        "مردوں کے رننگ شوز سائز 42",
+        "سام سنگ a54 کا موبائل کور",
+        "آج موسم بہت گرم ہے۔",
+        "سٹین لیس سٹیل پانی کی بوتل 1 لیٹر",
+        "چکنی جلد کے لیے سن اسکرین",
+        "سستا گیمنگ لیپ ٹاپ 16gb ریم",
+        "میں یہ چیز واپس کرنا چاہتا ہوں کیونکہ یہ بہت چھوٹی ہے۔",
+        "بچوں کا واٹر پروف سکول بیگ",
+        "رائس ککر 1.8 لیٹر",
+    ),
+    "bn": (
+        "মহিলাদের কালো চামড়ার হ্যান্ডব্যাগ",
+        "ওয়্যারলেস ব্লুটুথ ইয়ারফোন",
+        "সুতি বিছানার চাদর সেট কুইন সাইজ",
+        "এই পণ্যটি কি এখনও পাওয়া যাচ্ছে?",
+        "বাচ্চাদের দুধের বোতল 240ml",
+        "পুরুষদের রানিং জুতা সাইজ ৪২",
+        "স্যামসাং a54 মোবাইল কভার",
+        "আজ আবহাওয়া খুব গরম।",
+        "স্টেইনলেস স্টিলের পানির বোতল ১ লিটার",
+        "তৈলাক্ত ত্বকের জন্য সানস্ক্রিন",
+        "কম দামে গেমিং ল্যাপটপ 16gb র‍্যাম",
+        "আমি এই জিনিসটি ফেরত দিতে চাই কারণ এটি খুব ছোট।",
+        "বাচ্চাদের ওয়াটারপ্রুফ স্কুল ব্যাগ",
+        "রাইস কুকার ১.৮ লিটার",
+    ),
+    "fil": (
+        "itim na leather handbag pambabae",
+        "wireless bluetooth earphones",
+        "cotton na bedsheet set queen size",
+        "Available pa ba ang produktong ito?",
+        "bote ng gatas ng baby 240ml",
+        "sapatos na pantakbo panlalaki size 42",
+        "case ng cellphone samsung a54",
+        "Napakainit ng panahon ngayon.",
+        "stainless na lalagyan ng tubig 1 litro",
+        "sunscreen para sa oily na balat",
+        "murang gaming laptop 16gb ram",
+        "Gusto kong isauli ang item na ito dahil masyadong maliit.",
+        "bag pang-eskwela ng bata na hindi nababasa",
+        "rice cooker 1.8 litro",
+    ),
+}
+
+LABEL = "English"
+# Stands for the text while a chat template is rendered; no such character survives in a real text.
+PLACE = "\ue000"
+
+
+def few_shot(language: str, *, to_english: bool, shots: int | None = None) -> str:
+    """Return the beginning of a few-shot prompt, up to and including the label of the text to come.
+
+    Parameters
+    ----------
+    language : str
+        Code of the language on the other side of English.
+    to_english : bool
+        Direction of the examples.
+    shots : int, optional
+        How many examples; all by default.
+
+    Raises
+    ------
+    LiraError
+        If there are no examples for the language.
+
+    Source: ours.
+    """
+    name = language_name(language)
+    examples = list(zip(EXAMPLES[language], ENGLISH_EXAMPLES, strict=True))[:shots]
+    if to_english:
+        lines = [f"{name}: {source}\n{LABEL}: {english}\n" for source, english in examples]
+        return "".join(lines) + f"{name}:"
+    lines = [f"{LABEL}: {english}\n{name}: {source}\n" for source, english in examples]
+    return "".join(lines) + f"{LABEL}:"
+
+
+def language_name(language: str) -> str:
+    """Return a language's English name.
+
+    Raises
+    ------
+    LiraError
+        If the language is not one of the seven.
+    """
+    if language not in LANGUAGE_NAMES:
+        raise LiraError(f"unknown language {language!r}; use one of {', '.join(LANGUAGE_NAMES)}")
+    return LANGUAGE_NAMES[language]
+
+
+@dataclass(frozen=True)
+class Template:
+    """A prompt cut where the text goes: `before + lead + text + after`; `before` is shared by all texts."""
+
+    before: str
+    lead: str
+    after: str
+
+
+def translation_template(language: str, tokenizer: PreTrainedTokenizerBase, *, chat: bool) -> Template:
+    """Return the prompt that asks for an English translation of one text.
+
+    Source: ours.
+    """
+    if not chat:
+        return Template(few_shot(language, to_english=True), " ", f"\n{LABEL}:")
+    request = (
+        f"Translate the {language_name(language)} text between the <text> tags into English. It comes from an online "
+        f"shop's search box. Reply with the translation only, on one line.\n<text>\n{PLACE}\n</text>"
+    )
+    return chat_template(tokenizer, request)
+
+
+def chat_template(tokenizer: PreTrainedTokenizerBase, request: str) -> Template:
+    """Render one user turn that holds the mark of the text's place, and cut it there.
+
+    Source: ours.
+    """
+    turn = [{"role": "user", "content": request}]
+    rendered = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True, enable_thinking=False)
+    before, after = str(rendered).split(PLACE)
+    return Template(before, "", after)

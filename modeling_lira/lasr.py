@@ -1,0 +1,160 @@
+"""LaSR: fuse the multilingual and the English path into one embedding, knowing the language."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from .arca import NUM_CRITICS, ZeroLinear
+from .configuration_lira import LiraConfig
+
+
+@dataclass
+class LasrOutput:
+    """Fused result of both paths.
+
+    `sentence_embedding` [B, 2d] (unit norm), `fused_states` [B, 2S, d], `fused_mask` [B, 2S], `english_weight` [B] in
+    (0, 1).
+    """
+
+    sentence_embedding: Tensor
+    fused_states: Tensor
+    fused_mask: Tensor
+    english_weight: Tensor
+
+
+class FusionLayer(GradientCheckpointingLayer):
+    """One pre-norm Transformer layer over the 2S tokens of both paths.
+
+    Source: paper, LaSR (lightweight Transformer).
+    """
+
+    def __init__(self, config: LiraConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, inner = config.width, config.fusion_intermediate_size
+        assert inner is not None  # filled in by the config
+        self.attention_norm = nn.LayerNorm(width)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.attention_output = nn.Linear(width, width)
+        self.feed_forward_norm = nn.LayerNorm(width)
+        self.feed_forward_in = nn.Linear(width, inner)
+        self.feed_forward_out = nn.Linear(inner, width)
+
+    def forward(self, states: Tensor, mask: Tensor | None) -> Tensor:
+        """Map states [B, T, d] to [B, T, d]; `mask` [B, T] is true where a token may be attended, None where all."""
+        states = states + self.attention_output(self._attend(self.attention_norm(states), mask))
+        return states + self.feed_forward_out(F.gelu(self.feed_forward_in(self.feed_forward_norm(states))))
+
+    def _attend(self, states: Tensor, mask: Tensor | None) -> Tensor:
+        batch, tokens, width = states.shape
+        heads = self.query_key_value(states).view(batch, tokens, 3, self.config.num_attention_heads, -1)
+        query, key, value = heads.permute(2, 0, 3, 1, 4)  # each [B, heads, T, d / heads]
+        allowed = None if mask is None else mask[:, None, None, :]
+        if self.config._attn_implementation == "eager":
+            scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
+            if allowed is not None:
+                scores = scores.masked_fill(~allowed, torch.finfo(scores.dtype).min)
+            attended = scores.softmax(-1) @ value
+        else:
+            attended = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
+        return attended.transpose(1, 2).reshape(batch, tokens, width)
+
+
+class QualityGate(nn.Module):
+    """Weigh the English path by how much its translation can be trusted; starts at one low weight for all.
+
+    Source: ours (method, LaSR 2): a bad translation must cost nothing, a good one must pay.
+    """
+
+    def __init__(self, config: LiraConfig) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(2 * config.width + NUM_CRITICS + 1, config.actor_size)
+        start = config.english_weight_init
+        self.output = ZeroLinear(config.actor_size, 1, constant=math.log(start / (1 - start)))
+
+    def forward(self, multilingual_embedding: Tensor, english_embedding: Tensor, features: Tensor) -> Tensor:
+        """Return weights [B] in (0, 1) for unit embeddings [B, d], [B, d] and the candidate's features [B, 4].
+
+        The cosine of the two embeddings is the last of the features.
+        """
+        inputs = torch.cat([multilingual_embedding, english_embedding, features], -1)
+        return torch.sigmoid(self.output(F.gelu(self.hidden(inputs)))).squeeze(-1)
+
+
+class LaSR(nn.Module):
+    """Language-coupled Semantic Reasoner: [E_lr; w E_en] plus what a light Transformer sees in both streams.
+
+    The Transformer's part starts at zero, so an untrained model ranks as its backbones do.
+
+    Source: paper, LaSR; gate and residual form are ours.
+    """
+
+    def __init__(self, config: LiraConfig) -> None:
+        super().__init__()
+        self.path_embedding = nn.Embedding(2, config.width)
+        self.language_embedding = nn.Embedding(config.num_languages + 1, config.width)
+        self.layers = nn.ModuleList(FusionLayer(config) for _ in range(config.num_fusion_layers))
+        self.norm = nn.LayerNorm(config.width)
+        self.gate = QualityGate(config)
+        self.residual = ZeroLinear(config.width, config.embedding_size)
+
+    def forward(
+        self,
+        multilingual_stream: Tensor,
+        english_stream: Tensor | None,
+        multilingual_embedding: Tensor,
+        english_embedding: Tensor,
+        features: Tensor,
+        has_english: Tensor,
+        language_ids: Tensor,
+    ) -> LasrOutput:
+        """Fuse both paths.
+
+        Parameters
+        ----------
+        multilingual_stream : Tensor, [B, S, d]
+        english_stream : Tensor, [B, S, d], or None where no text of the batch has a translation
+        multilingual_embedding, english_embedding : Tensor, [B, d], unit norm
+        features : Tensor, [B, 4]
+            What the critics say of the selected candidate.
+        has_english : Tensor, [B], bool
+        language_ids : Tensor, [B], 0 where the language is not told
+        """
+        states, mask = self._fuse(multilingual_stream, english_stream, has_english, language_ids)
+        pooled = self._mean(states, mask)  # [B, d]
+        weight = self.gate(multilingual_embedding, english_embedding, features)  # [B]
+        paths = torch.cat([multilingual_embedding, weight[:, None] * english_embedding], -1)  # [B, 2d]
+        sentence = F.normalize((paths + self.residual(pooled)).float(), dim=-1)
+        return LasrOutput(sentence, *self._with_english_half(states, mask), weight)
+
+    def _fuse(
+        self, multilingual: Tensor, english: Tensor | None, has_english: Tensor, language_ids: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        language = self.language_embedding(language_ids)[:, None]  # [B, 1, d]
+        states = multilingual + self.path_embedding.weight[0] + language
+        mask = None
+        if english is not None:
+            states = torch.cat([states, english + self.path_embedding.weight[1] + language], 1)  # [B, 2S, d]
+            attends = torch.ones_like(has_english)
+            mask = torch.stack([attends, has_english], 1).repeat_interleave(multilingual.shape[1], 1)  # [B, 2S]
+        for layer in self.layers:
+            states = layer(states, mask)
+        return self.norm(states), mask
+
+    @staticmethod
+    def _mean(states: Tensor, mask: Tensor | None) -> Tensor:
+        if mask is None:
+            return states.mean(1)
+        present = mask[..., None].to(states.dtype)
+        return (states * present).sum(1) / present.sum(1)
+
+    @staticmethod
+    def _with_english_half(states: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        if mask is None:
+            mask = torch.ones(states.shape[:2], dtype=torch.bool, device=states.device)
+            return F.pad(states, (0, 0, 0, states.shape[1])), F.pad(mask, (0, mask.shape[1]))
+        return states * mask[..., None], mask

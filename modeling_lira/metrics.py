@@ -1,0 +1,51 @@
+"""Retrieval metrics on dense score and gain matrices."""
+
+import torch
+from torch import Tensor
+
+
+def dcg_discounts(count: int) -> Tensor:
+    """Return 1 / log2(rank + 1) for ranks 1 ... `count`, [count]."""
+    return 1.0 / torch.log2(torch.arange(count, dtype=torch.float64) + 2.0)
+
+
+def ndcg(scores: Tensor, gains: Tensor, k: int = 10) -> Tensor:
+    """Compute nDCG@k of every query with linear gains, as trec_eval and MTEB do.
+
+    Parameters
+    ----------
+    scores : Tensor, [Q, N]
+        Higher ranks first; among equal scores the earlier document ranks first.
+    gains : Tensor, [Q, N], not negative
+    k : int
+
+    Returns
+    -------
+    Tensor, [Q], float64, in [0, 1]
+        NaN for a query without any relevant document: it has no ideal ranking.
+
+    Source: Järvelin and Kekäläinen (2002).
+    """
+    cut = min(k, scores.shape[1])
+    order = scores.sort(dim=1, descending=True, stable=True).indices[:, :cut]
+    discounts = dcg_discounts(cut).to(scores.device)
+    found = (gains.double().gather(1, order) * discounts).sum(1)
+    ideal = (gains.double().topk(cut, dim=1).values * discounts).sum(1)
+    return found / ideal.masked_fill(ideal == 0, float("nan"))
+
+
+def bootstrap_interval(
+    values: Tensor, level: float = 0.95, samples: int = 10_000, seed: int = 0
+) -> tuple[float, float]:
+    """Return the percentile bootstrap interval of the mean of `values` [Q].
+
+    For a paired comparison give the per-query differences.
+
+    Source: Efron and Tibshirani (1993).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randint(len(values), (samples, len(values)), generator=generator)
+    means = values.double()[drawn].mean(1)
+    tail = (1 - level) / 2
+    low, high = torch.quantile(means, torch.tensor([tail, 1 - tail], dtype=torch.float64)).tolist()
+    return low, high

@@ -1,0 +1,79 @@
+"""Run a stage once: finished work is kept under a name that follows from everything it depends on."""
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from modeling_lira.files import atomic_write_text
+from modeling_lira.modeling_lira import LiraModel
+
+from .data import StreamSplit
+from .trainer import ArcaOptions, LasrOptions, load_trained_parts, train_arca, train_lasr
+
+STAGES = {"arca": (train_arca, ArcaOptions), "lasr": (train_lasr, LasrOptions)}
+
+
+def run_stage(
+    name: str,
+    model: LiraModel,
+    train: Sequence[StreamSplit],
+    validation: Sequence[StreamSplit],
+    folder: Path | str,
+    seed: int = 0,
+    options: ArcaOptions | LasrOptions | None = None,
+) -> list[dict[str, float]]:
+    """Train `model` in place through stage "arca" or "lasr", or read what an earlier run ended with.
+
+    Parameters
+    ----------
+    name : "arca" or "lasr"
+    model : LiraModel
+    train, validation : sequence of StreamSplit, one a language
+    folder : path
+        Gets a sub-folder for this stage with these options, seed, data and starting weights. An interrupted run goes
+        on from its last epoch.
+    seed : int
+    options : ArcaOptions or LasrOptions, optional
+
+    Returns
+    -------
+    list of dict
+        The training log: loss terms, learning rate, validation scores.
+
+    Source: ours.
+    """
+    train_stage, default = STAGES[name]
+    options = options or default()
+    target = Path(folder) / f"{name}-{_fingerprint(model, train, validation, options, seed)}"
+    log = target / "log.json"
+    if not log.is_file():
+        start = time.perf_counter()
+        trainer = train_stage(model, train, validation, target / "checkpoints", options, seed)
+        model.save_pretrained(target / "best", save_backbones=False)
+        history = [*trainer.state.log_history, {"seconds": round(time.perf_counter() - start, 1)}]
+        atomic_write_text(log, json.dumps(history, indent=1))
+        shutil.rmtree(target / "checkpoints", ignore_errors=True)
+    load_trained_parts(model, target / "best")
+    return json.loads(log.read_text(encoding="utf-8"))
+
+
+def _fingerprint(
+    model: LiraModel,
+    train: Sequence[StreamSplit],
+    validation: Sequence[StreamSplit],
+    options: ArcaOptions | LasrOptions,
+    seed: int,
+) -> str:
+    digest = hashlib.sha256(json.dumps([asdict(options), seed, model.config.to_dict()], sort_keys=True, default=str).encode())
+    for key, value in sorted(model.state_dict().items()):
+        if key.startswith(("arca.", "lasr.")):
+            digest.update(value.float().numpy().tobytes())
+    for split in [*train, *validation]:
+        data = split.split
+        digest.update(json.dumps([data.queries.texts, data.queries.candidates, data.queries.scores, data.titles]).encode())
+        digest.update(json.dumps([data.english_titles, [sorted(row.items()) for row in data.gains], data.hard_negatives]).encode())
+    return digest.hexdigest()[:12]

@@ -1,0 +1,175 @@
+"""Tiny random backbones with real tokenizers, made once a session: no test downloads anything."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import (
+    AutoModel,
+    BertConfig,
+    ModernBertConfig,
+    MPNetConfig,
+    PreTrainedConfig,
+    PreTrainedTokenizerFast,
+    XLMRobertaConfig,
+)
+
+from modeling_lira import LiraModel
+from modeling_lira.anchors import english_anchors
+
+MULTILINGUAL_TEXTS = (
+    "áo sơ mi trắng cho bé trai",
+    "điện thoại cũ giá rẻ ở Hà Nội",
+    "เสื้อเชิ้ตสีขาวสำหรับเด็กผู้ชาย",
+    "โทรศัพท์มือสองราคาถูก",
+    "kemeja putih untuk anak laki-laki",
+    "harga ponsel bekas murah",
+    "baju kemeja putih untuk budak lelaki",
+    "telefon terpakai murah di Kuala Lumpur",
+    "لڑکوں کے لیے سفید قمیض",
+    "سستا پرانا فون کہاں ملے گا",
+    "ছেলেদের জন্য সাদা শার্ট",
+    "পুরানো ফোনের দাম কত",
+    "puting polo para sa batang lalaki",
+    "murang segunda manong telepono",
+    "white shirt for boys",
+    "cheap used phone",
+)
+"""Two sentences in each language, English last."""
+
+SHAPES = {
+    "bert": BertConfig(
+        hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64, max_position_embeddings=64
+    ),
+    "xlm-roberta": XLMRobertaConfig(
+        hidden_size=48, num_hidden_layers=2, num_attention_heads=4, intermediate_size=96, max_position_embeddings=66
+    ),
+    "mpnet": MPNetConfig(
+        hidden_size=40, num_hidden_layers=2, num_attention_heads=4, intermediate_size=80, max_position_embeddings=66
+    ),
+    "modernbert": ModernBertConfig(
+        hidden_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=48,
+        max_position_embeddings=64,
+        global_attn_every_n_layers=2,
+        local_attention=16,
+    ),
+}
+"""Four architectures of four widths."""
+
+TOKENS = {
+    "bert": {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"},
+    "xlm-roberta": {"cls_token": "<s>", "pad_token": "<pad>", "sep_token": "</s>", "unk_token": "<unk>"},
+    "mpnet": {"cls_token": "<s>", "pad_token": "<pad>", "sep_token": "</s>", "unk_token": "[UNK]"},
+    "modernbert": {"unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]"},
+}
+"""Special tokens in the order of their ids."""
+
+
+@pytest.fixture(autouse=True)
+def _same_numbers_every_run() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def backbones(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders of tiny random backbones by architecture."""
+    return {name: save_backbone(name, tmp_path_factory.mktemp(name)) for name in SHAPES}
+
+
+@pytest.fixture(scope="session")
+def build_model(backbones: dict[str, Path]) -> Callable[..., LiraModel]:
+    """Build an untrained model on two of the tiny backbones, by their names."""
+
+    def build(multilingual: str = "xlm-roberta", english: str = "bert", **config: object) -> LiraModel:
+        config = {"adaptor_size": 16, "actor_size": 8, **config}
+        return LiraModel.from_backbones(backbones[multilingual], backbones[english], **config)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def tiny_model(build_model: Callable[..., LiraModel]) -> LiraModel:
+    """An untrained model on xlm-roberta (48 wide) and bert (32 wide); read-only."""
+    return build_model()
+
+
+@pytest.fixture
+def trained_model(build_model: Callable[..., LiraModel]) -> LiraModel:
+    """A model none of whose parts is at its start any more, so that every part matters."""
+    return disturb(build_model())
+
+
+def disturb(model: LiraModel, scale: float = 0.3) -> LiraModel:
+    """Add noise to every trained weight, as training would."""
+    generator = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        for part in (model.arca, model.lasr):
+            for parameter in part.parameters():
+                parameter += scale * torch.randn(parameter.shape, generator=generator) / parameter.shape[-1] ** 0.5
+    return model
+
+
+def save_backbone(name: str, folder: Path, **changes: object) -> Path:
+    """Save a tiny random backbone and its tokenizer; `changes` go to its config."""
+    tokenizer = _tokenizer(name)
+    config: PreTrainedConfig = type(SHAPES[name])(
+        **{
+            **SHAPES[name].to_dict(),
+            "vocab_size": len(tokenizer),
+            "pad_token_id": tokenizer.pad_token_id,
+            **changes,
+        }
+    )
+    torch.manual_seed(sum(name.encode()))
+    model = AutoModel.from_config(config)
+    with torch.no_grad():  # as wide apart as trained embeddings are, so that different texts differ
+        model.get_input_embeddings().weight.mul_(20)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def _tokenizer(name: str) -> PreTrainedTokenizerFast:
+    special = TOKENS[name]
+    tokenizer = _trained(name, list(special.values()))
+    start, end = special["cls_token"], special["sep_token"]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{start} $A {end}", special_tokens=[(token, tokenizer.token_to_id(token)) for token in (start, end)]
+    )
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special)
+
+
+def _trained(name: str, special: list[str]) -> Tokenizer:
+    """Train a real tokenizer of the kind that this architecture uses."""
+    texts = list(MULTILINGUAL_TEXTS) * 4 + english_anchors()
+    if name == "xlm-roberta":
+        tokenizer = Tokenizer(models.Unigram())
+        tokenizer.normalizer = normalizers.NFKC()
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+        tokenizer.decoder = decoders.Metaspace()
+        trainer = trainers.UnigramTrainer(
+            vocab_size=700, special_tokens=special, unk_token="<unk>", show_progress=False
+        )
+    elif name == "modernbert":
+        tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel()
+        tokenizer.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=600,
+            special_tokens=special,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )
+    else:
+        tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+        tokenizer.normalizer = normalizers.BertNormalizer()
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        tokenizer.decoder = decoders.WordPiece()
+        trainer = trainers.WordPieceTrainer(vocab_size=600, special_tokens=special, show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer

@@ -1,0 +1,175 @@
+"""The fusion of both paths: its start, its masks and its attention."""
+
+import pytest
+import torch
+from conftest import SHAPES
+from torch.nn import functional as F
+
+from modeling_lira import LiraConfig, LiraModel
+from modeling_lira.lasr import FusionLayer, LaSR, QualityGate
+
+BATCH, BINS, WIDTH = 5, 4, 8
+LANGUAGES = 8
+
+
+def small_config(**changes: object) -> LiraConfig:
+    fields = {"hidden_size": WIDTH, "num_feature_bins": BINS, "num_attention_heads": 2, "num_fusion_layers": 2, **changes}
+    return LiraConfig(
+        multilingual_config=SHAPES["xlm-roberta"].to_dict(), english_config=SHAPES["bert"].to_dict(), **fields
+    )
+
+
+def small_lasr(**changes: object) -> LaSR:
+    """LaSR with every weight random, as in the middle of training."""
+    lasr = LaSR(small_config(**changes)).eval()
+    torch.manual_seed(5)
+    for parameter in lasr.parameters():
+        torch.nn.init.normal_(parameter, std=0.4)
+    return lasr
+
+
+def inputs(batch: int = BATCH) -> dict[str, torch.Tensor]:
+    """Random streams and embeddings; the second and fourth text have no translation."""
+    random = torch.Generator().manual_seed(11)
+    has_english = torch.arange(batch) % 2 == 0
+    multilingual = F.normalize(torch.randn(batch, WIDTH, generator=random), dim=-1)
+    english = F.normalize(torch.randn(batch, WIDTH, generator=random), dim=-1)
+    present = has_english[:, None]
+    return {
+        "multilingual_stream": torch.randn(batch, BINS, WIDTH, generator=random),
+        "english_stream": torch.randn(batch, BINS, WIDTH, generator=random) * present[..., None],
+        "multilingual_embedding": multilingual,
+        "english_embedding": torch.where(present, english, multilingual),
+        "features": torch.randn(batch, 4, generator=random) * present,
+        "has_english": has_english,
+        "language_ids": torch.arange(batch) % LANGUAGES,
+    }
+
+
+# ---------------------------------------------------------------- the start
+
+
+def test_untrained_embedding_is_both_paths_with_a_low_english_weight(tiny_model: LiraModel):
+    config = tiny_model.config
+    multilingual, english = (F.normalize(torch.randn(3, config.width), dim=-1) for _ in range(2))
+    streams = torch.randn(2, 3, config.num_feature_bins, config.width)
+    present, ids = torch.ones(3, dtype=torch.bool), torch.tensor([0, 1, 2])
+    output = tiny_model.lasr(*streams, multilingual, english, torch.randn(3, 4), present, ids)
+    expected = F.normalize(torch.cat([multilingual, 0.2 * english], -1), dim=-1)
+    torch.testing.assert_close(output.sentence_embedding, expected)
+    torch.testing.assert_close(output.english_weight, torch.full((3,), 0.2))
+
+
+@pytest.mark.parametrize("start", [0.01, 0.2, 0.9])
+def test_gate_starts_at_its_weight_whatever_it_sees(start):
+    gate = QualityGate(small_config(english_weight_init=start))
+    gate.output.reset_parameters()
+    weights = gate(torch.randn(6, WIDTH), torch.randn(6, WIDTH), 10 * torch.randn(6, 4))
+    torch.testing.assert_close(weights, torch.full((6,), start))
+
+
+def test_trained_gate_depends_on_what_the_critics_say():
+    lasr, batch = small_lasr(), inputs()
+    weights = lasr(**batch).english_weight
+    assert ((weights > 0) & (weights < 1)).all()
+    batch["features"] = batch["features"] + 1.0
+    assert not torch.allclose(lasr(**batch).english_weight, weights)
+
+
+# ---------------------------------------------------------------- masks
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_no_english_stream_equals_an_all_false_mask(attention):
+    lasr, batch = small_lasr(attn_implementation=attention), inputs()
+    nothing = torch.zeros(BATCH, dtype=torch.bool)
+    shared = {name: batch[name] for name in ("multilingual_stream", "multilingual_embedding", "features", "language_ids")}
+    shared |= {"english_embedding": shared["multilingual_embedding"], "has_english": nothing}
+    without = lasr(english_stream=None, **shared)
+    masked = lasr(english_stream=torch.randn(BATCH, BINS, WIDTH), **shared)
+    for name in ("sentence_embedding", "fused_states", "english_weight"):
+        torch.testing.assert_close(getattr(without, name), getattr(masked, name), atol=1e-6, rtol=1e-5)
+    assert torch.equal(without.fused_mask, masked.fused_mask)
+    assert without.fused_mask.tolist() == [[True] * BINS + [False] * BINS] * BATCH
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_a_mixed_batch_equals_its_rows_one_by_one(attention):
+    lasr, batch = small_lasr(attn_implementation=attention), inputs()
+    together = lasr(**batch)
+    for row in range(BATCH):
+        alone = lasr(**{name: value[row, None] for name, value in batch.items()})
+        for name in ("sentence_embedding", "fused_states", "fused_mask", "english_weight"):
+            torch.testing.assert_close(getattr(together, name)[row, None], getattr(alone, name), atol=1e-6, rtol=1e-5)
+
+
+def test_what_stands_where_a_translation_is_missing_does_not_matter():
+    lasr, batch = small_lasr(), inputs()
+    first = lasr(**batch)
+    batch["english_stream"][~batch["has_english"]] = 1e3
+    torch.testing.assert_close(lasr(**batch).sentence_embedding, first.sentence_embedding)
+
+
+def test_fused_states_have_both_halves_and_zeros_where_nothing_is():
+    batch = inputs()
+    output = small_lasr()(**batch)
+    assert output.fused_states.shape == (BATCH, 2 * BINS, WIDTH)
+    assert torch.equal(output.fused_mask[:, BINS:].any(-1), batch["has_english"])
+    assert output.fused_mask[:, :BINS].all()
+    assert torch.equal(output.fused_states.abs().sum(-1) > 0, output.fused_mask)
+
+
+# ---------------------------------------------------------------- attention
+
+
+def test_eager_equals_sdpa():
+    batch = inputs()
+    outputs = [small_lasr(attn_implementation=name)(**batch) for name in ("eager", "sdpa")]
+    torch.testing.assert_close(outputs[0].sentence_embedding, outputs[1].sentence_embedding, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(outputs[0].fused_states, outputs[1].fused_states, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_attention_is_standard_multi_head_attention(attention):
+    layer = FusionLayer(small_config(attn_implementation=attention))
+    states = torch.randn(3, 6, WIDTH)
+    mask = torch.tensor([[True] * 6, [True] * 3 + [False] * 3, [True, False] * 3])
+    found = layer.attention_output(layer._attend(states, mask))
+    expected, _ = F.multi_head_attention_forward(
+        *[states.transpose(0, 1)] * 3,
+        WIDTH,
+        2,
+        layer.query_key_value.weight,
+        layer.query_key_value.bias,
+        bias_k=None,
+        bias_v=None,
+        add_zero_attn=False,
+        dropout_p=0.0,
+        out_proj_weight=layer.attention_output.weight,
+        out_proj_bias=layer.attention_output.bias,
+        key_padding_mask=~mask,
+    )
+    torch.testing.assert_close(found, expected.transpose(0, 1), atol=1e-5, rtol=1e-5)
+
+
+# ---------------------------------------------------------------- awareness and precision
+
+
+@pytest.mark.parametrize("changed", ["language_ids", "english_stream"])
+def test_trained_fusion_sees_language_and_translation(changed):
+    lasr, batch = small_lasr(), inputs()
+    first = lasr(**batch).sentence_embedding
+    batch[changed] = (batch[changed] + 1) % LANGUAGES if changed == "language_ids" else batch[changed].flip(-1)
+    moved = (lasr(**batch).sentence_embedding - first).abs().amax(-1) > 1e-4
+    assert torch.equal(moved, batch["has_english"] if changed == "english_stream" else torch.ones(BATCH, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_embedding_is_unit_float32_in_any_precision(dtype):
+    lasr = small_lasr().to(dtype)
+    batch = {name: value.to(dtype) if value.is_floating_point() else value for name, value in inputs().items()}
+    embedding = lasr(**batch).sentence_embedding
+    assert embedding.dtype == torch.float32 and embedding.shape == (BATCH, 2 * WIDTH)
+    torch.testing.assert_close(embedding.norm(dim=-1), torch.ones(BATCH))
+    close = F.cosine_similarity(embedding, small_lasr()(**inputs()).sentence_embedding)
+    assert (close > 0.999).all()

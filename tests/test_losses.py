@@ -1,0 +1,168 @@
+"""Losses against hand-computed values, their limits and the direction of their gradients."""
+
+from math import log, log2
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from modeling_lira.metrics import ndcg
+from modeling_lira.training.losses import (
+    anchor_loss,
+    candidate_rewards,
+    geometry_loss,
+    hinge_loss,
+    mean_variance_loss,
+    policy_entropy,
+    policy_loss,
+    soft_ndcg_loss,
+    soft_ranks,
+)
+
+NAN = float("nan")
+
+
+def unit(rows: int, width: int) -> torch.Tensor:
+    return F.normalize(torch.randn(rows, width), dim=-1)
+
+
+# ---------------------------------------------------------------- stage 1
+
+
+def test_anchor_loss_is_one_minus_the_mean_cosine():
+    text = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    translation = torch.tensor([[0.6, 0.8], [0.0, -1.0]])
+    assert anchor_loss(text, translation).item() == pytest.approx((0.4 + 2.0) / 2)
+    assert anchor_loss(text, text).item() == 0.0
+
+
+def test_rewards_are_the_papers_sum_and_stay_out_of_the_embeddings():
+    similarities = torch.tensor([[0.5, -0.2]], requires_grad=True)
+    scores = torch.tensor([[[10.0, 4.0, 2.0], [NAN, 1.0, NAN]]])
+    rewards = candidate_rewards(scores, similarities, alpha=0.5, beta=0.25, gamma=0.125, delta=2.0)
+    first = 0.1 * (0.5 * 10 + 0.25 * 4 + 0.125 * 2) + 2 * 0.5
+    second = 0.1 * (0.5 * 5.5 + 0.25 * 1 + 0.125 * 5.5) - 2 * 0.2
+    assert rewards.tolist() == [pytest.approx([first, second])]
+    assert not rewards.requires_grad
+
+
+def test_policy_loss_by_hand():
+    logits = torch.tensor([[0.0, log(3.0)]])  # probabilities 1/4, 3/4
+    rewards, present = torch.tensor([[1.0, 2.0]]), torch.ones(1, 2, dtype=torch.bool)
+    baseline = 0.25 * 1 + 0.75 * 2
+    for action, probability in enumerate((0.25, 0.75)):
+        expected = -log(probability) * (rewards[0, action].item() - baseline)
+        assert policy_loss(logits, torch.tensor([action]), rewards, present).item() == pytest.approx(expected)
+
+
+def test_policy_loss_ignores_rewards_of_missing_candidates_and_rows_without_any():
+    lowest = torch.finfo(torch.float32).min
+    logits = torch.tensor([[0.5, 0.2, lowest], [lowest] * 3], requires_grad=True)
+    present = torch.tensor([[True, True, False], [False] * 3])
+    loss = policy_loss(logits, torch.tensor([0, 1]), torch.tensor([[1.0, 2, 1e6], [3.0, 4, 5]]), present)
+    alone = policy_loss(logits[:1, :2], torch.tensor([0]), torch.tensor([[1.0, 2]]), present[:1, :2])
+    assert loss.item() == pytest.approx(alone.item() / 2)
+    loss.backward()
+    assert logits.grad.isfinite().all() and not logits.grad[1].any()
+
+
+def test_entropy_of_known_policies():
+    lowest = torch.finfo(torch.float32).min
+    assert policy_entropy(torch.zeros(2, 4)).item() == pytest.approx(log(4))
+    assert policy_entropy(torch.tensor([[1.0, 1.0, lowest, lowest]])).item() == pytest.approx(log(2))
+    assert policy_entropy(torch.tensor([[100.0, 0.0]])).item() == pytest.approx(0.0, abs=1e-6)
+    assert policy_entropy(torch.tensor([[0.0, float("-inf")]])).item() == 0.0
+
+
+def test_entropy_has_finite_gradients_with_missing_candidates():
+    logits = torch.tensor([[0.3, -0.2, torch.finfo(torch.float32).min]], requires_grad=True)
+    policy_entropy(logits).backward()
+    assert logits.grad.isfinite().all() and logits.grad[0, :2].any()
+
+
+def test_geometry_loss_is_zero_for_the_same_shape_and_known_otherwise():
+    embeddings = unit(6, 5)
+    rotation = torch.linalg.qr(torch.randn(5, 5)).Q
+    assert geometry_loss(embeddings, embeddings).item() == 0.0
+    assert geometry_loss(embeddings @ rotation, embeddings).item() == pytest.approx(0.0, abs=1e-10)
+    collapsed, apart = torch.tensor([[1.0, 0.0], [1.0, 0.0]]), torch.eye(2)
+    assert geometry_loss(collapsed, apart).item() == pytest.approx(2 / 4)  # two of four cosines are off by 1
+
+
+# ---------------------------------------------------------------- stage 2
+
+spread_scores = st.lists(st.integers(-50, 50), min_size=1, max_size=12, unique=True)
+
+
+@settings(max_examples=80, deadline=None)
+@given(scores=spread_scores, k=st.integers(1, 14), seed=st.integers(0, 99))
+def test_soft_ndcg_tends_to_ndcg_at_small_temperature(scores, k, seed):
+    scores = torch.tensor([scores], dtype=torch.float64) / 10
+    gains = torch.randint(0, 4, scores.shape, generator=torch.Generator().manual_seed(seed))
+    gains[0, 0] += 1
+    loss = soft_ndcg_loss(scores, gains.double(), k, temperature=1e-3)
+    assert loss.item() == pytest.approx(1 - ndcg(scores, gains, k).item(), abs=1e-4)
+
+
+def test_soft_ranks_by_hand():
+    scores = torch.tensor([[0.0, 1.0, 0.0]])
+    half = torch.sigmoid(torch.tensor(2.0)).item()  # a gap of 1 at temperature 0.5
+    expected = [1 + half + 0.5, 1 + 2 * (1 - half), 1 + half + 0.5]
+    assert soft_ranks(scores, 0.5).tolist() == [pytest.approx(expected)]
+
+
+def test_tied_scores_share_the_middle_rank():
+    scores, gains = torch.zeros(1, 3), torch.tensor([[1.0, 0.0, 0.0]])
+    assert soft_ranks(scores, 0.05).tolist() == [[2.0, 2.0, 2.0]]
+    loss = soft_ndcg_loss(scores, gains, k=3, temperature=1e-3)
+    assert loss.item() == pytest.approx(1 - 1 / log2(3))
+
+
+def test_soft_ndcg_of_one_document_and_of_none_relevant():
+    scores = torch.tensor([[0.3]], requires_grad=True)
+    assert soft_ndcg_loss(scores, torch.tensor([[2.0]])).item() == pytest.approx(0.0, abs=1e-4)
+    loss = soft_ndcg_loss(scores, torch.tensor([[0.0]]))
+    loss.backward()
+    assert loss.item() == 0.0 and scores.grad.tolist() == [[0.0]]
+
+
+def test_queries_without_relevant_documents_do_not_count():
+    scores, gains = torch.rand(2, 6), torch.zeros(2, 6)
+    gains[0, 2] = 3
+    assert soft_ndcg_loss(scores, gains).item() == pytest.approx(soft_ndcg_loss(scores[:1], gains[:1]).item())
+
+
+def test_soft_ndcg_pushes_relevant_documents_up():
+    scores = torch.tensor([[0.2, 0.25, 0.3]], requires_grad=True)
+    soft_ndcg_loss(scores, torch.tensor([[2.0, 0.0, 1.0]])).backward()
+    assert scores.grad[0, 0] < 0 < scores.grad[0, 1]
+
+
+def test_hinge_by_hand():
+    scores = torch.tensor([[0.50, 0.40, 0.45, 0.10]])
+    gains = torch.tensor([[2.0, 1.0, 0.0, 0.0]])
+    # the hardest irrelevant one has 0.45; gain 2 asks for a margin of 0.1, gain 1 for 0.05
+    assert hinge_loss(scores, gains, 0.1).item() == pytest.approx(((0.1 - 0.05) + (0.05 + 0.05)) / 2)
+    assert hinge_loss(scores, torch.tensor([[2.0, 0.0, 0.0, 0.0]]), 0.04).item() == 0.0
+
+
+def test_hinge_without_irrelevant_or_relevant_documents_is_zero():
+    scores = torch.rand(2, 3, requires_grad=True)
+    loss = hinge_loss(scores, torch.tensor([[1.0, 1.0, 1.0], [0.0, 0.0, 0.0]]), 0.1)
+    loss.backward()
+    assert loss.item() == 0.0 and not scores.grad.any()
+
+
+def test_mean_variance_is_zero_for_the_ideal_and_high_for_a_collapse():
+    hadamard = torch.tensor([[1.0, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]]) / 2
+    assert mean_variance_loss(torch.cat([hadamard, -hadamard])).item() == pytest.approx(0.0, abs=1e-6)
+    collapsed = hadamard[:1].repeat(8, 1)  # mean of length 1, and four dimensions whose std lacks 1/2 each
+    assert mean_variance_loss(collapsed).item() == pytest.approx(1 + 4 * 0.25, abs=1e-4)
+
+
+def test_mean_variance_has_finite_gradients_at_a_collapse():
+    embeddings = torch.ones(4, 3, requires_grad=True)
+    mean_variance_loss(embeddings).backward()
+    assert embeddings.grad.isfinite().all()
