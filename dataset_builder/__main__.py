@@ -1,25 +1,29 @@
-"""The command line: `python -m dataset_builder build | queries`."""
+"""The command line: `python -m dataset_builder --help`."""
 
 import json
 import logging
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from tqdm import tqdm
 
-from modeling_lira.errors import LiraError
+from modeling_lira.cli import run
 from modeling_lira.files import atomic_write_text
 
-from .candidates import CANDIDATES_FILE, read_candidates
-from .corpus import LanguageData, build_language, write_all_configs, write_language, write_readme
-from .lexicon import LANGUAGES, Lexicon, load_lexicon
-from .splits import SPLITS, Release, release_named
+from .agreement import compare, dictionaries, disagreement_lines, summarise
+from .candidates import CANDIDATES_FILE
+from .corpus import build_corpus, known_languages, release_queries
+from .lexicon import LANGUAGES, load_lexicon
+from .splits import release_named
 
 logger = logging.getLogger(__name__)
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Build the product retrieval corpus.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Build the product retrieval corpus.",
+)
 
 Size = Annotated[str, typer.Option(help="slice, default or mega; each holds the one before it.")]
 Languages = Annotated[list[str] | None, typer.Option(help="Language codes; all seven when left out. Several: th vi.")]
@@ -28,25 +32,14 @@ Seed = Annotated[int, typer.Option(help="Decides every product and query.")]
 
 @app.command(epilog="Example: python -m dataset_builder build --size slice --output corpus --languages th vi")
 def build(
-    output: Annotated[Path, typer.Option(help="Folder to write; files of the same name are replaced.")],
+    output: Annotated[Path, typer.Option(help="Folder to make, or an earlier corpus to replace.")],
     size: Size = "slice",
     languages: Languages = None,
     seed: Seed = 0,
     candidates: Annotated[Path, typer.Option(help="Compressed candidates to join to the queries.")] = CANDIDATES_FILE,
 ) -> None:
     """Write the published layout: one folder of Parquet files a config, and README.md."""
-    release, codes = release_named(size), _languages(languages)
-    lexicon = load_lexicon(languages=codes)
-    found = read_candidates(candidates)
-    missing = 0
-    for data in _generate(lexicon, codes, release, seed):
-        missing += write_language(lexicon, data, found, output)
-    write_all_configs(output, codes)
-    write_readme(output, codes, release, seed)
-    logger.info(
-        "%s: %d languages of %d products and %d queries; %d queries without candidates",
-        output, len(codes), release.products.total, release.queries.total, missing,
-    )  # fmt: skip
+    build_corpus(output, size, _languages(languages), seed, candidates)
 
 
 @app.command(epilog="Example: python -m dataset_builder queries --size slice --output queries.jsonl")
@@ -57,29 +50,42 @@ def queries(
     seed: Seed = 0,
 ) -> None:
     """Write all query texts, the input of `lira translate`."""
-    release, codes = release_named(size), _languages(languages)
+    release, codes = release_named(size), known_languages(_languages(languages))
     rows = [
-        {"text": query.text, "language": query.language, "split": split, "kind": query.kind}
-        for data in _generate(load_lexicon(languages=codes), codes, release, seed)
-        for split in SPLITS
-        for query in data.splits[split].queries
+        {"text": query.text, "language": query.language, "split": query.split, "kind": query.kind}
+        for query in release_queries(load_lexicon(languages=codes), codes, release, seed)
     ]
     atomic_write_text(output, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     logger.info("%s: %d queries", output, len(rows))
 
 
-def _generate(lexicon: Lexicon, codes: tuple[str, ...], release: Release, seed: int) -> Iterable[LanguageData]:
-    progress = tqdm(codes, desc="languages", unit="language", disable=not sys.stderr.isatty())
-    return (build_language(lexicon, language, release, seed) for language in progress)
+@app.command(
+    epilog="Example: python -m dataset_builder agreement --lexicon words.tsv --cldr annotations --output rest.tsv"
+)
+def agreement(
+    lexicon: Annotated[Path | None, typer.Option(help="Table of language, word, glosses joined by |.")] = None,
+    cldr: Annotated[Path | None, typer.Option(help="Folder of CLDR annotations, one folder a language.")] = None,
+    output: Annotated[Path, typer.Option(help="Table to write: the names that do not agree.")] = Path("agreement.tsv"),
+    languages: Languages = None,
+) -> None:
+    """Compare the authored product names with independent dictionaries, and list what does not agree."""
+    codes = known_languages(_languages(languages))
+    ours = load_lexicon(languages=codes)
+    theirs = dictionaries(codes, lexicon, cldr)
+    rows = [row for language in codes for row in compare(ours, language, theirs[language])]
+    atomic_write_text(output, "".join(f"{line}\n" for line in disagreement_lines(rows)))
+    logger.info("product names that a dictionary has as well: single English words / all")
+    for language, own in summarise(rows).items():
+        logger.info(
+            "%-4s%4d of %3d agree (%.0f%%) /%4d of %3d",
+            language, own.single_agree, own.single, 100 * own.share, own.every_agree, own.every,
+        )  # fmt: skip
+    logger.info("%s: the %d others", output, sum(not row.agrees for row in rows))
 
 
 def _languages(given: list[str] | None) -> tuple[str, ...]:
-    """Return the languages asked for in the usual order."""
-    codes = {code for item in given or LANGUAGES for code in item.replace(",", " ").split()}
-    unknown = sorted(codes - set(LANGUAGES))
-    if unknown or not codes:
-        raise LiraError(f"language {' '.join(unknown) or '(none)'} is unknown: choose from {' '.join(LANGUAGES)}")
-    return tuple(code for code in LANGUAGES if code in codes)
+    """Return the codes of `--languages th vi`, `--languages th,vi` or two such options."""
+    return tuple(code for item in given or LANGUAGES for code in item.replace(",", " ").split())
 
 
 def _joined_languages(arguments: list[str]) -> list[str]:
@@ -93,14 +99,9 @@ def _joined_languages(arguments: list[str]) -> list[str]:
     return joined
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Run a command; bad input becomes one line and exit code 2."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    try:
-        app(args=_joined_languages(sys.argv[1:]))
-    except (LiraError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(2)
+    run(app, "python -m dataset_builder", _joined_languages(sys.argv[1:] if arguments is None else arguments))
 
 
 if __name__ == "__main__":

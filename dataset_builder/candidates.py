@@ -1,27 +1,43 @@
-"""The committed translation candidates, joined to queries by (language, text)."""
+"""The translation candidates of queries: the committed ones, made by language models, or else the gloss."""
 
 import json
 import lzma
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
+from modeling_lira.agents.candidate import Candidate
 from modeling_lira.errors import LiraError
 from modeling_lira.files import atomic_write_bytes
+
+from .gloss import AGENT, glosser
+from .lexicon import Lexicon
 
 CANDIDATES_FILE = Path(__file__).parent / "candidates" / "candidates.jsonl.xz"
 CandidateKey = tuple[str, str]
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """One English translation with who made it and the critic's scores in [1, 10], None where there is none."""
+class CandidateSource:
+    """Finds the candidates of a query.
 
-    text: str
-    agent: str
-    semantic: float | None = None
-    emotional: float | None = None
-    pragmatic: float | None = None
+    Parameters
+    ----------
+    lexicon : Lexicon
+        Glosses the texts that the file does not have.
+    path : Path
+        Candidates of language models with critics' scores.
+
+    Source: ours.
+    """
+
+    def __init__(self, lexicon: Lexicon, path: Path = CANDIDATES_FILE) -> None:
+        self._lexicon = lexicon
+        self._found = read_candidates(path)
+
+    def of(self, language: str, text: str) -> list[Candidate]:
+        """Return the candidates of a text, those of the file or else up to two glosses, which have no scores."""
+        found = self._found.get((language, text))
+        return found or [Candidate(gloss, AGENT) for gloss in glosser(self._lexicon, language).gloss(text)]
 
 
 def read_candidates(path: Path = CANDIDATES_FILE) -> dict[CandidateKey, list[Candidate]]:
@@ -66,7 +82,11 @@ def write_candidates(rows: Mapping[CandidateKey, Sequence[Candidate]], path: Pat
     """
     lines = (
         json.dumps(
-            {"language": language, "text": text, "candidates": [asdict(candidate) for candidate in rows[language, text]]},
+            {
+                "language": language,
+                "text": text,
+                "candidates": [asdict(candidate) for candidate in rows[language, text]],
+            },
             ensure_ascii=False,
             separators=(",", ":"),
         )

@@ -18,6 +18,7 @@ SELLER_WORDS = (
 )  # fmt: skip
 _FOOD_DEPARTMENTS = ("groceries", "local_food")
 _MARKS = {"ur": ("، ", "۔"), "bn": (", ", "।"), "th": (" ", "")}
+PRICE_BANDS = ("low", "mid", "high")
 ZIPF_OFFSET, ZIPF_EXPONENT = 25, 0.9
 
 
@@ -49,6 +50,14 @@ def stable_hash(*parts: object) -> int:
     return int.from_bytes(hashlib.blake2b(":".join(map(str, parts)).encode(), digest_size=8).digest(), "big")
 
 
+def product_id(language: str, index: int) -> str:
+    """Return the id of a product, which says its language and its place in the catalogue.
+
+    Source: ours.
+    """
+    return f"{language}-p{index:07d}"
+
+
 class Popularity:
     """Zipf-like popularity of the types: bands in order, shuffled by the seed within each.
 
@@ -59,7 +68,8 @@ class Popularity:
 
     def __init__(self, lexicon: Lexicon, seed: int) -> None:
         self.order = sorted(
-            lexicon.types, key=lambda name: (BANDS.index(lexicon.types[name].band), stable_hash(seed, "popularity", name))
+            lexicon.types,
+            key=lambda name: (BANDS.index(lexicon.types[name].band), stable_hash(seed, "popularity", name)),
         )
         weights = ((rank + ZIPF_OFFSET) ** -ZIPF_EXPONENT for rank in range(len(self.order)))
         self._cumulative = list(itertools.accumulate(weights))
@@ -100,7 +110,7 @@ class Catalogue:
         word = f"word:{rng.choice(_seller_words(product_type.department))}" if rng.random() < 0.35 else ""
         english = self.lexicon.vocabularies[ENGLISH]
         return Product(
-            id=f"{self.language}-p{index:07d}",
+            id=product_id(self.language, index),
             index=index,
             language=self.language,
             type=product_type.name,
@@ -172,6 +182,16 @@ def draw_price(product_type: ProductType, attributes: tuple[Attribute, ...], rng
     return round(math.exp(low + place * (high - low)), 2)
 
 
+def price_band(product_type: ProductType, price: float) -> str:
+    """Return low, mid or high: the third of the type's price range, in its logarithm, that a price lies in.
+
+    Source: ours.
+    """
+    low, high = math.log(product_type.price_low), math.log(product_type.price_high)
+    place = (math.log(price) - low) / (high - low)
+    return PRICE_BANDS[min(max(int(3 * place), 0), 2)]
+
+
 def write_title(
     speaker: Speaker, product_type: ProductType, attributes: tuple[Attribute, ...], brand: str, word: str
 ) -> str:
@@ -199,7 +219,9 @@ def _best_templates(vocabulary: Vocabulary, stated: frozenset[str]) -> tuple[str
     return tuple(template for template, count in placed.items() if count >= max(most - 1, min(most, 1)))
 
 
-def write_description(speaker: Speaker, product_type: ProductType, attributes: tuple[Attribute, ...], brand: str) -> str:
+def write_description(
+    speaker: Speaker, product_type: ProductType, attributes: tuple[Attribute, ...], brand: str
+) -> str:
     """Write a short description: what it is, what is stated, one closing sentence.
 
     Source: ours.

@@ -1,95 +1,107 @@
-"""Build a corpus: catalogues, queries, judgements, ranking pairs, and the published folder of Parquet files."""
+"""Build a corpus from the authored lexicon: catalogues, queries, judgements, ranking pairs, the published folder."""
 
+import hashlib
 import logging
-import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+from tqdm import tqdm
 
-from modeling_lira.files import atomic_path, atomic_write_text
+from modeling_lira.errors import LiraError
 
-from .candidates import Candidate, CandidateKey
+from .candidates import CANDIDATES_FILE, CandidateSource
 from .catalogue import Catalogue, Product
-from .lexicon import Lexicon
+from .layout import PartWriter
+from .lexicon import ENGLISH, LANGUAGES, LEXICON_FOLDER, Lexicon, load_lexicon
+from .products import ProductList
 from .queries import Query, generate_queries
-from .relevance import HardNegatives, Judgements, SplitIndex
-from .splits import SPLITS, Release, releases_up_to, split_products, unseen_types
+from .relevance import HardNegatives, SplitIndex
+from .rows import LanguageData, SplitData, corpus_row, qrel_tables, query_rows, ranking_rows
+from .splits import SPLITS, Release, release_named, releases_up_to, split_products, unseen_types
+from .staging import Settings, staged
 
 logger = logging.getLogger(__name__)
-
-PARTS = ("corpus", "queries", "qrels", "ranking")
-ALL = "all"
-MAX_RANKING_PAIRS = 8
-_CANDIDATE = pa.struct(
-    [
-        ("text", pa.string()),
-        ("agent", pa.string()),
-        ("semantic", pa.float64()),
-        ("emotional", pa.float64()),
-        ("pragmatic", pa.float64()),
-    ]
-)
-SCHEMAS = {
-    "corpus": pa.schema(
-        [
-            ("_id", pa.string()),
-            ("title", pa.string()),
-            ("text", pa.string()),
-            ("title_en", pa.string()),
-            ("department", pa.string()),
-            ("category", pa.string()),
-            ("type", pa.string()),
-            ("attributes", pa.list_(pa.string())),
-            ("price", pa.float64()),
-            ("language", pa.string()),
-            ("unseen_type", pa.bool_()),
-        ]
-    ),
-    "queries": pa.schema(
-        [
-            ("_id", pa.string()),
-            ("text", pa.string()),
-            ("language", pa.string()),
-            ("kind", pa.string()),
-            ("band", pa.string()),
-            ("type", pa.string()),
-            ("unseen_type", pa.bool_()),
-            ("hard_negatives", pa.list_(pa.string())),
-            ("candidates", pa.list_(_CANDIDATE)),
-        ]
-    ),
-    "qrels": pa.schema([("query-id", pa.string()), ("corpus-id", pa.string()), ("score", pa.int64())]),
-    "ranking": pa.schema(
-        [("query", pa.string()), ("title", pa.string()), ("similarity", pa.float64()), ("language", pa.string())]
-    ),
-}
+OnProduct = Callable[[str, Product], None]
 
 
-@dataclass(frozen=True)
-class SplitData:
-    """One language and split: its products, its queries, and each query's judgements and hard negatives, in order."""
+def build_corpus(
+    folder: Path,
+    size: str = "slice",
+    languages: Sequence[str] = LANGUAGES,
+    seed: int = 0,
+    candidates: Path = CANDIDATES_FILE,
+) -> None:
+    """Build a corpus folder that `load_dataset` reads; the folder appears when it is complete, README.md and all.
 
-    products: Sequence[Product]
-    queries: Sequence[Query]
-    judgements: Sequence[Judgements]
-    hard_negatives: Sequence[Sequence[int]]
+    Parameters
+    ----------
+    folder : Path
+        New, empty, or an earlier corpus, which is replaced in the end.
+    size : "slice", "default" or "mega"
+    languages : sequence of str
+    seed : int
+        Decides every product and query.
+    candidates : Path
+        Compressed candidates to join to the queries.
+
+    Raises
+    ------
+    LiraError
+        An unknown size or language, a folder of something else, a damaged candidates file.
+
+    Source: ours.
+    """
+    from .card import write_card
+
+    start = time.perf_counter()
+    release, codes = release_named(size), known_languages(languages)
+    lexicon = load_lexicon(languages=codes)
+    source = CandidateSource(lexicon, candidates)
+    settings: Settings = {"size": size, "languages": list(codes), "seed": seed, "inputs": _fingerprint(candidates)}
+    total = release.products.total * len(codes)
+    with (
+        staged(Path(folder), settings) as stage,
+        tqdm(total=total, desc="products", unit=" products", disable=None) as progress,
+    ):
+        for language in codes:
+            progress.set_postfix_str(language)
+            if language not in stage.finished:
+                write_language(lexicon, language, release, seed, source, stage.folder, progress.update)
+                stage.finish(language)
+        write_card(stage.folder, "catalogue", _facts(lexicon, release, seed), (ENGLISH,))
+    logger.info("%s: %s products in %.0f s, %s", folder, f"{total:,}", time.perf_counter() - start, _peak_memory())
 
 
-@dataclass(frozen=True)
-class LanguageData:
-    """One language of a release."""
-
-    language: str
-    seed: int
-    unseen: frozenset[str]
-    splits: Mapping[str, SplitData]
+def _peak_memory() -> str:
+    unit = 2**20 if sys.platform == "linux" else 2**30
+    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit:.2f} GiB at most"
 
 
-def build_language(lexicon: Lexicon, language: str, release: Release, seed: int) -> LanguageData:
-    """Generate one language of a release in memory.
+def known_languages(given: Sequence[str]) -> tuple[str, ...]:
+    """Return the languages asked for, in the usual order.
+
+    Raises
+    ------
+    LiraError
+        None, or one that the lexicon does not have.
+
+    Source: ours.
+    """
+    unknown = sorted(set(given) - set(LANGUAGES))
+    if unknown or not given:
+        raise LiraError(f"language {' '.join(unknown) or '(none)'} is unknown: choose from {' '.join(LANGUAGES)}")
+    return tuple(code for code in LANGUAGES if code in given)
+
+
+def build_language(
+    lexicon: Lexicon, language: str, release: Release, seed: int, on_product: OnProduct | None = None
+) -> LanguageData:
+    """Generate one language of a release; a product is in memory once, and only the first ones stay there.
 
     Parameters
     ----------
@@ -97,220 +109,115 @@ def build_language(lexicon: Lexicon, language: str, release: Release, seed: int)
     language : str
     release : Release
     seed : int
+    on_product : callable, optional
+        Called with the split and each product as it comes.
 
     Source: ours.
     """
     unseen = unseen_types(lexicon, seed)
-    products: dict[str, list[Product]] = {split: [] for split in SPLITS}
-    for split, product in split_products(Catalogue(lexicon, language, seed), release.products, unseen, seed):
+    catalogue = Catalogue(lexicon, language, seed)
+    products = {split: ProductList(catalogue) for split in SPLITS}
+    indices = {split: SplitIndex(lexicon) for split in SPLITS}
+    for split, product in split_products(catalogue, release.products, unseen, seed):
         products[split].append(product)
+        indices[split].add(product)
+        if on_product is not None:
+            on_product(split, product)
     queries: dict[str, list[Query]] = {split: [] for split in SPLITS}
     for query in generate_queries(lexicon, language, seed, releases_up_to(release), products, unseen):
         queries[query.split].append(query)
-    splits = {split: _judge(lexicon, language, seed, split, products[split], queries[split]) for split in SPLITS}
+    splits = {split: _judge(language, seed, split, products[split], indices[split], queries[split]) for split in SPLITS}
     return LanguageData(language, seed, unseen, splits)
 
 
 def _judge(
-    lexicon: Lexicon, language: str, seed: int, split: str, products: Sequence[Product], queries: Sequence[Query]
+    language: str, seed: int, split: str, products: ProductList, index: SplitIndex, queries: Sequence[Query]
 ) -> SplitData:
     """Judge every query against the whole split; only training queries get hard negatives."""
-    index = SplitIndex(lexicon, products)
     judgements = [index.judge(query) for query in queries]
-    finder = HardNegatives(lexicon, language, index, seed)
+    finder = HardNegatives(index.lexicon, language, index, seed)
     negatives: list[list[int]] = [
-        finder.find(query, judged) if split == "train" else [] for query, judged in zip(queries, judgements, strict=True)
+        finder.find(query, judged) if split == "train" else []
+        for query, judged in zip(queries, judgements, strict=True)
     ]
     return SplitData(products, queries, judgements, negatives)
 
 
-def corpus_rows(data: LanguageData, split: str) -> Iterator[dict[str, object]]:
-    """Yield the rows of `{language}-corpus`."""
-    for product in data.splits[split].products:
-        yield {
-            "_id": product.id,
-            "title": product.title,
-            "text": product.text,
-            "title_en": product.title_en,
-            "department": product.department,
-            "category": product.category,
-            "type": product.type,
-            "attributes": [f"{group}={value}" for group, value in product.attributes],
-            "price": product.price,
-            "language": product.language,
-            "unseen_type": product.type in data.unseen,
-        }
-
-
-def query_rows(
-    data: LanguageData, split: str, candidates: Mapping[CandidateKey, Sequence[Candidate]]
-) -> Iterator[dict[str, object]]:
-    """Yield the rows of `{language}-queries`; a text without candidates gets an empty list."""
-    part = data.splits[split]
-    for query, negatives in zip(part.queries, part.hard_negatives, strict=True):
-        yield {
-            "_id": query.id,
-            "text": query.text,
-            "language": query.language,
-            "kind": query.kind,
-            "band": query.band,
-            "type": query.type,
-            "unseen_type": query.unseen_type,
-            "hard_negatives": [part.products[row].id for row in negatives],
-            "candidates": [vars(candidate) for candidate in candidates.get((query.language, query.text), ())],
-        }
-
-
-def qrel_rows(data: LanguageData, split: str) -> Iterator[dict[str, object]]:
-    """Yield the rows of `{language}-qrels`: grades 1 to 3, everything else is irrelevant."""
-    part = data.splits[split]
-    for query, judged in zip(part.queries, part.judgements, strict=True):
-        for row, grade in zip(judged.rows.tolist(), judged.grades.tolist(), strict=True):
-            yield {"query-id": query.id, "corpus-id": part.products[row].id, "score": grade}
-
-
-def similarity(lexicon: Lexicon, query: Query, product: Product, grade: int) -> float:
-    """Return a graded similarity target in [0, 1], finer than the grades.
-
-    1 exact; 0.6 to 0.9 the same type, by the share of attributes that match; 0.35 a sibling type; 0.25 a complement;
-    for a vague query 0.5 a partial match; 0.1 the same department; 0 the rest.
-
-    Source: ours.
-    """
-    if grade == 3:
-        return 1.0
-    if query.type and product.type == query.type:
-        matched = sum(attribute in product.attributes for attribute in query.constraints)
-        return round(0.6 + 0.3 * matched / len(query.constraints), 4)
-    if grade == 1:
-        if not query.type:
-            return 0.5
-        return 0.35 if product.type in lexicon.siblings(query.type) else 0.25
-    department = lexicon.types[query.type].department if query.type else query.department
-    return 0.1 if product.department == department else 0.0
-
-
-def ranking_rows(lexicon: Lexicon, data: LanguageData, split: str) -> Iterator[dict[str, object]]:
-    """Yield the rows of `{language}-ranking`: of every query pairs of all grades, the irrelevant ones drawn at random.
-
-    Source: ours.
-    """
-    part = data.splits[split]
-    for query, judged in zip(part.queries, part.judgements, strict=True):
-        rng = random.Random(f"{data.seed}:{query.id}:ranking")
-        grades = dict(zip(judged.rows.tolist(), judged.grades.tolist(), strict=True))
-        chosen = [row for grade in (3, 2, 1) for row in _sample(rng, [row for row, own in grades.items() if own == grade], 2)]
-        while len(chosen) < MAX_RANKING_PAIRS:
-            row = rng.randrange(len(part.products))
-            if row not in grades and row not in chosen:
-                chosen.append(row)
-        for row in chosen:
-            product = part.products[row]
-            target = similarity(lexicon, query, product, grades.get(row, 0))
-            yield {"query": query.text, "title": product.title, "similarity": target, "language": data.language}
-
-
-def _sample(rng: random.Random, rows: list[int], count: int) -> list[int]:
-    return rng.sample(rows, min(count, len(rows)))
-
-
-def part_rows(
-    lexicon: Lexicon,
-    data: LanguageData,
-    part: str,
-    split: str,
-    candidates: Mapping[CandidateKey, Sequence[Candidate]],
-) -> Iterator[dict[str, object]]:
-    """Yield the rows of one part of `PARTS` and one split."""
-    if part == "corpus":
-        return corpus_rows(data, split)
-    if part == "queries":
-        return query_rows(data, split, candidates)
-    return qrel_rows(data, split) if part == "qrels" else ranking_rows(lexicon, data, split)
-
-
-def parquet_path(folder: Path, config: str, split: str, shard: int = 0, shards: int = 1) -> Path:
-    """Return where a shard of a config and split is published."""
-    return folder / config / f"{split}-{shard:05d}-of-{shards:05d}.parquet"
-
-
 def write_language(
-    lexicon: Lexicon, data: LanguageData, candidates: Mapping[CandidateKey, Sequence[Candidate]], folder: Path
-) -> int:
-    """Write the four configs of a language, file by file.
-
-    Returns
-    -------
-    int
-        How many queries have no candidates.
-
-    Source: ours.
-    """
-    for part in PARTS:
-        for split in SPLITS:
-            rows = list(part_rows(lexicon, data, part, split, candidates))
-            table = pa.Table.from_pylist(rows, schema=SCHEMAS[part])
-            _write_table(table, parquet_path(folder, f"{data.language}-{part}", split))
-    queries = [query for split in SPLITS for query in data.splits[split].queries]
-    missing = sum(not candidates.get((query.language, query.text)) for query in queries)
-    logger.info("%s: %d of %d queries have no candidates", data.language, missing, len(queries))
-    return missing
-
-
-def _write_table(table: pa.Table, path: Path) -> None:
-    with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
-
-
-def write_all_configs(folder: Path, languages: Sequence[str]) -> None:
-    """Write the `all-*` configs: the languages' files one after the other.
+    lexicon: Lexicon,
+    language: str,
+    release: Release,
+    seed: int,
+    candidates: CandidateSource,
+    folder: Path,
+    on_progress: Callable[[int], object] = lambda count: None,
+) -> None:
+    """Generate a language and write its four configs; products are written as they come.
 
     Source: ours.
     """
-    for part in PARTS:
-        for split in SPLITS:
-            with (
-                atomic_path(parquet_path(folder, f"{ALL}-{part}", split)) as temporary,
-                pq.ParquetWriter(temporary, SCHEMAS[part], compression="zstd") as writer,
-            ):
-                for language in languages:
-                    writer.write_table(pq.read_table(parquet_path(folder, f"{language}-{part}", split), schema=SCHEMAS[part]))
+    unseen = unseen_types(lexicon, seed)
+    with ExitStack() as stack:
+        writers = {split: stack.enter_context(PartWriter(folder, language, "corpus", split)) for split in SPLITS}
+
+        def write(split: str, product: Product) -> None:
+            writers[split].add(corpus_row(lexicon, product, unseen))
+            on_progress(1)
+
+        data = build_language(lexicon, language, release, seed, write)
+    for split in SPLITS:
+        with PartWriter(folder, language, "queries", split) as writer:
+            writer.add_all(query_rows(data, split, candidates))
+        with PartWriter(folder, language, "qrels", split) as writer:
+            for table in qrel_tables(data, split):
+                writer.add_table(table)
+        with PartWriter(folder, language, "ranking", split) as writer:
+            writer.add_all(ranking_rows(lexicon, data, split))
 
 
-def write_readme(folder: Path, languages: Sequence[str], release: Release, seed: int) -> None:
-    """Write the card: what the configs are, in the YAML that `load_dataset` reads, and what they hold.
+@dataclass(frozen=True)
+class SliceQuery:
+    """A query of the smallest release with its candidates: `text`, `agent`, `semantic`, `emotional`, `pragmatic`."""
+
+    text: str
+    language: str
+    split: str
+    kind: str
+    candidates: list[dict[str, str | float | None]]
+
+
+def slice_queries(languages: Sequence[str] = LANGUAGES, seed: int = 0) -> Iterator[SliceQuery]:
+    """Yield the queries of the slice, language by language, with the committed candidates or else the gloss.
 
     Source: ours.
     """
-    configs = [f"{language}-{part}" for language in (*languages, ALL) for part in PARTS]
-    text = "\n".join(
-        [
-            "---",
-            "language:",
-            *(f"- {language}" for language in (*languages, "en")),
-            "license: cc-by-4.0",
-            "task_categories:",
-            "- text-retrieval",
-            "- sentence-similarity",
-            "configs:",
-            *_config_lines(configs),
-            "---",
-            "",
-            f"# Product retrieval in {len(languages)} languages ({release.name}, seed {seed})",
-            "",
-            "Products and queries are generated from a hand-written lexicon; relevance follows from structure.",
-            "",
-            f"Each language has {release.products.total:,} products and {release.queries.total:,} queries.",
-            "",
-        ]
-    )
-    atomic_write_text(folder / "README.md", text)
+    codes = known_languages(languages)
+    lexicon = load_lexicon(languages=codes)
+    source = CandidateSource(lexicon, CANDIDATES_FILE)
+    for query in release_queries(lexicon, codes, release_named("slice"), seed):
+        found = [asdict(candidate) for candidate in source.of(query.language, query.text)]
+        yield SliceQuery(query.text, query.language, query.split, query.kind, found)
 
 
-def _config_lines(configs: Iterable[str]) -> Iterator[str]:
-    for config in configs:
-        yield f"- config_name: {config}"
-        yield "  data_files:"
+def release_queries(lexicon: Lexicon, languages: Sequence[str], release: Release, seed: int) -> Iterator[Query]:
+    """Yield the queries of a release, language by language and split by split.
+
+    Source: ours.
+    """
+    for language in tqdm(languages, desc="languages", unit="language", disable=None):
+        data = build_language(lexicon, language, release, seed)
         for split in SPLITS:
-            yield f"  - split: {split}"
-            yield f"    path: {config}/{split}-*"
+            yield from data.splits[split].queries
+
+
+def _facts(lexicon: Lexicon, release: Release, seed: int) -> dict[str, str | int]:
+    departments = {product_type.department for product_type in lexicon.types.values()}
+    return {"release": release.name, "seed": seed, "types": len(lexicon.types), "departments": len(departments)}
+
+
+def _fingerprint(candidates: Path) -> str:
+    """Return a digest of the lexicon and of the candidates file."""
+    digest = hashlib.sha256()
+    for path in (*sorted(LEXICON_FOLDER.glob("*.tsv")), candidates):
+        digest.update(path.read_bytes() if path.is_file() else b"none")
+    return digest.hexdigest()

@@ -130,7 +130,9 @@ class Lexicon:
     def siblings(self, name: str) -> tuple[str, ...]:
         """Return the other types of the type's category."""
         product_type = self.types[name]
-        return tuple(other for other in self.by_category[product_type.department, product_type.category] if other != name)
+        return tuple(
+            other for other in self.by_category[product_type.department, product_type.category] if other != name
+        )
 
     def brands_for(self, language: str, department: str) -> tuple[Brand, ...]:
         """Return the brands that sell a department in a language."""
@@ -182,7 +184,8 @@ def _read_table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
         if len(row) != len(columns):
             raise LiraError(f"{path.name} line {number}: {len(row)} columns, expected {len(columns)}")
     return [
-        {column: unicodedata.normalize("NFC", cell) for column, cell in zip(columns, row, strict=True)} for row in rows[1:]
+        {column: unicodedata.normalize("NFC", cell) for column, cell in zip(columns, row, strict=True)}
+        for row in rows[1:]
     ]
 
 
@@ -230,11 +233,12 @@ def _parse_attribute(
 
 _OPEN_VALUES = {
     "colour": (
-        "black", "white", "red", "blue", "navy", "green", "yellow", "pink", "purple", "orange", "brown", "beige", "grey",
-        "gold", "silver", "multicolour",
+        "black", "white", "red", "blue", "navy", "green", "yellow", "pink", "purple", "orange", "brown", "beige",
+        "grey", "gold", "silver", "multicolour",
     ),
     "pattern": (
-        "plain", "striped", "floral", "checked", "polka_dot", "batik", "camouflage", "cartoon", "geometric", "animal_print",
+        "plain", "striped", "floral", "checked", "polka_dot", "batik", "camouflage", "cartoon", "geometric",
+        "animal_print",
     ),
     "gender": ("men", "women", "unisex", "boys", "girls"),
     "age": ("newborn", "infant", "toddler", "preschool", "school", "adult", "senior"),

@@ -6,9 +6,9 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 
 _NEIGHBOURS = {
-    "a": "s", "b": "v", "c": "x", "d": "f", "e": "r", "f": "g", "g": "h", "h": "j", "i": "o", "j": "k", "k": "l", "l": "k",
-    "m": "n", "n": "m", "o": "p", "p": "o", "q": "w", "r": "t", "s": "d", "t": "r", "u": "i", "v": "b", "w": "e", "x": "c",
-    "y": "u", "z": "x",
+    "a": "s", "b": "v", "c": "x", "d": "f", "e": "r", "f": "g", "g": "h", "h": "j", "i": "o", "j": "k", "k": "l",
+    "l": "k", "m": "n", "n": "m", "o": "p", "p": "o", "q": "w", "r": "t", "s": "d", "t": "r", "u": "i", "v": "b",
+    "w": "e", "x": "c", "y": "u", "z": "x",
 }  # fmt: skip
 # What a letter is often typed as; the easier of two letters of one sound, not every letter of the class.
 _CONFUSED = {
@@ -40,10 +40,7 @@ def abbreviate(text: str, pairs: Iterable[tuple[str, str]], spaced: bool) -> str
     Source: ours.
     """
     for full, short in pairs:
-        if spaced:
-            text = re.sub(rf"(?<!\w){re.escape(full)}(?!\w)", short, text)
-        else:
-            text = text.replace(full, short)
+        text = re.sub(rf"(?<!\w){re.escape(full)}(?!\w)", short, text) if spaced else text.replace(full, short)
     return text
 
 
@@ -83,7 +80,9 @@ def _confuse(text: str, confused: Mapping[str, str], rng: random.Random) -> str:
     places = [
         place
         for place, char in enumerate(text)
-        if char in confused and text[place + 1 : place + 2] not in (_NUKTA, _VIRAMA) and text[place - 1 : place] != _VIRAMA
+        if char in confused
+        and text[place + 1 : place + 2] not in (_NUKTA, _VIRAMA)
+        and text[place - 1 : place] != _VIRAMA
     ]
     if not places:
         return text

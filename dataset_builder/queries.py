@@ -16,12 +16,35 @@ KINDS = ("bare", "synonym", "attribute", "vague", "misspelt", "code_mixed", "abb
 _WEIGHTS = {"bare": 12, "synonym": 15, "attribute": 34, "vague": 8, "misspelt": 10, "code_mixed": 12, "abbreviated": 5}
 _ROMANISED_WEIGHT = {"vi": 12, "ur": 16, "bn": 16}
 _BAND_WEIGHTS = (40, 35, 25)
-_SHOPPER_WORDS = ("cheap", "good_quality", "original", "new_arrival", "best_seller", "promo", "durable", "beautiful", "recommended")
-_SHORTENED_WORDS = ("cheap", "original", "how_much", "good_quality", "for_kids", "free_shipping", "birthday", "beautiful")
+_SHOPPER_WORDS = (
+    "cheap",
+    "good_quality",
+    "original",
+    "new_arrival",
+    "best_seller",
+    "promo",
+    "durable",
+    "beautiful",
+    "recommended",
+)
+_SHORTENED_WORDS = (
+    "cheap",
+    "original",
+    "how_much",
+    "good_quality",
+    "for_kids",
+    "free_shipping",
+    "birthday",
+    "beautiful",
+)
 _UNSUITED_WORDS = {
     "durable": ("groceries", "local_food", "beauty", "health", "pets"),
-    "beautiful": ("groceries", "local_food", "health", "electronics", "automotive", "tools_garden", "pets", "sports"),
-    "for_kids": ("automotive", "tools_garden", "beauty", "electronics", "home", "kitchen", "pets", "baby", "local_food"),
+    "beautiful": (
+        "groceries", "local_food", "health", "electronics", "automotive", "tools_garden", "pets", "sports",
+    ),
+    "for_kids": (
+        "automotive", "tools_garden", "beauty", "electronics", "home", "kitchen", "pets", "baby", "local_food",
+    ),
     "birthday": (
         "automotive", "tools_garden", "health", "baby", "home", "kitchen", "pets", "local_food", "groceries", "sports",
         "electronics", "books_stationery",
@@ -109,7 +132,9 @@ class Writer:
 
     def _plain(self, product: Product) -> Draft | None:
         """Return a bare or an attribute query, as material for slips and short forms."""
-        return self._draft(product, "{type}", usual_type=0.7) if self.random.random() < 0.5 else self._attribute(product)
+        return (
+            self._draft(product, "{type}", usual_type=0.7) if self.random.random() < 0.5 else self._attribute(product)
+        )
 
     def _synonym(self, product: Product) -> Draft | None:
         if len(self.vocabulary[f"type:{product.type}"].forms()) < 2:
@@ -190,7 +215,9 @@ class Writer:
         speaker = Speaker(self.lexicon.vocabularies[ENGLISH], self.random, 0.9)
         values = {f"en_{slot}": text for slot, text in speaker.values_by_slot(constraints).items()}
         values["en_type"] = speaker.word(f"type:{product.type}")
-        values |= {"raw_size": value for group, value in constraints if slot_of(group) == "size"}
+        for group, value in constraints:
+            if slot_of(group) == "size":
+                values["raw_size"] = value
         return values
 
     def _asked(self, attributes: tuple[Attribute, ...], needed: frozenset[str]) -> tuple[Attribute, ...]:
@@ -309,9 +336,7 @@ def generate_queries(
                 )
 
 
-def _drafts(
-    lexicon: Lexicon, language: str, seed: str, anchors: Anchors
-) -> Iterator[tuple[str, Product, Draft]]:
+def _drafts(lexicon: Lexicon, language: str, seed: str, anchors: Anchors) -> Iterator[tuple[str, Product, Draft]]:
     """Yield drafts without end; a kind that does not suit one product is tried on others."""
     weights = dict(_WEIGHTS)
     if language in _ROMANISED_WEIGHT:

@@ -1,9 +1,10 @@
 """Graded relevance from structure: complete within a split, never guessed from words."""
 
 import random
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -50,41 +51,47 @@ class SplitIndex:
     Parameters
     ----------
     lexicon : Lexicon
-    products : sequence of Product
+    products : iterable of Product
+        Rows 0, 1, …; `add` goes on after them.
 
     Source: ours.
     """
 
-    def __init__(self, lexicon: Lexicon, products: Sequence[Product]) -> None:
+    def __init__(self, lexicon: Lexicon, products: Iterable[Product] = ()) -> None:
         self.lexicon = lexicon
-        self.count = len(products)
-        types: dict[str, list[int]] = {}
-        departments: dict[str, list[int]] = {}
-        attributes: dict[Attribute, list[int]] = {}
-        for row, product in enumerate(products):
-            types.setdefault(product.type, []).append(row)
-            departments.setdefault(product.department, []).append(row)
-            for attribute in product.attributes:
-                attributes.setdefault(attribute, []).append(row)
-        self._types = _arrays(types)
-        self._departments = _arrays(departments)
-        self._attributes = _arrays(attributes)
+        self.count = 0
+        self._types: _Postings[str] = _Postings()
+        self._departments: _Postings[str] = _Postings()
+        self._attributes: _Postings[Attribute] = _Postings()
+        self._satisfying: dict[Attribute, np.ndarray] = {}
+        for product in products:
+            self.add(product)
+
+    def add(self, product: Product) -> None:
+        """Add the next row; only before the first question is asked."""
+        self._types.add(product.type, self.count)
+        self._departments.add(product.department, self.count)
+        for attribute in product.attributes:
+            self._attributes.add(attribute, self.count)
+        self.count += 1
 
     def of_types(self, names: Sequence[str]) -> np.ndarray:
         """Return the rows of several types, ascending."""
-        return _union([self._types[name] for name in names if name in self._types])
+        return _union([self._types.rows(name) for name in names])
 
     def satisfying(self, attribute: Attribute) -> np.ndarray:
         """Return the rows that satisfy a wish, ascending."""
-        wishes = [(attribute[0], value) for value in accepted_values(attribute)]
-        return _union([self._attributes[wish] for wish in wishes if wish in self._attributes])
+        if attribute not in self._satisfying:
+            wishes = [(attribute[0], value) for value in accepted_values(attribute)]
+            self._satisfying[attribute] = _union([self._attributes.rows(wish) for wish in wishes])
+        return self._satisfying[attribute]
 
     def judge(self, query: Query) -> Judgements:
         """Grade the whole split for a query.
 
-        A query for a type: 3 the type with every attribute asked for; 2 the type otherwise; 1 its category's other types
-        and its complements. A vague query: 3 the department (or the whole shop) with every attribute asked for; 1 the
-        named department with some of several attributes. All else is 0 and not listed.
+        A query for a type: 3 the type with every attribute asked for; 2 the type otherwise; 1 its category's other
+        types and its complements. A vague query: 3 the department (or the whole shop) with every attribute asked for;
+        1 the named department with some of several attributes. All else is 0 and not listed.
 
         Source: ours.
         """
@@ -98,7 +105,7 @@ class SplitIndex:
         return _ordered(np.concatenate([own, partial]), np.concatenate([grades, np.full(len(partial), PARTIAL)]))
 
     def _judge_vague(self, query: Query) -> Judgements:
-        rows = self._departments.get(query.department, np.empty(0, np.int64)) if query.department else np.arange(self.count)
+        rows = self.department(query.department) if query.department else np.arange(self.count, dtype=np.int32)
         matched = self._matched(rows, query.constraints)
         grades = np.where(matched == len(query.constraints), EXACT, 0)
         if query.department:
@@ -114,20 +121,38 @@ class SplitIndex:
 
     def department(self, name: str) -> np.ndarray:
         """Return the rows of a department, ascending."""
-        return self._departments.get(name, np.empty(0, np.int64))
+        return self._departments.rows(name)
 
 
-def _arrays(lists: Mapping[Key, list[int]]) -> dict[Key, np.ndarray]:
-    return {key: np.asarray(rows, np.int64) for key, rows in lists.items()}
+class _Postings(Generic[Key]):
+    """Rows by key; four bytes a row, so that a million products fit."""
+
+    def __init__(self) -> None:
+        self._lists: dict[Key, array[int]] = {}
+
+    def add(self, key: Key, row: int) -> None:
+        """Add a row, higher than the last one."""
+        self._lists.setdefault(key, array("i")).append(row)
+
+    def rows(self, key: Key) -> np.ndarray:
+        """Return the rows of a key, ascending."""
+        return np.frombuffer(self._lists[key], np.int32) if key in self._lists else np.empty(0, np.int32)
 
 
 def _union(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    return np.unique(np.concatenate(arrays)) if arrays else np.empty(0, np.int64)
+    """Return the rows of any of the arrays, each ascending, in ascending order."""
+    if len(arrays) == 1:
+        return arrays[0]
+    return np.unique(np.concatenate(arrays)) if arrays else np.empty(0, np.int32)
+
+
+def _without(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    return rows[np.isin(rows, others, assume_unique=True, invert=True)]
 
 
 def _ordered(rows: np.ndarray, grades: np.ndarray) -> Judgements:
     order = np.argsort(rows, kind="stable")
-    return Judgements(rows[order], grades[order].astype(np.int64))
+    return Judgements(rows[order], grades[order].astype(np.int8))
 
 
 class HardNegatives:
@@ -146,7 +171,13 @@ class HardNegatives:
     """
 
     def __init__(
-        self, lexicon: Lexicon, language: str, index: SplitIndex, seed: int, lookalikes: int = 4, attribute_sharers: int = 4
+        self,
+        lexicon: Lexicon,
+        language: str,
+        index: SplitIndex,
+        seed: int,
+        lookalikes: int = 4,
+        attribute_sharers: int = 4,
     ) -> None:
         self.lexicon = lexicon
         self.index = index
@@ -162,12 +193,12 @@ class HardNegatives:
     def find(self, query: Query, judged: Judgements) -> list[int]:
         """Return rows of the split with grade 0, ascending."""
         rng = random.Random(f"{self.seed}:{query.id}:negatives")
-        similar = np.setdiff1d(self.index.of_types(self.lookalike_types(query.type)), judged.rows)
-        sharing = np.setdiff1d(_union([self.index.satisfying(wish) for wish in query.constraints]), judged.rows)
+        similar = _without(self.index.of_types(self.lookalike_types(query.type)), judged.rows)
+        sharing = _without(_union([self.index.satisfying(wish) for wish in query.constraints]), judged.rows)
         drawn = {*_sample(rng, similar, self.lookalikes), *_sample(rng, sharing, self.attribute_sharers)}
         if not drawn:
             department = self.lexicon.types[query.type].department if query.type else query.department
-            drawn.update(_sample(rng, np.setdiff1d(self.index.department(department), judged.rows), self.lookalikes))
+            drawn.update(_sample(rng, _without(self.index.department(department), judged.rows), self.lookalikes))
         return sorted(drawn)
 
     def lookalike_types(self, name: str) -> list[str]:
@@ -191,4 +222,4 @@ def name_parts(lexicon: Lexicon, language: str, name: str) -> frozenset[str]:
 
 
 def _sample(rng: random.Random, rows: np.ndarray, count: int) -> list[int]:
-    return [int(row) for row in rng.sample(rows.tolist(), min(count, len(rows)))]
+    return [int(rows[place]) for place in rng.sample(range(len(rows)), min(count, len(rows)))]

@@ -69,7 +69,7 @@ def releases_up_to(release: Release) -> tuple[Release, ...]:
 
     Source: ours.
     """
-    return RELEASES[: RELEASES.index(release) + 1]
+    return (*(other for other in RELEASES if other.products.total < release.products.total), release)
 
 
 @lru_cache(maxsize=16)
@@ -96,7 +96,9 @@ def split_of(product: Product, unseen: frozenset[str], seed: int) -> str:
     return "validation" if place < _TRAIN + _VALIDATION else "test"
 
 
-def split_products(products: Iterable[Product], quota: Quota, unseen: frozenset[str], seed: int) -> Iterator[tuple[str, Product]]:
+def split_products(
+    products: Iterable[Product], quota: Quota, unseen: frozenset[str], seed: int
+) -> Iterator[tuple[str, Product]]:
     """Deal a stream of products out to the splits until every quota is full.
 
     No title, local or English, occurs twice in the stream, whichever split it would go to: so no two splits share one,

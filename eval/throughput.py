@@ -76,7 +76,7 @@ def _texts(count: int) -> tuple[list[str], list[str], list[list[str]]]:
     rows = [row for row in slice_queries() if row.candidates]
     if len(rows) < count:
         raise LiraError(f"the corpus slice has {len(rows)} queries with a translation; --texts {count} is too many")
-    chosen = rows[:: len(rows) // count][:count]
+    chosen = [rows[number * len(rows) // count] for number in range(count)]
     return (
         [row.text for row in chosen],
         [row.language for row in chosen],

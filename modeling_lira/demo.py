@@ -84,6 +84,7 @@ def run_demo(output: Path, seed: int, multilingual: str, english: str) -> None:
     from .training.data import cache_split, load_split
     from .training.stream_cache import StreamCache
 
+    torch.manual_seed(seed)
     clock = Clock()
     with clock.step("resolve the backbones"):
         model = LiraModel.from_backbones(multilingual, english, languages=[*LANGUAGES, "en"])

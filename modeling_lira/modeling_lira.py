@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TypedDict, cast
@@ -67,6 +67,12 @@ class _HubArguments(TypedDict, total=False):
     token: str | bool | None
     revision: str
     subfolder: str
+
+
+class _ProcessorArguments(_HubArguments, total=False):
+    """How the processor beside the weights is read: no question is asked that the user has answered already."""
+
+    trust_remote_code: bool | None
 
 
 @dataclass
@@ -133,7 +139,8 @@ class LiraModel(LiraPreTrainedModel):
         self.arca = Arca(config)
         self.lasr = LaSR(config)
         self._processor: LiraProcessor | None = None
-        self._processor_arguments: _HubArguments = {}
+        self._processor_arguments: _ProcessorArguments = {}
+        self._loaded_sample: Tensor | None = None
         self._freeze_backbones()
         self.post_init()
 
@@ -202,6 +209,7 @@ class LiraModel(LiraPreTrainedModel):
             english_model_type=lira_config.backbone("english").model_type,
         )
         model.align_paths(anchor_texts or english_anchors())
+        model._loaded_sample = model._backbone_sample()
         return model
 
     @torch.no_grad()
@@ -250,6 +258,11 @@ class LiraModel(LiraPreTrainedModel):
     def _freeze_backbones(self) -> None:
         self.multilingual_encoder.requires_grad_(False)
         self.english_encoder.requires_grad_(False)
+
+    def _backbone_sample(self) -> Tensor:
+        """Return a few numbers of every weight of the backbones: enough to see whether they were changed."""
+        encoders = nn.ModuleList([self.multilingual_encoder, self.english_encoder])
+        return torch.cat([parameter.detach().flatten()[:8].cpu() for parameter in encoders.parameters()])
 
     # ------------------------------------------------------------------ tensors
 
@@ -547,8 +560,8 @@ class LiraModel(LiraPreTrainedModel):
         save_directory : path
             Files of the same names are replaced only after every new one is complete.
         save_backbones : bool, optional
-            True: self-contained. False: adapter-only, the backbones' ids stay pinned in the config; whatever changed
-            the backbones themselves (merged LoRA weights, say) is then lost. By default as the model was loaded.
+            True: self-contained. False: adapter-only, the backbones' ids stay pinned in the config. By default as
+            the model was loaded.
         push_to_hub : bool
         **kwargs
             As in `PreTrainedModel.save_pretrained` and `push_to_hub`.
@@ -556,28 +569,39 @@ class LiraModel(LiraPreTrainedModel):
         Raises
         ------
         LiraError
-            An adapter-only save of a model that does not know its backbones' names; a file in the folder's place.
+            An adapter-only save of a model that does not know its backbones' names, or whose backbones were changed
+            (by merged LoRA weights, say); a folder that cannot be written, for want of room or permission.
 
         Source: ours.
         """
-        as_loaded = self.config.backbones_included
-        included = as_loaded if save_backbones is None else save_backbones
-        if not included and not (self.config.multilingual_backbone and self.config.english_backbone):
-            raise LiraError("adapter-only needs the backbones' names in the config: save with save_backbones=True")
+        own = self.config
+        included = own.backbones_included if save_backbones is None else save_backbones
+        if not included and not getattr(self, "_hf_peft_config_loaded", False):  # then only the LoRA is saved
+            self._check_pinned()
         _register_auto_classes()
         target = Path(save_directory)
+        self.config = copy.deepcopy(own)  # saving writes into the config; the model stays as it was
         self.config.backbones_included = included
         self._keys_to_ignore_on_save = set() if included else self.backbone_keys()
         try:
+            processor = self.processor
             with _staging_folder(target) as staged:
-                self.processor.save_pretrained(staged)
+                processor.save_pretrained(staged)
                 super().save_pretrained(staged, **kwargs)  # type: ignore[arg-type]
                 _move_over(staged, target)
             if push_to_hub:
                 given = {name: kwargs[name] for name in _PUSH_ARGUMENTS if name in kwargs}
                 self.push_to_hub(**{"repo_id": target.name, **given})  # type: ignore[arg-type]
         finally:
-            self.config.backbones_included = as_loaded
+            self.config = own
+
+    def _check_pinned(self) -> None:
+        """Raise `LiraError` where the pinned names cannot bring these backbones back."""
+        if not (self.config.multilingual_backbone and self.config.english_backbone):
+            raise LiraError("adapter-only needs the backbones' names in the config: save with save_backbones=True")
+        loaded, found = self._loaded_sample, self._backbone_sample()
+        if loaded is not None and (loaded.shape != found.shape or not torch.equal(loaded.to(found.dtype), found)):
+            raise LiraError("the backbones changed since they were loaded: save with save_backbones=True")
 
     def backbone_keys(self) -> set[str]:
         """Return the names of every weight that belongs to a backbone."""
@@ -624,13 +648,13 @@ class LiraModel(LiraPreTrainedModel):
         stored = LiraConfig.from_pretrained(name, **hub)
         if config is None:
             config, kwargs = _config_from(name, hub, kwargs)
-        config, fetched = _choose_backbones(config, stored, (multilingual_backbone, english_backbone))
+        config, fetched = _choose_backbones(config, stored, (multilingual_backbone, english_backbone), hub)
         loader = cast(Callable[..., tuple[LiraModel, dict[str, set[str]]]], super().from_pretrained)
         load = partial(loader, config=config, output_loading_info=True, **kwargs)
         if fetched:
             state = {**_read_weights(name, hub), **_backbone_state(config, fetched)}
             model, info = load(None, *model_args, state_dict=state)
-            model.config.name_or_path = str(name)
+            model.name_or_path = model.config.name_or_path = str(name)
             if lora is not None:
                 model.load_adapter(lora, adapter_kwargs=lora_rest)
         else:
@@ -639,7 +663,8 @@ class LiraModel(LiraPreTrainedModel):
             missing = min(info["missing_keys"])
             raise LiraError(f"checkpoint {str(name)!r} lacks weight {missing!r}: its files are not complete")
         model._freeze_backbones()
-        model._processor_arguments = hub
+        model._processor_arguments = {**hub, "trust_remote_code": cast(bool | None, kwargs.get("trust_remote_code"))}
+        model._loaded_sample = model._backbone_sample()
         return (model, info) if output_loading_info else model  # type: ignore[return-value]
 
 
@@ -649,6 +674,7 @@ class _Source:
 
     name: str | os.PathLike
     revision: str | None = None
+    access: _HubArguments = field(default_factory=_HubArguments)
 
     @property
     def location(self) -> str:
@@ -663,6 +689,10 @@ class _Source:
         if manifest.is_file():
             return json.loads(manifest.read_text(encoding="utf-8"))["source"]
         return str(folder.resolve()) if folder.is_dir() else str(self.name)
+
+    @property
+    def _arguments(self) -> _HubArguments:
+        return {**self.access, "revision": self.revision or "main"}
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -679,15 +709,14 @@ class _Source:
 
         Raises `LiraError` where a weight is missing, which `transformers` would fill with random numbers.
         """
-        revision = self.revision or "main"
         with self._reading():
-            config = AutoConfig.from_pretrained(self.location, revision=revision)
+            config = AutoConfig.from_pretrained(self.location, **self._arguments)
             model, info = AutoModel.from_pretrained(
                 self.location,
-                revision=revision,
                 dtype=dtype,
                 use_safetensors=True,
                 output_loading_info=True,
+                **self._arguments,
                 **_without_pooler(config),
             )
         missing = sorted(key for key in info["missing_keys"] if not key.startswith("pooler."))
@@ -698,7 +727,7 @@ class _Source:
     def load_tokenizer(self, longest: int) -> PreTrainedTokenizerBase:
         """Load the tokenizer; it never makes more than `longest` tokens of a text."""
         with self._reading():
-            tokenizer = AutoTokenizer.from_pretrained(self.location, revision=self.revision or "main")
+            tokenizer = AutoTokenizer.from_pretrained(self.location, **self._arguments)
         tokenizer.model_max_length = min(tokenizer.model_max_length, longest)
         return tokenizer
 
@@ -788,20 +817,21 @@ def _config_from(
 
 
 def _choose_backbones(
-    config: LiraConfig, stored: LiraConfig, overrides: Sequence[str | os.PathLike | None]
+    config: LiraConfig, stored: LiraConfig, overrides: Sequence[str | os.PathLike | None], hub: _HubArguments
 ) -> tuple[LiraConfig, dict[str, _Source]]:
     """Return the config with the overriding backbones pinned, and the backbones that are not in the checkpoint."""
     config = copy.deepcopy(config)
+    access = cast(_HubArguments, {key: hub[key] for key in ("cache_dir", "token", "local_files_only") if key in hub})
     fetched = {}
     for path, override in zip(PATHS, overrides, strict=True):
         name, revision = getattr(config, f"{path}_backbone"), getattr(config, f"{path}_revision")
         if override is not None:
-            fetched[path] = _Source(override)
+            fetched[path] = _Source(override, None, access)
             pinned = fetched[path].pinned
             setattr(config, f"{path}_backbone", pinned)
             setattr(config, f"{path}_revision", revision if pinned == name else None)
         elif not stored.backbones_included:
-            fetched[path] = _Source(name, revision)
+            fetched[path] = _Source(name, revision, access)
     return config, fetched
 
 
@@ -832,15 +862,15 @@ def _register_auto_classes() -> None:
 @contextmanager
 def _staging_folder(target: Path) -> Iterator[Path]:
     """Yield a temporary folder inside `target`, on the same disk; after a failure nothing of it stays."""
-    if target.exists() and not target.is_dir():
-        raise LiraError(f"cannot save to {str(target)!r}: it is a file, not a folder")
     is_new = not target.exists()
-    target.mkdir(parents=True, exist_ok=True)
     try:
+        target.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target, prefix=".saving-") as name:
             yield Path(name)
+    except (OSError, SafetensorError) as error:
+        raise LiraError(f"cannot save to {str(target)!r}: {error}") from error
     finally:
-        if is_new and not any(target.iterdir()):
+        if is_new and target.is_dir() and not any(target.iterdir()):
             target.rmdir()
 
 
@@ -850,10 +880,9 @@ def _move_over(source: Path, target: Path) -> None:
     for path in files:
         with path.open("rb+") as written:
             os.fsync(written.fileno())
+        (target / path.relative_to(source)).parent.mkdir(parents=True, exist_ok=True)
     for path in files:
-        final = target / path.relative_to(source)
-        final.parent.mkdir(parents=True, exist_ok=True)
-        path.replace(final)
+        path.replace(target / path.relative_to(source))
     names = {path.name for path in files}
     for old in target.glob("model*.safetensors*"):
         if old.name not in names:  # one file before, shards now, or the other way round

@@ -226,6 +226,10 @@ class LiraProcessor(ProcessorMixin):
         self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: object
     ) -> list[str]:
         """Save the processor; the second tokenizer gets a `config.json` of its own, or it would not load offline."""
+        for tokenizer in (self.tokenizer, self.english_tokenizer):
+            if tokenizer.is_fast:  # else the file would hold the truncation and padding of the last call
+                tokenizer.backend_tokenizer.no_truncation()
+                tokenizer.backend_tokenizer.no_padding()
         folder = Path(save_directory) / "english_tokenizer"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.json").write_text(json.dumps({"model_type": self.english_model_type}), encoding="utf-8")

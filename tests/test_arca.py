@@ -225,12 +225,10 @@ def test_one_expected_reinforce_step_raises_the_expected_reward():
     policy = actor(features, present).softmax(-1).detach()
     every = torch.arange(4).expand(6, 4)
     logits = actor(features, present)
-    losses = [  # the loss of each action, row by row, weighted by how often the policy takes it
-        policy[row, action] * policy_loss(logits[row, None], every[row, action, None], rewards[row, None], present[row, None])
-        for row in range(6)
-        for action in range(4)
-        if present[row, action]
-    ]
+    losses = []  # of each action, row by row, weighted by how often the policy takes it
+    for row, action in present.nonzero().tolist():
+        loss = policy_loss(logits[row, None], every[row, action, None], rewards[row, None], present[row, None])
+        losses.append(policy[row, action] * loss)
     step_down(actor, torch.stack(losses).sum())
     after = actor(features, present).softmax(-1)
     assert (after * rewards).sum() > (policy * rewards).sum()
@@ -278,8 +276,8 @@ def test_order_of_candidates_does_not_matter():
 
 
 def test_arca_selects_the_most_likely_candidate_and_hands_on_its_stream():
-    arca = small_arca()
-    output = arca(torch.randn(3, 4, 6), torch.randn(3, 2, 4, 5), torch.ones(3, 2, dtype=torch.bool), torch.ones(3, 2, 3))
+    mask, scores = torch.ones(3, 2, dtype=torch.bool), torch.ones(3, 2, 3)
+    output = small_arca()(torch.randn(3, 4, 6), torch.randn(3, 2, 4, 5), mask, scores)
     assert torch.equal(output.selected, output.policy_logits.argmax(-1))
     rows = torch.arange(3)
     torch.testing.assert_close(output.english_embedding, output.candidate_embeddings[rows, output.selected])

@@ -13,10 +13,15 @@ LANGUAGES = 8
 
 
 def small_config(**changes: object) -> LiraConfig:
-    fields = {"hidden_size": WIDTH, "num_feature_bins": BINS, "num_attention_heads": 2, "num_fusion_layers": 2, **changes}
-    return LiraConfig(
-        multilingual_config=SHAPES["xlm-roberta"].to_dict(), english_config=SHAPES["bert"].to_dict(), **fields
-    )
+    fields = {
+        "multilingual_config": SHAPES["xlm-roberta"].to_dict(),
+        "english_config": SHAPES["bert"].to_dict(),
+        "hidden_size": WIDTH,
+        "num_feature_bins": BINS,
+        "num_attention_heads": 2,
+        "num_fusion_layers": 2,
+    }
+    return LiraConfig(**{**fields, **changes})
 
 
 def small_lasr(**changes: object) -> LaSR:
@@ -83,7 +88,8 @@ def test_trained_gate_depends_on_what_the_critics_say():
 def test_no_english_stream_equals_an_all_false_mask(attention):
     lasr, batch = small_lasr(attn_implementation=attention), inputs()
     nothing = torch.zeros(BATCH, dtype=torch.bool)
-    shared = {name: batch[name] for name in ("multilingual_stream", "multilingual_embedding", "features", "language_ids")}
+    names = ("multilingual_stream", "multilingual_embedding", "features", "language_ids")
+    shared = {name: batch[name] for name in names}
     shared |= {"english_embedding": shared["multilingual_embedding"], "has_english": nothing}
     without = lasr(english_stream=None, **shared)
     masked = lasr(english_stream=torch.randn(BATCH, BINS, WIDTH), **shared)
@@ -161,7 +167,8 @@ def test_trained_fusion_sees_language_and_translation(changed):
     first = lasr(**batch).sentence_embedding
     batch[changed] = (batch[changed] + 1) % LANGUAGES if changed == "language_ids" else batch[changed].flip(-1)
     moved = (lasr(**batch).sentence_embedding - first).abs().amax(-1) > 1e-4
-    assert torch.equal(moved, batch["has_english"] if changed == "english_stream" else torch.ones(BATCH, dtype=torch.bool))
+    expected = batch["has_english"] if changed == "english_stream" else torch.ones(BATCH, dtype=torch.bool)
+    assert torch.equal(moved, expected)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -117,7 +117,7 @@ def test_long_texts_are_cut_to_the_shorter_of_both_limits(processor):
 
 
 @settings(max_examples=30, deadline=None)
-@given(rows=st.lists(st.lists(st.sampled_from(["red shirt", "phone", "a b c d e"]), max_size=4), min_size=1, max_size=5))
+@given(rows=st.lists(st.lists(st.sampled_from(["shirt", "phone", "a b c d e"]), max_size=4), min_size=1, max_size=5))
 def test_mask_counts_the_candidates_that_were_given(tiny_model, rows):
     batch = tiny_model.processor(["áo"] * len(rows), candidates=rows)
     if any(rows):
@@ -146,7 +146,7 @@ BAD_INPUT = {
     "a string in place of a list": ({"texts": ONE, "candidates": ["shirt"]}, "candidates of text 0 must be a list"),
     "nothing in place of a list": ({"texts": ONE, "candidates": [None]}, "got None"),
     "a number in place of all candidates": ({"texts": ONE, "candidates": 3}, "got 3"),
-    "too many candidates": ({"texts": ONE, "candidates": [list("abcde")]}, "text 0 has 5 candidates; the model takes up to 4"),
+    "too many candidates": ({"texts": ONE, "candidates": [list("abcde")]}, "has 5 candidates; the model takes up to 4"),
     "empty candidate": ({"texts": ONE, "candidates": [["a", " "]]}, "empty candidate (' ')"),
     "candidate that is no text": ({"texts": ONE, "candidates": [[None]]}, "(None)"),
     "score too low": ({"texts": ONE, "candidates": [["a"]], "critic_scores": [[[1, 0.5, 3]]]}, "got 0.5"),
@@ -191,11 +191,9 @@ def test_round_trip(processor, tmp_path):
     )
     first.save_pretrained(tmp_path)
     second = LiraProcessor.from_pretrained(tmp_path)
-    settings_of = {
-        name: value for name, value in vars(first).items() if isinstance(value, int | str | list) and name != "chat_template"
-    }
-    assert len(settings_of) >= 8
-    assert {name: getattr(second, name) for name in settings_of} == settings_of
+    fields = {name: value for name, value in vars(first).items() if isinstance(value, int | str | list)}
+    assert len(fields) >= 8
+    assert {name: getattr(second, name) for name in fields} == fields
     arguments = {"texts": "áo sơ mi", "candidates": [["white shirt"]], "languages": "bn"}
     for name, tensor in first(**arguments).items():
         assert torch.equal(second(**arguments)[name].nan_to_num(), tensor.nan_to_num())

@@ -36,13 +36,18 @@ class Translator(Protocol):
 
 
 class Critic(Protocol):
-    """Anything that measures pairs of a text and a candidate; what it measures is mapped to [1, 10] by `rate`."""
+    """Anything that measures pairs of a text and a candidate; measurements become scores by calibration."""
 
     name: str
 
     @property
     def settings(self) -> Settings:
         """Return all that changes a measurement."""
+        ...
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether measurements are not in [1, 10] by themselves."""
         ...
 
     def measure(

@@ -10,16 +10,25 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 from transformers import AttentionInterface, DynamicCache, PreTrainedModel
 
+from modeling_lira.errors import LiraError
+
 logger = logging.getLogger(__name__)
 
 ATTENTION = "lira_shared_prefix"
 KeyValue = tuple[Tensor, Tensor]
+
+
+class Attention(Protocol):
+    """What an attention layer tells about itself."""
+
+    layer_idx: int
 
 
 @dataclass(frozen=True)
@@ -31,7 +40,7 @@ class Prefix:
 
 
 def shared_prefix_attention(
-    module: torch.nn.Module,
+    module: Attention,
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -98,6 +107,15 @@ def _over_rows(rows: Tensor, shared: Tensor) -> Tensor:
 AttentionInterface.register(ATTENTION, shared_prefix_attention)
 
 
+def _key_value(layer: object) -> KeyValue:
+    keys, values = getattr(layer, "keys", None), getattr(layer, "values", None)
+    if keys is None or values is None:
+        raise LiraError(
+            f"a cache layer of type {type(layer).__name__} cannot be shared: use a model with attention only"
+        )
+    return keys, values
+
+
 class Rows:
     """The reading state of one batch: which prefix its rows share, and their own keys and values."""
 
@@ -111,7 +129,7 @@ class Rows:
         self.cache.batch_repeat_interleave(times)
 
     def keep(self, rows: Tensor) -> None:
-        """Drop all rows but those of the int64 index `rows`."""
+        """Go on with the rows of the int64 index `rows`; a row may be dropped or repeated."""
         self.cache.batch_select_indices(rows)
 
 
@@ -149,7 +167,7 @@ class PrefixedModel:
         cache = self._new_cache()
         rows = Rows(Prefix(0, ()), cache)
         self.advance(rows, torch.tensor([ids], device=self.device))
-        return Prefix(len(ids), tuple((layer.keys, layer.values) for layer in cache.layers))
+        return Prefix(len(ids), tuple(_key_value(layer) for layer in cache.layers))
 
     def open(self, prefix: Prefix, count: int) -> Rows:
         """Start `count` rows that have read `prefix` and nothing else."""

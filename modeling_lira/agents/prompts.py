@@ -155,7 +155,7 @@ LABEL = "English"
 PLACE = "\ue000"
 
 
-def few_shot(language: str, *, to_english: bool, shots: int | None = None) -> str:
+def few_shot(language: str, *, to_english: bool) -> str:
     """Return the beginning of a few-shot prompt, up to and including the label of the text to come.
 
     Parameters
@@ -164,8 +164,6 @@ def few_shot(language: str, *, to_english: bool, shots: int | None = None) -> st
         Code of the language on the other side of English.
     to_english : bool
         Direction of the examples.
-    shots : int, optional
-        How many examples; all by default.
 
     Raises
     ------
@@ -175,12 +173,10 @@ def few_shot(language: str, *, to_english: bool, shots: int | None = None) -> st
     Source: ours.
     """
     name = language_name(language)
-    examples = list(zip(EXAMPLES[language], ENGLISH_EXAMPLES, strict=True))[:shots]
+    examples = list(zip(EXAMPLES[language], ENGLISH_EXAMPLES, strict=True))
     if to_english:
-        lines = [f"{name}: {source}\n{LABEL}: {english}\n" for source, english in examples]
-        return "".join(lines) + f"{name}:"
-    lines = [f"{LABEL}: {english}\n{name}: {source}\n" for source, english in examples]
-    return "".join(lines) + f"{LABEL}:"
+        return "".join(f"{name}: {source}\n{LABEL}: {english}\n\n" for source, english in examples) + f"{name}:"
+    return "".join(f"{LABEL}: {english}\n{name}: {source}\n\n" for source, english in examples) + f"{LABEL}:"
 
 
 def language_name(language: str) -> str:

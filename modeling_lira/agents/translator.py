@@ -126,8 +126,7 @@ class CausalLMTranslator:
             noise = torch.cat([self._noise(texts[index], language, limit) for index in batch])
             ids = torch.tensor([prompts[index] for index in batch], device=self._model.device)
             answers = self._generate(self._model.open(self._prefix(language), len(batch)), ids, noise)
-            found = [answers[start : start + self.num_candidates] for start in range(0, len(answers), self.num_candidates)]
-            yield [(index, self._candidates(tokens)) for index, tokens in zip(batch, found, strict=True)]
+            yield [(index, self._candidates(found)) for index, found in zip(batch, answers, strict=True)]
 
     def _row(self, text: str, language: str) -> list[int]:
         """Tokenize what follows the shared beginning; a text that is too long is cut."""
@@ -156,8 +155,8 @@ class CausalLMTranslator:
         return noise.to(self._model.device)
 
     @torch.inference_mode()
-    def _generate(self, rows: Rows, ids: Tensor, noise: Tensor) -> list[list[int]]:
-        """Continue each row of `ids` `[B, n]` once for each of its C rows of `noise` `[B*C, limit, k]`."""
+    def _generate(self, rows: Rows, ids: Tensor, noise: Tensor) -> list[list[list[int]]]:
+        """Continue each row of `ids` `[B, n]` by each of its C rows of `noise` `[B*C, limit, k]`: B lists of C."""
         count = len(noise) // len(ids)
         scores, tokens = self._head.top(self._model.advance(rows, ids)[:, -1], self.top_k)  # [B, k]
         rows.repeat(count)
@@ -176,7 +175,7 @@ class CausalLMTranslator:
             if not len(alive) or step + 1 == noise.shape[1]:
                 break
             scores, tokens = self._head.top(self._model.advance(rows, chosen[:, None])[:, -1], self.top_k)
-        return answers
+        return [answers[start : start + count] for start in range(0, len(answers), count)]
 
     def _candidates(self, answers: list[list[int]]) -> list[str]:
-        return distinct(clean_candidate(self._tokenizer.decode(ids, skip_special_tokens=True)) for ids in answers)
+        return distinct(clean_candidate(str(self._tokenizer.decode(ids, skip_special_tokens=True))) for ids in answers)

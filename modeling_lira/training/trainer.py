@@ -1,5 +1,6 @@
 """Both stages on `transformers.Trainer`, over cached streams."""
 
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import Sampler
 from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
 
 from modeling_lira.errors import LiraError
 from modeling_lira.modeling_lira import LiraModel
@@ -17,6 +19,8 @@ from modeling_lira.modeling_lira import LiraModel
 from .data import LanguageSampler, PairRows, QueryRows, RetrievalCollator, StreamSplit
 from .stages import ArcaStage, ArcaWeights, LasrStage, LasrWeights, Stage
 from .validation import validation_scores
+
+logger = logging.getLogger(__name__)
 
 BEST_METRIC = "eval_ndcg@10"
 
@@ -246,11 +250,15 @@ def _run(
         data_collator=collator,
         callbacks=[EarlyStoppingCallback(early_stopping_patience=patience)],
     )
-    trainer.train(resume_from_checkpoint=_last_checkpoint(arguments.output_dir))
+    start = {name: value.clone() for name, value in stage.lira.state_dict().items() if name not in stage.lira.backbone_keys()}
+    before = trainer.validate(stage.lira)
+    trainer.train(resume_from_checkpoint=_last_checkpoint(Path(arguments.output_dir)))
+    trainer.state.log_history.insert(0, {"epoch": 0.0, "step": 0, **{f"eval_{name}": value for name, value in before.items()}})
+    if trainer.state.best_metric is None or trainer.state.best_metric < before["ndcg@10"]:
+        logger.warning("no epoch beat the model as it was before the stage: its weights stay as they were")
+        stage.lira.load_state_dict(start, strict=False)
     return trainer
 
 
-def _last_checkpoint(folder: str) -> str | None:
-    from transformers.trainer_utils import get_last_checkpoint
-
-    return get_last_checkpoint(folder) if Path(folder).is_dir() else None
+def _last_checkpoint(folder: Path) -> str | None:
+    return get_last_checkpoint(str(folder)) if folder.is_dir() else None

@@ -1,0 +1,119 @@
+"""The dataset card, README.md of a corpus folder: generated from the files, so that it cannot disagree with them."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from string import Template
+
+from modeling_lira.files import atomic_write_text
+
+from .card_yaml import card_data
+from .counting import SplitCounts, count_corpus
+from .layout import CARD, PARTS, SCHEMAS
+from .splits import SPLITS
+
+TEMPLATES = Path(__file__).parent / "cards"
+TITLES = {
+    "catalogue": ("Product retrieval in low-resource languages", "Products, queries and graded judgements"),
+    "logs": ("Product retrieval from a shop's search log", "Products, queries and judgements from shoppers' actions"),
+    "cldr": ("CLDR names and keywords as retrieval", "Short names and keywords of characters"),
+}
+_TERMS = (
+    ("gloss", "dictionary gloss from the authored lexicon, words left out at random; CC BY 4.0 like the rest"),
+    ("gemma-3-270m", "google/gemma-3-270m, Gemma Terms of Use (ai.google.dev/gemma/terms)"),
+    ("qwen2.5-coder-1.5b-instruct", "Qwen/Qwen2.5-Coder-1.5B-Instruct, Apache 2.0"),
+    ("smollm2", "HuggingFaceTB/SmolLM2-135M-Instruct, Apache 2.0"),
+)
+Counts = Mapping[str, Mapping[str, SplitCounts]]
+
+
+def write_card(folder: Path, source: str, facts: Mapping[str, str | int], extra_languages: Sequence[str] = ()) -> None:
+    """Write README.md, which makes a corpus folder complete.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds the Parquet files of every language.
+    source : "catalogue", "logs" or "cldr"
+    facts : mapping
+        What the source's provenance text says: release and seed, say.
+    extra_languages : sequence of str
+        Languages that occur besides those of the configs.
+
+    Source: ours.
+    """
+    counts = count_corpus(folder)
+    title, summary = TITLES[source]
+    head = card_data(folder, tuple(counts), title, (*counts, *extra_languages))
+    body = Template((TEMPLATES / "frame.md").read_text(encoding="utf-8")).substitute(
+        title=title,
+        summary=f"{summary} in {len(counts)} languages: {', '.join(counts)}.",
+        columns="\n".join(f"| `{part}` | {', '.join(f'`{name}`' for name in SCHEMAS[part].names)} |" for part in PARTS),
+        example=next(iter(counts)),
+        sizes=_sizes(counts),
+        kinds=_kinds(counts),
+        grades=_grades(counts),
+        agents=_agents(counts),
+        **{name: _section(source, name, facts) for name in ("provenance", "limits", "licence")},
+    )
+    atomic_write_text(folder / CARD, f"---\n{head.rstrip()}\n---\n\n{body}")
+
+
+def _section(source: str, name: str, facts: Mapping[str, str | int]) -> str:
+    text = (TEMPLATES / f"{source}.{name}.md").read_text(encoding="utf-8")
+    return Template(text).substitute(facts).strip()
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a Markdown table; whole numbers get thousands separators.
+
+    Source: ours.
+    """
+    cells = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
+    lines = [header, ["---"] * len(header), *cells]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _sizes(counts: Counts) -> str:
+    rows = [
+        [language, *(f"{own.products:,} / {own.queries:,} / {own.judgements:,}" for own in splits.values())]
+        for language, splits in counts.items()
+    ]
+    return markdown_table(["language", *SPLITS], rows)
+
+
+def _kinds(counts: Counts) -> str:
+    by_language = {
+        language: sum((Counter(own.kinds) for own in splits.values()), Counter()) for language, splits in counts.items()
+    }
+    kinds = sorted({kind for own in by_language.values() for kind in own})
+    rows = [
+        [language, *(f"{own[kind] / max(own.total(), 1):.0%}" for kind in kinds)]
+        for language, own in by_language.items()
+    ]
+    return markdown_table(["language", *kinds], rows)
+
+
+def _grades(counts: Counts) -> str:
+    total: Counter[int] = Counter()
+    for splits in counts.values():
+        for own in splits.values():
+            total.update(own.grades)
+    return ", ".join(f"{total[grade]:,} of grade {grade}" for grade in (3, 2, 1))
+
+
+def _agents(counts: Counts) -> str:
+    """Return a table of who made the candidates; a name that no terms are known for says so."""
+    total: Counter[str] = Counter()
+    for splits in counts.values():
+        for own in splits.values():
+            total.update(own.agents)
+    if not total:
+        return "This corpus has none."
+    rows = [[agent, total[agent], _terms(agent)] for agent in sorted(total)]
+    return markdown_table(["agent", "candidates", "made by, terms"], rows)
+
+
+def _terms(agent: str) -> str:
+    matching = (terms for name, terms in _TERMS if agent.casefold().startswith(name))
+    return next(matching, "see the terms of the model of this name")

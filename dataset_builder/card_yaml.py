@@ -1,0 +1,81 @@
+"""The YAML head of the dataset card: what `load_dataset` and the Hub read."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import datasets
+from datasets.info import DatasetInfo, DatasetInfosDict
+from datasets.splits import SplitDict, SplitInfo
+from datasets.utils.metadata import MetadataConfigs
+from huggingface_hub import DatasetCardData
+
+from .counting import rows_of
+from .layout import ALL, PARTS, SCHEMAS, shards
+from .splits import SPLITS
+
+
+def card_data(folder: Path, languages: Sequence[str], name: str, card_languages: Sequence[str]) -> str:
+    """Return the YAML of a corpus folder: configs with their files, features and split sizes.
+
+    Parameters
+    ----------
+    folder : Path
+    languages : sequence of str
+        Languages that have configs.
+    name : str
+        The dataset's readable name.
+    card_languages : sequence of str
+        All languages that occur.
+
+    Source: ours.
+    """
+    names = [f"{language}-{part}" for language in (*languages, ALL) for part in PARTS]
+    data = DatasetCardData(
+        pretty_name=name,
+        language=list(card_languages),
+        license="cc-by-4.0",
+        multilinguality="multilingual",
+        annotations_creators=["machine-generated"],
+        task_categories=["text-retrieval", "sentence-similarity"],
+        size_categories=[_size_category(sum(_config_rows(folder, languages, "all-corpus", split) for split in SPLITS))],
+        tags=["product-search", "e-commerce", "low-resource-languages", "mteb"],
+    )
+    DatasetInfosDict({config: _info(folder, languages, config) for config in names}).to_dataset_card_data(data)
+    MetadataConfigs({config: {"data_files": _files(languages, config)} for config in names}).to_dataset_card_data(data)
+    return data.to_yaml(line_break="\n")
+
+
+def _info(folder: Path, languages: Sequence[str], config: str) -> DatasetInfo:
+    """Return a config's features and sizes; `dataset_size` is that of the files, which is exact."""
+    splits = SplitDict()
+    for split in SPLITS:
+        size = sum(path.stat().st_size for path in shards(folder, config, split))
+        rows = _config_rows(folder, languages, config, split)
+        splits[split] = SplitInfo(name=split, num_bytes=size, num_examples=rows)
+    total = sum(info.num_bytes for info in splits.values())
+    return DatasetInfo(
+        features=datasets.Features.from_arrow_schema(SCHEMAS[config.rsplit("-", 1)[1]]),
+        splits=splits,
+        download_size=total,
+        dataset_size=total,
+    )
+
+
+def _config_rows(folder: Path, languages: Sequence[str], config: str, split: str) -> int:
+    language, part = config.rsplit("-", 1)
+    return sum(rows_of(folder, own, part, split) for own in (languages if language == ALL else (language,)))
+
+
+def _files(languages: Sequence[str], config: str) -> list[dict[str, str | list[str]]]:
+    """Return a config's files by split; `all-*` names the languages' files again instead of copying them."""
+    language, part = config.rsplit("-", 1)
+    if language != ALL:
+        return [{"split": split, "path": f"{config}/{split}-*"} for split in SPLITS]
+    return [{"split": split, "path": [f"{own}-{part}/{split}-*" for own in languages]} for split in SPLITS]
+
+
+def _size_category(rows: int) -> str:
+    for limit, name in ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M")):
+        if rows < limit:
+            return name
+    return "1M<n<10M"

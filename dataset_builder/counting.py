@@ -1,0 +1,67 @@
+"""Count what a corpus folder holds, from its files alone, whatever made them."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from .layout import languages_in, read_part, shards
+from .splits import SPLITS
+
+
+@dataclass(frozen=True)
+class SplitCounts:
+    """Counts of one language and split; `grades` has the judgements by grade, `agents` the candidates by agent."""
+
+    products: int
+    queries: int
+    judgements: int
+    pairs: int
+    unseen_queries: int
+    kinds: Mapping[str, int]
+    grades: Mapping[int, int]
+    agents: Mapping[str, int]
+    scored: int
+
+
+def count_corpus(folder: Path) -> dict[str, dict[str, SplitCounts]]:
+    """Return the counts of every language and split.
+
+    Source: ours.
+    """
+    return {
+        language: {split: count_split(folder, language, split) for split in SPLITS} for language in languages_in(folder)
+    }
+
+
+def count_split(folder: Path, language: str, split: str) -> SplitCounts:
+    """Count one language and split; the product texts and qrels ids are not read.
+
+    Source: ours.
+    """
+    queries = read_part(folder, language, "queries", split, ["kind", "unseen_type", "candidates"])
+    grades = read_part(folder, language, "qrels", split, ["score"])["score"]
+    candidates = pc.list_flatten(queries["candidates"])
+    agents = pc.struct_field(candidates, "agent").to_pylist()
+    return SplitCounts(
+        products=rows_of(folder, language, "corpus", split),
+        queries=queries.num_rows,
+        judgements=len(grades),
+        pairs=rows_of(folder, language, "ranking", split),
+        unseen_queries=sum(queries["unseen_type"].to_pylist()),
+        kinds=Counter(queries["kind"].to_pylist()),
+        grades={row["values"]: row["counts"] for row in pc.value_counts(grades).to_pylist()},
+        agents=Counter(agents),
+        scored=len(candidates) - pc.struct_field(candidates, "semantic").null_count,
+    )
+
+
+def rows_of(folder: Path, language: str, part: str, split: str) -> int:
+    """Return the rows of a config and split, from the files' footers.
+
+    Source: ours.
+    """
+    return sum(pq.read_metadata(path).num_rows for path in shards(folder, f"{language}-{part}", split))

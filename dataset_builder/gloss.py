@@ -1,0 +1,154 @@
+"""A dictionary gloss: look a text's words up in the authored lexicon and leave some out, as a poor translator does."""
+
+import random
+import re
+import unicodedata
+from collections.abc import Iterator
+from difflib import get_close_matches
+from functools import lru_cache
+from itertools import groupby
+
+from .lexicon import ENGLISH, Lexicon, Vocabulary
+from .misspelling import strip_diacritics
+
+AGENT = "gloss"
+UNSPACED = ("th",)
+_PATTERNS = ("query:", "vague:", "codemix:")
+_NOT_WORDS = ("title:", "desc:", "abbrev", *_PATTERNS)
+_SLOT = re.compile(r"\{\w+\}")
+_LONGEST = 6
+_CLOSE = 0.8
+
+
+class Glosser:
+    """Glosses one language into English, word by word.
+
+    Words of the lexicon become their English name (one of several where the word is ambiguous), misspelt ones that of
+    the nearest entry, the patterns' function words vanish, other words stay if they are in Latin script and vanish if
+    not.
+
+    Parameters
+    ----------
+    lexicon : Lexicon
+    language : str
+    leave_out : float
+        Probability of leaving a word out; never all of them.
+    seed : int
+
+    Source: ours.
+    """
+
+    def __init__(self, lexicon: Lexicon, language: str, leave_out: float = 0.2, seed: int = 0) -> None:
+        self.language = language
+        self.leave_out = leave_out
+        self.seed = seed
+        self._senses = _senses(lexicon, language)
+        self._near = {first: list(words) for first, words in groupby(sorted(self._senses), key=lambda word: word[0])}
+        self._corrected: dict[str, tuple[str, ...]] = {}
+        self._longest = max(map(len, self._senses)) if language in UNSPACED else _LONGEST
+
+    def gloss(self, text: str, count: int = 2) -> list[str]:
+        """Return up to `count` different glosses of a text; none if no word of it is known.
+
+        Source: ours.
+        """
+        pieces = [senses for senses in self._look_up(_key(text)) if any(senses)]
+        found: list[str] = []
+        for number in range(count):
+            rng = random.Random(f"{self.seed}:{self.language}:{number}:{text}")
+            words = [rng.choice(senses) for senses in pieces]
+            gloss = " ".join([word for word in words if rng.random() >= self.leave_out] or words[:1])
+            if gloss and gloss not in found:
+                found.append(gloss)
+        return found
+
+    def _look_up(self, text: str) -> list[tuple[str, ...]]:
+        """Return the English senses of each piece of a text, longest entries first."""
+        if self.language in UNSPACED:
+            found = [senses for run in text.split() for senses in self._unspaced(run)]
+        else:
+            found = list(self._spaced(text.split()))
+        return found if any(found) else [self._unknown(text)]
+
+    def _spaced(self, words: list[str]) -> Iterator[tuple[str, ...]]:
+        place = 0
+        while place < len(words):
+            for length in range(min(self._longest, len(words) - place), 0, -1):
+                senses = self._senses.get(" ".join(words[place : place + length]))
+                if senses is not None:
+                    break
+            else:
+                senses, length = self._unknown(words[place]), 1
+            yield senses
+            place += length
+
+    def _unspaced(self, run: str) -> Iterator[tuple[str, ...]]:
+        """Cut a run of Thai into its longest entries; what lies between them counts as one word."""
+        place, unknown = 0, ""
+        while place < len(run):
+            for length in range(min(self._longest, len(run) - place), 0, -1):
+                if run[place : place + length] in self._senses:
+                    break
+            else:
+                unknown += run[place]
+                place += 1
+                continue
+            yield self._unknown(unknown)
+            yield self._senses[run[place : place + length]]
+            place, unknown = place + length, ""
+        yield self._unknown(unknown)
+
+    def _unknown(self, word: str) -> tuple[str, ...]:
+        """Return the senses of the nearest entry with the same first letter, else a Latin word as it is."""
+        if not word:
+            return ()
+        if word not in self._corrected:
+            entries = [entry for entry in self._near.get(word[0], ()) if abs(len(entry) - len(word)) <= 2]
+            near = get_close_matches(word, entries, 1, _CLOSE) if len(word) > 3 else []
+            self._corrected[word] = self._senses[near[0]] if near else (word,) if word.isascii() else ()
+        return self._corrected[word]
+
+
+@lru_cache(maxsize=16)
+def glosser(lexicon: Lexicon, language: str) -> Glosser:
+    """Return the glosser of a language with its usual settings.
+
+    Source: ours.
+    """
+    return Glosser(lexicon, language)
+
+
+def _key(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", text).casefold().split())
+
+
+def _senses(lexicon: Lexicon, language: str) -> dict[str, tuple[str, ...]]:
+    """Return the English names by word; function words have an empty one."""
+    vocabulary, english = lexicon.vocabularies[language], lexicon.vocabularies[ENGLISH]
+    senses: dict[str, dict[str, None]] = {}
+    for key, entry in vocabulary.entries.items():
+        if key.startswith(_NOT_WORDS) or key not in english.entries:
+            continue
+        name = english[key].name.replace("{n}", "").strip()
+        for form in (*entry.forms(), *entry.romanised):
+            for word in _spellings(_key(form.replace("{n}", "")), language):
+                senses.setdefault(word, {})[name] = None
+    for word in _function_words(vocabulary):
+        for spelling in _spellings(word, language):
+            senses.setdefault(spelling, {"": None})
+    return {word: tuple(names) for word, names in senses.items() if word}
+
+
+def _spellings(word: str, language: str) -> tuple[str, ...]:
+    return (word, strip_diacritics(word)) if language == "vi" else (word,)
+
+
+def _function_words(vocabulary: Vocabulary) -> set[str]:
+    """Return what the query patterns say between their slots."""
+    words: set[str] = set()
+    for key, entry in vocabulary.entries.items():
+        if key.startswith(_PATTERNS):
+            for pattern in (entry.name, *entry.romanised):
+                for piece in _SLOT.split(pattern):
+                    words |= {_key(piece)} if vocabulary.language in UNSPACED else set(_key(piece).split())
+    return words - {""}

@@ -1,0 +1,205 @@
+"""The published layout: parts, columns, file names, and a writer that cuts a split into shards."""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .lexicon import LANGUAGES
+
+PARTS = ("corpus", "queries", "qrels", "ranking")
+ALL = "all"
+CARD = "README.md"
+ROWS_PER_SHARD = 250_000
+ROWS_PER_GROUP = 20_000
+CANDIDATE = pa.struct(
+    [
+        ("text", pa.string()),
+        ("agent", pa.string()),
+        ("semantic", pa.float64()),
+        ("emotional", pa.float64()),
+        ("pragmatic", pa.float64()),
+    ]
+)
+SCHEMAS = {
+    "corpus": pa.schema(
+        [
+            ("_id", pa.string()),
+            ("title", pa.string()),
+            ("text", pa.string()),
+            ("title_en", pa.string()),
+            ("department", pa.string()),
+            ("category", pa.string()),
+            ("type", pa.string()),
+            ("attributes", pa.list_(pa.string())),
+            ("price", pa.float64()),
+            ("price_band", pa.string()),
+            ("language", pa.string()),
+            ("unseen_type", pa.bool_()),
+        ]
+    ),
+    "queries": pa.schema(
+        [
+            ("_id", pa.string()),
+            ("text", pa.string()),
+            ("language", pa.string()),
+            ("kind", pa.string()),
+            ("band", pa.string()),
+            ("type", pa.string()),
+            ("unseen_type", pa.bool_()),
+            ("hard_negatives", pa.list_(pa.string())),
+            ("candidates", pa.list_(CANDIDATE)),
+        ]
+    ),
+    "qrels": pa.schema([("query-id", pa.string()), ("corpus-id", pa.string()), ("score", pa.int64())]),
+    "ranking": pa.schema(
+        [("query", pa.string()), ("title", pa.string()), ("similarity", pa.float64()), ("language", pa.string())]
+    ),
+}
+Row = Mapping[str, object]
+
+
+def shards(folder: Path, config: str, split: str) -> list[Path]:
+    """Return the Parquet files of a config and split, in order; for `all-*` the languages' files one after the other.
+
+    Source: ours.
+    """
+    language, part = config.rsplit("-", 1)
+    if language == ALL:
+        return [path for own in languages_in(folder) for path in shards(folder, f"{own}-{part}", split)]
+    return sorted((folder / config).glob(f"{split}-*.parquet"))
+
+
+def languages_in(folder: Path) -> list[str]:
+    """Return the languages that a corpus folder holds, in the order of its card.
+
+    Source: ours.
+    """
+    found = {path.name.removesuffix("-corpus") for path in folder.glob("*-corpus") if path.is_dir()}
+    return [*(language for language in LANGUAGES if language in found), *sorted(found - set(LANGUAGES))]
+
+
+def read_part(folder: Path, language: str, part: str, split: str, columns: list[str] | None = None) -> pa.Table:
+    """Read one split of a config, all of it or some columns.
+
+    Source: ours.
+    """
+    names = columns or SCHEMAS[part].names
+    tables = [pq.read_table(path, columns=names) for path in shards(folder, f"{language}-{part}", split)]
+    return pa.concat_tables(tables) if tables else SCHEMAS[part].empty_table().select(names)
+
+
+class PartWriter:
+    """Writes one split of one config as shards of bounded size, row group by row group.
+
+    Parameters
+    ----------
+    folder : Path
+        The corpus folder.
+    language, part, split : str
+    rows_per_shard : int
+
+    Source: ours.
+    """
+
+    def __init__(
+        self, folder: Path, language: str, part: str, split: str, rows_per_shard: int = ROWS_PER_SHARD
+    ) -> None:
+        self.folder = folder / f"{language}-{part}"
+        self.split = split
+        self.schema = SCHEMAS[part]
+        self.rows_per_shard = rows_per_shard
+        self.rows = 0
+        self._pending: list[Row] = []
+        self._tables: list[pa.Table] = []
+        self._held = 0
+        self._writer: pq.ParquetWriter | None = None
+        self._shard_rows = 0
+        self._finished: list[Path] = []
+
+    def __enter__(self) -> "PartWriter":
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        elif self._writer is not None:
+            self._writer.close()
+
+    def add(self, row: Row) -> None:
+        """Add one row."""
+        self._pending.append(row)
+        if len(self._pending) >= ROWS_PER_GROUP:
+            self._take_pending()
+
+    def add_all(self, rows: Iterable[Row]) -> None:
+        """Add rows one by one."""
+        for row in rows:
+            self.add(row)
+
+    def add_table(self, table: pa.Table) -> None:
+        """Add a table of this part's columns."""
+        self._take_pending()
+        self._hold(table.cast(self.schema))
+
+    def close(self) -> None:
+        """Write what is left and give the shards their final names; a split without rows is one empty file."""
+        self._take_pending()
+        self._write_held()
+        if not self.rows and self._writer is None:
+            self._open()
+        self._finish_shard()
+        for number, path in enumerate(self._finished):
+            _fsync(path)
+            path.rename(path.with_name(f"{self.split}-{number:05d}-of-{len(self._finished):05d}.parquet"))
+
+    def _take_pending(self) -> None:
+        if self._pending:
+            rows, self._pending = self._pending, []
+            self._hold(pa.Table.from_pylist(rows, schema=self.schema))
+
+    def _hold(self, table: pa.Table) -> None:
+        self._tables.append(table)
+        self._held += table.num_rows
+        self.rows += table.num_rows
+        if self._held >= ROWS_PER_GROUP:
+            self._write_held()
+
+    def _write_held(self) -> None:
+        """Write the held rows, never more into a shard than it may take."""
+        if not self._held:
+            return
+        table = pa.concat_tables(self._tables)
+        self._tables, self._held = [], 0
+        start = 0
+        while start < table.num_rows:
+            writer = self._writer or self._open()
+            piece = table.slice(start, self.rows_per_shard - self._shard_rows)
+            writer.write_table(piece)
+            start += piece.num_rows
+            self._shard_rows += piece.num_rows
+            if self._shard_rows == self.rows_per_shard:
+                self._finish_shard()
+
+    def _open(self) -> pq.ParquetWriter:
+        path = self.folder / f"{self.split}-{len(self._finished):05d}.unfinished"
+        self._writer = pq.ParquetWriter(path, self.schema, compression="zstd")
+        self._finished.append(path)
+        self._shard_rows = 0
+        return self._writer
+
+    def _finish_shard(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+def _fsync(path: Path) -> None:
+    with path.open("rb") as handle:
+        os.fsync(handle.fileno())

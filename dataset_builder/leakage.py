@@ -1,0 +1,106 @@
+"""Check that a corpus folder keeps its splits apart and that its parts refer to each other rightly."""
+
+from collections.abc import Callable, Iterable, Mapping
+from itertools import combinations
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from .layout import languages_in, read_part
+from .lexicon import normalise_text
+from .splits import SPLITS
+
+Tables = Mapping[str, pa.Table]
+"""One part's tables by split."""
+
+
+def check_leakage(folder: Path) -> dict[str, dict[str, int]]:
+    """Count what should not be: by language, then by check; all zero in a sound corpus.
+
+    Parameters
+    ----------
+    folder : Path
+        A corpus folder, whatever made it.
+
+    Source: ours.
+    """
+    return {language: check_language(folder, language) for language in languages_in(folder)}
+
+
+def check_language(folder: Path, language: str) -> dict[str, int]:
+    """Count what should not be in one language."""
+
+    def read(part: str, *columns: str) -> Tables:
+        return {split: read_part(folder, language, part, split, list(columns)) for split in SPLITS}
+
+    products = read("corpus", "_id", "title", "title_en", "type", "unseen_type")
+    queries = read("queries", "_id", "text", "type", "unseen_type", "hard_negatives")
+    qrels = read("qrels", "query-id", "corpus-id", "score")
+    return {
+        "query texts in two splits": _shared(queries, "text", normalise_text),
+        "query ids in two splits": _shared(queries, "_id"),
+        "products in two splits": _shared(products, "_id"),
+        "titles in two splits": _shared(products, "title", normalise_text),
+        "English titles in two splits": _shared(products, "title_en", normalise_text),
+        "query texts twice in a split": sum(_repeated(table, "text") for table in queries.values()),
+        "titles twice in a split": sum(_repeated(table, "title") for table in products.values()),
+        "unseen types in training queries": sum(queries["train"]["unseen_type"].to_pylist()),
+        "unseen types in training products": _unseen_in_training(products, queries),
+        "judgements of unknown queries or products": _dangling(products, queries, qrels),
+        "queries without a relevant product": _unanswered(queries, qrels),
+        "hard negatives that are relevant": _relevant_negatives(queries, qrels),
+    }
+
+
+def _shared(tables: Tables, column: str, key: Callable[[str], str] = str) -> int:
+    values = [{key(text) for text in table[column].to_pylist()} for table in tables.values()]
+    return sum(len(first & second) for first, second in combinations(values, 2))
+
+
+def _repeated(table: pa.Table, column: str) -> int:
+    texts = table[column].to_pylist()
+    return len(texts) - len({normalise_text(text) for text in texts})
+
+
+def _unseen_in_training(products: Tables, queries: Tables) -> int:
+    """Count training products marked as unseen, or of a type that any row marks as unseen."""
+    marked = {
+        name
+        for tables in (products, queries)
+        for table in tables.values()
+        for name, unseen in _rows(table, "type", "unseen_type")
+        if unseen
+    }
+    return sum(unseen or name in marked for name, unseen in _rows(products["train"], "type", "unseen_type"))
+
+
+def _dangling(products: Tables, queries: Tables, qrels: Tables) -> int:
+    """Count the judgements whose query or product is not in the same split."""
+    count = 0
+    for split, table in qrels.items():
+        for column, owners in (("query-id", queries), ("corpus-id", products)):
+            known = pa.array(owners[split]["_id"].to_pylist(), pa.string())
+            count += table.num_rows - (pc.sum(pc.is_in(table[column], known)).as_py() or 0)
+    return count
+
+
+def _unanswered(queries: Tables, qrels: Tables) -> int:
+    count = 0
+    for split, table in queries.items():
+        relevant = qrels[split].filter(pc.greater(qrels[split]["score"], 0))
+        count += len(set(table["_id"].to_pylist()) - set(relevant["query-id"].unique().to_pylist()))
+    return count
+
+
+def _relevant_negatives(queries: Tables, qrels: Tables) -> int:
+    count = 0
+    for split, table in queries.items():
+        negatives = [f"{query}\t{name}" for query, names in _rows(table, "_id", "hard_negatives") for name in names]
+        pairs = pc.binary_join_element_wise(qrels[split]["query-id"], qrels[split]["corpus-id"], "\t")
+        count += pc.sum(pc.is_in(pairs, pa.array(negatives, pa.string()))).as_py() or 0
+    return count
+
+
+def _rows(table: pa.Table, *columns: str) -> Iterable[tuple]:
+    return zip(*(table[column].to_pylist() for column in columns), strict=True)

@@ -1,0 +1,151 @@
+"""What the generator made, as rows of the published configs."""
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from .candidates import CandidateSource
+from .catalogue import Product, price_band, product_id
+from .layout import SCHEMAS, Row
+from .lexicon import Lexicon
+from .products import ProductList
+from .queries import Query
+from .relevance import Judgements
+
+MAX_RANKING_PAIRS = 8
+QRELS_PER_TABLE = 500_000
+
+
+@dataclass(frozen=True)
+class SplitData:
+    """One language and split: its products, its queries, and each query's judgements and hard negatives, in order."""
+
+    products: ProductList
+    queries: Sequence[Query]
+    judgements: Sequence[Judgements]
+    hard_negatives: Sequence[Sequence[int]]
+
+
+@dataclass(frozen=True)
+class LanguageData:
+    """One language of a release."""
+
+    language: str
+    seed: int
+    unseen: frozenset[str]
+    splits: Mapping[str, SplitData]
+
+
+def corpus_row(lexicon: Lexicon, product: Product, unseen: frozenset[str]) -> Row:
+    """Return a row of `{language}-corpus`."""
+    return {
+        "_id": product.id,
+        "title": product.title,
+        "text": product.text,
+        "title_en": product.title_en,
+        "department": product.department,
+        "category": product.category,
+        "type": product.type,
+        "attributes": [f"{group}={value}" for group, value in product.attributes],
+        "price": product.price,
+        "price_band": price_band(lexicon.types[product.type], product.price),
+        "language": product.language,
+        "unseen_type": product.type in unseen,
+    }
+
+
+def query_rows(data: LanguageData, split: str, candidates: CandidateSource) -> Iterator[Row]:
+    """Yield the rows of `{language}-queries`; a text without candidates gets an empty list."""
+    part = data.splits[split]
+    for query, negatives in zip(part.queries, part.hard_negatives, strict=True):
+        yield {
+            "_id": query.id,
+            "text": query.text,
+            "language": query.language,
+            "kind": query.kind,
+            "band": query.band,
+            "type": query.type,
+            "unseen_type": query.unseen_type,
+            "hard_negatives": [_id(data, part, row) for row in negatives],
+            "candidates": [asdict(candidate) for candidate in candidates.of(query.language, query.text)],
+        }
+
+
+def _id(data: LanguageData, part: SplitData, row: int) -> str:
+    return product_id(data.language, part.products.indices[row])
+
+
+def qrel_tables(data: LanguageData, split: str) -> Iterator[pa.Table]:
+    """Yield tables of `{language}-qrels`: grades 1 to 3, everything else is irrelevant."""
+    part = data.splits[split]
+    ids = pa.array((product_id(data.language, index) for index in part.products.indices), pa.string())
+    first, held = 0, 0
+    for last, judged in enumerate(part.judgements):
+        held += len(judged.rows)
+        if held >= QRELS_PER_TABLE or last == len(part.judgements) - 1:
+            yield _qrel_table(part, slice(first, last + 1), ids)
+            first, held = last + 1, 0
+
+
+def _qrel_table(part: SplitData, chosen: slice, ids: pa.Array) -> pa.Table:
+    judgements = part.judgements[chosen]
+    names = pa.array([query.id for query in part.queries[chosen]], pa.string())
+    places = np.repeat(np.arange(len(judgements)), [len(judged.rows) for judged in judgements])
+    rows = np.concatenate([judged.rows for judged in judgements])
+    grades = np.concatenate([judged.grades for judged in judgements])
+    columns = [names.take(pa.array(places)), ids.take(pa.array(rows)), pa.array(grades, pa.int64())]
+    return pa.Table.from_arrays(columns, schema=SCHEMAS["qrels"])
+
+
+def similarity(lexicon: Lexicon, query: Query, product: Product, grade: int) -> float:
+    """Return a graded similarity target in [0, 1], finer than the grades.
+
+    1 exact; 0.6 to 0.9 the same type, by the share of attributes that match; 0.35 a sibling type; 0.25 a complement;
+    for a vague query 0.5 a partial match; 0.1 the same department; 0 the rest.
+
+    Source: ours.
+    """
+    if grade == 3:
+        return 1.0
+    if query.type and product.type == query.type:
+        matched = sum(attribute in product.attributes for attribute in query.constraints)
+        return round(0.6 + 0.3 * matched / len(query.constraints), 4)
+    if grade == 1:
+        if not query.type:
+            return 0.5
+        return 0.35 if product.type in lexicon.siblings(query.type) else 0.25
+    department = lexicon.types[query.type].department if query.type else query.department
+    return 0.1 if product.department == department else 0.0
+
+
+def ranking_rows(lexicon: Lexicon, data: LanguageData, split: str) -> Iterator[Row]:
+    """Yield the rows of `{language}-ranking`: of every query pairs of all grades, the irrelevant ones drawn at random.
+
+    Source: ours.
+    """
+    part = data.splits[split]
+    for query, judged in zip(part.queries, part.judgements, strict=True):
+        rng = random.Random(f"{data.seed}:{query.id}:ranking")
+        grades = dict(zip(judged.rows.tolist(), judged.grades.tolist(), strict=True))
+        chosen = _pairs(rng, judged, grades, len(part.products))
+        for row in chosen:
+            product = part.products[row]
+            target = similarity(lexicon, query, product, grades.get(row, 0))
+            yield {"query": query.text, "title": product.title, "similarity": target, "language": data.language}
+
+
+def _pairs(rng: random.Random, judged: Judgements, grades: Mapping[int, int], products: int) -> list[int]:
+    """Draw two rows of every grade and fill up with irrelevant ones, as far as there are any."""
+    chosen: list[int] = []
+    for grade in (3, 2, 1):
+        rows = judged.rows[judged.grades == grade].tolist()
+        chosen += rng.sample(rows, min(2, len(rows)))
+    wanted = min(MAX_RANKING_PAIRS, len(chosen) + products - len(grades))
+    while len(chosen) < wanted:
+        row = rng.randrange(products)
+        if row not in grades and row not in chosen:
+            chosen.append(row)
+    return chosen

@@ -1,0 +1,173 @@
+"""Scores of candidates from any causal language model."""
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from modeling_lira.agents.batching import digest
+from modeling_lira.agents.calibration import Calibration
+from modeling_lira.agents.candidate import Scores, Settings
+from modeling_lira.agents.likelihood import NOTHING, LikelihoodModel, Row
+from modeling_lira.agents.prompts import LANGUAGE_NAMES, few_shot
+from modeling_lira.agents.rating import RatingModel
+from modeling_lira.agents.text import check_texts
+from modeling_lira.errors import LiraError
+
+Method = Literal["likelihood", "rating", "auto"]
+ROUNDS = 8
+"""Batches that are finished together: enough pairs that rows of equal length meet."""
+
+
+class CausalLMCritic:
+    """Measure semantic fidelity, emotional consistency and pragmatic tone of candidate translations.
+
+    By likelihood, x the text and y the candidate:
+
+    - semantic: (log p(x | y) + log p(y | x) - log p(x | "...")) / tokens of x. The first term, back-translation, alone
+      tells a true translation from an unrelated sentence; adding the second chooses better among candidates of the
+      same text; the third, equal for all of them, makes texts comparable.
+    - emotional: 0, which calibration turns into the neutral 5.5: a base model's likelihood says nothing about feeling.
+    - pragmatic: log p(y | x) / tokens of y: whether a translator shown the examples would have put it so. A proxy for
+      register, no more.
+
+    By rating: what an instruction-tuned model answers, in [1, 10] already.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+    tokenizer : PreTrainedTokenizerBase
+    name : str
+    method : "likelihood", "rating" or "auto"
+        "auto": rating if the tokenizer has a chat template.
+    batch_size : int
+        Rows read at once.
+    max_tokens : int
+        Longer texts are cut.
+    calibration : Calibration, optional
+        Needed by `score` for likelihoods; see `calibrate`.
+
+    Source: three aspects, a language model as critic, paper; back-translation likelihood for base models, method
+    "Arca" 4; adding the forward direction, as noisy-channel reranking does, and the pragmatic proxy, ours.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        name: str,
+        method: Method = "auto",
+        batch_size: int = 64,
+        max_tokens: int = 128,
+        calibration: Calibration | None = None,
+    ) -> None:
+        self.name, self.batch_size, self.max_tokens = name, batch_size, max_tokens
+        self.method = method if method != "auto" else "rating" if tokenizer.chat_template else "likelihood"
+        self.calibration = calibration
+        self._dtype = str(model.dtype)
+        self._likelihood: LikelihoodModel | None = None
+        self._rating: RatingModel | None = None
+        if self.method == "rating":
+            self._rating = RatingModel(model, tokenizer, batch_size=batch_size, max_tokens=max_tokens)
+        else:
+            self._likelihood = LikelihoodModel(model, tokenizer, batch_size=batch_size, max_tokens=max_tokens)
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether measurements are not in [1, 10] by themselves."""
+        return self._rating is None
+
+    @property
+    def settings(self) -> Settings:
+        """Return all that changes a measurement, the prompts by their digest; calibration changes none."""
+        return {
+            "name": self.name,
+            "method": self.method,
+            "max_tokens": self.max_tokens,
+            "dtype": self._dtype,
+            "prompts": self._prompts(),
+        }
+
+    def measure(
+        self, texts: Sequence[str], candidates: Sequence[str], languages: Sequence[str]
+    ) -> Iterator[list[tuple[int, Scores]]]:
+        """Yield finished batches of measurements, before calibration.
+
+        Parameters
+        ----------
+        texts, candidates, languages : sequences of str
+            The pairs.
+
+        Yields
+        ------
+        list of (int, (float, float, float))
+            Index of the pair; semantic, emotional, pragmatic.
+
+        Raises
+        ------
+        LiraError
+            On an empty text or candidate, or an unknown language.
+        """
+        check_texts(texts, languages)
+        check_texts(candidates, languages)
+        # Candidates of one text side by side, texts of like length too: rows can be shared and batched.
+        order = sorted(range(len(texts)), key=lambda index: (languages[index], -len(texts[index]), texts[index]))
+        for start in range(0, len(order), ROUNDS * self.batch_size):
+            indices = order[start : start + ROUNDS * self.batch_size]
+            pairs = [(languages[index], texts[index], candidates[index]) for index in indices]
+            yield list(zip(indices, self._measure(pairs), strict=True))
+
+    def score(
+        self, texts: Sequence[str], candidates: Sequence[str], languages: Sequence[str]
+    ) -> Iterator[list[tuple[int, Scores]]]:
+        """Yield finished batches of scores in [1, 10]; parameters and errors as for `measure`.
+
+        Raises
+        ------
+        LiraError
+            Also if likelihoods are not calibrated for a language.
+        """
+        for batch in self.measure(texts, candidates, languages):
+            yield [(index, self.rate(measured, languages[index])) for index, measured in batch]
+
+    def rate(self, measured: Scores, language: str) -> Scores:
+        """Map a pair's measurements to [1, 10]."""
+        if not self.needs_calibration:
+            return measured
+        if self.calibration is None:
+            raise LiraError(f"critic {self.name!r} is not calibrated: call calibrate first")
+        return self.calibration.rate(measured, language)
+
+    def calibrate(self, texts: Sequence[str], candidates: Sequence[str], languages: Sequence[str]) -> Calibration:
+        """Measure pairs, keep their quantiles as this critic's calibration, and return it."""
+        found = {index: measured for batch in self.measure(texts, candidates, languages) for index, measured in batch}
+        self.calibration = Calibration.fit([found[index] for index in range(len(texts))], languages)
+        return self.calibration
+
+    def _measure(self, pairs: Sequence[tuple[str, str, str]]) -> list[Scores]:
+        if self._rating is not None:
+            return self._rating.rate(pairs)
+        assert self._likelihood is not None
+        rows = {row: None for language, text, candidate in pairs for row in _rows(language, text, candidate)}
+        known = dict(zip(rows, self._likelihood.log_likelihoods(list(rows)), strict=True))
+        return [_combine(*(known[row] for row in _rows(*pair))) for pair in pairs]
+
+    def _prompts(self) -> str:
+        if self._rating is not None:
+            return digest([self._rating.request(code, aspect) for code in LANGUAGE_NAMES for aspect in range(3)])
+        return digest([few_shot(code, to_english=way) for code in LANGUAGE_NAMES for way in (True, False)])
+
+
+def _rows(language: str, text: str, candidate: str) -> tuple[Row, Row, Row]:
+    return (
+        Row(language, candidate, text, to_english=False),
+        Row(language, text, candidate, to_english=True),
+        Row(language, NOTHING, text, to_english=False),
+    )
+
+
+def _combine(back: tuple[float, int], forward: tuple[float, int], alone: tuple[float, int]) -> Scores:
+    """Join (sum of log p, tokens) of x after y, y after x, and x after nothing."""
+    semantic = (back[0] + forward[0] - alone[0]) / max(back[1], 1)
+    return semantic, 0.0, forward[0] / max(forward[1], 1)

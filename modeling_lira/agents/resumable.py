@@ -1,0 +1,165 @@
+"""Run an agent over many texts, finished batches going to a store, so that an interrupted run goes on where it was."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NoReturn, TypeVar
+
+from tqdm import tqdm
+
+from modeling_lira.agents.calibration import Calibration
+from modeling_lira.agents.candidate import Candidate, Critic, Scores, Translator
+from modeling_lira.agents.store import CandidateStore, Record, Value
+from modeling_lira.agents.text import check_texts
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+def translate_all(
+    translator: Translator,
+    texts: Sequence[str],
+    languages: Sequence[str],
+    store: CandidateStore,
+    progress: bool = True,
+) -> list[list[Candidate]]:
+    """Translate what the store does not hold yet, and return every text's candidates.
+
+    Parameters
+    ----------
+    translator : Translator
+    texts, languages : sequences of str
+        Repeated texts are translated once.
+    store : CandidateStore
+    progress : bool
+        Show a bar if stderr is a terminal.
+
+    Returns
+    -------
+    list of lists of Candidate, in the order of `texts`.
+
+    Raises
+    ------
+    LiraError
+        On an empty text or an unknown language, before any work.
+
+    Source: ours.
+    """
+    check_texts(texts, languages)
+    settings = store.describe(translator.settings)
+    records = [
+        Record(text, language, translator.name, settings, ()) for text, language in zip(texts, languages, strict=True)
+    ]
+    todo = store.missing([record.key for record in records])
+    work = translator.translate([texts[index] for index in todo], [languages[index] for index in todo])
+    with _bar(len(records), len(records) - len(todo), "translate", progress) as bar:
+        for batch in work:
+            store.put(replace(records[todo[place]], value=tuple(found)) for place, found in batch)
+            bar.update(len(batch))
+    stored = [store.get(record.key) or () for record in records]
+    return [[Candidate(str(text), translator.name) for text in value] for value in stored]
+
+
+def measure_all(
+    critic: Critic,
+    texts: Sequence[str],
+    candidates: Sequence[str],
+    languages: Sequence[str],
+    store: CandidateStore,
+    progress: bool = True,
+) -> list[Scores]:
+    """Measure the pairs that the store does not hold yet, and return every pair's measurements.
+
+    Parameters
+    ----------
+    critic : Critic
+    texts, candidates, languages : sequences of str
+        The pairs; repeated ones are measured once.
+    store : CandidateStore
+    progress : bool
+        Show a bar if stderr is a terminal.
+
+    Returns
+    -------
+    list of (float, float, float), in the order of the pairs.
+
+    Source: ours.
+    """
+    check_texts(texts, languages)
+    settings = store.describe(critic.settings)
+    records = [
+        Record(text, language, critic.name, settings, (), candidate)
+        for text, language, candidate in zip(texts, languages, candidates, strict=True)
+    ]
+    todo = store.missing([record.key for record in records])
+    work = critic.measure(_take(texts, todo), _take(candidates, todo), _take(languages, todo))
+    with _bar(len(records), len(records) - len(todo), "critique", progress) as bar:
+        for batch in work:
+            store.put(replace(records[todo[place]], value=measured) for place, measured in batch)
+            bar.update(len(batch))
+    return [_three(store.get(record.key)) for record in records]
+
+
+def critique_all(
+    critic: Critic,
+    texts: Sequence[str],
+    candidates: Sequence[Sequence[Candidate]],
+    languages: Sequence[str],
+    store: CandidateStore,
+    calibration: Calibration | None = None,
+    progress: bool = True,
+) -> tuple[list[list[Candidate]], Calibration]:
+    """Score every candidate of every text.
+
+    What is stored are measurements; a critic that needs calibration is calibrated on these very pairs unless a
+    calibration is given, which is how two runs are made comparable.
+
+    Parameters
+    ----------
+    critic : Critic
+    texts, languages : sequences of str
+    candidates : sequence of sequences of Candidate
+        Each text's.
+    store : CandidateStore
+    calibration : Calibration, optional
+    progress : bool
+
+    Returns
+    -------
+    tuple
+        The candidates with their scores, and the calibration used.
+
+    Raises
+    ------
+    LiraError
+        On an empty text or candidate, or a language unknown or not calibrated.
+
+    Source: ours.
+    """
+    flat = [(place, candidate) for place, several in enumerate(candidates) for candidate in several]
+    owners = [place for place, _ in flat]
+    spoken = _take(languages, owners)
+    measured = measure_all(critic, _take(texts, owners), [c.text for _, c in flat], spoken, store, progress)
+    used = calibration if calibration is not None else Calibration.fit(measured, spoken)
+    scored: list[list[Candidate]] = [[] for _ in texts]
+    for (place, candidate), three, language in zip(flat, measured, spoken, strict=True):
+        semantic, emotional, pragmatic = used.rate(three, language) if critic.needs_calibration else three
+        scored[place].append(replace(candidate, semantic=semantic, emotional=emotional, pragmatic=pragmatic))
+    return scored, used
+
+
+def _bar(total: int, done: int, what: str, progress: bool) -> "tqdm[NoReturn]":
+    if done:
+        logger.info("%s: %d of %d are in the store already", what, done, total)
+    return tqdm(total=total, initial=done, desc=what, unit="", disable=None if progress else True)
+
+
+def _take(items: Sequence[T], places: Sequence[int]) -> list[T]:
+    return [items[place] for place in places]
+
+
+def _three(value: Value | None) -> Scores:
+    assert value is not None and len(value) == 3
+    semantic, emotional, pragmatic = map(float, value)
+    return semantic, emotional, pragmatic

@@ -1,0 +1,148 @@
+"""Products: decided by seed, language and index alone, and saying what their attributes say."""
+
+import random
+import re
+
+import pytest
+
+from dataset_builder.catalogue import (
+    Catalogue,
+    Popularity,
+    contradictions,
+    draw_price,
+    price_band,
+    product_id,
+    stable_hash,
+)
+from dataset_builder.lexicon import ENGLISH, Lexicon, load_lexicon
+from dataset_builder.products import ProductList
+from dataset_builder.wording import Speaker, fill, says
+
+
+@pytest.fixture(scope="module")
+def lexicon() -> Lexicon:
+    return load_lexicon(languages=("vi", "bn", "th"))
+
+
+def test_stable_hash_is_the_same_on_every_machine() -> None:
+    assert stable_hash(0, "split", "vi-p0000001") == 14378197620163713104
+    assert stable_hash("a", "b") != stable_hash("ab")
+
+
+def test_a_product_depends_on_its_index_alone(lexicon: Lexicon) -> None:
+    one, other = Catalogue(lexicon, "vi", 0), Catalogue(lexicon, "vi", 0)
+    forwards = [one.product(index) for index in range(50)]
+    assert [other.product(index) for index in reversed(range(50))] == forwards[::-1]
+    assert Catalogue(lexicon, "vi", 1).product(7) != forwards[7]
+    assert forwards[7].id == product_id("vi", 7) == "vi-p0000007"
+
+
+@pytest.mark.parametrize("language", ["vi", "th", "bn"])
+def test_titles_say_every_attribute(lexicon: Lexicon, language: str) -> None:
+    """In English, where the words are known, each attribute is one of its entry's forms or a number with a unit."""
+    english = lexicon.vocabularies[ENGLISH]
+    for product in (Catalogue(lexicon, language, 3).product(index) for index in range(300)):
+        for group, value in product.attributes:
+            key = f"{group}:{value}"
+            number = re.match(r"[\d.]+", value)
+            forms = english[key].forms() if key in english.entries else (number[0] if number else value,)
+            assert any(form.casefold() in product.title_en.casefold() for form in forms), (product.title_en, key)
+
+
+def test_titles_are_clean(lexicon: Lexicon) -> None:
+    for product in (Catalogue(lexicon, "vi", 0).product(index) for index in range(500)):
+        for text in (product.title, product.title_en, product.text):
+            assert text == " ".join(text.split())
+            assert "{" not in text
+            assert "()" not in text
+            assert "[]" not in text
+
+
+def test_attributes_come_from_the_type(lexicon: Lexicon) -> None:
+    for product in (Catalogue(lexicon, "bn", 0).product(index) for index in range(300)):
+        allowed = lexicon.types[product.type].attributes
+        assert all(value in allowed[group] for group, value in product.attributes)
+        groups = [group for group, _ in product.attributes]
+        assert len(set(groups)) == len(groups)
+
+
+def test_prices_lie_in_the_types_range_and_their_band(lexicon: Lexicon) -> None:
+    for product in (Catalogue(lexicon, "th", 0).product(index) for index in range(300)):
+        product_type = lexicon.types[product.type]
+        assert product_type.price_low - 0.01 <= product.price <= product_type.price_high + 0.01
+        if ("style", "luxury") in product.attributes:
+            assert price_band(product_type, product.price + 0.01) == "high"
+
+
+def test_price_bands_are_thirds_in_the_logarithm(lexicon: Lexicon) -> None:
+    jeans = lexicon.types["jeans"]
+    assert (jeans.price_low, jeans.price_high) == (10, 50)
+    cuts = [10 * 5 ** (1 / 3), 10 * 5 ** (2 / 3)]
+    bands = [price_band(jeans, price) for price in (10, cuts[0] - 0.1, cuts[0] + 0.1, cuts[1] - 0.1, cuts[1] + 0.1, 50)]
+    assert bands == ["low", "low", "mid", "mid", "high", "high"]
+    assert draw_price(jeans, (), random.Random(0)) == draw_price(jeans, (), random.Random(0))
+
+
+@pytest.mark.parametrize(
+    ("values", "dropped"),
+    [
+        ({"gender": "boys", "age": "adult"}, ["age"]),
+        ({"gender": "boys", "age": "school"}, []),
+        ({"gender": "women", "age": "toddler"}, ["age"]),
+        ({"feature": "unscented", "scent": "rose"}, ["scent"]),
+        ({"pattern": "plain", "colour": "multicolour"}, ["pattern"]),
+        ({"material": "sterling_silver", "colour": "red"}, ["colour"]),
+    ],
+)
+def test_contradictions(values: dict[str, str], dropped: list[str]) -> None:
+    assert contradictions(values) == dropped
+
+
+def test_no_product_contradicts_itself(lexicon: Lexicon) -> None:
+    for product in (Catalogue(lexicon, "vi", 0).product(index) for index in range(1_000)):
+        values = dict(product.attributes)
+        assert not set(contradictions(values)) & set(values), product.id
+
+
+def test_popular_types_are_drawn_more_often(lexicon: Lexicon) -> None:
+    popularity = Popularity(lexicon, 0)
+    rng = random.Random(0)
+    drawn = [popularity.order.index(popularity.draw(rng)) for _ in range(5_000)]
+    bands = [lexicon.types[name].band for name in popularity.order]
+    assert bands == sorted(bands, key=("head", "mid", "tail").index)
+    assert sum(place < len(bands) // 4 for place in drawn) > 2 * sum(place >= 3 * len(bands) // 4 for place in drawn)
+
+
+@pytest.mark.parametrize(
+    ("template", "values", "text"),
+    [
+        ("{type} - {brand} ({colour})", {"type": "mug", "brand": "Voltara"}, "mug - Voltara"),
+        ("[{brand}] {type} {size}", {"type": "mug"}, "mug"),
+        ("{type} - {colour} - {size}", {"type": "mug", "size": "M"}, "mug - M"),
+        ("{type}{colour}", {"type": "แก้ว", "colour": "แดง"}, "แก้วแดง"),
+    ],
+)
+def test_fill_removes_what_has_no_value(template: str, values: dict[str, str], text: str) -> None:
+    assert fill(template, values) == text
+
+
+def test_speaker_says_quantities(lexicon: Lexicon) -> None:
+    speaker = Speaker(lexicon.vocabularies[ENGLISH], random.Random(0))
+    assert speaker.value(("volume", "500ml")) == "500ml"
+    assert speaker.value(("size_shoe", "38")) == "size 38"
+    assert says("digital thermometer", "Digital")
+    with pytest.raises(ValueError, match="quantity 'many' is not a number with a unit"):
+        speaker.value(("volume", "many"))
+
+
+def test_product_list_makes_products_again(lexicon: Lexicon) -> None:
+    catalogue = Catalogue(lexicon, "vi", 0)
+    products = ProductList(catalogue, kept=3)
+    for index in (0, 4, 5, 9, 12):
+        products.append(catalogue.product(index))
+    assert [product.index for product in products] == [0, 4, 5, 9, 12]
+    assert products[-1] == catalogue.product(12)
+    assert products[1:4] == [catalogue.product(index) for index in (4, 5, 9)]
+    assert list(products.indices) == [0, 4, 5, 9, 12]
+    with pytest.raises(IndexError):
+        products[5]

@@ -1,0 +1,87 @@
+"""The rows of the demo's table against brute force."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from test_training import make_split
+
+from modeling_lira import LiraModel
+from modeling_lira.charts import bar_chart
+from modeling_lira.comparison import (
+    ENCODER,
+    LIRA,
+    LIRA_FREE,
+    Comparison,
+    compare,
+    encoder_alone,
+    trained,
+    translate_then_encode,
+)
+from modeling_lira.metrics import bootstrap_interval
+from modeling_lira.training.data import StreamSplit, cache_split
+from modeling_lira.training.stream_cache import StreamCache
+
+
+@pytest.fixture
+def split(build_model: Callable[..., LiraModel], tmp_path: Path) -> StreamSplit:
+    return cache_split(build_model(), StreamCache(tmp_path), make_split("vi", 0))
+
+
+def brute_force_ndcg(queries: np.ndarray, documents: np.ndarray, gains: list[dict[int, int]]) -> list[float]:
+    values = []
+    for query, grades in zip(queries, gains, strict=True):
+        cosines = documents @ query / np.linalg.norm(documents, axis=1)
+        order = sorted(range(len(documents)), key=lambda row: (-cosines[row], row))[:10]
+        found = sum(grades.get(row, 0) / np.log2(rank + 2) for rank, row in enumerate(order))
+        ideal = sum(grade / np.log2(rank + 2) for rank, grade in enumerate(sorted(grades.values(), reverse=True)[:10]))
+        values.append(found / ideal)
+    return values
+
+
+def test_encoder_alone_is_mean_pooling_and_cosine(split: StreamSplit) -> None:
+    for in_english, table in ((True, split.english), (False, split.local)):
+        expected = brute_force_ndcg(
+            np.asarray(split.queries.multilingual, np.float32).mean(1),
+            np.asarray(table.multilingual, np.float32).mean(1),
+            split.split.gains,
+        )
+        assert encoder_alone(split, english_titles=in_english).tolist() == pytest.approx(expected)
+
+
+def test_translate_then_encode_uses_the_first_candidate(split: StreamSplit) -> None:
+    first = [row for row in range(8) if split.split.queries.candidates[row]]
+    queries = np.asarray(split.queries.english, np.float32)[split.queries.rows[first, 0]].mean(1)
+    titles = np.asarray(split.english.english, np.float32)[split.english.rows[:, 0]].mean(1)
+    expected = brute_force_ndcg(queries, titles, [split.split.gains[row] for row in first])
+    assert translate_then_encode(split)[first].tolist() == pytest.approx(expected)
+
+
+def test_gain_is_the_paired_difference_with_its_interval() -> None:
+    better, worse = torch.tensor([0.9, 0.8, 0.7, 0.6]), torch.tensor([0.5, 0.5, 0.5, 0.5])
+    comparison = Comparison({LIRA: {"vi": better, "th": better}, ENCODER: {"vi": worse, "th": better}})
+    mean, low, high = comparison.gain(LIRA, ENCODER)
+    assert mean == pytest.approx(0.125)
+    assert low < mean < high
+    assert comparison.gain(LIRA, ENCODER, "th") == (0.0, 0.0, 0.0)
+    assert comparison.best_rival(LIRA) == ENCODER
+    assert comparison.mean(LIRA) == pytest.approx(0.75)
+
+
+def test_the_bootstrap_covers_the_truth_at_its_nominal_rate() -> None:
+    generator = torch.Generator().manual_seed(1)
+    covered = 0
+    for trial in range(300):
+        low, high = bootstrap_interval(torch.rand(60, generator=generator), samples=400, seed=trial)
+        covered += low <= 0.5 <= high
+    assert 0.91 <= covered / 300 <= 0.98
+
+
+def test_the_chart_is_a_picture(split: StreamSplit, build_model: Callable[..., LiraModel], tmp_path: Path) -> None:
+    model = build_model()
+    systems = {ENCODER: lambda one: encoder_alone(one, english_titles=True), LIRA: trained(model, True, True)}
+    comparison = compare([split], systems | {LIRA_FREE: trained(model, True, False)})
+    bar_chart({"English titles": comparison}, tmp_path / "chart.png")
+    assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")

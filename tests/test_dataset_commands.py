@@ -1,0 +1,152 @@
+"""`python -m dataset_builder` from end to end, in processes of its own."""
+
+import hashlib
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from dataset_builder.__main__ import main
+from dataset_builder.corpus import build_corpus, slice_queries
+
+ROOT = Path(__file__).parents[1]
+
+
+def start(*arguments: object, **environment: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "dataset_builder", *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def digests(folder: Path) -> dict[str, str]:
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+def test_a_process_with_another_hash_seed_writes_the_same_bytes(tmp_path: Path) -> None:
+    """This process has a random hash seed."""
+    process = start("build", "--output", tmp_path / "there", "--languages", "ur", "vi", PYTHONHASHSEED="1")
+    build_corpus(tmp_path / "here", languages=("ur", "vi"))
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    assert "4,800 products in" in said
+    assert len(digests(tmp_path / "here")) == 2 * 4 * 3 + 1
+    assert digests(tmp_path / "there") == digests(tmp_path / "here")
+
+
+def test_queries_command_writes_the_slice(tmp_path: Path) -> None:
+    output = tmp_path / "queries.jsonl"
+    with pytest.raises(SystemExit) as stop:
+        main(["queries", "--output", str(output), "--languages", "fil,ms"])
+    assert stop.value.code == 0
+    rows = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
+    here = [
+        {"text": query.text, "language": query.language, "split": query.split, "kind": query.kind}
+        for query in slice_queries(("fil", "ms"))
+    ]
+    assert rows == here
+
+
+def test_killed_and_interrupted_builds_leave_no_folder_that_looks_complete(tmp_path: Path) -> None:
+    processes = {
+        stop: start("build", "--output", tmp_path / stop.name, "--size", "default", "--languages", "th")
+        for stop in (signal.SIGKILL, signal.SIGINT)
+    }
+    for stop, process in processes.items():
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob(f".{stop.name}.partial/*-corpus/*")) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(stop)
+    said = {stop: process.communicate(timeout=60)[1] for stop, process in processes.items()}
+    assert [process.returncode for process in processes.values()] == [-signal.SIGKILL, 130]
+    assert "Traceback" not in said[signal.SIGINT]
+    assert [path.name for path in tmp_path.iterdir()] == [".SIGKILL.partial"]
+    assert not (tmp_path / ".SIGKILL.partial" / "README.md").exists()
+
+
+def fails(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """Run a command that must end with exit code 2; return its one line."""
+    with pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in arguments])
+    assert stop.value.code == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["build", "--size", "huge"], "size 'huge' is unknown: choose one of slice, default, mega"),
+        (["build", "--languages", "tl", "th"], "language tl is unknown: choose from vi th id ms ur bn fil"),
+        (["build", "--seed", "x"], "Invalid value for '--seed'"),
+        (["build", "--shiny"], "No such option: --shiny"),
+        (["queries", "--languages", ","], "language (none) is unknown"),
+        (["fly"], "No such command 'fly'"),
+    ],
+)
+def test_wrong_arguments_are_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    output = [] if arguments == ["fly"] else ["--output", tmp_path / "corpus"]
+    assert message in fails(capsys, *arguments, *output)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_output_that_is_a_file_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "corpus"
+    file.write_text("mine", encoding="utf-8")
+    assert "is not a folder: name a new one" in fails(capsys, "build", "--output", file)
+    assert file.read_text(encoding="utf-8") == "mine"
+    assert "Is a directory" in fails(capsys, "queries", "--languages", "th", "--output", tmp_path)
+    assert "Not a directory" in fails(capsys, "build", "--languages", "th", "--output", file / "inside")
+
+
+def test_damaged_candidates_are_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    damaged = tmp_path / "candidates.xz"
+    damaged.write_bytes(b"not xz")
+    line = fails(capsys, "build", "--output", tmp_path / "corpus", "--candidates", damaged)
+    assert "is damaged" in line
+    assert "restore it from the repository" in line
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """Let the writing of larger files fail, as a full disk does, in the middle of a file."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_full_disk_is_one_line_and_leaves_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with largest_file(40_000):
+        line = fails(capsys, "build", "--languages", "th", "--output", tmp_path / "corpus")
+    assert "File too large" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_of_every_command_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    listed = capsys.readouterr().out
+    for command in ("build", "queries"):
+        assert command in listed
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        assert f"python -m dataset_builder {command}" in capsys.readouterr().out

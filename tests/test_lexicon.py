@@ -1,0 +1,151 @@
+"""The authored lexicon: complete, unambiguous, and refused with a clear line when it is not."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dataset_builder.lexicon import (
+    ENGLISH,
+    LANGUAGES,
+    LEXICON_FOLDER,
+    ROMANISED_LANGUAGES,
+    Lexicon,
+    load_lexicon,
+    normalise_text,
+)
+from modeling_lira.errors import LiraError
+
+
+@pytest.fixture(scope="module")
+def lexicon() -> Lexicon:
+    return load_lexicon()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the lexicon that a test may spoil."""
+    return Path(shutil.copytree(LEXICON_FOLDER, tmp_path / "lexicon"))
+
+
+def change(folder: Path, file: str, change_lines: Callable[[list[str]], list[str]]) -> None:
+    path = folder / file
+    path.write_text("\n".join(change_lines(path.read_text(encoding="utf-8").splitlines())) + "\n", encoding="utf-8")
+
+
+def test_size_of_the_lexicon(lexicon: Lexicon) -> None:
+    departments = {product_type.department for product_type in lexicon.types.values()}
+    assert len(lexicon.types) >= 500
+    assert len(departments) >= 15
+    assert set(lexicon.vocabularies) == {ENGLISH, *LANGUAGES}
+
+
+@pytest.mark.parametrize("language", [ENGLISH, *LANGUAGES])
+def test_every_type_has_a_name_that_no_other_type_has(lexicon: Lexicon, language: str) -> None:
+    vocabulary = lexicon.vocabularies[language]
+    owners: dict[str, str] = {}
+    for name in lexicon.types:
+        forms = vocabulary[f"type:{name}"].forms()
+        assert forms[0].strip()
+        for form in forms:
+            assert owners.setdefault(normalise_text(form), name) == name
+
+
+@pytest.mark.parametrize(("language", "first", "last"), [("th", "\u0e00", "\u0e7f"), ("bn", "\u0980", "\u09ff")])
+def test_native_names_are_in_the_native_script(lexicon: Lexicon, language: str, first: str, last: str) -> None:
+    names = [lexicon.vocabularies[language][f"type:{name}"].name for name in lexicon.types]
+    assert sum(any(first <= char <= last for char in name) for name in names) / len(names) > 0.97
+
+
+@pytest.mark.parametrize("language", ROMANISED_LANGUAGES)
+def test_romanised_names_are_ascii(lexicon: Lexicon, language: str) -> None:
+    for name in lexicon.types:
+        romanised = lexicon.vocabularies[language][f"type:{name}"].forms(romanised=True)
+        assert romanised
+        assert all(form.isascii() for form in romanised)
+
+
+def test_indonesian_and_malay_differ_where_they_differ(lexicon: Lexicon) -> None:
+    indonesian, malay = lexicon.vocabularies["id"], lexicon.vocabularies["ms"]
+    same = sum(indonesian[f"type:{name}"].name == malay[f"type:{name}"].name for name in lexicon.types)
+    assert 0.02 < same / len(lexicon.types) < 0.6
+    assert malay["type:socks"].name == "stokin"
+    assert indonesian["type:socks"].name == "kaus kaki"
+
+
+def test_siblings_share_the_category(lexicon: Lexicon) -> None:
+    siblings = lexicon.siblings("jeans")
+    assert "jeans" not in siblings
+    assert "trousers" in siblings
+    assert {lexicon.types[name].category for name in siblings} == {"bottoms"}
+
+
+def test_brands_are_limited_to_their_departments(lexicon: Lexicon) -> None:
+    names = {brand.name for brand in lexicon.brands_for("vi", "electronics")}
+    assert "Voltara" in names
+    assert "Lunaveli" not in names
+
+
+def test_abbreviations_come_longest_first(lexicon: Lexicon) -> None:
+    lengths = [len(full) for full, _ in lexicon.vocabularies["fil"].abbreviations()]
+    assert lengths == sorted(lengths, reverse=True)
+    assert ("magkano", "hm") in lexicon.vocabularies["fil"].abbreviations()
+
+
+def test_normalise_text_ignores_case_spaces_and_composition() -> None:
+    assert normalise_text("A\u0301o  Thun ") == normalise_text("áothun")
+    assert normalise_text("ao thun") != normalise_text("áo thun")
+
+
+def test_missing_name_says_which_line_to_add(folder: Path) -> None:
+    change(folder, "th.tsv", lambda lines: [line for line in lines if not line.startswith("type:jeans\t")])
+    with pytest.raises(LiraError, match=r"lexicon/th\.tsv has no entry 'type:jeans': add a line"):
+        load_lexicon(folder, ("th",))
+
+
+def test_one_name_for_two_types_is_refused(folder: Path) -> None:
+    change(folder, "ms.tsv", lambda lines: [line.replace("stokin", "seluar jean") for line in lines])
+    change(folder, "ms.tsv", lambda lines: [_named(line, "type:jeans", "seluar jean") for line in lines])
+    with pytest.raises(LiraError, match="'seluar jean' names both 'jeans' and 'socks'"):
+        load_lexicon(folder, ("ms",))
+
+
+def _named(line: str, key: str, name: str) -> str:
+    return f"{key}\t{name}\t" if line.startswith(f"{key}\t") else line
+
+
+def test_missing_romanised_form_is_refused(folder: Path) -> None:
+    change(folder, "ur.tsv", lambda lines: [_without_last(line) if "type:jeans\t" in line else line for line in lines])
+    with pytest.raises(LiraError, match="'type:jeans' has no romanised form"):
+        load_lexicon(folder, ("ur",))
+
+
+def _without_last(line: str) -> str:
+    return line.rpartition("\t")[0] + "\t"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("jeans\tfashion\tbottoms\thead\t10\t50\tcolour\t", "type 'jeans' is there twice"),
+        ("new\tfashion\tbottoms\tfront\t10\t50\tcolour\t", "band 'front', expected one of head mid tail"),
+        ("new\tfashion\tbottoms\thead\t50\t10\tcolour\t", "expected 0 < low < high"),
+        ("new\tfashion\tbottoms\thead\t10\t50\tshine\t", "attribute 'shine', which has no list of values"),
+        ("new\tfashion\tbottoms\thead\t10\t50\tcolour\tmoon", "unknown complement 'moon'"),
+        ("new\tfashion\tbottoms", r"structure\.tsv line \d+: 3 columns, expected 8"),
+    ],
+)
+def test_broken_structure_is_refused(folder: Path, line: str, message: str) -> None:
+    change(folder, "structure.tsv", lambda lines: [*lines, line])
+    with pytest.raises(LiraError, match=message):
+        load_lexicon(folder, ("vi",))
+
+
+def test_wrong_header_and_missing_file(folder: Path) -> None:
+    change(folder, "vi.tsv", lambda lines: ["key\twort", *lines[1:]])
+    with pytest.raises(LiraError, match="the first line must be the columns key name synonyms"):
+        load_lexicon(folder, ("vi",))
+    (folder / "brands.tsv").unlink()
+    with pytest.raises(LiraError, match=r"brands\.tsv does not exist"):
+        load_lexicon(folder, ("th",))

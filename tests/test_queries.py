@@ -1,0 +1,142 @@
+"""Queries: no text twice, each answerable, each written as its kind says."""
+
+import random
+import unicodedata
+from collections import Counter
+
+import pytest
+
+from dataset_builder.catalogue import Catalogue
+from dataset_builder.lexicon import Lexicon, load_lexicon, normalise_text
+from dataset_builder.misspelling import abbreviate, misspell, strip_diacritics
+from dataset_builder.queries import KINDS, Query, Writer, generate_queries
+from dataset_builder.splits import SPLITS, Quota, Release, split_products, unseen_types
+
+SMALL = Release("small", Quota(300, 80, 180), Quota(120, 30, 60))
+LARGER = Release("larger", Quota(500, 120, 300), Quota(240, 50, 100))
+
+
+@pytest.fixture(scope="module")
+def lexicon() -> Lexicon:
+    return load_lexicon()
+
+
+def generate(lexicon: Lexicon, language: str, releases: tuple[Release, ...]) -> tuple[list[Query], dict[str, list]]:
+    unseen = unseen_types(lexicon, 0)
+    products: dict[str, list] = {split: [] for split in SPLITS}
+    for split, product in split_products(Catalogue(lexicon, language, 0), releases[-1].products, unseen, 0):
+        products[split].append(product)
+    return list(generate_queries(lexicon, language, 0, releases, products, unseen)), products
+
+
+@pytest.fixture(scope="module", params=["vi", "th", "ur", "fil"])
+def generated(lexicon: Lexicon, request: pytest.FixtureRequest) -> tuple[list[Query], dict[str, list]]:
+    return generate(lexicon, request.param, (SMALL, LARGER))
+
+
+def test_counts_ids_and_texts(generated: tuple[list[Query], dict[str, list]]) -> None:
+    queries, _ = generated
+    assert Counter(query.split for query in queries) == {"train": 240, "validation": 50, "test": 100}
+    assert len({query.id for query in queries}) == len({normalise_text(query.text) for query in queries}) == 390
+    assert all(unicodedata.is_normalized("NFC", query.text) for query in queries)
+    assert all(1 <= len(query.text.split()) <= 8 for query in queries)
+
+
+def test_a_smaller_release_has_the_same_first_queries(
+    lexicon: Lexicon, generated: tuple[list[Query], dict[str, list]]
+) -> None:
+    queries, _ = generated
+    small, _ = generate(lexicon, queries[0].language, (SMALL,))
+    assert {query.id: query for query in queries}.items() >= {query.id: query for query in small}.items()
+
+
+def test_every_query_has_a_product_with_all_it_asks_for(generated: tuple[list[Query], dict[str, list]]) -> None:
+    queries, products = generated
+    for query in queries:
+        assert any(
+            set(query.constraints) <= set(product.attributes)
+            and (product.type == query.type if query.type else query.department in ("", product.department))
+            for product in products[query.split]
+        ), query
+
+
+def test_unseen_types_are_flagged_and_never_in_training(
+    lexicon: Lexicon, generated: tuple[list[Query], dict[str, list]]
+) -> None:
+    queries, _ = generated
+    unseen = unseen_types(lexicon, 0)
+    assert all(query.unseen_type == (query.type in unseen) for query in queries)
+    assert not [query for query in queries if query.split == "train" and query.unseen_type]
+    assert [query for query in queries if query.split == "test" and query.unseen_type]
+
+
+def test_kinds_are_all_there_and_as_they_say(lexicon: Lexicon, generated: tuple[list[Query], dict[str, list]]) -> None:
+    queries, _ = generated
+    vocabulary = lexicon.vocabularies[queries[0].language]
+    romanises = queries[0].language in ("vi", "ur")
+    assert {query.kind for query in queries} == set(KINDS) - (set() if romanises else {"romanised"})
+    for query in queries:
+        forms = vocabulary[f"type:{query.type}"].forms() if query.type else ()
+        if query.kind == "bare":
+            assert query.text == forms[0]
+        elif query.kind == "synonym":
+            assert any(form in query.text for form in forms[1:])
+        elif query.kind == "romanised":
+            assert query.text.isascii()
+        elif query.kind == "vague":
+            assert not query.type
+        assert bool(query.type) == (query.kind != "vague")
+
+
+def test_another_seed_asks_other_things(lexicon: Lexicon) -> None:
+    catalogue, unseen = Catalogue(lexicon, "id", 0), unseen_types(lexicon, 0)
+    products: dict[str, list] = {split: [] for split in SPLITS}
+    for split, product in split_products(catalogue, SMALL.products, unseen, 0):
+        products[split].append(product)
+    texts = [
+        {query.text for query in generate_queries(lexicon, "id", seed, (SMALL,), products, unseen)} for seed in (0, 1)
+    ]
+    assert len(texts[0] & texts[1]) < len(texts[0]) / 2
+
+
+def test_writer_gives_up_on_a_kind_that_the_product_cannot_fill(lexicon: Lexicon) -> None:
+    catalogue = Catalogue(lexicon, "vi", 0)
+    bare = next(product for product in catalogue if not product.attributes or product.type == "t_shirt")
+    assert Writer(lexicon, "vi", random.Random(0)).write("bare", bare).text == "áo thun"
+
+
+def test_strip_diacritics_types_plain_vietnamese() -> None:
+    assert strip_diacritics("nồi cơm điện Đỏ") == "noi com dien Do"
+
+
+def test_abbreviate_whole_words_only_where_words_have_spaces() -> None:
+    pairs = (("para sa", "pra sa"), ("mura", "mra"))
+    assert abbreviate("damit para sa babae mura", pairs, spaced=True) == "damit pra sa babae mra"
+    assert abbreviate("muraling", pairs, spaced=True) == "muraling"
+    assert abbreviate("ของแท้ราคา", (("ราคา", "รค"),), spaced=False) == "ของแท้รค"
+
+
+@pytest.mark.parametrize(
+    ("language", "text"), [("th", "เครื่องซักผ้า"), ("id", "sepatu lari"), ("bn", "শাড়ি"), ("vi", "áo")]
+)
+def test_misspelling_changes_one_or_two_letters(language: str, text: str) -> None:
+    slips = {misspell(text, language, random.Random(seed)) for seed in range(40)}
+    assert len(slips - {text}) >= 1
+    assert max(edits(text, slip) for slip in slips) in (1, 2)
+
+
+def edits(first: str, second: str) -> int:
+    """Levenshtein distance; two swapped letters count as two."""
+    row = list(range(len(second) + 1))
+    for number, char in enumerate(first, 1):
+        previous, row[0] = row[0], number
+        for place, other in enumerate(second, 1):
+            previous, row[place] = row[place], min(row[place] + 1, row[place - 1] + 1, previous + (char != other))
+    return row[-1]
+
+
+def test_misspelling_leaves_bengali_conjuncts_whole() -> None:
+    for seed in range(60):
+        slip = misspell("রান্নাঘর ব্লেন্ডার", "bn", random.Random(seed))
+        assert "\u09cd " not in slip
+        assert not slip.endswith("\u09cd")

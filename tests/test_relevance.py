@@ -1,0 +1,125 @@
+"""Grades equal a brute-force reading of the rules; hard negatives are irrelevant and look relevant."""
+
+import pytest
+
+from dataset_builder.catalogue import Catalogue, Product
+from dataset_builder.lexicon import Lexicon, load_lexicon
+from dataset_builder.queries import Query, generate_queries
+from dataset_builder.relevance import HardNegatives, SplitIndex, accepted_values, name_parts
+from dataset_builder.rows import similarity
+from dataset_builder.splits import SPLITS, Quota, Release, split_products, unseen_types
+
+RELEASE = Release("small", Quota(250, 60, 150), Quota(150, 30, 60))
+
+
+@pytest.fixture(scope="module")
+def lexicon() -> Lexicon:
+    return load_lexicon(languages=("ms", "th"))
+
+
+@pytest.fixture(scope="module", params=["ms", "th"])
+def split(lexicon: Lexicon, request: pytest.FixtureRequest) -> tuple[list[Product], list[Query]]:
+    """Training products and all queries of one language, judged against those products."""
+    unseen = unseen_types(lexicon, 0)
+    products: dict[str, list[Product]] = {name: [] for name in SPLITS}
+    for name, product in split_products(Catalogue(lexicon, request.param, 0), RELEASE.products, unseen, 0):
+        products[name].append(product)
+    queries = list(generate_queries(lexicon, request.param, 0, (RELEASE,), products, unseen))
+    return products["train"], queries
+
+
+def satisfies(product: Product, wish: tuple[str, str]) -> bool:
+    group, value = wish
+    own = dict(product.attributes).get(group)
+    if own == value:
+        return True
+    if group == "gender":
+        return value in ("men", "women") and own == "unisex"
+    if group == "compatibility":
+        android = value in ("samsung", "xiaomi", "oppo") and own == "android"
+        return android or (own == "universal" and value != "universal" and value in KNOWN)
+    return False
+
+
+KNOWN = ("iphone", "samsung", "xiaomi", "oppo", "android", "car", "motorcycle", "bicycle")
+
+
+def grade(lexicon: Lexicon, query: Query, product: Product) -> int:
+    matched = sum(satisfies(product, wish) for wish in query.constraints)
+    if query.type:
+        wanted, own = lexicon.types[query.type], lexicon.types[product.type]
+        if product.type == query.type:
+            return 3 if matched == len(query.constraints) else 2
+        sibling = (own.department, own.category) == (wanted.department, wanted.category)
+        return 1 if sibling or product.type in wanted.complements else 0
+    if query.department not in ("", product.department):
+        return 0
+    if matched == len(query.constraints):
+        return 3
+    return 1 if query.department and matched else 0
+
+
+def test_grades_equal_brute_force(lexicon: Lexicon, split: tuple[list[Product], list[Query]]) -> None:
+    products, queries = split
+    index = SplitIndex(lexicon, products)
+    seen: set[int] = set()
+    for query in queries:
+        judged = index.judge(query)
+        expected = {row: own for row, product in enumerate(products) if (own := grade(lexicon, query, product))}
+        assert dict(zip(judged.rows.tolist(), judged.grades.tolist(), strict=True)) == expected
+        assert judged.rows.tolist() == sorted(expected)
+        seen |= set(expected.values())
+    assert seen == {1, 2, 3}
+    assert any(not query.type for query in queries)
+
+
+def test_rows_added_one_by_one_are_the_same(lexicon: Lexicon, split: tuple[list[Product], list[Query]]) -> None:
+    products, queries = split
+    whole, grown = SplitIndex(lexicon, products), SplitIndex(lexicon, products[:100])
+    for product in products[100:]:
+        grown.add(product)
+    for query in queries:
+        assert whole.judge(query).rows.tolist() == grown.judge(query).rows.tolist()
+
+
+def test_hard_negatives_are_irrelevant_but_share_words_or_wishes(
+    lexicon: Lexicon, split: tuple[list[Product], list[Query]]
+) -> None:
+    products, queries = split
+    index = SplitIndex(lexicon, products)
+    language = products[0].language
+    finder = HardNegatives(lexicon, language, index, 0)
+    found = 0
+    for query in queries:
+        judged = index.judge(query)
+        negatives = finder.find(query, judged)
+        assert negatives == sorted(set(negatives))
+        assert len(negatives) <= 8
+        for row in negatives:
+            product = products[row]
+            assert grade(lexicon, query, product) == 0
+            wishes = any(satisfies(product, wish) for wish in query.constraints)
+            words = query.type and name_parts(lexicon, language, query.type) & name_parts(
+                lexicon, language, product.type
+            )
+            department = lexicon.types[query.type].department if query.type else query.department
+            assert wishes or words or product.department == department
+        found += bool(negatives)
+    assert found > 0.9 * len(queries)
+
+
+def test_accepted_values() -> None:
+    assert accepted_values(("gender", "men")) == ("men", "unisex")
+    assert accepted_values(("gender", "unisex")) == ("unisex",)
+    assert accepted_values(("compatibility", "samsung")) == ("samsung", "android", "universal")
+    assert accepted_values(("colour", "red")) == ("red",)
+
+
+def test_similarity_follows_the_grades(lexicon: Lexicon, split: tuple[list[Product], list[Query]]) -> None:
+    products, queries = split
+    bounds = {3: (1.0, 1.0), 2: (0.6, 0.9), 1: (0.25, 0.5), 0: (0.0, 0.1)}
+    for query in queries:
+        for product in products[::5]:
+            own = grade(lexicon, query, product)
+            low, high = bounds[own]
+            assert low <= similarity(lexicon, query, product, own) <= high
