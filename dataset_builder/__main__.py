@@ -83,6 +83,20 @@ def agreement(
     logger.info("%s: the %d others", output, sum(not row.agrees for row in rows))
 
 
+@app.command(epilog="Example: python -m dataset_builder report --corpus corpus --output runs/report")
+def report(
+    corpus: Annotated[Path, typer.Option(help="A complete corpus folder.")],
+    output: Annotated[Path, typer.Option(help="Folder for report.html, report.md, report.json and plots.")],
+) -> None:
+    """Measure a corpus: counts, texts, leakage, relevance, a lexical baseline, candidates, samples."""
+    from .report import write_report
+
+    found = {check: count for check, count in write_report(corpus, output).items() if count}
+    for check, count in found.items():
+        logger.warning("%d %s", count, check)
+    logger.info("%s: %s", output / "report.html", "look at the leakage table" if found else "every leakage check is 0")
+
+
 def _languages(given: list[str] | None) -> tuple[str, ...]:
     """Return the codes of `--languages th vi`, `--languages th,vi` or two such options."""
     return tuple(code for item in given or LANGUAGES for code in item.replace(",", " ").split())

@@ -52,9 +52,9 @@ def count_split(folder: Path, language: str, split: str) -> SplitCounts:
         judgements=len(grades),
         pairs=rows_of(folder, language, "ranking", split),
         unseen_queries=sum(queries["unseen_type"].to_pylist()),
-        kinds=Counter(queries["kind"].to_pylist()),
+        kinds=dict(Counter(queries["kind"].to_pylist())),
         grades={row["values"]: row["counts"] for row in pc.value_counts(grades).to_pylist()},
-        agents=Counter(agents),
+        agents=dict(Counter(agents)),
         scored=len(candidates) - pc.struct_field(candidates, "semantic").null_count,
     )
 

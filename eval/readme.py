@@ -16,7 +16,12 @@ def demo_block(results: dict) -> str:
     lines = []
     for title, numbers in results["ndcg@10"].items():
         languages = list(numbers["systems"]["LiRA"])
-        lines += [f"nDCG@10 × 100 on test, searching {title}:", "", _row(["system", *languages]), _row(["---"] * (len(languages) + 1))]
+        lines += [
+            f"nDCG@10 × 100 on test, searching {title}:",
+            "",
+            _row(["system", *languages]),
+            _row(["---"] * (len(languages) + 1)),
+        ]
         for system, values in numbers["systems"].items():
             lines.append(_row([system, *(f"{100 * values[language]:.1f}" for language in languages)]))
         gains = numbers["gain"].values()
@@ -25,9 +30,10 @@ def demo_block(results: dict) -> str:
         lines += [_row(["95% interval", *bounds]), ""]
     seconds = results["seconds"]
     training = sum(value for name, value in seconds.items() if name.startswith("train stage"))
+    total, threads = sum(seconds.values()), results["threads"]
     lines.append(
-        f"One run, seed {results['seed']}: {sum(seconds.values()):.0f} s on {results['threads']} threads, {training:.0f} s of it "
-        f"training; peak memory {results['peak_memory_gib']:.1f} GiB. Intervals: paired bootstrap over test queries."
+        f"One run, seed {results['seed']}: {total:.0f} s on {threads} threads, {training:.0f} s of it training; "
+        f"peak memory {results['peak_memory_gib']:.1f} GiB. Intervals: paired bootstrap over test queries."
     )
     return "\n".join(lines)
 
@@ -38,7 +44,9 @@ def throughput_block(results: dict) -> str:
     for system, ratio in results["ratio"].items():
         lines.append(_row([system, f"{results['texts_per_second'][system]:.0f}", f"{ratio:.2f}"]))
     lines.append("")
-    lines.append(f"{results['texts']} corpus queries on {results['threads']} threads, batches of {results['batch_size']}.")
+    lines.append(
+        f"{results['texts']} corpus queries on {results['threads']} threads, batches of {results['batch_size']}."
+    )
     return "\n".join(lines)
 
 
@@ -48,7 +56,12 @@ def check_block(results: dict) -> str:
     shares = [f"{values['share']:.3f}" for values in languages.values()]
     counts = [str(values["count"]) for values in languages.values()]
     return "\n".join(
-        [_row(["", *languages]), _row(["---"] * (len(languages) + 1)), _row(["share", *shares]), _row(["comparisons", *counts])]
+        [
+            _row(["", *languages]),
+            _row(["---"] * (len(languages) + 1)),
+            _row(["share", *shares]),
+            _row(["comparisons", *counts]),
+        ]
     )
 
 

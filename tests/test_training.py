@@ -27,7 +27,16 @@ from modeling_lira.training.stream_cache import StreamCache
 from modeling_lira.training.trainer import ArcaOptions, LasrOptions
 from modeling_lira.training.validation import embed_table, retrieval_ndcg, validation_scores
 
-WORDS = ("white shirt", "used phone", "red rice", "small bottle", "warm blanket", "new camera", "fresh fish", "old book")
+WORDS = (
+    "white shirt",
+    "used phone",
+    "red rice",
+    "small bottle",
+    "warm blanket",
+    "new camera",
+    "fresh fish",
+    "old book",
+)
 SCORES = (9.0, 5.0, 5.0)
 
 

@@ -36,7 +36,8 @@ class CausalLMTranslator:
     name : str
         Written beside each candidate.
     num_candidates : int
-        Including the greedy one. Empty and repeated candidates are dropped, so a text may get fewer.
+        Including the greedy one. Nearly twice as many are drawn, since empty and repeated ones are dropped; a short
+        text may still get fewer.
     temperature, top_k
         Of the sampled ones.
     seed : int
@@ -72,6 +73,7 @@ class CausalLMTranslator:
                 f"num_candidates={num_candidates}, temperature={temperature}, top_k={top_k}: all must be positive"
             )
         self.name = name
+        self.num_draws = 2 * num_candidates - 1  # spare samples take the place of empty and repeated ones
         self.num_candidates, self.temperature, self.top_k, self.seed = num_candidates, temperature, top_k, seed
         self.batch_size, self.max_new_tokens, self.max_source_tokens = batch_size, max_new_tokens, max_source_tokens
         self.chat = style == "chat" or (style == "auto" and bool(tokenizer.chat_template))
@@ -89,6 +91,7 @@ class CausalLMTranslator:
         return {
             "name": self.name,
             "num_candidates": self.num_candidates,
+            "num_draws": self.num_draws,
             "temperature": self.temperature,
             "top_k": self.top_k,
             "seed": self.seed,
@@ -147,8 +150,8 @@ class CausalLMTranslator:
         and not the batch, decides it.
         """
         width = min(self.top_k, len(self._head.tokens))
-        noise = torch.zeros(self.num_candidates, limit, width)
-        for candidate in range(1, self.num_candidates):
+        noise = torch.zeros(self.num_draws, limit, width)
+        for candidate in range(1, self.num_draws):
             seed = int(digest(text, language, self.seed, candidate)[:15], 16)
             uniform = torch.rand(limit, width, generator=torch.Generator().manual_seed(seed))
             noise[candidate] = -torch.log(-torch.log(uniform))
@@ -178,4 +181,5 @@ class CausalLMTranslator:
         return [answers[start : start + count] for start in range(0, len(answers), count)]
 
     def _candidates(self, answers: list[list[int]]) -> list[str]:
-        return distinct(clean_candidate(str(self._tokenizer.decode(ids, skip_special_tokens=True))) for ids in answers)
+        decoded = (str(self._tokenizer.decode(ids, skip_special_tokens=True)) for ids in answers)
+        return distinct(clean_candidate(text) for text in decoded)[: self.num_candidates]

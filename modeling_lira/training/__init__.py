@@ -1,0 +1,1 @@
+"""Two-stage training over cached streams of the frozen backbones."""

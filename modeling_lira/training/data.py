@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from datasets import load_dataset
+from datasets import Dataset, load_dataset
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset as TorchDataset
+from torch.utils.data import Sampler
 
 from modeling_lira.errors import LiraError
 from modeling_lira.modeling_lira import LiraModel
@@ -96,11 +97,13 @@ def load_split(corpus: str, language: str, split: str) -> RetrievalSplit:
         titles=list(documents["title"]),
         english_titles=list(documents["title_en"]),
         gains=gains,
-        hard_negatives=[[document_rows[name] for name in row if name in document_rows] for row in queries["hard_negatives"]],
+        hard_negatives=[
+            [document_rows[name] for name in row if name in document_rows] for row in queries["hard_negatives"]
+        ],
     )
 
 
-def _query_texts(queries: Sequence[Mapping[str, object]]) -> Texts:
+def _query_texts(queries: Dataset) -> Texts:
     rows = list(queries["candidates"])
     return Texts(
         texts=list(queries["text"]),
@@ -111,8 +114,11 @@ def _query_texts(queries: Sequence[Mapping[str, object]]) -> Texts:
 
 
 def _scores(candidate: Mapping[str, float | None]) -> tuple[float, float, float]:
-    values = (candidate["semantic"], candidate["emotional"], candidate["pragmatic"])
-    return tuple(float("nan") if value is None else float(value) for value in values)
+    return _number(candidate["semantic"]), _number(candidate["emotional"]), _number(candidate["pragmatic"])
+
+
+def _number(score: float | None) -> float:
+    return float("nan") if score is None else float(score)
 
 
 @dataclass(frozen=True)
@@ -133,7 +139,7 @@ class StreamTable:
         return len(self.language_ids)
 
     def batch(self, index: Sequence[int] | np.ndarray, keep_english: np.ndarray | None = None) -> dict[str, Tensor]:
-        """Gather rows [B] as the tensors that `LiraModel.fuse` takes; `keep_english` [B] drops the others' candidates."""
+        """Gather rows [B] as `LiraModel.fuse` takes them; `keep_english` [B] drops the others' candidates."""
         rows = self.rows[index]
         if keep_english is not None:
             rows = np.where(keep_english[:, None], rows, -1)
@@ -171,7 +177,7 @@ def cache_table(model: LiraModel, cache: StreamCache, texts: Texts, kind: str, n
 
 @dataclass(frozen=True)
 class StreamSplit:
-    """Cached streams of a `RetrievalSplit`: queries, local titles (translated by their English titles), English titles."""
+    """Cached streams of a `RetrievalSplit`: queries, local titles (English ones as translations), English titles."""
 
     split: RetrievalSplit
     queries: StreamTable
@@ -231,12 +237,15 @@ class LanguageSampler(Sampler[int]):
             yield from batches[index].tolist()
 
 
-class QueryRows(Dataset):
+class QueryRows(TorchDataset):
     """The training queries of all languages as (language index, query row) pairs."""
 
     def __init__(self, splits: Sequence[StreamSplit]) -> None:
         self.pairs = [
-            (number, row) for number, split in enumerate(splits) for row, grades in enumerate(split.split.gains) if grades
+            (number, row)
+            for number, split in enumerate(splits)
+            for row, grades in enumerate(split.split.gains)
+            if grades
         ]
 
     def __len__(self) -> int:
@@ -251,13 +260,15 @@ class QueryRows(Dataset):
         return [[row for row, (number, _) in enumerate(self.pairs) if number == language] for language in languages]
 
 
-class PairRows(Dataset):
+class PairRows(TorchDataset):
     """Every training text that has a translation: queries with candidates, local titles with their English title."""
 
     def __init__(self, splits: Sequence[StreamSplit]) -> None:
         self.tables = [table for split in splits for table in (split.queries, split.local)]
         self.pairs = [
-            (number, int(row)) for number, table in enumerate(self.tables) for row in np.flatnonzero((table.rows >= 0).any(1))
+            (number, int(row))
+            for number, table in enumerate(self.tables)
+            for row in np.flatnonzero((table.rows >= 0).any(1))
         ]
 
     def __len__(self) -> int:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,9 +12,10 @@ from modeling_lira.files import atomic_write_text
 from modeling_lira.modeling_lira import LiraModel
 
 from .data import StreamSplit
-from .trainer import ArcaOptions, LasrOptions, load_trained_parts, train_arca, train_lasr
+from .trainer import ArcaOptions, LasrOptions, LiraTrainer, load_trained_parts, train_arca, train_lasr
 
-STAGES = {"arca": (train_arca, ArcaOptions), "lasr": (train_lasr, LasrOptions)}
+TRAIN: dict[str, Callable[..., LiraTrainer]] = {"arca": train_arca, "lasr": train_lasr}
+OPTIONS: dict[str, type[ArcaOptions] | type[LasrOptions]] = {"arca": ArcaOptions, "lasr": LasrOptions}
 
 
 def run_stage(
@@ -46,13 +47,12 @@ def run_stage(
 
     Source: ours.
     """
-    train_stage, default = STAGES[name]
-    options = options or default()
+    options = options or OPTIONS[name]()
     target = Path(folder) / f"{name}-{_fingerprint(model, train, validation, options, seed)}"
     log = target / "log.json"
     if not log.is_file():
         start = time.perf_counter()
-        trainer = train_stage(model, train, validation, target / "checkpoints", options, seed)
+        trainer = TRAIN[name](model, train, validation, target / "checkpoints", options, seed)
         model.save_pretrained(target / "best", save_backbones=False)
         history = [*trainer.state.log_history, {"seconds": round(time.perf_counter() - start, 1)}]
         atomic_write_text(log, json.dumps(history, indent=1))
@@ -68,12 +68,18 @@ def _fingerprint(
     options: ArcaOptions | LasrOptions,
     seed: int,
 ) -> str:
-    digest = hashlib.sha256(json.dumps([asdict(options), seed, model.config.to_dict()], sort_keys=True, default=str).encode())
+    digest = hashlib.sha256(
+        json.dumps([asdict(options), seed, model.config.to_dict()], sort_keys=True, default=str).encode()
+    )
     for key, value in sorted(model.state_dict().items()):
         if key.startswith(("arca.", "lasr.")):
             digest.update(value.float().numpy().tobytes())
     for split in [*train, *validation]:
         data = split.split
-        digest.update(json.dumps([data.queries.texts, data.queries.candidates, data.queries.scores, data.titles]).encode())
-        digest.update(json.dumps([data.english_titles, [sorted(row.items()) for row in data.gains], data.hard_negatives]).encode())
+        digest.update(
+            json.dumps([data.queries.texts, data.queries.candidates, data.queries.scores, data.titles]).encode()
+        )
+        digest.update(
+            json.dumps([data.english_titles, [sorted(row.items()) for row in data.gains], data.hard_negatives]).encode()
+        )
     return digest.hexdigest()[:12]

@@ -129,8 +129,8 @@ class LasrStage(Stage):
     def forward(self, gains: Tensor, **batch: Tensor) -> dict[str, Tensor]:
         """Return `loss` and its terms for `query_*` [B, ...] and `document_*` [N, ...] streams and gains [B, N]."""
         weights = self.weights
-        queries = self.lira.fuse(**_side(batch, "query_")).sentence_embedding
-        documents = self.lira.fuse(**_side(batch, "document_")).sentence_embedding
+        queries = self.lira.fuse(**_side(batch, "query_"))["sentence_embedding"]
+        documents = self.lira.fuse(**_side(batch, "document_"))["sentence_embedding"]
         scores = queries @ documents.T  # [B, N]
         terms = {
             "ndcg": soft_ndcg_loss(scores, gains, weights.k, weights.temperature),

@@ -2,14 +2,15 @@
 
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
-from torch.utils.data import Sampler
+from torch import Tensor, nn
+from torch.utils.data import Dataset, Sampler
 from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
@@ -86,24 +87,24 @@ class LiraTrainer(Trainer):
         args: TrainingArguments,
         validate: Callable[[LiraModel], dict[str, float]],
         sampler: Sampler[int] | None = None,
-        **kwargs: object,
+        **kwargs: Any,
     ) -> None:
         super().__init__(model=stage, args=args, **kwargs)
+        self.lira = stage.lira
         self.validate = validate
         self.sampler = sampler
         self.term_sums: dict[str, float] = {}
         self.term_steps = 0
 
-    @property
-    def lira(self) -> LiraModel:
-        """The model under training."""
-        return self.model.lira
-
-    def _get_train_sampler(self, train_dataset: object = None) -> Sampler | None:
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
         return self.sampler or super()._get_train_sampler(train_dataset)
 
     def compute_loss(
-        self, model: Stage, inputs: Mapping[str, Tensor], return_outputs: bool = False, **kwargs: object
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
         """Return the stage's loss, remembering its terms for the log."""
         outputs = model(**inputs)
@@ -124,19 +125,19 @@ class LiraTrainer(Trainer):
         self, eval_dataset: object = None, ignore_keys: Sequence[str] | None = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
         """Score retrieval on validation data."""
-        self.model.eval()
+        self.lira.eval()
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in self.validate(self.lira).items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
-        self.lira.save_pretrained(output_dir or self.args.output_dir, save_backbones=False)
+        self.lira.save_pretrained(str(output_dir or self.args.output_dir), save_backbones=False)
 
     def _load_best_model(self) -> None:
-        load_trained_parts(self.lira, self.state.best_model_checkpoint)
+        load_trained_parts(self.lira, str(self.state.best_model_checkpoint))
 
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Stage | None = None) -> None:
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         load_trained_parts(self.lira, resume_from_checkpoint)
 
 
@@ -194,7 +195,9 @@ def train_lasr(
     dataset = QueryRows(train)
     sampler = LanguageSampler(dataset.groups(), options.batch_size, seed)
     if not len(sampler):
-        raise LiraError(f"no language has {options.batch_size} training queries with a relevant document: lower batch_size")
+        raise LiraError(
+            f"no language has {options.batch_size} training queries with a relevant document: lower batch_size"
+        )
     collator = RetrievalCollator(
         train, options.positives, options.negatives, options.english_path_dropout, options.english_titles, sampler
     )
@@ -237,7 +240,7 @@ def _run(
     validation: Sequence[StreamSplit],
     patience: int,
     dataset: PairRows | QueryRows,
-    collator: Callable[[Sequence[tuple[int, ...]]], dict[str, Tensor]],
+    collator: Callable[[list[Any]], dict[str, Tensor]],
     sampler: Sampler[int] | None = None,
 ) -> LiraTrainer:
     trainer = LiraTrainer(
@@ -250,10 +253,14 @@ def _run(
         data_collator=collator,
         callbacks=[EarlyStoppingCallback(early_stopping_patience=patience)],
     )
-    start = {name: value.clone() for name, value in stage.lira.state_dict().items() if name not in stage.lira.backbone_keys()}
+    start = {
+        name: value.clone() for name, value in stage.lira.state_dict().items() if name not in stage.lira.backbone_keys()
+    }
     before = trainer.validate(stage.lira)
-    trainer.train(resume_from_checkpoint=_last_checkpoint(Path(arguments.output_dir)))
-    trainer.state.log_history.insert(0, {"epoch": 0.0, "step": 0, **{f"eval_{name}": value for name, value in before.items()}})
+    trainer.train(resume_from_checkpoint=_last_checkpoint(Path(str(arguments.output_dir))))
+    trainer.state.log_history.insert(
+        0, {"epoch": 0.0, "step": 0, **{f"eval_{name}": value for name, value in before.items()}}
+    )
     if trainer.state.best_metric is None or trainer.state.best_metric < before["ndcg@10"]:
         logger.warning("no epoch beat the model as it was before the stage: its weights stay as they were")
         stage.lira.load_state_dict(start, strict=False)

@@ -21,7 +21,7 @@ def embed_table(model: LiraModel, table: StreamTable, with_english: bool = True)
         batch = table.batch(rows.numpy())
         if not with_english:
             batch = {name: batch[name] for name in ("multilingual_states", "language_ids")}
-        parts.append(model.fuse(**batch).sentence_embedding)
+        parts.append(model.fuse(**batch)["sentence_embedding"])
     return torch.cat(parts)
 
 
@@ -57,7 +57,11 @@ def validation_scores(model: LiraModel, splits: Sequence[StreamSplit]) -> dict[s
     scores = {}
     for name, (english, candidates) in ways.items():
         means = [
-            retrieval_ndcg(model, split, english_titles=english, with_candidates=candidates).nanmean() for split in splits
+            retrieval_ndcg(model, split, english_titles=english, with_candidates=candidates).nanmean()
+            for split in splits
         ]
         scores[name] = float(torch.stack(means).mean())
-    return {"ndcg@10": sum(scores.values()) / len(scores), **{f"ndcg@10_{name}": value for name, value in scores.items()}}
+    return {
+        "ndcg@10": sum(scores.values()) / len(scores),
+        **{f"ndcg@10_{name}": value for name, value in scores.items()},
+    }

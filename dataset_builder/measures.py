@@ -1,0 +1,167 @@
+"""What the quality report measures: lengths, scripts, relevance, candidates, and a lexical baseline."""
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from modeling_lira.metrics import ndcg
+
+from .bm25 import BM25, tokens
+from .layout import read_part
+from .lexicon import ENGLISH, Lexicon, normalise_text
+from .splits import SPLITS
+
+QUERIES_AT_ONCE = 16
+Names = dict[str, tuple[str, ...]]
+"""English names by product type."""
+
+
+@dataclass(frozen=True)
+class CandidateQuality:
+    """One language's candidates; shares are of the queries, `named` of those whose type has English names.
+
+    `named_first` and `named_any` say how often the first candidate, or any, holds one of the type's English names.
+    """
+
+    covered: float
+    per_query: float
+    scored: float
+    untranslated: float
+    named_first: float
+    named_any: float
+    semantic: float
+    emotional: float
+    pragmatic: float
+
+
+def texts_of(folder: Path, language: str, part: str, column: str) -> list[str]:
+    """Return a text column of all splits.
+
+    Source: ours.
+    """
+    return [text for split in SPLITS for text in read_part(folder, language, part, split, [column])[column].to_pylist()]
+
+
+@lru_cache(maxsize=65_536)
+def script_of(char: str) -> str:
+    """Return the script of a letter as its Unicode name begins, "latin" say; empty for anything but letters.
+
+    Source: ours.
+    """
+    return unicodedata.name(char, "").split(" ")[0].casefold() if unicodedata.category(char)[0] == "L" else ""
+
+
+def script_shares(texts: Iterable[str]) -> dict[str, float]:
+    """Return each script's share of the letters, largest first.
+
+    Source: ours.
+    """
+    counts: Counter[str] = Counter()
+    for text in texts:
+        for char, count in Counter(text).items():
+            counts[script_of(char)] += count
+    counts.pop("", None)
+    return {script: count / counts.total() for script, count in counts.most_common()}
+
+
+def relevant_per_query(folder: Path, language: str, split: str) -> list[int]:
+    """Return how many products each query of a split has.
+
+    Source: ours.
+    """
+    queries = read_part(folder, language, "queries", split, ["_id"])["_id"].to_pylist()
+    counts = read_part(folder, language, "qrels", split, ["query-id"])["query-id"].value_counts().to_pylist()
+    found = {row["values"]: row["counts"] for row in counts}
+    return [found.get(name, 0) for name in queries]
+
+
+def english_names(lexicon: Lexicon) -> Names:
+    """Return every English name of every type, as `normalise_text` leaves it.
+
+    Source: ours.
+    """
+    english = lexicon.vocabularies[ENGLISH]
+    return {name: tuple(map(normalise_text, english[f"type:{name}"].forms())) for name in lexicon.types}
+
+
+def candidate_quality(folder: Path, language: str, names: Names) -> CandidateQuality:
+    """Measure the candidates of a language, all splits.
+
+    Source: ours.
+    """
+    columns = ["text", "type", "candidates"]
+    rows = [row for split in SPLITS for row in read_part(folder, language, "queries", split, columns).to_pylist()]
+    texts = [[candidate["text"] for candidate in row["candidates"]] for row in rows]
+    every = [candidate for row in rows for candidate in row["candidates"]]
+    typed = [(own, names[row["type"]]) for own, row in zip(texts, rows, strict=True) if own and row["type"] in names]
+    foreign = [_untranslated(text, row["text"]) for own, row in zip(texts, rows, strict=True) for text in own]
+    return CandidateQuality(
+        covered=_mean([bool(own) for own in texts]),
+        per_query=_mean([len(own) for own in texts]),
+        scored=_mean([candidate["semantic"] is not None for candidate in every]),
+        untranslated=_mean(foreign),
+        named_first=_mean([_names(own[:1], forms) for own, forms in typed]),
+        named_any=_mean([_names(own, forms) for own, forms in typed]),
+        **{
+            name: _mean([candidate[name] for candidate in every if candidate[name] is not None])
+            for name in ("semantic", "emotional", "pragmatic")
+        },
+    )
+
+
+def _untranslated(candidate: str, query: str) -> bool:
+    """Tell whether a candidate repeats the query, or has letters that English does not."""
+    return normalise_text(candidate) == normalise_text(query) or any(
+        script_of(char) not in ("", "latin") for char in candidate
+    )
+
+
+def _names(candidates: Sequence[str], forms: Sequence[str]) -> bool:
+    return any(form in normalise_text(text) for text in candidates for form in forms)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if len(values) else float("nan")
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A language's mean nDCG@10 of BM25 on test, over all queries, by kind, and on unseen types."""
+
+    mean: float
+    kinds: dict[str, float]
+    unseen: float
+
+
+def lexical_baseline(folder: Path, language: str) -> Baseline:
+    """Score BM25 on a language's test queries against its products' titles and texts.
+
+    Source: ours (the baseline is Okapi BM25).
+    """
+    products = read_part(folder, language, "corpus", "test", ["_id", "title", "text"]).to_pylist()
+    queries = read_part(folder, language, "queries", "test", ["_id", "text", "kind", "unseen_type"]).to_pylist()
+    index = BM25(tokens(f"{row['title']} {row['text']}", language) for row in products)
+    rows = {row["_id"]: number for number, row in enumerate(products)}
+    gains: dict[str, dict[int, int]] = {row["_id"]: {} for row in queries}
+    for row in read_part(folder, language, "qrels", "test").to_pylist():
+        gains[row["query-id"]][rows[row["corpus-id"]]] = row["score"]
+    values: list[float] = []
+    for start in range(0, len(queries), QUERIES_AT_ONCE):
+        block = queries[start : start + QUERIES_AT_ONCE]
+        scores = torch.from_numpy(np.stack([index.scores(tokens(row["text"], language)) for row in block]))
+        targets = torch.zeros(scores.shape)
+        for number, row in enumerate(block):
+            own = gains[row["_id"]]
+            targets[number, list(own)] = torch.tensor(list(own.values()), dtype=torch.float32)
+        values += ndcg(scores, targets).tolist()
+    kinds: dict[str, list[float]] = {}
+    for row, value in zip(queries, values, strict=True):
+        kinds.setdefault(row["kind"], []).append(value)
+    unseen = [value for row, value in zip(queries, values, strict=True) if row["unseen_type"]]
+    return Baseline(_mean(values), {kind: _mean(own) for kind, own in sorted(kinds.items())}, _mean(unseen))

@@ -1,0 +1,225 @@
+"""The quality report of a corpus folder: one page to read before publishing it."""
+
+import json
+import logging
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from tqdm import tqdm
+
+from modeling_lira.errors import LiraError
+from modeling_lira.files import atomic_write_text
+
+from . import plots
+from .counting import SplitCounts, count_corpus
+from .layout import CARD, languages_in, read_part
+from .leakage import check_language
+from .lexicon import load_lexicon
+from .measures import (
+    Baseline,
+    CandidateQuality,
+    candidate_quality,
+    english_names,
+    lexical_baseline,
+    relevant_per_query,
+    script_shares,
+    texts_of,
+)
+from .report_page import Block, Heading, Paragraph, Picture, Table, to_html, to_markdown
+from .splits import SPLITS
+
+logger = logging.getLogger(__name__)
+SAMPLES = 6
+_TEXTS = {"queries": ("queries", "text"), "titles": ("corpus", "title")}
+
+
+def write_report(corpus: Path, output: Path) -> dict[str, int]:
+    """Measure a corpus and write `report.md`, `report.html`, `report.json` and the plots.
+
+    Parameters
+    ----------
+    corpus : Path
+        A complete corpus folder, whatever made it.
+    output : Path
+        Folder for the report.
+
+    Returns
+    -------
+    dict
+        How often each leakage check found something, over all languages.
+
+    Raises
+    ------
+    LiraError
+        A folder that is not a complete corpus.
+
+    Source: ours.
+    """
+    languages = languages_in(corpus)
+    if not (corpus / CARD).is_file() or not languages:
+        raise LiraError(f"{corpus} is not a complete corpus folder: build one first")
+    names = english_names(load_lexicon(languages=()))
+    leaks, quality, baselines = {}, {}, {}
+    for language in tqdm(languages, desc="languages", unit="language", disable=None):
+        leaks[language] = check_language(corpus, language)
+        quality[language] = candidate_quality(corpus, language, names)
+        baselines[language] = lexical_baseline(corpus, language)
+    counts = count_corpus(corpus)
+    pictures = _draw(corpus, output, languages, quality, baselines)
+    found = {check: sum(own[check] for own in leaks.values()) for check in next(iter(leaks.values()))}
+    blocks = [
+        Heading("Quality report", 1),
+        Paragraph(f"{len(languages)} languages: {', '.join(languages)}."),
+        *_count_blocks(counts),
+        *_text_blocks(pictures),
+        *_leak_blocks(leaks),
+        *_relevance_blocks(counts, pictures),
+        *_baseline_blocks(baselines, pictures),
+        *_candidate_blocks(counts, quality, pictures),
+        *_sample_blocks(corpus, languages),
+    ]
+    atomic_write_text(output / "report.md", to_markdown(blocks))
+    atomic_write_text(output / "report.html", to_html("Quality report", blocks))
+    numbers = {
+        "leakage": leaks,
+        "candidates": {language: asdict(own) for language, own in quality.items()},
+        "bm25": {language: asdict(own) for language, own in baselines.items()},
+        "counts": {
+            language: {split: asdict(own) for split, own in splits.items()} for language, splits in counts.items()
+        },
+    }
+    atomic_write_text(output / "report.json", json.dumps(numbers, indent=1))
+    return found
+
+
+def _draw(
+    corpus: Path,
+    output: Path,
+    languages: Sequence[str],
+    quality: Mapping[str, CandidateQuality],
+    baselines: Mapping[str, Baseline],
+) -> dict[str, Picture]:
+    lengths, scripts = [], []
+    for name, (part, column) in _TEXTS.items():
+        texts = {language: texts_of(corpus, language, part, column) for language in languages}
+        own = {language: [len(text) for text in found] for language, found in texts.items()}
+        lengths.append(plots.length_panel(f"Length of {name}", own))
+        shares = {language: script_shares(found) for language, found in texts.items()}
+        scripts.append(plots.script_panel(f"Scripts of {name}", shares))
+    relevance = [
+        plots.relevance_panel(split, {language: relevant_per_query(corpus, language, split) for language in languages})
+        for split in SPLITS
+    ]
+    named = {
+        "first candidate": {language: 100 * own.named_first for language, own in quality.items()},
+        "any candidate": {language: 100 * own.named_any for language, own in quality.items()},
+    }
+    bm25 = {"BM25": {language: 100 * own.mean for language, own in baselines.items()}}
+    drawn = {
+        "lengths": ("Lengths of queries and titles by language", lengths),
+        "scripts": ("Scripts of queries and titles by language", scripts),
+        "relevance": ("Relevant products a query, by split and language", relevance),
+        "bm25": ("nDCG@10 of BM25 by language", [plots.bar_panel("BM25 on test", "nDCG@10 x 100", bm25)]),
+        "candidates": (
+            "How often candidates name the product type, by language",
+            [plots.bar_panel("Candidates that name the product type", "% of queries", named)],
+        ),
+    }
+    pictures = {}
+    for name, (words, panels) in drawn.items():
+        plots.draw(output / f"{name}.png", (5.5 * len(panels), 4), panels)
+        pictures[name] = Picture(f"{name}.png", words)
+    return pictures
+
+
+def _count_blocks(counts: Mapping[str, Mapping[str, SplitCounts]]) -> list[Block]:
+    rows = [
+        [language, split, own.products, own.queries, own.unseen_queries, own.judgements, own.pairs]
+        for language, splits in counts.items()
+        for split, own in splits.items()
+    ]
+    header = ["language", "split", "products", "queries", "of unseen types", "judgements", "ranking pairs"]
+    return [Heading("Counts"), Table(header, rows)]
+
+
+def _text_blocks(pictures: Mapping[str, Picture]) -> list[Block]:
+    return [Heading("Texts"), pictures["lengths"], pictures["scripts"]]
+
+
+def _leak_blocks(leaks: Mapping[str, Mapping[str, int]]) -> list[Block]:
+    checks = list(next(iter(leaks.values())))
+    rows = [[check, *(own[check] for own in leaks.values())] for check in checks]
+    words = "Each number should be 0. Titles twice in a split are duplicates, not leaks."
+    return [Heading("Leakage and duplicates"), Paragraph(words), Table(["check", *leaks], rows)]
+
+
+def _relevance_blocks(counts: Mapping[str, Mapping[str, SplitCounts]], pictures: Mapping[str, Picture]) -> list[Block]:
+    rows = [
+        [language, *(sum(own.grades.get(grade, 0) for own in splits.values()) for grade in (3, 2, 1))]
+        for language, splits in counts.items()
+    ]
+    table = Table(["language", "3 exact", "2 substitute", "1 partial"], rows)
+    return [Heading("Relevance"), table, pictures["relevance"]]
+
+
+def _baseline_blocks(baselines: Mapping[str, Baseline], pictures: Mapping[str, Picture]) -> list[Block]:
+    kinds = sorted({kind for own in baselines.values() for kind in own.kinds})
+    rows = [
+        [language, own.mean, *(own.kinds.get(kind, float("nan")) for kind in kinds), own.unseen]
+        for language, own in baselines.items()
+    ]
+    words = "nDCG@10 of BM25 on test, title and text, by kind of query."
+    table = Table(["language", "all", *kinds, "unseen types"], rows)
+    return [Heading("Lexical baseline"), Paragraph(words), table, pictures["bm25"]]
+
+
+def _candidate_blocks(
+    counts: Mapping[str, Mapping[str, SplitCounts]],
+    quality: Mapping[str, CandidateQuality],
+    pictures: Mapping[str, Picture],
+) -> list[Block]:
+    header = ["language", *CandidateQuality.__dataclass_fields__]
+    rows = [[language, *asdict(own).values()] for language, own in quality.items()]
+    agents = sorted({agent for splits in counts.values() for own in splits.values() for agent in own.agents})
+    by_agent = [
+        [language, *(sum(own.agents.get(agent, 0) for own in splits.values()) for agent in agents)]
+        for language, splits in counts.items()
+    ]
+    words = (
+        "covered: queries with a candidate; named: how often the first candidate, or any, holds an English name of the "
+        "product type asked for, which only an authored corpus knows; the last three are the critics' mean scores."
+    )
+    return [
+        Heading("Candidates"),
+        Paragraph(words),
+        Table([name.replace("_", " ") for name in header], rows),
+        Table(["candidates by agent", *agents], by_agent),
+        pictures["candidates"],
+    ]
+
+
+def _sample_blocks(corpus: Path, languages: Sequence[str]) -> list[Block]:
+    """Return a table of some test queries a language, each with a relevant product and its first candidate."""
+    blocks: list[Block] = [Heading("Samples")]
+    for language in languages:
+        titles = {
+            row["_id"]: row["title"]
+            for row in read_part(corpus, language, "corpus", "test", ["_id", "title"]).to_pylist()
+        }
+        best: dict[str, tuple[int, str]] = {}
+        for row in read_part(corpus, language, "qrels", "test").to_pylist():
+            best[row["query-id"]] = max(best.get(row["query-id"], (0, "")), (row["score"], row["corpus-id"]))
+        queries = read_part(corpus, language, "queries", "test", ["_id", "text", "kind", "candidates"]).to_pylist()
+        rows = [
+            [
+                row["kind"],
+                row["text"],
+                row["candidates"][0]["text"] if row["candidates"] else "–",
+                titles.get(best.get(row["_id"], (0, ""))[1], "–"),
+            ]
+            for row in random.Random(language).sample(queries, min(SAMPLES, len(queries)))
+        ]
+        blocks.append(Table([f"{language}: kind", "query", "first candidate", "a best product"], rows))
+    return blocks

@@ -1,0 +1,94 @@
+"""A page of headings, paragraphs, tables and pictures, written as Markdown and as HTML."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+_STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#222}
+table{border-collapse:collapse;margin:1rem 0}td,th{border-bottom:1px solid #ddd;padding:.25rem .7rem;text-align:left}
+img{max-width:100%}"""
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A heading of the first or second level."""
+
+    text: str
+    level: int = 2
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """Plain text."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A header and rows of cells; whole numbers get thousands separators, other numbers two digits."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[object]]
+
+    def cells(self) -> list[list[str]]:
+        """Return the rows as text."""
+        return [[_cell(value) for value in row] for row in self.rows]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image file beside the page, with words for those who cannot see it."""
+
+    file: str
+    words: str
+
+
+Block = Heading | Paragraph | Table | Picture
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return "–" if value != value else f"{value:.2f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def to_markdown(blocks: Sequence[Block]) -> str:
+    """Return the page as Markdown.
+
+    Source: ours.
+    """
+    return "\n\n".join(_markdown(block) for block in blocks) + "\n"
+
+
+def _markdown(block: Block) -> str:
+    if isinstance(block, Heading):
+        return f"{'#' * block.level} {block.text}"
+    if isinstance(block, Table):
+        lines = [block.header, ["---"] * len(block.header), *block.cells()]
+        return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return f"![{block.words}]({block.file})" if isinstance(block, Picture) else block.text
+
+
+def to_html(title: str, blocks: Sequence[Block]) -> str:
+    """Return the page as HTML that needs nothing but its pictures.
+
+    Source: ours.
+    """
+    body = "\n".join(_html(block) for block in blocks)
+    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}\n</body></html>\n'
+
+
+def _html(block: Block) -> str:
+    if isinstance(block, Heading):
+        return f"<h{block.level}>{escape(block.text)}</h{block.level}>"
+    if isinstance(block, Picture):
+        return f'<p><img src="{escape(block.file)}" alt="{escape(block.words)}"></p>'
+    if isinstance(block, Paragraph):
+        return f"<p>{escape(block.text)}</p>"
+    head = "".join(f"<th>{escape(name)}</th>" for name in block.header)
+    rows = "\n".join(
+        "<tr>" + "".join(f'<td dir="auto">{escape(cell)}</td>' for cell in row) + "</tr>" for row in block.cells()
+    )
+    return f"<table><tr>{head}</tr>\n{rows}</table>"
