@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 
 from modeling_lira.cli import run
+from modeling_lira.errors import LiraError
 from modeling_lira.files import atomic_write_text
 
 from .agreement import compare, dictionaries, disagreement_lines, summarise
-from .candidates import CANDIDATES_FILE
+from .candidates import CANDIDATES_FILE, read_scored, write_candidates
 from .corpus import build_corpus, known_languages, release_queries
 from .lexicon import LANGUAGES, load_lexicon
 from .splits import release_named
@@ -59,6 +60,19 @@ def queries(
     logger.info("%s: %d queries", output, len(rows))
 
 
+@app.command(epilog="Example: python -m dataset_builder pack --input scored.jsonl --output candidates.jsonl.xz")
+def pack(
+    scored: Annotated[Path, typer.Option("--input", help="JSON lines file that `lira critique` wrote for `queries`.")],
+    output: Annotated[
+        Path, typer.Option(help="Compressed candidates file, for `build --candidates`.")
+    ] = CANDIDATES_FILE,
+) -> None:
+    """Compress translated and scored queries into the file whose candidates `build` joins."""
+    rows = read_scored(scored)
+    write_candidates(rows, output)
+    logger.info("%s: candidates of %d queries", output, len(rows))
+
+
 @app.command(
     epilog="Example: python -m dataset_builder agreement --lexicon words.tsv --cldr annotations --output rest.tsv"
 )
@@ -95,6 +109,25 @@ def report(
     for check, count in found.items():
         logger.warning("%d %s", count, check)
     logger.info("%s: %s", output / "report.html", "look at the leakage table" if found else "every leakage check is 0")
+
+
+@app.command(epilog="Example: python -m dataset_builder publish --folder corpus --repo my-org/product-retrieval")
+def publish(
+    folder: Annotated[Path, typer.Option(help="A complete corpus folder.")],
+    repo: Annotated[str, typer.Option(help="Dataset repository, organisation/name; needs a token.")] = "",
+    to: Annotated[Path | None, typer.Option(help="A folder instead of a repository.")] = None,
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
+) -> None:
+    """Publish a corpus to a Hub or to a folder, from which `load_dataset` reads it without any code."""
+    from .publish import publish_to_folder, publish_to_hub
+
+    if bool(repo) == bool(to):
+        raise LiraError("say where to publish: either --repo ORG/NAME or --to DIR")
+    if to is not None:
+        publish_to_folder(folder, to)
+        logger.info("%s is complete", to)
+    else:
+        logger.info("published: %s", publish_to_hub(folder, repo, private))
 
 
 def _languages(given: list[str] | None) -> tuple[str, ...]:

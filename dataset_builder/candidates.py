@@ -75,6 +75,22 @@ def _parse(line: str, place: str) -> tuple[CandidateKey, list[Candidate]]:
         raise LiraError(f"{place}: not a candidates row ({error})") from error
 
 
+def read_scored(path: Path) -> dict[CandidateKey, list[Candidate]]:
+    """Read the rows that `lira critique` wrote, JSON lines as in `read_candidates` but not compressed.
+
+    Raises
+    ------
+    LiraError
+        No such file, or a line that is not such an object.
+
+    Source: ours.
+    """
+    if not path.is_file():
+        raise LiraError(f"no such file: {path}")
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return dict(_parse(line, f"{path.name} line {number}") for number, line in enumerate(lines, 1))
+
+
 def write_candidates(rows: Mapping[CandidateKey, Sequence[Candidate]], path: Path = CANDIDATES_FILE) -> None:
     """Write the candidates sorted by key: equal rows give equal bytes, and neighbours compress well.
 

@@ -1,7 +1,7 @@
 """The dataset card, README.md of a corpus folder: generated from the files, so that it cannot disagree with them."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
 
@@ -10,6 +10,7 @@ from modeling_lira.files import atomic_write_text
 from .card_yaml import card_data
 from .counting import SplitCounts, count_corpus
 from .layout import CARD, PARTS, SCHEMAS
+from .report_page import Table, to_markdown
 from .splits import SPLITS
 
 TEMPLATES = Path(__file__).parent / "cards"
@@ -64,22 +65,12 @@ def _section(source: str, name: str, facts: Mapping[str, str | int]) -> str:
     return Template(text).substitute(facts).strip()
 
 
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a Markdown table; whole numbers get thousands separators.
-
-    Source: ours.
-    """
-    cells = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
-    lines = [header, ["---"] * len(header), *cells]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def _sizes(counts: Counts) -> str:
     rows = [
         [language, *(f"{own.products:,} / {own.queries:,} / {own.judgements:,}" for own in splits.values())]
         for language, splits in counts.items()
     ]
-    return markdown_table(["language", *SPLITS], rows)
+    return _table(["language", *SPLITS], rows)
 
 
 def _kinds(counts: Counts) -> str:
@@ -91,7 +82,7 @@ def _kinds(counts: Counts) -> str:
         [language, *(f"{own[kind] / max(own.total(), 1):.0%}" for kind in kinds)]
         for language, own in by_language.items()
     ]
-    return markdown_table(["language", *kinds], rows)
+    return _table(["language", *kinds], rows)
 
 
 def _grades(counts: Counts) -> str:
@@ -111,9 +102,13 @@ def _agents(counts: Counts) -> str:
     if not total:
         return "This corpus has none."
     rows = [[agent, total[agent], _terms(agent)] for agent in sorted(total)]
-    return markdown_table(["agent", "candidates", "made by, terms"], rows)
+    return _table(["agent", "candidates", "made by, terms"], rows)
 
 
 def _terms(agent: str) -> str:
     matching = (terms for name, terms in _TERMS if agent.casefold().startswith(name))
     return next(matching, "see the terms of the model of this name")
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    return to_markdown([Table(header, rows)]).strip()

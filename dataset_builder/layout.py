@@ -8,7 +8,10 @@ from types import TracebackType
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from modeling_lira.errors import LiraError
+
 from .lexicon import LANGUAGES
+from .splits import SPLITS
 
 PARTS = ("corpus", "queries", "qrels", "ranking")
 ALL = "all"
@@ -90,6 +93,26 @@ def read_part(folder: Path, language: str, part: str, split: str, columns: list[
     names = columns or SCHEMAS[part].names
     tables = [pq.read_table(path, columns=names) for path in shards(folder, f"{language}-{part}", split)]
     return pa.concat_tables(tables) if tables else SCHEMAS[part].empty_table().select(names)
+
+
+def check_complete(folder: Path) -> None:
+    """Refuse a folder that is not a complete corpus.
+
+    Raises
+    ------
+    LiraError
+        A card, language or split that is missing.
+
+    Source: ours.
+    """
+    languages = languages_in(folder) if folder.is_dir() else []
+    if not (folder / CARD).is_file() or not languages:
+        raise LiraError(f"{folder} is not a complete corpus folder: build one first")
+    for language in languages:
+        for part in PARTS:
+            for split in SPLITS:
+                if not shards(folder, f"{language}-{part}", split):
+                    raise LiraError(f"{folder} lacks the {split} split of {language}-{part}: build it again")
 
 
 class PartWriter:

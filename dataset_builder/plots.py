@@ -12,9 +12,9 @@ from modeling_lira.files import atomic_path
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#999999")
 """Okabe and Ito's palette: told apart with any kind of colour vision."""
-_MOST_SCRIPTS = 5
+_SMALLEST_SHARE = 0.01
 
 
 def draw(path: Path, size: tuple[float, float], panels: Sequence[Callable[["Axes"], None]]) -> None:
@@ -50,11 +50,12 @@ def length_panel(title: str, lengths: Mapping[str, Sequence[int]]) -> Callable[[
     """Return a panel with one line a language: the share of texts by length in characters."""
 
     def panel(axis: "Axes") -> None:
-        longest = int(np.percentile(np.concatenate([np.asarray(own) for own in lengths.values()]), 99.5)) + 1
-        edges = np.linspace(0, longest, 31)
+        every = np.concatenate([np.asarray(own) for own in lengths.values()])
+        step = max(1, int(np.percentile(every, 99.5)) // 20)  # whole characters, or the bars beat against the numbers
+        edges = np.arange(0, 22) * step
         for colour, (language, own) in zip(_colours(lengths), lengths.items(), strict=True):
-            counts, _ = np.histogram(np.minimum(own, longest), edges)
-            axis.plot((edges[1:] + edges[:-1]) / 2, 100 * counts / max(len(own), 1), color=colour, label=language)
+            counts, _ = np.histogram(np.minimum(own, edges[-1]), edges)
+            axis.plot(edges[:-1] + step / 2, 100 * counts / max(len(own), 1), color=colour, label=language)
         axis.set(title=title, xlabel="characters", ylabel="% of texts")
         axis.legend(frameon=False, fontsize=8)
 
@@ -65,17 +66,14 @@ def script_panel(title: str, shares: Mapping[str, Mapping[str, float]]) -> Calla
     """Return a panel with one stacked bar a language: the share of letters by script."""
 
     def panel(axis: "Axes") -> None:
-        total = {
-            script: sum(own.get(script, 0) for own in shares.values()) for own in shares.values() for script in own
-        }
-        scripts = sorted(total, key=lambda script: -total[script])[:_MOST_SCRIPTS]
+        scripts = sorted({name for own in shares.values() for name, share in own.items() if share >= _SMALLEST_SHARE})
         bottom = np.zeros(len(shares))
         for colour, script in zip(COLOURS, scripts, strict=False):
             heights = np.asarray([100 * own.get(script, 0) for own in shares.values()])
             axis.bar(list(shares), heights, bottom=bottom, color=colour, label=script)
             bottom += heights
         axis.set(title=title, ylabel="% of letters", ylim=(0, 100))
-        axis.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, -0.28), ncols=_MOST_SCRIPTS)
+        axis.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, -0.28), ncols=4)
 
     return panel
 
@@ -90,9 +88,9 @@ def bar_panel(title: str, label: str, groups: Mapping[str, Mapping[str, float]])
             axis.bar(places, [values[name] for name in values], width, color=colour, label=group)
         names = list(next(iter(groups.values())))
         axis.set_xticks(range(len(names)), names)
-        axis.set(title=title, ylabel=label)
+        axis.set(title=title, ylabel=label, ylim=(0, 100))
         if len(groups) > 1:
-            axis.legend(frameon=False, fontsize=8)
+            axis.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, -0.28), ncols=4)
 
     return panel
 

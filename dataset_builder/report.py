@@ -9,12 +9,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from modeling_lira.errors import LiraError
 from modeling_lira.files import atomic_write_text
 
 from . import plots
 from .counting import SplitCounts, count_corpus
-from .layout import CARD, languages_in, read_part
+from .layout import check_complete, languages_in, read_part
 from .leakage import check_language
 from .lexicon import load_lexicon
 from .measures import (
@@ -57,9 +56,8 @@ def write_report(corpus: Path, output: Path) -> dict[str, int]:
 
     Source: ours.
     """
+    check_complete(corpus)
     languages = languages_in(corpus)
-    if not (corpus / CARD).is_file() or not languages:
-        raise LiraError(f"{corpus} is not a complete corpus folder: build one first")
     names = english_names(load_lexicon(languages=()))
     leaks, quality, baselines = {}, {}, {}
     for language in tqdm(languages, desc="languages", unit="language", disable=None):

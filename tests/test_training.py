@@ -124,7 +124,7 @@ def test_a_retrieval_batch_holds_its_positives_with_their_gains(splits: list[Str
 def test_stage_one_learns_on_every_pair_and_only_arca(model: LiraModel, splits: list[StreamSplit]) -> None:
     rows = PairRows(splits)
     assert len(rows) == 2 * (6 + 8)
-    stage = ArcaStage(model, ArcaWeights())
+    stage = ArcaStage(model, {"arca": 1e-3}, ArcaWeights())
     output = stage(**rows.collate([rows[i] for i in range(len(rows))]))
     output["loss"].backward()
     assert set(output) == {"loss", "policy", "anchor", "geometry", "entropy"}
@@ -137,10 +137,23 @@ def test_stage_two_leaves_backbones_and_actor_alone(model: LiraModel, splits: li
     dataset = QueryRows(splits)
     sampler = LanguageSampler(dataset.groups(), 4, seed=0)
     collate = RetrievalCollator(splits, 2, 1, 0.3, 0.5, sampler)
-    LasrStage(model, LasrWeights())(**collate([dataset[i] for i in range(4)]))["loss"].backward()
+    LasrStage(model, LasrOptions().learning_rates, LasrWeights())(**collate([dataset[i] for i in range(4)]))[
+        "loss"
+    ].backward()
     learning = {name for name, value in model.named_parameters() if value.grad is not None}
     assert any(name.startswith("lasr.") for name in learning)
     assert not any(name.startswith(("multilingual_encoder.", "english_encoder.", "arca.actor.")) for name in learning)
+
+
+def test_learning_rates_go_by_the_longest_name_and_the_rest_is_frozen(model: LiraModel) -> None:
+    stage = ArcaStage(model, {"lasr": 1e-5, "lasr.gate": 1e-3, "arca.adaptor": 1e-3, "lasr.norm": 0.0}, ArcaWeights())
+    groups = {group["lr"]: {id(p) for p in group["params"]} for group in stage.parameter_groups()}
+    assert set(groups) == {1e-5, 1e-3}
+    named = dict(model.named_parameters())
+    assert id(named["lasr.gate.output.weight"]) in groups[1e-3]
+    assert id(named["lasr.residual.weight"]) in groups[1e-5]
+    assert not named["lasr.norm.weight"].requires_grad
+    assert not named["arca.multilingual_projection.weight"].requires_grad
 
 
 def test_training_improves_what_it_trains_on_and_logs_every_term(
@@ -148,7 +161,8 @@ def test_training_improves_what_it_trains_on_and_logs_every_term(
 ) -> None:
     before = validation_scores(model, splits)["ndcg@10"]
     run_stage("arca", model, splits, splits, tmp_path, options=ArcaOptions(epochs=2, batch_size=8))
-    options = LasrOptions(epochs=8, batch_size=4, learning_rate=3e-3, patience=8)
+    rates = {"arca.adaptor": 3e-3, "lasr": 3e-3}
+    options = LasrOptions(epochs=8, batch_size=4, learning_rates=rates, patience=8)
     log = run_stage("lasr", model, splits, splits, tmp_path, options=options)
     assert validation_scores(model, splits)["ndcg@10"] > before + 0.05
     assert any({"loss", "loss_ndcg", "loss_hinge", "loss_mean_variance"} <= set(entry) for entry in log)

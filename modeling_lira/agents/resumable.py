@@ -1,6 +1,7 @@
 """Run an agent over many texts, finished batches going to a store, so that an interrupted run goes on where it was."""
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NoReturn, TypeVar
@@ -14,6 +15,7 @@ from modeling_lira.agents.text import check_texts
 
 logger = logging.getLogger(__name__)
 
+ENOUGH_PAIRS = 100
 T = TypeVar("T")
 
 
@@ -142,11 +144,24 @@ def critique_all(
     spoken = _take(languages, owners)
     measured = measure_all(critic, _take(texts, owners), [c.text for _, c in flat], spoken, store, progress)
     used = calibration if calibration is not None else Calibration.fit(measured, spoken)
+    if calibration is None and critic.needs_calibration:
+        _warn_of_few(Counter(spoken))
     scored: list[list[Candidate]] = [[] for _ in texts]
     for (place, candidate), three, language in zip(flat, measured, spoken, strict=True):
         semantic, emotional, pragmatic = used.rate(three, language) if critic.needs_calibration else three
         scored[place].append(replace(candidate, semantic=semantic, emotional=emotional, pragmatic=pragmatic))
     return scored, used
+
+
+def _warn_of_few(pairs: Counter[str]) -> None:
+    few = [f"{count} of {language}" for language, count in pairs.items() if count < ENOUGH_PAIRS]
+    if few:
+        logger.warning(
+            "calibrated on few pairs (%s): their scores are little more than their order; "
+            "use a calibration made on at least %d a language",
+            ", ".join(few),
+            ENOUGH_PAIRS,
+        )
 
 
 def _bar(total: int, done: int, what: str, progress: bool) -> "tqdm[NoReturn]":

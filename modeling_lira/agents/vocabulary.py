@@ -45,9 +45,7 @@ class Vocabulary:
         """Return the common tokens that a text in `language`, or in English ("en"), is made of, int64 `[S]`."""
         script = SCRIPTS.get(language)
         latin = self._first(LATIN_TOKENS if script is None else FOREIGN_LATIN_TOKENS, _is_latin)
-        if script is None:
-            return latin
-        # A byte-level tokenizer cuts such scripts inside a letter, which decodes to the replacement character.
+        # A byte-level tokenizer cuts letters beyond ASCII, and such a piece decodes to the replacement character.
         own = self._first(None, lambda piece: "\ufffd" in piece or _scripts(piece) == {script})
         return torch.cat([latin, own]).unique()
 

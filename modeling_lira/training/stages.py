@@ -32,8 +32,8 @@ class ArcaWeights:
     beta: float = 0.05
     gamma: float = 0.05
     delta: float = 1.0
-    eta: float = 1.0
-    geometry: float = 5.0
+    eta: float = 0.3
+    geometry: float = 20.0
     entropy: float = 0.01
 
 
@@ -52,17 +52,36 @@ class LasrWeights:
 
 
 class Stage(nn.Module):
-    """A LiRA model under training; `parts` names the sub-modules that learn.
+    """A LiRA model under training.
+
+    Parameters
+    ----------
+    lira : LiraModel
+    learning_rates : mapping of str to float
+        Peak learning rate by sub-module, the longest name that fits deciding; what no name fits, or 0, stays frozen.
 
     Source: ours.
     """
 
-    def __init__(self, lira: LiraModel, parts: tuple[str, ...]) -> None:
+    def __init__(self, lira: LiraModel, learning_rates: Mapping[str, float]) -> None:
         super().__init__()
         self.lira = lira
-        lira.requires_grad_(False)
-        for part in parts:
-            lira.get_submodule(part).requires_grad_(True)
+        self.rates = {name: _rate(name, learning_rates) for name, _ in lira.named_parameters()}
+        for name, parameter in lira.named_parameters():
+            parameter.requires_grad_(self.rates[name] > 0)
+
+    def parameter_groups(self) -> list[dict[str, float | list[nn.Parameter]]]:
+        """Return the learning parameters by learning rate, as optimizers take them."""
+        groups: dict[float, list[nn.Parameter]] = {}
+        for name, parameter in self.lira.named_parameters():
+            if parameter.requires_grad:
+                groups.setdefault(self.rates[name], []).append(parameter)
+        return [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
+
+
+def _rate(name: str, learning_rates: Mapping[str, float]) -> float:
+    fitting = [part for part in learning_rates if name.startswith(f"{part}.")]
+    return learning_rates[max(fitting, key=len)] if fitting else 0.0
 
 
 class ArcaStage(Stage):
@@ -71,8 +90,8 @@ class ArcaStage(Stage):
     Source: paper, Arca; L_geo and the entropy bonus are ours.
     """
 
-    def __init__(self, lira: LiraModel, weights: ArcaWeights) -> None:
-        super().__init__(lira, ("arca",))
+    def __init__(self, lira: LiraModel, learning_rates: Mapping[str, float], weights: ArcaWeights) -> None:
+        super().__init__(lira, learning_rates)
         self.weights = weights
 
     def forward(
@@ -122,8 +141,8 @@ class LasrStage(Stage):
     Source: paper, LaSR (L_retr); L_mv is ours.
     """
 
-    def __init__(self, lira: LiraModel, weights: LasrWeights) -> None:
-        super().__init__(lira, ("arca.adaptor", "arca.multilingual_projection", "arca.english_projection", "lasr"))
+    def __init__(self, lira: LiraModel, learning_rates: Mapping[str, float], weights: LasrWeights) -> None:
+        super().__init__(lira, learning_rates)
         self.weights = weights
 
     def forward(self, gains: Tensor, **batch: Tensor) -> dict[str, Tensor]:

@@ -30,15 +30,15 @@ BEST_METRIC = "eval_ndcg@10"
 class ArcaOptions:
     """How to run stage 1.
 
-    `epochs` over all pairs of a text and its translations, `batch_size` texts, peak `learning_rate`, `patience` in
-    epochs without a better validation nDCG@10.
+    `epochs` over all pairs of a text and its translations, `batch_size` texts, peak `learning_rates` by sub-module,
+    `patience` in epochs without a better validation nDCG@10.
 
     Source: ours.
     """
 
-    epochs: int = 3
+    epochs: int = 2
     batch_size: int = 64
-    learning_rate: float = 3e-4
+    learning_rates: dict[str, float] = field(default_factory=lambda: {"arca": 5e-5})
     patience: int = 2
     weights: ArcaWeights = field(default_factory=ArcaWeights)
 
@@ -53,9 +53,11 @@ class LasrOptions:
     Source: ours.
     """
 
-    epochs: int = 12
+    epochs: int = 8
     batch_size: int = 24
-    learning_rate: float = 3e-4
+    learning_rates: dict[str, float] = field(
+        default_factory=lambda: {"arca.adaptor": 3e-4, "lasr.gate": 3e-4, "lasr": 3e-5}
+    )
     patience: int = 3
     positives: int = 3
     negatives: int = 2
@@ -175,7 +177,7 @@ def train_arca(
     if not len(dataset):
         raise LiraError("no training text has a translation: stage 1 has nothing to anchor to")
     arguments = _arguments(output, options, len(dataset), seed)
-    stage = ArcaStage(model, options.weights)
+    stage = ArcaStage(model, options.learning_rates, options.weights)
     return _run(stage, arguments, validation, options.patience, dataset, dataset.collate)
 
 
@@ -202,7 +204,15 @@ def train_lasr(
         train, options.positives, options.negatives, options.english_path_dropout, options.english_titles, sampler
     )
     arguments = _arguments(output, options, len(sampler), seed)
-    return _run(LasrStage(model, options.weights), arguments, validation, options.patience, dataset, collator, sampler)
+    return _run(
+        LasrStage(model, options.learning_rates, options.weights),
+        arguments,
+        validation,
+        options.patience,
+        dataset,
+        collator,
+        sampler,
+    )
 
 
 def _arguments(output: Path | str, options: ArcaOptions | LasrOptions, rows: int, seed: int) -> TrainingArguments:
@@ -211,10 +221,8 @@ def _arguments(output: Path | str, options: ArcaOptions | LasrOptions, rows: int
         output_dir=str(output),
         num_train_epochs=options.epochs,
         per_device_train_batch_size=options.batch_size,
-        learning_rate=options.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=max(1, steps * options.epochs // 20),
-        weight_decay=0.01,
         max_grad_norm=1.0,
         eval_strategy="epoch",
         save_strategy="epoch",
@@ -251,6 +259,7 @@ def _run(
         train_dataset=dataset,
         eval_dataset=dataset,
         data_collator=collator,
+        optimizers=(torch.optim.AdamW(stage.parameter_groups(), weight_decay=0.01), None),
         callbacks=[EarlyStoppingCallback(early_stopping_patience=patience)],
     )
     start = {

@@ -1,0 +1,150 @@
+"""The quality report: what it measures, by hand, and the page it writes."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dataset_builder.__main__ import main
+from dataset_builder.bm25 import BM25, tokens
+from dataset_builder.candidates import CandidateSource
+from dataset_builder.card import write_card
+from dataset_builder.corpus import write_language
+from dataset_builder.layout import PARTS, PartWriter
+from dataset_builder.lexicon import load_lexicon
+from dataset_builder.measures import candidate_quality, lexical_baseline, relevant_per_query, script_shares
+from dataset_builder.report_page import Heading, Paragraph, Picture, Table, to_html, to_markdown
+from dataset_builder.splits import SPLITS, Quota, Release
+
+TINY = Release("tiny", Quota(120, 30, 80), Quota(40, 10, 20))
+FACTS = {"release": "tiny", "seed": 0, "types": 614, "departments": 17}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny corpus in Thai and Filipino."""
+    folder = tmp_path_factory.mktemp("corpus")
+    lexicon = load_lexicon(languages=("th", "fil"))
+    for language in ("th", "fil"):
+        write_language(lexicon, language, TINY, 0, CandidateSource(lexicon, Path("none")), folder)
+    write_card(folder, "catalogue", FACTS)
+    return folder
+
+
+def write_rows(folder: Path, rows: dict[tuple[str, str], list[dict]]) -> None:
+    for part in PARTS:
+        for split in SPLITS:
+            with PartWriter(folder, "fil", part, split) as writer:
+                writer.add_all(rows.get((part, split), []))
+
+
+def test_bm25_equals_the_formula() -> None:
+    documents = [["red", "mug"], ["red", "red", "shirt", "shirt"], ["blue"]]
+    scores = BM25(documents, saturation=1.2, length_norm=0.75).scores(["red", "shirt", "moon"])
+    mean = 7 / 3
+
+    def weight(frequency: int, length: int, found: int) -> float:
+        idf = math.log(1 + (3 - found + 0.5) / (found + 0.5))
+        return idf * frequency * 2.2 / (frequency + 1.2 * (0.25 + 0.75 * length / mean))
+
+    assert scores == pytest.approx([weight(1, 2, 2), weight(2, 4, 2) + weight(2, 4, 1), 0.0])
+    assert BM25([]).scores(["red"]).tolist() == []
+
+
+def test_tokens_keep_marks_and_cut_thai() -> None:
+    assert tokens("লাল শাড়ি, 2টি", "bn") == ["লাল", "শাড়ি", "2টি"]
+    assert tokens("Áo-Thun (đỏ)", "vi") == ["áo", "thun", "đỏ"]
+    assert tokens("เสื้อ ab", "th") == ["เสื", "สื้", "ื้อ", "ab"]
+
+
+def test_script_shares_count_letters_only() -> None:
+    assert script_shares(["ab 12 กข", "!ค"]) == {"thai": 0.6, "latin": 0.4}
+    assert script_shares(["12"]) == {}
+
+
+def test_candidate_quality_by_hand(tmp_path: Path) -> None:
+    def candidate(text: str, semantic: float | None = None) -> dict:
+        return {"text": text, "agent": "model", "semantic": semantic, "emotional": semantic, "pragmatic": semantic}
+
+    rows = [
+        {
+            "_id": "1",
+            "text": "medyas",
+            "type": "socks",
+            "candidates": [candidate("foot bags", 2), candidate("Ankle Socks", 8)],
+        },
+        {"_id": "2", "text": "sapatos", "type": "socks", "candidates": [candidate("sapatos")]},
+        {"_id": "3", "text": "regalo", "type": "", "candidates": [candidate("สวย")]},
+        {"_id": "4", "text": "baso", "type": "socks", "candidates": []},
+    ]
+    write_rows(tmp_path, {("queries", "test"): rows})
+    quality = candidate_quality(tmp_path, "fil", {"socks": ("socks",)})
+    assert quality.covered == 0.75
+    assert quality.per_query == 1.0
+    assert quality.scored == 0.5
+    assert quality.untranslated == 0.5
+    assert quality.named_first == 0.0
+    assert quality.named_any == 0.5
+    assert quality.semantic == 5.0
+
+
+def test_baseline_and_relevance_by_hand(tmp_path: Path) -> None:
+    products = [{"_id": name, "title": title, "text": ""} for name, title in (("a", "pulang baso"), ("b", "asul baso"))]
+    queries = [
+        {"_id": "q", "text": "pulang baso", "kind": "bare", "unseen_type": False},
+        {"_id": "r", "text": "tasa", "kind": "synonym", "unseen_type": True},
+    ]
+    qrels = [{"query-id": "q", "corpus-id": "b", "score": 3}, {"query-id": "r", "corpus-id": "a", "score": 1}]
+    write_rows(tmp_path, {("corpus", "test"): products, ("queries", "test"): queries, ("qrels", "test"): qrels})
+    baseline = lexical_baseline(tmp_path, "fil")
+    second = 1 / np.log2(3)
+    assert baseline.kinds == pytest.approx({"bare": second, "synonym": 1.0})  # among equals the earlier is first
+    assert baseline.unseen == 1.0
+    assert baseline.mean == pytest.approx((second + 1) / 2)
+    assert relevant_per_query(tmp_path, "fil", "test") == [1, 1]
+    assert relevant_per_query(tmp_path, "fil", "train") == []
+
+
+def test_page_escapes_and_formats() -> None:
+    blocks = [
+        Heading("A & B", 1),
+        Paragraph("<b>"),
+        Table(["x|y", "n"], [["a|b", 1234], ["c", float("nan")], ["d", 0.5]]),
+        Picture("p.png", 'a "plot"'),
+    ]
+    markdown, html = to_markdown(blocks), to_html("t", blocks)
+    assert "# A & B" in markdown
+    assert "| a\\|b | 1,234 |\n| c | – |\n| d | 0.50 |" in markdown
+    assert "<h1>A &amp; B</h1>" in html
+    assert "<p>&lt;b&gt;</p>" in html
+    assert '<img src="p.png" alt="a &quot;plot&quot;">' in html
+
+
+def test_report_command_writes_the_page_with_its_pictures(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"), pytest.raises(SystemExit) as stop:
+        main(["report", "--corpus", str(folder), "--output", str(tmp_path)])
+    assert stop.value.code == 0
+    assert "every leakage check is 0" in caplog.text
+    pictures = {"lengths.png", "scripts.png", "relevance.png", "bm25.png", "candidates.png"}
+    assert {path.name for path in tmp_path.iterdir()} == {*pictures, "report.md", "report.html", "report.json"}
+    html, markdown = ((tmp_path / f"report.{kind}").read_text(encoding="utf-8") for kind in ("html", "md"))
+    for picture in pictures:
+        assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
+        assert picture in html
+        assert picture in markdown
+    numbers = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert numbers["counts"]["th"]["test"]["products"] == 80
+    assert set(numbers["leakage"]["fil"].values()) == {0}
+    assert 0 < numbers["bm25"]["fil"]["mean"] < 1
+
+
+def test_report_of_something_else_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["report", "--corpus", str(tmp_path), "--output", str(tmp_path / "report")])
+    assert stop.value.code == 2
+    assert "is not a complete corpus folder: build one first" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
