@@ -1,10 +1,8 @@
 """Publish a corpus folder: to a dataset repository on a Hub, or to another folder."""
 
-import logging
 import shutil
 from pathlib import Path
 
-import httpx
 from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
 
@@ -13,7 +11,8 @@ from modeling_lira.errors import LiraError
 from .layout import CARD, PARTS, check_complete
 from .staging import staged
 
-logger = logging.getLogger(__name__)
+_HTTP_ERROR: type[Exception] = next(kind for kind in HfHubHTTPError.__mro__ if kind.__name__ == "HTTPError")
+"""What any failed request is; which HTTP library the Hub client uses differs by version."""
 FILES = [CARD, *(f"*-{part}/*.parquet" for part in PARTS)]
 """What is published; old shards of these patterns are removed from the repository."""
 
@@ -60,7 +59,7 @@ def publish_to_hub(folder: Path, repo: str, private: bool = False) -> str:
         raise LiraError(f"repository {repo!r} is not a valid name: {str(error).splitlines()[0]}") from error
     except HfHubHTTPError as error:
         raise LiraError(f"{constants.ENDPOINT} refused to publish {repo}: {_reason(error)}") from error
-    except (httpx.TransportError, ConnectionError) as error:
+    except (_HTTP_ERROR, ConnectionError) as error:
         raise LiraError(f"cannot reach {constants.ENDPOINT}: {error or type(error).__name__}") from error
     return str(commit.commit_url)
 

@@ -767,7 +767,7 @@ def test_a_killed_command_goes_on(
         ('{"lang": "vi", "text"', [], "line 1 is not JSON"),
         ("[1]", [], "line 1 is not a JSON object"),
         ('{"lang": "vi", "text": "áo", "candidates": ["x"]}', [], "row 1: a candidate needs a text"),
-        ('{"lang": "vi", "text": "áo"}', ["--num-candidates", "0"], "num-candidates"),
+        ('{"lang": "vi", "text": "áo"}', ["--num-candidates", "0"], "--num-candidates is 0: it must be positive"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(

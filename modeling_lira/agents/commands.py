@@ -2,6 +2,8 @@
 
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -47,9 +49,9 @@ TextColumn = Annotated[str, typer.Option(help="Column with the text.")]
 StoreOption = Annotated[
     Path | None, typer.Option("--store", help="Folder of finished work; by default OUTPUT.store beside the output.")
 ]
-BatchOption = Annotated[int, typer.Option("--batch-size", min=1, help="Texts or rows a batch.")]
+BatchOption = Annotated[int, typer.Option("--batch-size", help="Texts or rows a batch.")]
 ThreadsOption = Annotated[
-    int | None, typer.Option("--threads", min=1, help="Processor threads; 1 is best where cores are shared.")
+    int | None, typer.Option("--threads", help="Processor threads; 1 is best where cores are shared.")
 ]
 
 
@@ -59,8 +61,8 @@ def translate(
     model: ModelOption = DEFAULT_MODEL,
     language_column: LanguageColumn = "lang",
     text_column: TextColumn = "text",
-    num_candidates: Annotated[int, typer.Option(min=1, help="Candidates a text: one greedy, the others sampled.")] = 4,
-    temperature: Annotated[float, typer.Option(min=0.01, help="Of the sampled candidates.")] = 0.8,
+    num_candidates: Annotated[int, typer.Option(help="Candidates a text: one greedy, the others sampled.")] = 4,
+    temperature: Annotated[float, typer.Option(help="Of the sampled candidates.")] = 0.8,
     seed: Annotated[int, typer.Option(help="Seed of the sampled candidates.")] = 0,
     store: StoreOption = None,
     batch_size: BatchOption = 64,
@@ -76,12 +78,13 @@ def translate(
     from modeling_lira.agents.tables import Table, checked_suffix
     from modeling_lira.agents.translator import CausalLMTranslator
 
+    _positive(num_candidates=num_candidates, temperature=temperature, batch_size=batch_size, threads=threads)
     checked_suffix(output)
     table = Table.read(input)
     texts = table.strings(text_column, "--text-column")
     languages = table.languages(language_column, "--language-column")
     before = table.candidates()
-    with CandidateStore(store or _store_of(output)) as opened:
+    with _resumable(), CandidateStore(store or _store_of(output)) as opened:
         loaded, tokenizer = _load(model, dtype, threads)
         translator = CausalLMTranslator(
             loaded,
@@ -122,6 +125,7 @@ def critique(
 
     Scores by likelihood are calibrated on the input itself, a language at a time, unless --calibration names a file.
     """
+    _positive(batch_size=batch_size, threads=threads)
     if check:
         if not _check(_critic(model, method, batch_size, dtype, threads), output):
             raise typer.Exit(1)
@@ -141,13 +145,29 @@ def critique(
     if not any(candidates):
         raise LiraError(f"{str(input)!r} has no candidates to score: run lira translate first")
     known = Calibration.load(calibration) if calibration is not None and calibration.exists() else None
-    with CandidateStore(store or _store_of(output)) as opened:
+    with _resumable(), CandidateStore(store or _store_of(output)) as opened:
         critic = _critic(model, method, batch_size, dtype, threads)
         scored, used = critique_all(critic, texts, candidates, languages, opened, known)
     if calibration is not None and known is None:
         used.save(calibration)
     table.write(output, scored)
     logger.info("%s: %d texts, %d candidates scored", output, len(texts), sum(map(len, scored)))
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    """End on Ctrl-C with what to do next."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        typer.echo("lira: interrupted; run the same command again to go on", err=True)
+        raise typer.Exit(130) from error
+
+
+def _positive(**options: float | None) -> None:
+    for name, value in options.items():
+        if value is not None and value <= 0:
+            raise LiraError(f"--{name.replace('_', '-')} is {value}: it must be positive")
 
 
 def _check(critic: "CausalLMCritic", output: Path | None) -> bool:
