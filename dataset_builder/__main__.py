@@ -15,6 +15,7 @@ from modeling_lira.files import atomic_write_text
 from .agreement import compare, dictionaries, disagreement_lines, summarise
 from .candidates import CANDIDATES_FILE, read_scored, write_candidates
 from .corpus import build_corpus, known_languages, release_queries
+from .language_id import SUPPORTED
 from .lexicon import LANGUAGES, load_lexicon
 from .splits import release_named
 
@@ -34,13 +35,47 @@ Seed = Annotated[int, typer.Option(help="Decides every product and query.")]
 @app.command(epilog="Example: python -m dataset_builder build --size slice --output corpus --languages th vi")
 def build(
     output: Annotated[Path, typer.Option(help="Folder to make, or an earlier corpus to replace.")],
+    source: Annotated[str, typer.Option(help="catalogue (the authored lexicon), logs or cldr.")] = "catalogue",
+    source_input: Annotated[Path | None, typer.Option("--input", help="The log, or the folder of annotations.")] = None,
+    column: Annotated[list[str] | None, typer.Option(help="A log's column, as OURS=THEIRS: query=search_term.")] = None,
     size: Size = "slice",
     languages: Languages = None,
     seed: Seed = 0,
     candidates: Annotated[Path, typer.Option(help="Compressed candidates to join to the queries.")] = CANDIDATES_FILE,
 ) -> None:
-    """Write the published layout: one folder of Parquet files a config, and README.md."""
-    build_corpus(output, size, _languages(languages), seed, candidates)
+    """Write the published layout: one folder of Parquet files a config, and README.md.
+
+    A log is CSV, TSV, JSON lines or Parquet with the columns query, product, action (impression, click, cart,
+    purchase) and, if it has them, product_id, title_en, language, position, session and time.
+    """
+    if source not in ("catalogue", "logs", "cldr"):
+        raise LiraError(f"source {source!r} is unknown: choose catalogue, logs or cldr")
+    if source == "catalogue":
+        if source_input is not None or column:
+            raise LiraError("--input and --column are for --source logs or cldr")
+        build_corpus(output, size, _languages(languages), seed, candidates)
+        return
+    if source_input is None:
+        raise LiraError(f"source {source!r} needs --input")
+    if size != "slice":
+        raise LiraError(f"--size is for --source catalogue: {source} has the size of its input")
+    if source == "cldr":
+        from .cldr_corpus import build_cldr_corpus
+
+        build_cldr_corpus(output, source_input, known_languages(_languages(languages)), seed, candidates)
+    else:
+        from .log_corpus import build_log_corpus
+
+        codes = known_languages(_languages(languages, SUPPORTED), SUPPORTED)
+        build_log_corpus(output, source_input, codes, _pairs(column or []), seed, candidates)
+
+
+def _pairs(given: list[str]) -> dict[str, str]:
+    """Return what `--column query=search_term` says."""
+    for item in given:
+        if "=" not in item:
+            raise LiraError(f"--column {item!r}: expected OURS=THEIRS, such as query=search_term")
+    return dict(item.split("=", 1) for item in given)
 
 
 @app.command(epilog="Example: python -m dataset_builder queries --size slice --output queries.jsonl")
@@ -130,9 +165,9 @@ def publish(
         logger.info("published: %s", publish_to_hub(folder, repo, private))
 
 
-def _languages(given: list[str] | None) -> tuple[str, ...]:
+def _languages(given: list[str] | None, default: tuple[str, ...] = LANGUAGES) -> tuple[str, ...]:
     """Return the codes of `--languages th vi`, `--languages th,vi` or two such options."""
-    return tuple(code for item in given or LANGUAGES for code in item.replace(",", " ").split())
+    return tuple(code for item in given or default for code in item.replace(",", " ").split())
 
 
 def _joined_languages(arguments: list[str]) -> list[str]:

@@ -14,7 +14,7 @@ from .layout import ALL, PARTS, SCHEMAS, shards
 from .splits import SPLITS
 
 
-def card_data(folder: Path, languages: Sequence[str], name: str, card_languages: Sequence[str]) -> str:
+def card_data(folder: Path, languages: Sequence[str], name: str, licence: str, card_languages: Sequence[str]) -> str:
     """Return the YAML of a corpus folder: configs with their files, features and split sizes.
 
     Parameters
@@ -24,6 +24,8 @@ def card_data(folder: Path, languages: Sequence[str], name: str, card_languages:
         Languages that have configs.
     name : str
         The dataset's readable name.
+    licence : str
+        As the Hub names licences.
     card_languages : sequence of str
         All languages that occur.
 
@@ -33,7 +35,7 @@ def card_data(folder: Path, languages: Sequence[str], name: str, card_languages:
     data = DatasetCardData(
         pretty_name=name,
         language=list(card_languages),
-        license="cc-by-4.0",
+        license=licence,
         multilinguality="multilingual",
         annotations_creators=["machine-generated"],
         task_categories=["text-retrieval", "sentence-similarity"],

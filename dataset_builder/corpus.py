@@ -82,20 +82,20 @@ def _peak_memory() -> str:
     return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit:.2f} GiB at most"
 
 
-def known_languages(given: Sequence[str]) -> tuple[str, ...]:
+def known_languages(given: Sequence[str], known: Sequence[str] = LANGUAGES) -> tuple[str, ...]:
     """Return the languages asked for, in the usual order.
 
     Raises
     ------
     LiraError
-        None, or one that the lexicon does not have.
+        None, or one that is not among the known ones.
 
     Source: ours.
     """
-    unknown = sorted(set(given) - set(LANGUAGES))
+    unknown = sorted(set(given) - set(known))
     if unknown or not given:
-        raise LiraError(f"language {' '.join(unknown) or '(none)'} is unknown: choose from {' '.join(LANGUAGES)}")
-    return tuple(code for code in LANGUAGES if code in given)
+        raise LiraError(f"language {' '.join(unknown) or '(none)'} is unknown: choose from {' '.join(known)}")
+    return tuple(code for code in known if code in given)
 
 
 def build_language(

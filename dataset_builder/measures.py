@@ -1,10 +1,7 @@
 """What the quality report measures: lengths, scripts, relevance, candidates, and a lexical baseline."""
 
-import unicodedata
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +12,7 @@ from modeling_lira.metrics import ndcg
 from .bm25 import BM25, tokens
 from .layout import read_part
 from .lexicon import ENGLISH, Lexicon, normalise_text
+from .scripts import script_of
 from .splits import SPLITS
 
 QUERIES_AT_ONCE = 16
@@ -46,28 +44,6 @@ def texts_of(folder: Path, language: str, part: str, column: str) -> list[str]:
     Source: ours.
     """
     return [text for split in SPLITS for text in read_part(folder, language, part, split, [column])[column].to_pylist()]
-
-
-@lru_cache(maxsize=65_536)
-def script_of(char: str) -> str:
-    """Return the script of a letter as its Unicode name begins, "latin" say; empty for anything but letters.
-
-    Source: ours.
-    """
-    return unicodedata.name(char, "").split(" ")[0].casefold() if unicodedata.category(char)[0] == "L" else ""
-
-
-def script_shares(texts: Iterable[str]) -> dict[str, float]:
-    """Return each script's share of the letters, largest first.
-
-    Source: ours.
-    """
-    counts: Counter[str] = Counter()
-    for text in texts:
-        for char, count in Counter(text).items():
-            counts[script_of(char)] += count
-    counts.pop("", None)
-    return {script: count / counts.total() for script, count in counts.most_common()}
 
 
 def relevant_per_query(folder: Path, language: str, split: str) -> list[int]:

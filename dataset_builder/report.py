@@ -23,10 +23,10 @@ from .measures import (
     english_names,
     lexical_baseline,
     relevant_per_query,
-    script_shares,
     texts_of,
 )
 from .report_page import Block, Heading, Paragraph, Picture, Table, to_html, to_markdown
+from .scripts import script_shares
 from .splits import SPLITS
 
 logger = logging.getLogger(__name__)

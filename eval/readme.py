@@ -24,10 +24,11 @@ def demo_block(results: dict) -> str:
         ]
         for system, values in numbers["systems"].items():
             lines.append(_row([system, *(f"{100 * values[language]:.1f}" for language in languages)]))
-        gains = numbers["gain"].values()
-        lines.append(_row([f"**LiRA − {numbers['best_rival']}**", *(f"{100 * mean:+.1f}" for mean, _, _ in gains)]))
-        bounds = (f"{100 * low:+.1f} … {100 * high:+.1f}" for _, low, high in numbers["gain"].values())
-        lines += [_row(["95% interval", *bounds]), ""]
+        for rival, gains in numbers["gains"].items():
+            lines.append(_row([f"**gain over {rival}**", *(f"{100 * mean:+.1f}" for mean, _, _ in gains.values())]))
+            bounds = (f"{100 * low:+.1f} … {100 * high:+.1f}" for _, low, high in gains.values())
+            lines.append(_row(["95% interval", *bounds]))
+        lines.append("")
     seconds = results["seconds"]
     training = sum(value for name, value in seconds.items() if name.startswith("train stage"))
     total, threads = sum(seconds.values()), results["threads"]
@@ -94,6 +95,16 @@ def render(document: str, results: Path = RESULTS) -> str:
         text = block(json.loads(path.read_text(encoding="utf-8")))
         document = pattern.sub(lambda found, text=text: f"{found[1]}{text}\n{found[2]}", document)
     return document
+
+
+def keep(path: Path, name: str) -> None:
+    """Copy a results file to where the block `name` reads it; raise `LiraError` if it is not one."""
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError) as error:
+        raise LiraError(f"no results in {path}: {error}") from error
+    BLOCKS[name](results)
+    atomic_write_text(RESULTS / f"{name}.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n")
 
 
 def update(path: Path) -> None:

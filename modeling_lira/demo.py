@@ -49,13 +49,13 @@ Log = list[dict[str, float]]
 
 LANGUAGES = ("vi", "th", "id", "ms", "ur", "bn", "fil")
 TYPED_QUERIES = {
-    "vi": "áo thun nam màu đen",
-    "th": "รองเท้าวิ่งผู้หญิง",
-    "id": "panci anti lengket",
-    "ms": "tudung bawal cotton",
-    "ur": "بچوں کے کھلونے",
+    "vi": "nồi cơm điện màu trắng",
+    "th": "เสื้อฮู้ดสีดำ",
+    "id": "sandal jepit wanita",
+    "ms": "tudung warna hitam",
+    "ur": "بچوں کا فیڈر",
     "bn": "বাচ্চাদের দুধের বোতল",
-    "fil": "sapatos pang basketball",
+    "fil": "tsinelas na pambabae",
 }
 """What the demo asks in the end, one query a language, typed by hand."""
 
@@ -120,7 +120,7 @@ def run_demo(output: Path, seed: int, multilingual: str, english: str) -> None:
     with clock.step("save the model"):
         model.save_pretrained(output / "model", save_backbones=True)
     with clock.step("load it in a new process that cannot import this package, and search"):
-        reloaded = _reload(model, streams["test"], output)
+        reloaded = _reload(model, streams, output)
     with clock.step("draw the chart"):
         bar_chart(comparisons, output / "chart.png")
     _report(comparisons, reloaded, logs, clock, output, seed)
@@ -162,16 +162,19 @@ def _train_and_test(
     return {name: Comparison(values) for name, values in scores.items()}, logs
 
 
-def _reload(model: LiraModel, tests: list[StreamSplit], output: Path) -> dict[str, Any]:
-    """Hand a new process some texts and an index; return what it found."""
+def _reload(model: LiraModel, streams: dict[str, list[StreamSplit]], output: Path) -> dict[str, Any]:
+    """Hand a new process some texts and an index of the whole catalogue; return what it found."""
     texts, languages, candidates = [], [], []
-    for split in tests:
+    for split in streams["test"]:
         texts += split.split.queries.texts[:8]
         languages += split.split.queries.languages[:8]
         candidates += split.split.queries.candidates[:8]
     expected = {"texts": model.encode_query(texts, languages, candidates=candidates)}
-    for split in tests:
-        expected[f"documents.{split.split.language}"] = embed_table(model, split.local).contiguous()
+    titles: dict[str, list[str]] = {}
+    for parts in zip(*streams.values(), strict=True):
+        language = parts[0].split.language
+        expected[f"documents.{language}"] = torch.cat([embed_table(model, part.local) for part in parts])
+        titles[language] = [title for part in parts for title in _bilingual_titles(part.split)]
     with atomic_path(output / "reload.safetensors") as temporary:
         save_file(expected, temporary)
     task = {
@@ -181,19 +184,17 @@ def _reload(model: LiraModel, tests: list[StreamSplit], output: Path) -> dict[st
         "languages": languages,
         "candidates": candidates,
         "queries": [{"language": language, "text": text} for language, text in TYPED_QUERIES.items()],
-        "titles": {
-            split.split.language: [
-                f"{local}  |  {english}"
-                for local, english in zip(split.split.titles, split.split.english_titles, strict=True)
-            ]
-            for split in tests
-        },
+        "titles": titles,
     }
-    task_file = output / "reload_task.json"
+    task_file = output.resolve() / "reload_task.json"
     atomic_write_text(task_file, json.dumps(task, ensure_ascii=False))
     script = Path(__file__).with_name("demo_reload.py")
     subprocess.run([sys.executable, "-P", str(script), str(task_file)], check=True, cwd=output)
     return json.loads((output / "reload_answer.json").read_text(encoding="utf-8"))
+
+
+def _bilingual_titles(split: RetrievalSplit) -> list[str]:
+    return [f"{local}  |  {english}" for local, english in zip(split.titles, split.english_titles, strict=True)]
 
 
 def _report(
@@ -211,7 +212,7 @@ def _report(
         for answer in answers:
             console.print(f"    {answer['score']:.3f}  {answer['title']}", highlight=False, soft_wrap=True)
     gap = reloaded["largest_gap"]
-    console.print(f"\nreloaded as {reloaded['module']}: largest difference of an embedding {gap:.1e}", highlight=False)
+    console.print(f"\nreloaded: largest difference of an embedding {gap:.1e}", highlight=False)
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 2**20
     training = sum(value for name, value in clock.seconds.items() if name.startswith("train stage"))
     console.print(f"{clock.total:.0f} s in all, {training:.0f} s of it training; peak memory {peak:.1f} GiB")
@@ -235,23 +236,31 @@ def _report(
 
 
 def _print_table(title: str, comparison: Comparison) -> None:
-    """Print one catalogue's table, LiRA's gain over the best other row last."""
+    """Print one catalogue's table, LiRA's gains last."""
     languages = list(next(iter(comparison.scores.values())))
-    table = Table("system", *languages, "mean", title=f"nDCG@10 x 100 on test, searching {title}", title_justify="left")
+    table = Table(title=f"nDCG@10 x 100 on test, searching {title}", title_justify="left")
+    table.add_column("system", no_wrap=True)
+    for name in [*languages, "mean"]:
+        table.add_column(name, justify="right")
     for system in comparison.scores:
         table.add_row(system, *(f"{100 * comparison.mean(system, language):.1f}" for language in [*languages, None]))
-    rival = comparison.best_rival(LIRA)
-    gains = [comparison.gain(LIRA, rival, language) for language in [*languages, None]]
-    table.add_section()
-    table.add_row(f"LiRA - {rival}", *(f"{100 * mean:+.1f}" for mean, _, _ in gains))
-    table.add_row("  95% interval", *(f"{100 * low:+.1f} {100 * high:+.1f}" for _, low, high in gains), style="dim")
+    for rival in _rivals(comparison):
+        gains = [comparison.gain(LIRA, rival, language) for language in [*languages, None]]
+        table.add_section()
+        table.add_row(f"gain over {rival}", *(f"{100 * mean:+.1f}" for mean, _, _ in gains))
+        table.add_row("  95% interval from", *(f"{100 * low:+.1f}" for _, low, _ in gains), style="dim")
+        table.add_row("  to", *(f"{100 * high:+.1f}" for _, _, high in gains), style="dim")
     console.print(table)
+
+
+def _rivals(comparison: Comparison) -> list[str]:
+    """Return what LiRA is compared with: the best other row, and the encoder it stands on."""
+    return list(dict.fromkeys([comparison.best_rival(LIRA), ENCODER]))
 
 
 def _numbers(comparison: Comparison) -> dict[str, Any]:
     """Return a comparison's means and gains as plain numbers."""
     languages = list(next(iter(comparison.scores.values())))
-    rival = comparison.best_rival(LIRA)
     return {
         "systems": {
             system: {language or "mean": comparison.mean(system, language) for language in [*languages, None]}
@@ -261,6 +270,8 @@ def _numbers(comparison: Comparison) -> dict[str, Any]:
             system: {language or "all": comparison.interval(system, language) for language in [*languages, None]}
             for system in comparison.scores
         },
-        "best_rival": rival,
-        "gain": {language or "all": comparison.gain(LIRA, rival, language) for language in [*languages, None]},
+        "gains": {
+            rival: {language or "all": comparison.gain(LIRA, rival, language) for language in [*languages, None]}
+            for rival in _rivals(comparison)
+        },
     }

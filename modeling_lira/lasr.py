@@ -88,7 +88,8 @@ class QualityGate(nn.Module):
 class LaSR(nn.Module):
     """Language-coupled Semantic Reasoner: [E_lr; w E_en] plus what a light Transformer sees in both streams.
 
-    The Transformer's part starts at zero, so an untrained model ranks as its backbones do.
+    The Transformer's part starts at zero, so an untrained model ranks as its backbones do, and is divided by the width:
+    an optimizer moves every weight by about its learning rate, and d of them would otherwise soon outweigh both paths.
 
     Source: paper, LaSR; gate and residual form are ours.
     """
@@ -128,7 +129,7 @@ class LaSR(nn.Module):
         pooled = self._mean(states, mask)  # [B, d]
         weight = self.gate(multilingual_embedding, english_embedding, features)  # [B]
         paths = torch.cat([multilingual_embedding, weight[:, None] * english_embedding], -1)  # [B, 2d]
-        sentence = F.normalize((paths + self.residual(pooled)).float(), dim=-1)
+        sentence = F.normalize((paths + self.residual(pooled) / pooled.shape[-1]).float(), dim=-1)
         return LasrOutput(sentence, *self._with_english_half(states, mask), weight)
 
     def _fuse(

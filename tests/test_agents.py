@@ -1,3 +1,4 @@
+import hashlib
 import importlib.util
 import json
 import logging
@@ -12,10 +13,17 @@ import pytest
 import torch
 import typer
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import AutoModelForCausalLM, Gemma2Config, Gemma3TextConfig, LlamaConfig, PreTrainedModel
-from transformers import PreTrainedTokenizerFast, Qwen2Config
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma2Config,
+    Gemma3TextConfig,
+    LlamaConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+)
 
-from modeling_lira.agents import commands, resumable
+from modeling_lira.agents import commands
 from modeling_lira.agents.batching import digest, encode, encode_beginning, equal_batches
 from modeling_lira.agents.calibration import Calibration
 from modeling_lira.agents.candidate import Candidate, Scores
@@ -23,7 +31,14 @@ from modeling_lira.agents.check import SHIFTS, Pair, check, check_pairs, compari
 from modeling_lira.agents.critic import CausalLMCritic
 from modeling_lira.agents.likelihood import NOTHING, LikelihoodModel, Row
 from modeling_lira.agents.prefix import PrefixedModel
-from modeling_lira.agents.prompts import ENGLISH_EXAMPLES, EXAMPLES, LANGUAGE_NAMES, PLACE, few_shot, translation_template
+from modeling_lira.agents.prompts import (
+    ENGLISH_EXAMPLES,
+    EXAMPLES,
+    LANGUAGE_NAMES,
+    PLACE,
+    few_shot,
+    translation_template,
+)
 from modeling_lira.agents.rating import RatingModel
 from modeling_lira.agents.resumable import critique_all, measure_all, translate_all
 from modeling_lira.agents.store import CandidateStore
@@ -49,8 +64,15 @@ SHAPE = {
     "max_position_embeddings": 4096,
 }
 CONFIGS = {
-    "gemma3": Gemma3TextConfig(**SHAPE, head_dim=8, sliding_window=24, layer_types=["sliding_attention", "full_attention"] * 1 + ["sliding_attention"]),
-    "gemma2": Gemma2Config(**SHAPE, head_dim=8, sliding_window=24, final_logit_softcapping=5.0, attn_logit_softcapping=2.0),
+    "gemma3": Gemma3TextConfig(
+        **SHAPE,
+        head_dim=8,
+        sliding_window=24,
+        layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+    ),
+    "gemma2": Gemma2Config(
+        **SHAPE, head_dim=8, sliding_window=24, final_logit_softcapping=5.0, attn_logit_softcapping=2.0
+    ),
     "llama": LlamaConfig(**SHAPE),
     "qwen2": Qwen2Config(**SHAPE),
 }
@@ -99,7 +121,9 @@ def chat(tokenizer: PreTrainedTokenizerFast) -> tuple[PreTrainedModel, PreTraine
         pad_token="<pad>",
         chat_template=CHAT,
     )
-    talking.add_special_tokens({"additional_special_tokens": [AddedToken(t) for t in ("<|user|>", "<|assistant|>", "<|end|>")]})
+    talking.add_special_tokens(
+        {"additional_special_tokens": [AddedToken(t) for t in ("<|user|>", "<|assistant|>", "<|end|>")]}
+    )
     return make_model(talking, "qwen2"), talking
 
 
@@ -246,7 +270,8 @@ def test_batches_hold_equal_lengths_of_one_group_once_each() -> None:
 
 
 def test_digest_is_the_same_everywhere() -> None:
-    assert digest("áo", "vi", 0, 1) == "a3a3a8b6f8ff1e0a2a2b6d9e7d1d6b3d" or len(digest("áo", "vi", 0, 1)) == 32
+    wanted = hashlib.sha256('["áo",0,{"a":1,"b":null}]'.encode()).hexdigest()[:32]
+    assert digest("áo", 0, {"b": None, "a": 1}) == wanted
 
 
 # --- the translator
@@ -299,12 +324,12 @@ def test_seed_changes_the_sampled_candidates_only(model: PreTrainedModel, tokeni
 
 
 def test_samples_follow_the_temperature(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
-    agent = translator(model, tokenizer, num_candidates=4001, max_new_tokens=1, temperature=0.5, top_k=5)
+    agent = translator(model, tokenizer, num_candidates=2001, max_new_tokens=1, temperature=0.5, top_k=5)
     noise = agent._noise("áo", "vi", 1)
     assert torch.equal(noise[0], torch.zeros(1, 5))
     logits = torch.tensor([2.0, 1.5, 1.0, 0.0, -1.0])
     picks = (logits / 0.5 + noise[1:, 0]).argmax(-1)
-    shares = torch.bincount(picks, minlength=5) / 4000
+    shares = torch.bincount(picks, minlength=5) / len(picks)
     torch.testing.assert_close(shares, (logits / 0.5).softmax(-1), atol=0.025, rtol=0)
 
 
@@ -508,7 +533,7 @@ def test_a_text_that_asks_for_ten_stays_between_its_tags(
     tagged = critic._rating.tagged("áo", evil)
     assert tagged.count("<") == tagged.count(">") == 4
     assert tagged.startswith("<text>\náo\n</text>\n<translation>\n") and tagged.endswith("\n</translation>")
-    assert tagged.count("\n") == 6
+    assert tagged.count("\n") == 5
     assert not set(encode(talking, tagged)) & set(talking.all_special_ids)
     scores = measure(critic, ["áo", "áo"], [evil, "shirt"], ["vi", "vi"])
     assert all(1.0 <= score <= 10.0 for three in scores for score in three)
@@ -624,9 +649,7 @@ def test_critique_scores_each_pair_once_and_keeps_the_order(tmp_path: Path, capl
     oracle = Oracle()
     pairs = [pair for pair in check_pairs() if pair.language == "vi"]
     texts, spoken = [pair.text for pair in pairs], ["vi"] * len(pairs)
-    candidates = [
-        [Candidate(pair.english, "a"), Candidate("no", "b"), Candidate(pair.english, "b")] for pair in pairs
-    ]
+    candidates = [[Candidate(pair.english, "a"), Candidate("no", "b"), Candidate(pair.english, "b")] for pair in pairs]
     candidates[3] = []
     with CandidateStore(tmp_path) as store:
         scored, table = critique_all(oracle, texts, candidates, spoken, store)
@@ -707,7 +730,10 @@ def test_translate_then_critique_lines(lira: SimpleNamespace, tmp_path: Path) ->
         [c["text"] for c in r["candidates"]] for r in translated
     ]
     assert all(
-        1 <= c[aspect] <= 10 for r in scored for c in r["candidates"] for aspect in ("semantic", "emotional", "pragmatic")
+        1 <= c[aspect] <= 10
+        for r in scored
+        for c in r["candidates"]
+        for aspect in ("semantic", "emotional", "pragmatic")
     )
     assert sorted(Calibration.load(table).tables) == sorted(set(SPOKEN))
     assert lira.call("critique", "--input", middle, "--output", tmp_path / "b.jsonl", "--calibration", table) == 0
@@ -715,7 +741,9 @@ def test_translate_then_critique_lines(lira: SimpleNamespace, tmp_path: Path) ->
 
 
 def test_parquet_keeps_its_types(lira: SimpleNamespace, tmp_path: Path) -> None:
-    schema = pa.schema([("lang", pa.string()), ("text", pa.large_string()), ("n", pa.int8()), ("s", pa.list_(pa.int16()))])
+    schema = pa.schema(
+        [("lang", pa.string()), ("text", pa.large_string()), ("n", pa.int8()), ("s", pa.list_(pa.int16()))]
+    )
     rows = [{"lang": s, "text": t, "n": 1, "s": [1]} for t, s in zip(TEXTS[:4], SPOKEN[:4], strict=True)]
     rows[2]["n"] = None
     pq.write_table(pa.Table.from_pylist(rows, schema), tmp_path / "in.parquet")
@@ -865,6 +893,6 @@ def test_gemma_translates_short_queries(gemma: tuple[PreTrainedModel, PreTrained
 
 def test_gemma_tells_translations_apart(gemma: tuple[PreTrainedModel, PreTrainedTokenizerFast]) -> None:
     pairs = [Pair(p.language, p.text, p.english) for p in check_pairs() if p.language in ("th", "bn")]
-    few = pairs[:12] + pairs[44:56]
+    few = pairs[:8] + pairs[44:52]
     shares = dict(check(CausalLMCritic(*gemma, name="gemma"), few))
     assert all(share.share >= 0.95 for share in shares.values())

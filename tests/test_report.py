@@ -14,8 +14,9 @@ from dataset_builder.card import write_card
 from dataset_builder.corpus import write_language
 from dataset_builder.layout import PARTS, PartWriter
 from dataset_builder.lexicon import load_lexicon
-from dataset_builder.measures import candidate_quality, lexical_baseline, relevant_per_query, script_shares
+from dataset_builder.measures import candidate_quality, lexical_baseline, relevant_per_query
 from dataset_builder.report_page import Heading, Paragraph, Picture, Table, to_html, to_markdown
+from dataset_builder.scripts import script_shares
 from dataset_builder.splits import SPLITS, Quota, Release
 
 TINY = Release("tiny", Quota(120, 30, 80), Quota(40, 10, 20))

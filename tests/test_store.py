@@ -165,7 +165,9 @@ def test_a_file_is_not_a_store(tmp_path: Path) -> None:
 
 def test_ten_thousand_texts_open_in_two_seconds(tmp_path: Path) -> None:
     with CandidateStore(tmp_path) as store:
-        store.put([record(number, ("a candidate of some length", "another", "a third one", "4")) for number in range(10_000)])
+        store.put(
+            [record(number, ("a candidate of some length", "another", "a third one", "4")) for number in range(10_000)]
+        )
     start = time.process_time()
     with CandidateStore(tmp_path) as store:
         assert len(store) == 10_000

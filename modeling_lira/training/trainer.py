@@ -53,12 +53,12 @@ class LasrOptions:
     Source: ours.
     """
 
-    epochs: int = 8
+    epochs: int = 6
     batch_size: int = 24
     learning_rates: dict[str, float] = field(
-        default_factory=lambda: {"arca.adaptor": 3e-4, "lasr.gate": 3e-4, "lasr": 3e-5}
+        default_factory=lambda: {"arca.adaptor": 3e-4, "lasr.gate": 3e-4, "lasr": 1e-4}
     )
-    patience: int = 3
+    patience: int = 2
     positives: int = 3
     negatives: int = 2
     english_path_dropout: float = 0.3

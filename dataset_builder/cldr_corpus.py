@@ -1,0 +1,116 @@
+"""Build a corpus from Unicode CLDR: the names of characters are documents, their keywords queries."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from modeling_lira.errors import LiraError
+
+from .candidates import CANDIDATES_FILE, CandidateSource
+from .card import write_card
+from .cldr import Annotation, annotations_path, read_annotations
+from .judged import CatalogueItem, JudgedQuery, split_of_text, write_judged
+from .lexicon import ENGLISH, LANGUAGES, load_lexicon, normalise_text
+from .splits import SPLITS
+from .staging import staged
+
+SHARED_KEYWORDS = 2
+MOST_OWNERS = 25
+"""A keyword of more characters than this is a category, not a name."""
+
+
+def build_cldr_corpus(
+    folder: Path,
+    annotations: Path,
+    languages: Sequence[str] = LANGUAGES,
+    seed: int = 0,
+    candidates: Path = CANDIDATES_FILE,
+) -> None:
+    """Build a corpus folder from CLDR annotations.
+
+    Parameters
+    ----------
+    folder : Path
+        New, empty, or an earlier corpus, which is replaced in the end.
+    annotations : Path
+        Holds a folder for English and for each language; see `read_annotations`.
+    languages : sequence of str
+    seed : int
+    candidates : Path
+        Compressed candidates to join to the queries; other queries get the gloss.
+
+    Raises
+    ------
+    LiraError
+        A language's file that is missing or of another shape, or that names nothing.
+
+    Source: ours.
+    """
+    english = read_annotations(annotations, ENGLISH)
+    tables = {language: read_annotations(annotations, language) for language in languages}
+    empty = [language for language, table in tables.items() if not keyword_owners(table)]
+    if empty:
+        raise LiraError(f"{annotations_path(annotations, empty[0])} has no keyword to ask for")
+    source = CandidateSource(load_lexicon(languages=tuple(languages)), candidates)
+    with staged(folder, {"annotations": str(annotations), "seed": seed}) as stage:
+        for language, table in tqdm(tables.items(), desc="languages", unit="language", disable=None):
+            items = [
+                CatalogueItem(item_id(language, character), row.name, english[character].name)
+                for character, row in table.items()
+                if character in english
+            ]
+            queries = judge(language, {key: row for key, row in table.items() if key in english}, seed)
+            write_judged(stage.folder, language, items, queries, source, seed)
+        write_card(stage.folder, "cldr", {"seed": seed}, (ENGLISH,))
+
+
+def item_id(language: str, character: str) -> str:
+    """Return a character's id: its code points in hexadecimal.
+
+    Source: ours.
+    """
+    return f"{language}-{'-'.join(f'{ord(char):x}' for char in character)}"
+
+
+def keyword_owners(table: Mapping[str, Annotation]) -> dict[str, tuple[str, list[str]]]:
+    """Return each keyword's first spelling and its characters, by normalised text; a whole name is no keyword.
+
+    Source: ours.
+    """
+    names = {normalise_text(row.name) for row in table.values()}
+    owners: dict[str, tuple[str, list[str]]] = {}
+    for character, row in table.items():
+        for keyword in dict.fromkeys(row.keywords):
+            key = normalise_text(keyword)
+            if key and key not in names:
+                own = owners.setdefault(key, (keyword, []))[1]
+                if character not in own:
+                    own.append(character)
+    return {key: own for key, own in owners.items() if len(own[1]) <= MOST_OWNERS}
+
+
+def judge(language: str, table: Mapping[str, Annotation], seed: int) -> dict[str, list[JudgedQuery]]:
+    """Return the keywords by split: grade 3 for their characters, 1 for those that share other keywords with these.
+
+    Source: ours.
+    """
+    owners = keyword_owners(table)
+    keywords = {character: {normalise_text(word) for word in row.keywords} for character, row in table.items()}
+    judged: dict[str, list[JudgedQuery]] = {split: [] for split in SPLITS}
+    for key, (keyword, characters) in owners.items():
+        grades = {item_id(language, character): 3 for character in characters}
+        for character in characters:
+            for other in _related(character, key, owners, keywords):
+                grades.setdefault(item_id(language, other), 1)
+        judged[split_of_text(key, language, seed)].append(JudgedQuery(keyword, "keyword", "mid", grades))
+    return judged
+
+
+def _related(
+    character: str, key: str, owners: Mapping[str, tuple[str, list[str]]], keywords: Mapping[str, set[str]]
+) -> list[str]:
+    """Return the characters that share at least two keywords other than `key`."""
+    own = keywords[character] - {key}
+    others = {other for word in own if word in owners for other in owners[word][1]} - {character}
+    return sorted(other for other in others if len(own & keywords[other]) >= SHARED_KEYWORDS)

@@ -1,0 +1,124 @@
+"""Publish queries with judgements on one catalogue: the layout of corpora that are split by query alone."""
+
+import random
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from .candidates import CandidateSource
+from .catalogue import stable_hash
+from .layout import PartWriter, Row
+from .splits import SPLITS
+
+SIMILARITY = {3: 1.0, 2: 0.7, 1: 0.4, 0: 0.0}
+MAX_PAIRS = 8
+_TRAIN, _VALIDATION = 0.8, 0.1
+
+
+@dataclass(frozen=True)
+class CatalogueItem:
+    """A document: its id, its title in the language and in English, and a text, which may be empty."""
+
+    id: str
+    title: str
+    title_en: str
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class JudgedQuery:
+    """A query with the grades 1 to 3 of documents by id, and documents that look relevant but are not."""
+
+    text: str
+    kind: str
+    band: str
+    grades: Mapping[str, int]
+    hard_negatives: Sequence[str] = ()
+
+
+def split_of_text(key: str, language: str, seed: int) -> str:
+    """Return the split of a query by a stable hash of its normalised text.
+
+    Source: ours.
+    """
+    place = stable_hash(seed, "query-split", language, key) / 2**64
+    if place < _TRAIN:
+        return "train"
+    return "validation" if place < _TRAIN + _VALIDATION else "test"
+
+
+def write_judged(
+    folder: Path,
+    language: str,
+    items: Sequence[CatalogueItem],
+    queries: Mapping[str, Sequence[JudgedQuery]],
+    candidates: CandidateSource | None,
+    seed: int,
+) -> None:
+    """Write a language's four configs; every split has the whole catalogue, which a query is searched in.
+
+    Parameters
+    ----------
+    folder : Path
+    language : str
+    items : sequence of CatalogueItem
+    queries : mapping of split to sequence of JudgedQuery
+    candidates : CandidateSource, optional
+        None: the queries get none.
+    seed : int
+
+    Source: ours.
+    """
+    titles = {item.id: item.title for item in items}
+    for split in SPLITS:
+        with ExitStack() as stack:
+            corpus, rows, qrels, ranking = (
+                stack.enter_context(PartWriter(folder, language, part, split))
+                for part in ("corpus", "queries", "qrels", "ranking")
+            )
+            corpus.add_all(_corpus_row(item, language) for item in items)
+            for number, query in enumerate(queries[split]):
+                name = f"{language}-q-{split}-{number:05d}"
+                rows.add(_query_row(name, query, language, split, candidates))
+                for item, grade in sorted(query.grades.items()):
+                    qrels.add({"query-id": name, "corpus-id": item, "score": grade})
+                for item, grade in _pairs(query, list(titles), random.Random(f"{seed}:{name}:ranking")):
+                    pair = {"query": query.text, "title": titles[item], "similarity": SIMILARITY[grade]}
+                    ranking.add({**pair, "language": language})
+
+
+def _corpus_row(item: CatalogueItem, language: str) -> Row:
+    fields = {"_id": item.id, "title": item.title, "text": item.text, "title_en": item.title_en}
+    unknown: Row = {"department": "", "category": "", "type": "", "attributes": [], "price": None, "price_band": ""}
+    return {**fields, **unknown, "language": language, "unseen_type": False}
+
+
+def _query_row(name: str, query: JudgedQuery, language: str, split: str, candidates: CandidateSource | None) -> Row:
+    found = candidates.of(language, query.text) if candidates else []
+    return {
+        "_id": name,
+        "text": query.text,
+        "language": language,
+        "kind": query.kind,
+        "band": query.band,
+        "type": "",
+        "unseen_type": False,
+        "hard_negatives": list(query.hard_negatives) if split == "train" else [],
+        "candidates": [asdict(candidate) for candidate in found],
+    }
+
+
+def _pairs(query: JudgedQuery, items: Sequence[str], rng: random.Random) -> list[tuple[str, int]]:
+    """Return two documents of each grade, the hard negatives, and others drawn at random."""
+    chosen: dict[str, int] = {}
+    for grade in (3, 2, 1):
+        own = sorted(item for item, given in query.grades.items() if given == grade)
+        chosen.update((item, grade) for item in rng.sample(own, min(2, len(own))))
+    chosen.update((item, 0) for item in query.hard_negatives[:2])
+    wanted = min(MAX_PAIRS, len(chosen) + len(items) - len(query.grades.keys() | chosen.keys()))
+    while len(chosen) < wanted:
+        item = items[rng.randrange(len(items))]
+        if item not in query.grades:
+            chosen.setdefault(item, 0)
+    return list(chosen.items())

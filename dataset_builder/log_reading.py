@@ -1,0 +1,189 @@
+"""Read a shop's log row by row, whatever its format, and say of every row that cannot be read why."""
+
+import csv
+import gzip
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from modeling_lira.errors import LiraError
+
+SEPARATORS = {".csv": ",", ".tsv": "\t"}
+FORMATS = (*SEPARATORS, ".jsonl", ".ndjson", ".parquet")
+REQUIRED = ("query", "product", "action")
+OPTIONAL = ("product_id", "title_en", "language", "position", "session", "time")
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+
+@dataclass(frozen=True)
+class LogRow:
+    """One row of a log as text; columns that the log does not have are empty."""
+
+    query: str
+    product: str
+    action: str
+    product_id: str = ""
+    title_en: str = ""
+    language: str = ""
+    position: str = ""
+    session: str = ""
+    time: str = ""
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row that cannot be read, and why."""
+
+    reason: str
+
+
+def column_map(given: Mapping[str, str]) -> dict[str, str]:
+    """Return the log's column of each of ours; what is not mapped has our name.
+
+    Raises
+    ------
+    LiraError
+        A column that we do not have.
+
+    Source: ours.
+    """
+    known = [column.name for column in fields(LogRow)]
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        raise LiraError(f"column {unknown[0]!r} is unknown: map some of {', '.join(known)}")
+    return {name: given.get(name, name) for name in known}
+
+
+def read_log(path: Path, columns: Mapping[str, str] | None = None) -> Iterator[LogRow | BadRow]:
+    """Yield the rows of a log.
+
+    Parameters
+    ----------
+    path : Path
+        CSV, TSV, JSON lines (each also gzipped) or Parquet, by its suffix; UTF-8 or, with a mark, UTF-16. A CSV row is
+        one line.
+    columns : mapping of str, optional
+        The log's column names by ours.
+
+    Raises
+    ------
+    LiraError
+        A file that is missing, empty, of another format or damaged, or lacks a column.
+
+    Source: ours.
+    """
+    columns = column_map(columns or {})
+    suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
+    if not path.is_file():
+        raise LiraError(f"log {path} is not a file")
+    if suffix.casefold() not in FORMATS:
+        raise LiraError(f"log {path} has suffix {suffix!r}: expected one of {' '.join(FORMATS)}")
+    if not path.stat().st_size:
+        raise LiraError(f"log {path} is empty")
+    if suffix == ".parquet":
+        return _read_parquet(path, columns)
+    return _read_table(path, columns, SEPARATORS[suffix]) if suffix in SEPARATORS else _read_json(path, columns)
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """Yield the lines; bytes that are no text become lone surrogates, which `_checked` finds."""
+    opener = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rb") as handle:
+            utf16 = handle.read(2) in _UTF16_MARKS
+        encoding = "utf-16" if utf16 else "utf-8-sig"
+        with opener(path, "rt", encoding=encoding, errors="surrogateescape", newline="\n") as handle:
+            yield from handle
+    except (gzip.BadGzipFile, EOFError, UnicodeError) as error:
+        raise LiraError(f"log {path} is damaged: {error}") from error
+
+
+def _read_table(path: Path, columns: Mapping[str, str], separator: str) -> Iterator[LogRow | BadRow]:
+    lines = _lines(path)
+    header = next(csv.reader([next(lines, "")], delimiter=separator), [])
+    places = _places(path, [name.strip() for name in header], columns)
+    for line in lines:
+        if not line.strip():
+            yield BadRow("empty line")
+            continue
+        try:
+            [cells] = csv.reader([line.rstrip("\r\n")], delimiter=separator, strict=True)
+        except (csv.Error, ValueError):
+            yield BadRow("broken quotes or too long a cell")
+            continue
+        if len(cells) != len(header):
+            yield BadRow("wrong number of columns")
+        else:
+            yield _checked({name: cells[place] for name, place in places.items()})
+
+
+def _places(path: Path, header: list[str], columns: Mapping[str, str]) -> dict[str, int]:
+    """Return where each of our columns is."""
+    places = {name: header.index(theirs) for name, theirs in columns.items() if theirs in header}
+    missing = [columns[name] for name in REQUIRED if name not in places]
+    if missing:
+        found = " ".join(name.encode("utf-8", "replace").decode() for name in header)
+        raise LiraError(f"log {path} has no column {missing[0]!r}, only {found!r}: map it with --column OURS=THEIRS")
+    return places
+
+
+def _read_json(path: Path, columns: Mapping[str, str]) -> Iterator[LogRow | BadRow]:
+    objects = 0
+    for line in _lines(path):
+        if not line.strip():
+            yield BadRow("empty line")
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            yield BadRow("not JSON")
+            continue
+        if not isinstance(row, dict):
+            yield BadRow("not a JSON object")
+            continue
+        if not objects:
+            _places(path, list(row), columns)
+        objects += 1
+        yield _checked({name: _text(row.get(theirs)) for name, theirs in columns.items()})
+    if not objects:
+        raise LiraError(f"log {path} has no line that is a JSON object")
+
+
+def _read_parquet(path: Path, columns: Mapping[str, str]) -> Iterator[LogRow | BadRow]:
+    try:
+        file = pq.ParquetFile(path)
+        places = _places(path, file.schema_arrow.names, columns)
+        for batch in file.iter_batches(batch_size=20_000, columns=[columns[name] for name in places]):
+            values = [batch.column(columns[name]).to_pylist() for name in places]
+            for cells in zip(*values, strict=True):
+                yield _checked(dict(zip(places, map(_text, cells), strict=True)))
+    except pa.ArrowException as error:
+        raise LiraError(f"log {path} is not a Parquet file or is damaged: {str(error).splitlines()[0]}") from error
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
+    return "" if value is None else str(value)
+
+
+def _checked(cells: Mapping[str, str]) -> LogRow | BadRow:
+    """Return the row, unless a cell holds bytes that are no text."""
+    if any(not _is_text(cell) for cell in cells.values()):
+        return BadRow("unknown encoding")
+    return LogRow(**cells)
+
+
+def _is_text(cell: str) -> bool:
+    """Tell text from undecodable bytes, which became surrogates, and from UTF-16 amid UTF-8, which has nulls."""
+    if "\0" in cell:
+        return False
+    try:
+        cell.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,111 @@
+"""Clean texts, and no personal data left in them."""
+
+import unicodedata
+from collections import Counter
+
+import pytest
+
+from dataset_builder.language_id import identify, language_code
+from dataset_builder.log_cleaning import clean_text, scrub
+from modeling_lira.errors import LiraError
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("  áo \t thun\n ", "áo thun"),
+        (unicodedata.normalize("NFD", "áo thun đỏ"), "áo thun đỏ"),
+        ("áo thun 😍🔥👍🏽", "áo thun"),
+        ("❤️ เสื้อยืด ❤️", "เสื้อยืด"),
+        ("<b>mug</b> &amp; cup", "mug & cup"),
+        ("Ã¡o thun", "áo thun"),
+        ("à¸\xadà¸²", "อา"),
+        ("mug\u200b\ufeff\x00 cup\u202e", "mug cup"),
+        ("می\u200cخواہم", "می\u200cخواہم"),
+        ("kopi 100% arabika 30°", "kopi 100% arabika 30°"),
+        ("🎁", ""),
+    ],
+)
+def test_clean_text(text: str, clean: str) -> None:
+    assert clean_text(text) == clean
+
+
+@pytest.mark.parametrize(
+    ("text", "rest", "kind"),
+    [
+        ("mug siti.aminah+shop@mail.co.id please", "mug please", "email"),
+        ("mug wa 0812-3456-7890", "mug wa", "phone"),
+        ("mug +62 812 3456 7890", "mug", "phone"),
+        ("โทร 081-234-5678", "โทร", "phone"),
+        ("ফোন ০১৭১২-৩৪৫৬৭৮", "ফোন", "phone"),
+        ("mug https://shop.example/u?id=12 red", "mug red", "link"),
+        ("mug www.shop.example", "mug", "link"),
+        ("ig @tokosari mug", "ig mug", "handle"),
+        ("order 123e4567-e89b-12d3-a456-426614174000", "order", "uuid"),
+        ("nik 3174012345678901", "nik", "id"),
+        ("invoice INV20260131-889 mug", "invoice mug", "id"),
+    ],
+)
+def test_personal_data_is_removed_and_counted(text: str, rest: str, kind: str) -> None:
+    found: Counter[str] = Counter()
+    assert scrub(text, found) == rest
+    assert +found == {kind: 1} or (kind == "id" and +found == {"phone": 1})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "iphone 15 128gb", "susu 1.500.000", "kabel 100 x 200 x 300 cm", "SM-G991B case", "rice 5kg 2 pcs",
+        "PH-4500 mAh 20000", "a4 80gsm 500 lembar", "12 24 36 bulan", "5@10000",
+    ],
+)  # fmt: skip
+def test_products_are_no_personal_data(text: str) -> None:
+    found: Counter[str] = Counter()
+    assert scrub(text, found) == text
+    assert not +found
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("áo thun nam màu đỏ tay ngắn", "vi"),
+        ("เสื้อยืดสีแดง", "th"),
+        ("sepatu lari wanita warna hitam yang nyaman dan murah untuk olahraga", "id"),
+        ("لڑکوں کے لیے سفید قمیض", "ur"),
+        ("ছেলেদের জন্য সাদা শার্ট", "bn"),
+        ("murang sapatos na pambabae para sa trabaho at eskwela", "fil"),
+        ("cheap running shoes for women with free delivery", "en"),
+    ],
+)
+def test_identify(text: str, language: str) -> None:
+    assert identify(text) == language
+
+
+def test_identify_refuses_what_is_none_of_the_languages() -> None:
+    assert identify("кроссовки для бега") is None
+    assert identify("12 345") is None
+    assert identify("قمصان بيضاء للأولاد بأسعار رخيصة") is None
+    assert identify("เสื้อยืด", ("vi", "en")) is None
+
+
+def test_fewer_languages_make_it_surer() -> None:
+    text = "kasut sukan lelaki murah"
+    assert identify(text, ("ms", "en")) == "ms"
+
+
+@pytest.mark.parametrize(
+    ("given", "code"), [("vi-VN", "vi"), ("TL", "fil"), ("fil_PH", "fil"), ("in", "id"), ("sw", "sw")]
+)
+def test_language_code(given: str, code: str) -> None:
+    assert language_code(given) == code
+
+
+def test_missing_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    from dataset_builder.language_id import _identifier
+
+    _identifier.cache_clear()
+    monkeypatch.setitem(sys.modules, "py3langid.langid", None)
+    with pytest.raises(LiraError, match=r'pip install "modeling-lira\[data\]"'):
+        identify("cheap shoes")

@@ -1,0 +1,315 @@
+"""A shop's log becomes a corpus that loads; every row is kept or counted; a bad log leaves nothing behind."""
+
+import csv
+import io
+import math
+import random
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from datasets import load_dataset
+
+from dataset_builder.__main__ import main
+from dataset_builder.layout import read_part
+from dataset_builder.leakage import check_language
+from dataset_builder.lexicon import load_lexicon, normalise_text
+from dataset_builder.log_collect import collect
+from dataset_builder.log_corpus import build_log_corpus, by_languages, item_id, judge
+from dataset_builder.log_reading import BadRow, LogRow
+from dataset_builder.splits import SPLITS
+from modeling_lira.errors import LiraError
+
+NONE = Path("no candidates")
+
+
+def row(query: str, product: str, action: str = "impression", **more: str) -> LogRow:
+    return LogRow(query, product, action, **more)
+
+
+def test_rows_are_grouped_and_every_other_one_is_counted() -> None:
+    log = collect(
+        [
+            row("Áo Thun", "Áo thun nam", "view", position="1"),
+            row("áo  thun 😍", "Áo thun nam", "Add to cart"),
+            row("áo thun", "ÁO THUN NAM", "purchase"),
+            row("áo thun", "Nồi cơm", position="0"),
+            row("áo thun", "Nồi cơm", "wish"),
+            row("", "Nồi cơm"),
+            row("null", "Nồi cơm"),
+            row("🔥", "Nồi cơm"),
+            row("a@b.co", "Nồi cơm"),
+            row("x" * 201, "Nồi cơm"),
+            row("áo", ""),
+            BadRow("not JSON"),
+        ]
+    )
+    assert log.rows == 12
+    assert log.kept == 3
+    assert log.dropped == {
+        "position is not a whole number from 1": 1,
+        "unknown action": 1,
+        "no query": 2,
+        "query is empty after cleaning": 2,
+        "query is longer than 200 characters": 1,
+        "no product": 1,
+        "not JSON": 1,
+    }
+    assert log.scrubbed["email"] == 1
+    [query] = log.queries.values()
+    assert query.text == "Áo Thun"
+    [pair] = query.pairs.values()
+    assert (list(pair.positions), pair.clicks, pair.carts, pair.purchases) == ([1], 0, 1, 1)
+
+
+def test_only_rows_with_a_session_or_time_can_be_duplicates() -> None:
+    twice = [row("mug", "red mug", "click")] * 2
+    log = collect([*twice, *[row("mug", "red mug", "click", session="s", time="t")] * 3])
+    assert log.dropped == {"duplicate": 2}
+    assert next(iter(log.queries["mug"].pairs.values())).clicks == 3
+
+
+def test_products_with_one_title_are_one() -> None:
+    log = collect(
+        [row("mug", "Red Mug", "click", product_id="b2"), row("mug", "red mug", product_id="a1", position="4")]
+    )
+    assert list(log.products) == ["a1"]
+    [(key, pair)] = log.queries["mug"].pairs.items()
+    assert (key, pair.clicks, list(pair.positions)) == ("a1", 1, [4])
+    assert item_id("en", "a1") == "en-a1"
+    assert item_id("en", "title:redmug") != "en-title:redmug"
+
+
+def test_languages_are_the_declared_ones_or_else_told_from_query_and_titles() -> None:
+    log = collect(
+        [
+            row("500ml", "น้ำดื่มตราช้าง 500 มล.", "click"),
+            row("500 ml", "botol minum olahraga anti bocor untuk anak sekolah", "click", language="id-ID"),
+            row("кружка", "красная кружка", "click"),
+            row("mok", "rode mok", "click", language="nl"),
+        ]
+    )
+    log.queries["500ml"].declared.clear()
+    found = by_languages(log, ("th", "id", "en"))
+    assert {code: list(queries) for code, queries in found.items()} == {"th": ["500ml"]} or set(found) <= {"th", "id"}
+    assert log.dropped["language nl is not among those asked for"] == 1
+    assert log.dropped["language is uncertain or not among those asked for"] == 1
+
+
+def test_safe_negatives_were_seen_and_never_touched_by_like_queries() -> None:
+    seen = [
+        row("red mug", product, position="1")
+        for product in ("tall vase", "blue mug", "red cup", "plate")
+        for _ in range(4)
+    ]
+    log = collect(
+        [
+            *seen,
+            row("red mug", "best red mug", "click"),
+            row("red mug", "spoon", position="1"),
+            row("mug", "blue mug", "click"),
+        ]
+    )
+    for seed in range(20):
+        queries = [query for own in judge(log, log.queries, "en", seed).values() for query in own]
+        [query] = [query for query in queries if query.text == "red mug"]
+        titles = {item_id("en", key): product.title for key, product in log.products.items()}
+        assert {titles[name] for name in query.hard_negatives} == {"tall vase", "red cup", "plate"}
+        assert {titles[name] for name in query.grades} == {"best red mug"}
+
+
+def write_log(path: Path, rows: int) -> int:
+    """Write a log in Vietnamese, Thai and Bengali with faults of every kind; return how many rows it has."""
+    rng = random.Random(0)
+    lexicon = load_lexicon(languages=("vi", "th", "bn"))
+    types = list(lexicon.types)
+    brands = [brand.latin for brand in lexicon.brands]
+    shelves = {
+        language: {
+            name: [f"{rng.choice(lexicon.vocabularies[language][f'type:{name}'].forms())} {rng.choice(brands)} {rng.randrange(900)}" for _ in range(3)]
+            for name in types
+        }
+        for language in ("vi", "th", "bn")
+    }  # fmt: skip
+    legacy = {"vi": "cp1258", "th": "cp874", "bn": "utf-16-le"}
+    buffer = io.BytesIO(b"search,item,event,rank,visit\n")
+    buffer.seek(0, io.SEEK_END)
+    for visit in range(rows // 10):
+        language = rng.choice(list(shelves))
+        name = types[int(len(types) * rng.random() ** 2)]
+        query = lexicon.vocabularies[language][f"type:{name}"].name
+        others = rng.sample(types, 3)
+        shown = [*shelves[language][name], *(rng.choice(shelves[language][other]) for other in others)]
+        rng.shuffle(shown)
+        events = [(query, title, "impression", str(place)) for place, title in enumerate(shown, 1)]
+        liked = [title for title in shown if title in shelves[language][name]]
+        events += [
+            (query, title, action, "") for title, action in zip(liked, ("click", "cart", "purchase"), strict=True)
+        ]
+        events.append((f"{query} {rng.choice(['😍', '0812-3456-7890', '<b>', ''])}", liked[0], "click", "1"))
+        for number, event in enumerate(events):
+            buffer.write(_spoiled(rng, [*event, f"{visit}-{number}"], legacy[language]))
+    path.write_bytes(buffer.getvalue())
+    return len(buffer.getvalue().split(b"\n")) - 2
+
+
+def _spoiled(rng: random.Random, cells: list[str], encoding: str) -> bytes:
+    """Return a line, one in fifty with a fault."""
+    fault = rng.randrange(400)
+    if fault < 5:
+        cells[(0, 1, 2, 3, 0)[fault]] = ("", "null", "wish", "first", "🔥🔥")[fault]
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells[:3] if fault == 5 else cells)
+    line = text.getvalue()
+    if fault == 6:
+        return line.encode(encoding, "replace")
+    if fault == 7:
+        return b'"' + line.encode()
+    return line.encode() * (2 if fault == 8 else 1)
+
+
+def test_two_hundred_thousand_rows_are_all_accounted_for(tmp_path: Path) -> None:
+    rows = write_log(tmp_path / "log.csv", 200_000)
+    start = time.process_time()
+    columns = {"query": "search", "product": "item", "action": "event", "position": "rank", "session": "visit"}
+    log = build_log_corpus(tmp_path / "corpus", tmp_path / "log.csv", columns=columns, candidates=NONE)
+    assert time.process_time() - start < 60
+    assert rows >= 200_000
+    assert log.rows == rows
+    assert log.kept + log.dropped.total() == rows
+    assert log.kept > 0.95 * rows
+    assert set(log.dropped) >= {
+        "no query",
+        "no product",
+        "unknown action",
+        "position is not a whole number from 1",
+        "query is empty after cleaning",
+        "wrong number of columns",
+        "unknown encoding",
+        "broken quotes or too long a cell",
+        "duplicate",
+    }
+    card = (tmp_path / "corpus" / "README.md").read_text(encoding="utf-8")
+    for reason, count in log.dropped.items():
+        assert f"| {reason} | {count:,} |" in card
+    for language in ("vi", "th", "bn"):
+        loaded = load_dataset(str(tmp_path / "corpus"), f"{language}-queries", cache_dir=str(tmp_path / "cache"))
+        assert loaded.num_rows["train"] > 100
+        found = check_language(tmp_path / "corpus", language)
+        apart = (
+            "query texts in two splits",
+            "judgements of unknown queries or products",
+            "hard negatives that are relevant",
+        )
+        assert [found[check] for check in apart] == [0, 0, 0]
+        assert found["queries without a relevant product"] == 0
+    _check_grades(tmp_path / "corpus")
+
+
+def _check_grades(folder: Path) -> None:
+    """In the log each query's own products are clicked, carted or bought, the others never."""
+    vocabulary = load_lexicon(languages=("th",)).vocabularies["th"]
+    forms = {
+        normalise_text(vocabulary[key].name): {normalise_text(form) for form in vocabulary[key].forms()}
+        for key in vocabulary.entries
+        if key.startswith("type:")
+    }
+    grades: Counter[int] = Counter()
+    for split in SPLITS:
+        titles = {row["_id"]: row["title"] for row in read_part(folder, "th", "corpus", split).to_pylist()}
+        texts = {row["_id"]: row["text"] for row in read_part(folder, "th", "queries", split).to_pylist()}
+        for judgement in read_part(folder, "th", "qrels", split).to_pylist():
+            title = normalise_text(titles[judgement["corpus-id"]])
+            own = forms.get(normalise_text(texts[judgement["query-id"]]))
+            assert own is None or any(title.startswith(form) for form in own)
+            grades[judgement["score"]] += 1
+    assert min(grades[1], grades[3]) > 100
+
+
+def test_rebuilt_log_corpus_is_byte_identical(tmp_path: Path) -> None:
+    write_log(tmp_path / "log.csv", 3_000)
+    columns = {"query": "search", "product": "item", "action": "event"}
+    for name in ("one", "two"):
+        build_log_corpus(tmp_path / name, tmp_path / "log.csv", ("vi", "th", "bn"), columns, candidates=NONE)
+    for path in (tmp_path / "one").rglob("*.*"):
+        assert path.read_bytes() == (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("content", "more", "message"),
+    [
+        (b"", [], "is empty"),
+        (b"query,product\na,b\n", [], "has no column 'action'"),
+        (
+            b"query,product,action\na,b,wish\n",
+            [],
+            "has no query with a click, cart or purchase: 1 rows, 1 unknown action",
+        ),
+        (b"query,product,action\n", [], "0 rows, none dropped"),
+        (b"query,product,action\nmug,red mug,impression\n", ["--languages", "en"], "has no query with a click"),
+        (b"x", ["--column", "query"], "--column 'query': expected OURS=THEIRS"),
+        (b"x", ["--column", "term=a"], "column 'term' is unknown"),
+        (b"x", ["--size", "mega"], "--size is for --source catalogue"),
+        (b"x", ["--languages", "tl"], "language tl is unknown: choose from vi th id ms ur bn fil en"),
+    ],
+)
+def test_bad_logs_are_one_line_and_leave_nothing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, content: bytes, more: list[str], message: str
+) -> None:
+    log = tmp_path / "log.csv"
+    log.write_bytes(content)
+    with pytest.raises(SystemExit) as stop:
+        main(["build", "--source", "logs", "--input", str(log), "--output", str(tmp_path / "corpus"), *more])
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err.strip().splitlines()[-1]
+    assert [path.name for path in tmp_path.iterdir()] == ["log.csv"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--source", "logs"], "source 'logs' needs --input"),
+        (["--source", "web"], "source 'web' is unknown: choose catalogue, logs or cldr"),
+        (["--input", "log.csv"], "--input and --column are for --source logs or cldr"),
+        (["--source", "logs", "--input", "none.csv"], "none.csv is not a file"),
+    ],
+)
+def test_wrong_sources_are_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["build", "--output", str(tmp_path / "corpus"), *arguments])
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_positions_change_the_grade(tmp_path: Path) -> None:
+    """Two products with equal clicks and views: the one lower down is graded no lower."""
+    rows = []
+    for number in range(60):
+        rows.append(row("mug", "top mug", position="1"))
+        rows.append(row("mug", "deep mug", position="9"))
+        if number < 12:
+            rows += [row("mug", "top mug", "click"), row("mug", "deep mug", "click")]
+    others = [row("cup", f"cup {number}", position="1") for number in range(40)]
+    clicked = [row("cup", f"cup {number}", "click") for number in range(40) if number % 3]
+    log = collect([*rows, *others, *clicked])
+    queries = [query for own in judge(log, log.queries, "en", 0).values() for query in own if query.text == "mug"]
+    titles = {log.products[key].title: item_id("en", key) for key in log.products}
+    assert queries[0].grades[titles["deep mug"]] > queries[0].grades[titles["top mug"]]
+    assert math.isclose(sum(log.queries["mug"].spellings.values()), 144)
+
+
+def test_a_log_without_its_library_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import sys
+
+    from dataset_builder.language_id import _identifier
+
+    (tmp_path / "log.csv").write_text("query,product,action\ncheap mug,red mug,click\n", "utf-8")
+    _identifier.cache_clear()
+    monkeypatch.setitem(sys.modules, "py3langid.langid", None)
+    with pytest.raises(LiraError, match="py3langid"):
+        build_log_corpus(tmp_path / "corpus", tmp_path / "log.csv")
+    assert not (tmp_path / "corpus").exists()

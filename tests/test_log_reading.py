@@ -1,0 +1,131 @@
+"""Logs of every format and fault: each row is read or counted under a reason, each bad file is one clear line."""
+
+import gzip
+import json
+from collections import Counter
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from dataset_builder.log_reading import BadRow, LogRow, column_map, read_log
+from modeling_lira.errors import LiraError
+
+ROWS = [
+    {"query": "áo thun", "product": "Áo thun nam", "action": "click", "position": "2"},
+    {"query": "เสื้อ, ยืด", "product": 'เสื้อยืด "ดี"', "action": "impression", "position": ""},
+]
+EXPECTED = [LogRow(**row) for row in ROWS]
+
+
+def write_csv(path: Path, *lines: str, encoding: str = "utf-8") -> Path:
+    path.write_bytes("\n".join(lines).encode(encoding))
+    return path
+
+
+def lines_of_csv() -> list[str]:
+    quoted = [",".join('"' + row[name].replace('"', '""') + '"' for name in row) for row in ROWS]
+    return ["query,product,action,position", *quoted]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_csv(tmp_path: Path, encoding: str) -> None:
+    assert list(read_log(write_csv(tmp_path / "log.csv", *lines_of_csv(), encoding=encoding))) == EXPECTED
+
+
+def test_tsv_gzip_and_windows_line_ends(tmp_path: Path) -> None:
+    path = tmp_path / "log.tsv.gz"
+    path.write_bytes(gzip.compress(b"query\tproduct\taction\r\na\tb\tclick\r\n"))
+    assert list(read_log(path)) == [LogRow("a", "b", "click")]
+
+
+def test_json_lines(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in ROWS), encoding="utf-8")
+    assert list(read_log(path)) == EXPECTED
+    path.write_text('{"query": "a", "product": "b", "action": null, "position": 3}\n', encoding="utf-8")
+    assert list(read_log(path)) == [LogRow("a", "b", "", position="3")]
+
+
+def test_parquet(tmp_path: Path) -> None:
+    table = pa.Table.from_pylist([{**row, "position": int(row["position"] or 0)} for row in ROWS])
+    pq.write_table(table, tmp_path / "log.parquet")
+    rows = list(read_log(tmp_path / "log.parquet"))
+    assert [row.query for row in rows] == ["áo thun", "เสื้อ, ยืด"]
+    assert [row.position for row in rows] == ["2", "0"]
+
+
+def test_columns_are_mapped_by_name(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "log.csv", "when,event,term,item", "now,click,a,b")
+    columns = {"query": "term", "product": "item", "action": "event", "time": "when"}
+    assert list(read_log(path, columns)) == [LogRow("a", "b", "click", time="now")]
+    assert column_map({"query": "term"})["product"] == "product"
+    with pytest.raises(LiraError, match="column 'search' is unknown: map some of query, product, action"):
+        column_map({"search": "term"})
+
+
+def test_every_bad_row_has_its_reason(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_bytes(
+        b"query,product,action\n"
+        b"good,mug,click\n"
+        b"\n"
+        b"two,cells\n"
+        b'"open,mug,click\n'
+        b"four,mug,click,more\n"
+        + "caf\u00e9,mug,click\n".encode("cp1252")
+        + "wide,mug,click".encode("utf-16-le")
+        + b"\n"
+        + b"last,mug,click"
+    )
+    rows = list(read_log(path))
+    assert Counter(row.reason for row in rows if isinstance(row, BadRow)) == {
+        "empty line": 1,
+        "wrong number of columns": 2,
+        "broken quotes or too long a cell": 1,
+        "unknown encoding": 2,
+    }
+    assert [row.query for row in rows if isinstance(row, LogRow)] == ["good", "last"]
+
+
+def test_bad_json_lines_have_their_reasons(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    good = json.dumps(ROWS[0])
+    path.write_text(f'{good}\n{{"query": \n[1]\n\n{{"query": "\\ud800", "product": "b", "action": "c"}}\n', "utf-8")
+    reasons = [row.reason for row in read_log(path) if isinstance(row, BadRow)]
+    assert reasons == ["not JSON", "not a JSON object", "empty line", "unknown encoding"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("log.csv", b"", "is empty"),
+        ("log.csv", b"\n\n", "has no column 'query'"),
+        ("log.csv", b"\xff\xfe", "has no column 'query'"),
+        (
+            "log.csv",
+            b"query,item\na,b\n",
+            r"has no column 'product', only 'query item': map it with --column OURS=THEIRS",
+        ),
+        ("log.csv", bytes(range(256)), "has no column 'query'"),
+        ("log.jsonl", b"hello\n", "has no line that is a JSON object"),
+        ("log.jsonl", b'{"query": "a"}\n', "has no column 'product'"),
+        ("log.parquet", b"PAR1 and no more", "is not a Parquet file or is damaged"),
+        ("log.csv.gz", b"not gzip", "is damaged"),
+        ("log.xlsx", b"x", r"has suffix '\.xlsx': expected one of \.csv \.tsv \.jsonl"),
+    ],
+)
+def test_bad_files_are_one_clear_error(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(LiraError, match=message) as error:
+        list(read_log(tmp_path / name))
+    assert "\n" not in str(error.value)
+
+
+def test_missing_file_and_missing_parquet_column(tmp_path: Path) -> None:
+    with pytest.raises(LiraError, match="is not a file"):
+        read_log(tmp_path / "none.csv")
+    pq.write_table(pa.table({"query": ["a"], "product": ["b"]}), tmp_path / "log.parquet")
+    with pytest.raises(LiraError, match="has no column 'action', only 'query product'"):
+        list(read_log(tmp_path / "log.parquet"))
