@@ -14,7 +14,7 @@ from datasets import load_dataset
 from dataset_builder.__main__ import main
 from dataset_builder.layout import read_part
 from dataset_builder.leakage import check_language
-from dataset_builder.lexicon import load_lexicon, normalise_text
+from dataset_builder.lexicon import Lexicon, load_lexicon
 from dataset_builder.log_collect import collect
 from dataset_builder.log_corpus import build_log_corpus, by_languages, item_id, judge
 from dataset_builder.log_reading import BadRow, LogRow
@@ -58,7 +58,7 @@ def test_rows_are_grouped_and_every_other_one_is_counted() -> None:
     }
     assert log.scrubbed["email"] == 1
     [query] = log.queries.values()
-    assert query.text == "Áo Thun"
+    assert query.text == "áo thun"
     [pair] = query.pairs.values()
     assert (list(pair.positions), pair.clicks, pair.carts, pair.purchases) == ([1], 0, 1, 1)
 
@@ -84,17 +84,20 @@ def test_products_with_one_title_are_one() -> None:
 def test_languages_are_the_declared_ones_or_else_told_from_query_and_titles() -> None:
     log = collect(
         [
-            row("500ml", "น้ำดื่มตราช้าง 500 มล.", "click"),
-            row("500 ml", "botol minum olahraga anti bocor untuk anak sekolah", "click", language="id-ID"),
+            row("500 ml", "น้ำดื่มตราช้าง 500 มล.", "click"),
+            row("botol 2L", "botol minum olahraga anti bocor", "click", language="id-ID"),
+            row("botol 2L", "botol minum", "impression", language="en"),
+            row("botol 2L", "botol minum anak", "click", language="id"),
             row("кружка", "красная кружка", "click"),
             row("mok", "rode mok", "click", language="nl"),
         ]
     )
-    log.queries["500ml"].declared.clear()
     found = by_languages(log, ("th", "id", "en"))
-    assert {code: list(queries) for code, queries in found.items()} == {"th": ["500ml"]} or set(found) <= {"th", "id"}
-    assert log.dropped["language nl is not among those asked for"] == 1
-    assert log.dropped["language is uncertain or not among those asked for"] == 1
+    assert {code: list(queries) for code, queries in found.items()} == {"th": ["500ml"], "id": ["botol2l"]}
+    assert log.dropped == {
+        "language nl is not among those asked for": 1,
+        "language is uncertain or not among those asked for": 1,
+    }
 
 
 def test_safe_negatives_were_seen_and_never_touched_by_like_queries() -> None:
@@ -127,11 +130,11 @@ def write_log(path: Path, rows: int) -> int:
     brands = [brand.latin for brand in lexicon.brands]
     shelves = {
         language: {
-            name: [f"{rng.choice(lexicon.vocabularies[language][f'type:{name}'].forms())} {rng.choice(brands)} {rng.randrange(900)}" for _ in range(3)]
+            name: [f"{_form(lexicon, language, name, rng)} {rng.choice(brands)} {number}" for number in range(3)]
             for name in types
         }
         for language in ("vi", "th", "bn")
-    }  # fmt: skip
+    }
     legacy = {"vi": "cp1258", "th": "cp874", "bn": "utf-16-le"}
     buffer = io.BytesIO(b"search,item,event,rank,visit\n")
     buffer.seek(0, io.SEEK_END)
@@ -139,19 +142,23 @@ def write_log(path: Path, rows: int) -> int:
         language = rng.choice(list(shelves))
         name = types[int(len(types) * rng.random() ** 2)]
         query = lexicon.vocabularies[language][f"type:{name}"].name
-        others = rng.sample(types, 3)
+        others = rng.sample([other for other in types if other != name], 3)
         shown = [*shelves[language][name], *(rng.choice(shelves[language][other]) for other in others)]
         rng.shuffle(shown)
         events = [(query, title, "impression", str(place)) for place, title in enumerate(shown, 1)]
-        liked = [title for title in shown if title in shelves[language][name]]
-        events += [
-            (query, title, action, "") for title, action in zip(liked, ("click", "cart", "purchase"), strict=True)
-        ]
-        events.append((f"{query} {rng.choice(['😍', '0812-3456-7890', '<b>', ''])}", liked[0], "click", "1"))
+        bought, clicked, _ = shelves[language][name]
+        events += [(query, bought, "click", ""), (query, bought, "purchase", "")]
+        if visit % 3 == 0:
+            events.append((query, clicked, "click", ""))
+        events.append((f"{query} {rng.choice(['😍', '0812-3456-7890', '<b>', ''])}", bought, "click", "1"))
         for number, event in enumerate(events):
             buffer.write(_spoiled(rng, [*event, f"{visit}-{number}"], legacy[language]))
     path.write_bytes(buffer.getvalue())
     return len(buffer.getvalue().split(b"\n")) - 2
+
+
+def _form(lexicon: Lexicon, language: str, name: str, rng: random.Random) -> str:
+    return rng.choice(lexicon.vocabularies[language][f"type:{name}"].forms())
 
 
 def _spoiled(rng: random.Random, cells: list[str], encoding: str) -> bytes:
@@ -178,7 +185,7 @@ def test_two_hundred_thousand_rows_are_all_accounted_for(tmp_path: Path) -> None
     assert rows >= 200_000
     assert log.rows == rows
     assert log.kept + log.dropped.total() == rows
-    assert log.kept > 0.95 * rows
+    assert log.kept > 0.9 * rows
     assert set(log.dropped) >= {
         "no query",
         "no product",
@@ -208,23 +215,19 @@ def test_two_hundred_thousand_rows_are_all_accounted_for(tmp_path: Path) -> None
 
 
 def _check_grades(folder: Path) -> None:
-    """In the log each query's own products are clicked, carted or bought, the others never."""
-    vocabulary = load_lexicon(languages=("th",)).vocabularies["th"]
-    forms = {
-        normalise_text(vocabulary[key].name): {normalise_text(form) for form in vocabulary[key].forms()}
-        for key in vocabulary.entries
-        if key.startswith("type:")
-    }
-    grades: Counter[int] = Counter()
+    """Of each query's own products, numbered, 0 is bought, 1 clicked now and then, 2 left alone; so are all others."""
+    grades: dict[str, Counter[int]] = {number: Counter() for number in "012"}
+    negatives: Counter[str] = Counter()
     for split in SPLITS:
         titles = {row["_id"]: row["title"] for row in read_part(folder, "th", "corpus", split).to_pylist()}
-        texts = {row["_id"]: row["text"] for row in read_part(folder, "th", "queries", split).to_pylist()}
         for judgement in read_part(folder, "th", "qrels", split).to_pylist():
-            title = normalise_text(titles[judgement["corpus-id"]])
-            own = forms.get(normalise_text(texts[judgement["query-id"]]))
-            assert own is None or any(title.startswith(form) for form in own)
-            grades[judgement["score"]] += 1
-    assert min(grades[1], grades[3]) > 100
+            grades[titles[judgement["corpus-id"]][-1]][judgement["score"]] += 1
+        for query in read_part(folder, "th", "queries", split).to_pylist():
+            negatives.update(titles[name][-1] for name in query["hard_negatives"])
+    assert set(grades["0"]) == {3}
+    assert set(grades["1"]) == {1, 2}
+    assert not grades["2"]
+    assert negatives["2"] > 100
 
 
 def test_rebuilt_log_corpus_is_byte_identical(tmp_path: Path) -> None:
