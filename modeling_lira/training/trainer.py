@@ -2,6 +2,7 @@
 
 import logging
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,16 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Sampler
-from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
+from transformers import (
+    EarlyStoppingCallback,
+    PrinterCallback,
+    ProgressCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 from transformers.trainer_utils import get_last_checkpoint
 
 from modeling_lira.errors import LiraError
@@ -143,6 +153,29 @@ class LiraTrainer(Trainer):
         load_trained_parts(self.lira, resume_from_checkpoint)
 
 
+class EpochLine(TrainerCallback):
+    """Say in one line what each epoch gave."""
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Log the epoch's validation score."""
+        score = 100 * kwargs["metrics"][BEST_METRIC]
+        logger.info("   epoch %.0f: validation nDCG@10 %.1f", state.epoch or 0, score)
+
+
+class QuietProgress(ProgressCallback):
+    """Show a bar over the steps, and none of the numbers that the log holds."""
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Leave the numbers to the log."""
+
+
 def load_trained_parts(model: LiraModel, folder: Path | str) -> None:
     """Read the trained parts of an adapter-only checkpoint into `model`; raise `LiraError` where they do not fit."""
     result = model.load_state_dict(load_file(Path(folder) / "model.safetensors"), strict=False)
@@ -238,7 +271,7 @@ def _arguments(output: Path | str, options: ArcaOptions | LasrOptions, rows: int
         use_cpu=not torch.cuda.is_available(),
         dataloader_pin_memory=False,
         seed=seed,
-        disable_tqdm=None,
+        disable_tqdm=not sys.stderr.isatty(),
     )
 
 
@@ -260,8 +293,11 @@ def _run(
         eval_dataset=dataset,
         data_collator=collator,
         optimizers=(torch.optim.AdamW(stage.parameter_groups(), weight_decay=0.01), None),
-        callbacks=[EarlyStoppingCallback(early_stopping_patience=patience)],
+        callbacks=[EarlyStoppingCallback(early_stopping_patience=patience), EpochLine()],
     )
+    trainer.remove_callback(PrinterCallback if arguments.disable_tqdm else ProgressCallback)
+    if not arguments.disable_tqdm:
+        trainer.add_callback(QuietProgress())
     start = {
         name: value.clone() for name, value in stage.lira.state_dict().items() if name not in stage.lira.backbone_keys()
     }
