@@ -84,13 +84,12 @@ def queries(
     size: Size = "slice",
     languages: Languages = None,
     seed: Seed = 0,
+    most: Annotated[int, typer.Option(min=0, help="A language's limit, validation and test first; 0: all.")] = 0,
 ) -> None:
-    """Write all query texts, the input of `lira translate`."""
+    """Write query texts, the input of `lira translate`."""
     release, codes = release_named(size), known_languages(_languages(languages))
-    rows = [
-        {"text": query.text, "language": query.language, "split": query.split, "kind": query.kind}
-        for query in release_queries(load_lexicon(languages=codes), codes, release, seed)
-    ]
+    chosen = release_queries(load_lexicon(languages=codes), codes, release, seed, most)
+    rows = [{name: getattr(query, name) for name in ("text", "language", "split", "kind")} for query in chosen]
     atomic_write_text(output, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     logger.info("%s: %d queries", output, len(rows))
 
@@ -136,11 +135,18 @@ def agreement(
 def report(
     corpus: Annotated[Path, typer.Option(help="A complete corpus folder.")],
     output: Annotated[Path, typer.Option(help="Folder for report.html, report.md, report.json and plots.")],
+    encoder: Annotated[str, typer.Option(help="A multilingual encoder to search with as well; takes minutes.")] = "",
+    query_prefix: Annotated[str, typer.Option(help="What the encoder wants before a query.")] = "query: ",
+    document_prefix: Annotated[str, typer.Option(help="What it wants before a document.")] = "passage: ",
 ) -> None:
-    """Measure a corpus: counts, texts, leakage, relevance, a lexical baseline, candidates, samples."""
+    """Measure a corpus: counts, texts, leakage, relevance, plain systems on it, candidates, samples."""
+    from .baselines import EncoderSystem
+    from .layout import check_complete
     from .report import write_report
 
-    found = {check: count for check, count in write_report(corpus, output).items() if count}
+    check_complete(corpus)
+    system = EncoderSystem(encoder, query_prefix, document_prefix) if encoder else None
+    found = {check: count for check, count in write_report(corpus, output, system).items() if count}
     for check, count in found.items():
         logger.warning("%d %s", count, check)
     logger.info("%s: %s", output / "report.html", "look at the leakage table" if found else "every leakage check is 0")

@@ -199,15 +199,28 @@ def slice_queries(languages: Sequence[str] = LANGUAGES, seed: int = 0) -> Iterat
         yield SliceQuery(query.text, query.language, query.split, query.kind, found)
 
 
-def release_queries(lexicon: Lexicon, languages: Sequence[str], release: Release, seed: int) -> Iterator[Query]:
+def release_queries(
+    lexicon: Lexicon, languages: Sequence[str], release: Release, seed: int, most: int = 0
+) -> Iterator[Query]:
     """Yield the queries of a release, language by language and split by split.
+
+    Parameters
+    ----------
+    lexicon : Lexicon
+    languages : sequence of str
+    release : Release
+    seed : int
+    most : int
+        A language's limit, 0 for none. Training queries are left out first, those of a smaller release last.
 
     Source: ours.
     """
     for language in tqdm(languages, desc="languages", unit="language", disable=None):
         data = build_language(lexicon, language, release, seed)
-        for split in SPLITS:
-            yield from data.splits[split].queries
+        queries = [query for split in SPLITS for query in data.splits[split].queries]
+        first = sorted(queries, key=lambda query: query.split == "train")
+        chosen = {query.id for query in first[: most or None]}
+        yield from (query for query in queries if query.id in chosen)
 
 
 def _facts(lexicon: Lexicon, release: Release, seed: int) -> dict[str, str | int]:

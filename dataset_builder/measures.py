@@ -1,21 +1,16 @@
-"""What the quality report measures: lengths, scripts, relevance, candidates, and a lexical baseline."""
+"""What the quality report measures: texts, relevance and candidates."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from modeling_lira.metrics import ndcg
-
-from .bm25 import BM25, tokens
 from .layout import read_part
 from .lexicon import ENGLISH, Lexicon, normalise_text
 from .scripts import script_of
 from .splits import SPLITS
 
-QUERIES_AT_ONCE = 16
 Names = dict[str, tuple[str, ...]]
 """English names by product type."""
 
@@ -104,40 +99,3 @@ def _names(candidates: Sequence[str], forms: Sequence[str]) -> bool:
 
 def _mean(values: Sequence[float]) -> float:
     return float(np.mean(values)) if len(values) else float("nan")
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """A language's mean nDCG@10 of BM25 on test, over all queries, by kind, and on unseen types."""
-
-    mean: float
-    kinds: dict[str, float]
-    unseen: float
-
-
-def lexical_baseline(folder: Path, language: str) -> Baseline:
-    """Score BM25 on a language's test queries against its products' titles and texts.
-
-    Source: ours (the baseline is Okapi BM25).
-    """
-    products = read_part(folder, language, "corpus", "test", ["_id", "title", "text"]).to_pylist()
-    queries = read_part(folder, language, "queries", "test", ["_id", "text", "kind", "unseen_type"]).to_pylist()
-    index = BM25(tokens(f"{row['title']} {row['text']}", language) for row in products)
-    rows = {row["_id"]: number for number, row in enumerate(products)}
-    gains: dict[str, dict[int, int]] = {row["_id"]: {} for row in queries}
-    for row in read_part(folder, language, "qrels", "test").to_pylist():
-        gains[row["query-id"]][rows[row["corpus-id"]]] = row["score"]
-    values: list[float] = []
-    for start in range(0, len(queries), QUERIES_AT_ONCE):
-        block = queries[start : start + QUERIES_AT_ONCE]
-        scores = torch.from_numpy(np.stack([index.scores(tokens(row["text"], language)) for row in block]))
-        targets = torch.zeros(scores.shape)
-        for number, row in enumerate(block):
-            own = gains[row["_id"]]
-            targets[number, list(own)] = torch.tensor(list(own.values()), dtype=torch.float32)
-        values += ndcg(scores, targets).tolist()
-    kinds: dict[str, list[float]] = {}
-    for row, value in zip(queries, values, strict=True):
-        kinds.setdefault(row["kind"], []).append(value)
-    unseen = [value for row, value in zip(queries, values, strict=True) if row["unseen_type"]]
-    return Baseline(_mean(values), {kind: _mean(own) for kind, own in sorted(kinds.items())}, _mean(unseen))

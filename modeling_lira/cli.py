@@ -21,6 +21,8 @@ app = typer.Typer(
     help="LiRA: encoders that work as well in low-resource languages as in English.",
 )
 console = Console()
+INTERRUPTED = 130
+"""Exit code of a command that Ctrl-C ended."""
 USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
 """What typer raises for a wrong option or argument."""
 
@@ -68,15 +70,16 @@ def run(command: typer.Typer, name: str, arguments: list[str] | None = None) -> 
     """Run a command; bad input ends in one line on stderr and exit code 2, Ctrl-C in exit code 130."""
     _quieten()
     try:
-        sys.exit(command(arguments, prog_name=name, standalone_mode=False) or 0)
+        code = command(arguments, prog_name=name, standalone_mode=False) or 0
     except (LiraError, UnicodeError) as error:
         _fail(name, str(error), 2)
     except OSError as error:
         _fail(name, f"{error.strerror}: {error.filename}" if error.filename else str(error), 2)
     except USAGE_ERROR as error:
-        _fail(name, getattr(error, "message", str(error)) or "give a command; --help lists them", 2)
-    except (KeyboardInterrupt, typer.Abort):
-        _fail(name, "interrupted; run the same command again to go on", 130)
+        _fail(name, error.format_message() or "give a command; --help lists them", 2)  # type: ignore[attr-defined]
+    if code == INTERRUPTED:  # what typer makes of Ctrl-C
+        _fail(name, "interrupted; run the same command again to go on", INTERRUPTED)
+    sys.exit(code)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -60,6 +60,18 @@ def test_queries_command_writes_the_slice(tmp_path: Path) -> None:
     assert rows == here
 
 
+def test_limited_queries_are_validation_test_and_the_first_of_training(tmp_path: Path) -> None:
+    output = tmp_path / "queries.jsonl"
+    with pytest.raises(SystemExit) as stop:
+        main(["queries", "--output", str(output), "--languages", "fil", "--most", "230"])
+    assert stop.value.code == 0
+    texts = [json.loads(line)["text"] for line in output.read_text(encoding="utf-8").splitlines()]
+    whole = list(slice_queries(("fil",)))
+    rest = [query.text for query in whole if query.split != "train"]
+    assert texts == [*(query.text for query in whole if query.split == "train")][:30] + rest
+    assert len(texts) == 230
+
+
 def test_killed_and_interrupted_builds_leave_no_folder_that_looks_complete(tmp_path: Path) -> None:
     processes = {
         stop: start("build", "--output", tmp_path / stop.name, "--size", "default", "--languages", "th")
@@ -72,7 +84,9 @@ def test_killed_and_interrupted_builds_leave_no_folder_that_looks_complete(tmp_p
         process.send_signal(stop)
     said = {stop: process.communicate(timeout=60)[1] for stop, process in processes.items()}
     assert [process.returncode for process in processes.values()] == [-signal.SIGKILL, 130]
-    assert "Traceback" not in said[signal.SIGINT]
+    interrupted = said[signal.SIGINT].splitlines()
+    assert interrupted[-1] == "python -m dataset_builder: interrupted; run the same command again to go on"
+    assert len(interrupted) == 1
     assert [path.name for path in tmp_path.iterdir()] == [".SIGKILL.partial"]
     assert not (tmp_path / ".SIGKILL.partial" / "README.md").exists()
 
@@ -92,7 +106,7 @@ def fails(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     [
         (["build", "--size", "huge"], "size 'huge' is unknown: choose one of slice, default, mega"),
         (["build", "--languages", "tl", "th"], "language tl is unknown: choose from vi th id ms ur bn fil"),
-        (["build", "--seed", "x"], "Invalid value for '--seed'"),
+        (["build", "--seed", "x"], "valid integer"),
         (["build", "--shiny"], "No such option: --shiny"),
         (["queries", "--languages", ","], "language (none) is unknown"),
         (["fly"], "No such command 'fly'"),

@@ -138,7 +138,7 @@ def write_log(path: Path, rows: int) -> int:
     legacy = {"vi": "cp1258", "th": "cp874", "bn": "utf-16-le"}
     buffer = io.BytesIO(b"search,item,event,rank,visit\n")
     buffer.seek(0, io.SEEK_END)
-    for visit in range(rows // 10):
+    for visit in range(rows // 9):
         language = rng.choice(list(shelves))
         name = types[int(len(types) * rng.random() ** 2)]
         query = lexicon.vocabularies[language][f"type:{name}"].name

@@ -6,15 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from transformers import AutoModel, AutoTokenizer
 
 from dataset_builder.__main__ import main
+from dataset_builder.baselines import EncoderSystem, bm25_system, score_system
 from dataset_builder.bm25 import BM25, tokens
 from dataset_builder.candidates import CandidateSource
 from dataset_builder.card import write_card
 from dataset_builder.corpus import write_language
 from dataset_builder.layout import PARTS, PartWriter
 from dataset_builder.lexicon import load_lexicon
-from dataset_builder.measures import candidate_quality, lexical_baseline, relevant_per_query
+from dataset_builder.measures import candidate_quality, relevant_per_query
 from dataset_builder.report_page import Heading, Paragraph, Picture, Table, to_html, to_markdown
 from dataset_builder.scripts import script_shares
 from dataset_builder.splits import SPLITS, Quota, Release
@@ -99,13 +102,31 @@ def test_baseline_and_relevance_by_hand(tmp_path: Path) -> None:
     ]
     qrels = [{"query-id": "q", "corpus-id": "b", "score": 3}, {"query-id": "r", "corpus-id": "a", "score": 1}]
     write_rows(tmp_path, {("corpus", "test"): products, ("queries", "test"): queries, ("qrels", "test"): qrels})
-    baseline = lexical_baseline(tmp_path, "fil")
+    baseline = score_system(tmp_path, "fil", bm25_system)
     second = 1 / np.log2(3)
     assert baseline.kinds == pytest.approx({"bare": second, "synonym": 1.0})  # among equals the earlier is first
     assert baseline.unseen == 1.0
     assert baseline.mean == pytest.approx((second + 1) / 2)
     assert relevant_per_query(tmp_path, "fil", "test") == [1, 1]
     assert relevant_per_query(tmp_path, "fil", "train") == []
+
+
+def test_encoder_system_is_mean_pooling_and_cosine(backbones: dict[str, Path]) -> None:
+    """Each text alone, without padding, gives the same vectors as a sorted and padded batch."""
+    system = EncoderSystem(str(backbones["xlm-roberta"]), "query: ", "passage: ")
+    documents = ["áo sơ mi trắng cho bé trai", "cheap used phone", "a"]
+    tokenizer = AutoTokenizer.from_pretrained(backbones["xlm-roberta"])
+    model = AutoModel.from_pretrained(backbones["xlm-roberta"]).eval()
+
+    def alone(text: str) -> torch.Tensor:
+        with torch.inference_mode():
+            states = model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0]
+        return torch.nn.functional.normalize(states.mean(0), dim=0)
+
+    scores = system(documents, "vi")(["phone"])
+    expected = [float(alone("query: phone") @ alone(f"passage: {text}")) for text in documents]
+    assert scores.shape == (1, 3)
+    assert scores[0] == pytest.approx(expected, abs=1e-5)
 
 
 def test_page_escapes_and_formats() -> None:
@@ -130,7 +151,7 @@ def test_report_command_writes_the_page_with_its_pictures(
         main(["report", "--corpus", str(folder), "--output", str(tmp_path)])
     assert stop.value.code == 0
     assert "every leakage check is 0" in caplog.text
-    pictures = {"lengths.png", "scripts.png", "relevance.png", "bm25.png", "candidates.png"}
+    pictures = {"lengths.png", "scripts.png", "relevance.png", "baselines.png", "candidates.png"}
     assert {path.name for path in tmp_path.iterdir()} == {*pictures, "report.md", "report.html", "report.json"}
     html, markdown = ((tmp_path / f"report.{kind}").read_text(encoding="utf-8") for kind in ("html", "md"))
     for picture in pictures:
@@ -140,7 +161,7 @@ def test_report_command_writes_the_page_with_its_pictures(
     numbers = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     assert numbers["counts"]["th"]["test"]["products"] == 80
     assert set(numbers["leakage"]["fil"].values()) == {0}
-    assert 0 < numbers["bm25"]["fil"]["mean"] < 1
+    assert 0 < numbers["ndcg@10"]["BM25"]["fil"]["mean"] < 1
 
 
 def test_report_of_something_else_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

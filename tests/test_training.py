@@ -161,8 +161,8 @@ def test_training_improves_what_it_trains_on_and_logs_every_term(
 ) -> None:
     before = validation_scores(model, splits)["ndcg@10"]
     run_stage("arca", model, splits, splits, tmp_path, options=ArcaOptions(epochs=2, batch_size=8))
-    rates = {"arca.adaptor": 3e-3, "lasr": 3e-3}
-    options = LasrOptions(epochs=8, batch_size=4, learning_rates=rates, patience=8)
+    rates = {"arca.adaptor": 1e-2, "lasr": 1e-2}
+    options = LasrOptions(epochs=12, batch_size=4, learning_rates=rates, patience=12)
     log = run_stage("lasr", model, splits, splits, tmp_path, options=options)
     assert validation_scores(model, splits)["ndcg@10"] > before + 0.05
     assert any({"loss", "loss_ndcg", "loss_hinge", "loss_mean_variance"} <= set(entry) for entry in log)

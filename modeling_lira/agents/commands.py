@@ -2,8 +2,6 @@
 
 import json
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -84,7 +82,7 @@ def translate(
     texts = table.strings(text_column, "--text-column")
     languages = table.languages(language_column, "--language-column")
     before = table.candidates()
-    with _resumable(), CandidateStore(store or _store_of(output)) as opened:
+    with CandidateStore(store or _store_of(output)) as opened:
         loaded, tokenizer = _load(model, dtype, threads)
         translator = CausalLMTranslator(
             loaded,
@@ -145,23 +143,13 @@ def critique(
     if not any(candidates):
         raise LiraError(f"{str(input)!r} has no candidates to score: run lira translate first")
     known = Calibration.load(calibration) if calibration is not None and calibration.exists() else None
-    with _resumable(), CandidateStore(store or _store_of(output)) as opened:
+    with CandidateStore(store or _store_of(output)) as opened:
         critic = _critic(model, method, batch_size, dtype, threads)
         scored, used = critique_all(critic, texts, candidates, languages, opened, known)
     if calibration is not None and known is None:
         used.save(calibration)
     table.write(output, scored)
     logger.info("%s: %d texts, %d candidates scored", output, len(texts), sum(map(len, scored)))
-
-
-@contextmanager
-def _resumable() -> Iterator[None]:
-    """End on Ctrl-C with what to do next."""
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        typer.echo("lira: interrupted; run the same command again to go on", err=True)
-        raise typer.Exit(130) from error
 
 
 def _positive(**options: float | None) -> None:

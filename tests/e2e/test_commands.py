@@ -1,5 +1,6 @@
 """Commands as a user types them, each in a fresh process."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -40,7 +41,7 @@ def test_backbones_are_listed_with_licence_and_source() -> None:
     [
         (("demo", "--multilingual", "pypi:no-such-encoder"), "no-such-encoder"),
         (("demo", "--multilingual", "./no/such/folder"), "no/such/folder"),
-        (("demo", "--seed", "three"), "three"),
+        (("demo", "--seed", "three"), "--seed"),
         (("nonsense",), "nonsense"),
         ((), "command"),
     ],
@@ -52,3 +53,22 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(arguments: tuple[str, ...],
     assert len(lines) == 1, result.stderr
     assert said in lines[0]
     assert lines[0].startswith("lira: ")
+
+
+def test_ctrl_c_says_how_to_go_on(backbones: dict[str, Path], tmp_path: Path) -> None:
+    names = ("--multilingual", str(backbones["xlm-roberta"]), "--english", str(backbones["bert"]))
+    with subprocess.Popen(
+        [BIN / "lira", "demo", "--output", "demo", *names],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("2."):
+                break
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert errors.strip().splitlines()[-1] == "lira: interrupted; run the same command again to go on"

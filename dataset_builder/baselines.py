@@ -1,0 +1,121 @@
+"""How well plain systems search a corpus: it should be neither trivial nor hopeless."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+from transformers import AutoModel, AutoTokenizer
+
+from modeling_lira.backbones import resolve
+from modeling_lira.metrics import ndcg
+
+from .bm25 import BM25, tokens
+from .layout import read_part
+
+QUERIES_AT_ONCE = 16
+TEXTS_AT_ONCE = 64
+MAX_TOKENS = 128
+Scorer = Callable[[Sequence[str]], np.ndarray]
+"""Scores queries [Q] against the documents it was made for: [Q, N]."""
+System = Callable[[Sequence[str], str], Scorer]
+"""Makes a scorer of documents in a language."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A system's mean nDCG@10 on a language's test queries: over all, by kind, and on unseen types."""
+
+    mean: float
+    kinds: dict[str, float]
+    unseen: float
+
+
+def score_system(folder: Path, language: str, system: System) -> Baseline:
+    """Search a language's test products, title and text, for its test queries.
+
+    Source: ours.
+    """
+    products = read_part(folder, language, "corpus", "test", ["_id", "title", "text"]).to_pylist()
+    queries = read_part(folder, language, "queries", "test", ["_id", "text", "kind", "unseen_type"]).to_pylist()
+    rows = {row["_id"]: number for number, row in enumerate(products)}
+    gains: dict[str, dict[int, int]] = {row["_id"]: {} for row in queries}
+    for row in read_part(folder, language, "qrels", "test").to_pylist():
+        gains[row["query-id"]][rows[row["corpus-id"]]] = row["score"]
+    scorer = system([f"{row['title']} {row['text']}".strip() for row in products], language)
+    values: list[float] = []
+    for start in range(0, len(queries), QUERIES_AT_ONCE):
+        block = queries[start : start + QUERIES_AT_ONCE]
+        scores = torch.from_numpy(scorer([row["text"] for row in block]))
+        values += ndcg(scores, _targets([gains[row["_id"]] for row in block], len(products))).tolist()
+    kinds: dict[str, list[float]] = {}
+    for row, value in zip(queries, values, strict=True):
+        kinds.setdefault(row["kind"], []).append(value)
+    unseen = [value for row, value in zip(queries, values, strict=True) if row["unseen_type"]]
+    return Baseline(_mean(values), {kind: _mean(own) for kind, own in sorted(kinds.items())}, _mean(unseen))
+
+
+def _targets(gains: Sequence[dict[int, int]], count: int) -> torch.Tensor:
+    targets = torch.zeros(len(gains), count)
+    for number, own in enumerate(gains):
+        targets[number, list(own)] = torch.tensor(list(own.values()), dtype=torch.float32)
+    return targets
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else float("nan")
+
+
+def bm25_system(documents: Sequence[str], language: str) -> Scorer:
+    """Return the scorer of BM25.
+
+    Source: Robertson and Zaragoza (2009).
+    """
+    index = BM25(tokens(text, language) for text in documents)
+    return lambda queries: np.stack([index.scores(tokens(text, language)) for text in queries])
+
+
+class EncoderSystem:
+    """A multilingual encoder alone: mean pooling, cosine.
+
+    Parameters
+    ----------
+    name : str
+        Hub id, folder or `pypi:` name.
+    query_prefix, document_prefix : str
+        What the encoder was trained with, such as e5's "query: " and "passage: ".
+
+    Source: ours.
+    """
+
+    def __init__(self, name: str, query_prefix: str = "", document_prefix: str = "") -> None:
+        folder = resolve(name)
+        self._tokenizer = AutoTokenizer.from_pretrained(folder)
+        self._model = AutoModel.from_pretrained(folder).eval()
+        self._prefixes = query_prefix, document_prefix
+
+    def __call__(self, documents: Sequence[str], language: str) -> Scorer:
+        """Encode the documents; return the scorer of queries against them."""
+        query_prefix, document_prefix = self._prefixes
+        index = self.encode([f"{document_prefix}{text}" for text in documents], language)
+        return lambda queries: self.encode([f"{query_prefix}{text}" for text in queries]) @ index.T
+
+    @torch.inference_mode()
+    def encode(self, texts: Sequence[str], title: str = "") -> np.ndarray:
+        """Return unit vectors, [N, d]; texts of like length share a batch. A title shows a progress bar."""
+        order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
+        vectors: list[np.ndarray] = [np.empty(0)] * len(texts)
+        starts = range(0, len(texts), TEXTS_AT_ONCE)
+        for start in tqdm(starts, desc=title, unit="batch", disable=None if title else True):
+            rows = order[start : start + TEXTS_AT_ONCE]
+            batch = self._tokenizer(
+                [texts[row] for row in rows], padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
+            )
+            states = self._model(**batch).last_hidden_state  # [B, L, d]
+            mask = batch["attention_mask"].unsqueeze(-1)  # [B, L, 1]
+            pooled = torch.nn.functional.normalize((states * mask).sum(1), dim=-1)  # [B, d]
+            for row, vector in zip(rows, pooled.numpy(), strict=True):
+                vectors[row] = vector
+        return np.stack(vectors)
