@@ -1,7 +1,7 @@
 # Every target does its own set-up: python 3.11+, pip and git are all a machine needs.
 PYTHON ?= python3
 BIN := .venv/bin
-EXTRAS := offline,llm,train,eval,data,dev
+EXTRAS := offline,llm,train,eval,search,data,dev
 export TOKENIZERS_PARALLELISM ?= true
 
 .PHONY: setup demo test lint throughput clean
