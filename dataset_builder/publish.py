@@ -3,16 +3,14 @@
 import shutil
 from pathlib import Path
 
-from huggingface_hub import HfApi, constants
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
+from huggingface_hub import HfApi
 
 from modeling_lira.errors import LiraError
+from modeling_lira.hub_client import on_hub, require_token
 
 from .layout import CARD, PARTS, check_complete
 from .staging import staged
 
-_HTTP_ERROR: type[Exception] = next(kind for kind in HfHubHTTPError.__mro__ if kind.__name__ == "HTTPError")
-"""What any failed request is; which HTTP library the Hub client uses differs by version."""
 FILES = [CARD, *(f"*-{part}/*.parquet" for part in PARTS)]
 """What is published; old shards of these patterns are removed from the repository."""
 
@@ -42,8 +40,10 @@ def publish_to_hub(folder: Path, repo: str, private: bool = False) -> str:
     Source: ours.
     """
     check_complete(folder)
+    require_token()
     api = HfApi()
-    try:
+
+    def publish() -> str:
         api.create_repo(repo, repo_type="dataset", private=private, exist_ok=True)
         commit = api.upload_folder(
             repo_id=repo,
@@ -53,15 +53,9 @@ def publish_to_hub(folder: Path, repo: str, private: bool = False) -> str:
             delete_patterns=FILES[1:],
             commit_message="Publish the corpus",
         )
-    except LocalTokenNotFoundError:
-        raise LiraError(f"no token for {constants.ENDPOINT}: run `hf auth login` or set HF_TOKEN") from None
-    except HFValidationError as error:
-        raise LiraError(f"repository {repo!r} is not a valid name: {str(error).splitlines()[0]}") from error
-    except HfHubHTTPError as error:
-        raise LiraError(f"{constants.ENDPOINT} refused to publish {repo}: {_reason(error)}") from error
-    except (_HTTP_ERROR, ConnectionError) as error:
-        raise LiraError(f"cannot reach {constants.ENDPOINT}: {error or type(error).__name__}") from error
-    return str(commit.commit_url)
+        return str(commit.commit_url)
+
+    return on_hub(f"publish {repo}", publish)
 
 
 def publish_to_folder(folder: Path, target: Path) -> None:
@@ -78,9 +72,3 @@ def publish_to_folder(folder: Path, target: Path) -> None:
                 copy = stage.folder / path.relative_to(folder)
                 copy.parent.mkdir(exist_ok=True)
                 shutil.copyfile(path, copy)
-
-
-def _reason(error: HfHubHTTPError) -> str:
-    """Return what the server said in one line, without the request and its headers."""
-    status = error.response.status_code
-    return f"{status} {error.server_message or error.response.reason_phrase}".strip()
