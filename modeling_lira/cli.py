@@ -97,7 +97,7 @@ def _quieten() -> None:
     import transformers
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    for name in ("httpx", "datasets", "filelock", "transformers"):
+    for name in ("httpx", "httpx2", "datasets", "filelock", "transformers"):
         logging.getLogger(name).setLevel(logging.WARNING)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
