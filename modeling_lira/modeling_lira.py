@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TypedDict, cast
+from typing import TYPE_CHECKING, TypedDict, cast
 
 import torch
 from safetensors import SafetensorError
@@ -39,6 +39,9 @@ from .configuration_lira import LiraConfig
 from .errors import LiraError
 from .lasr import LaSR
 from .processing_lira import LiraProcessor
+
+if TYPE_CHECKING:
+    from .st_lira import LiraSTModule  # noqa: F401  # never imported from here: an import is how the Hub finds a file
 
 logger = logging.getLogger(__name__)
 
@@ -587,6 +590,7 @@ class LiraModel(LiraPreTrainedModel):
             processor = self.processor
             with _staging_folder(target) as staged:
                 processor.save_pretrained(staged)
+                _write_sentence_transformers(staged, processor)
                 super().save_pretrained(staged, **kwargs)  # type: ignore[arg-type]
                 _move_over(staged, target)
             if push_to_hub:
@@ -857,6 +861,18 @@ def _register_auto_classes() -> None:
     LiraConfig.register_for_auto_class()
     LiraModel.register_for_auto_class("AutoModel")
     LiraProcessor.register_for_auto_class()
+
+
+def _write_sentence_transformers(folder: Path, processor: LiraProcessor) -> None:
+    """Write what sentence-transformers reads first: its one module, and the prompts that the user sees."""
+    module = {"idx": 0, "name": "0", "path": "", "type": "st_lira.LiraSTModule"}
+    settings = {
+        "model_type": "SentenceTransformer",
+        "prompts": {"query": processor.query_prefix, "document": processor.document_prefix},
+        "similarity_fn_name": "cosine",
+    }
+    for name, content in (("modules.json", [module]), ("config_sentence_transformers.json", settings)):
+        (folder / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 @contextmanager

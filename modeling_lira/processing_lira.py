@@ -69,9 +69,10 @@ class LiraProcessor(ProcessorMixin):
         self,
         texts: str | Sequence[str],
         candidates: Sequence[Sequence[str]] | None = None,
-        languages: str | Sequence[str] | None = None,
+        languages: str | Sequence[str | None] | None = None,
         kind: str = "query",
         critic_scores: Sequence[Sequence[Sequence[float]]] | None = None,
+        prefix: str | None = None,
     ) -> BatchFeature:
         """Tokenize a batch.
 
@@ -85,6 +86,8 @@ class LiraProcessor(ProcessorMixin):
         kind : "query" or "document"
         critic_scores : sequence [B, K, 3], optional; an empty row where no critic spoke
             Semantic, emotional and pragmatic score of each candidate, in [1, 10].
+        prefix : str, optional
+            What stands before each text in place of the kind's own prefix.
 
         Returns
         -------
@@ -105,7 +108,7 @@ class LiraProcessor(ProcessorMixin):
         codes = self.check_languages(languages, len(texts))
         chosen = self.check_candidates(texts, candidates, codes)
         scores = self.check_scores(critic_scores, chosen)
-        batch = self.tokenize(texts, kind)
+        batch = self.tokenize(texts, kind, prefix=prefix)
         batch["language_ids"] = self.language_ids(codes)
         if any(chosen):
             batch.update(self._english_inputs(chosen, kind))
@@ -124,7 +127,7 @@ class LiraProcessor(ProcessorMixin):
                 raise LiraError(f"text {index} is empty ({text!r}): every text needs at least one visible character")
         return listed
 
-    def check_languages(self, languages: str | Sequence[str] | None, count: int) -> list[str | None]:
+    def check_languages(self, languages: str | Sequence[str | None] | None, count: int) -> list[str | None]:
         """Return one known language code (or None) a text; raise `LiraError` for an unknown code or a wrong number."""
         if languages is None or isinstance(languages, str):
             codes: list[str | None] = [languages] * count
@@ -199,13 +202,19 @@ class LiraProcessor(ProcessorMixin):
         ids = [0 if code is None else self.languages.index(code) + 1 for code in languages]
         return torch.tensor(ids, dtype=torch.long)
 
-    def tokenize(self, texts: Sequence[str], kind: str, path: str = "multilingual") -> dict[str, torch.Tensor]:
-        """Tokenize texts for one path, "multilingual" or "english"; return `input_ids`, `attention_mask` [B, L]."""
+    def tokenize(
+        self, texts: Sequence[str], kind: str, path: str = "multilingual", prefix: str | None = None
+    ) -> dict[str, torch.Tensor]:
+        """Tokenize texts for one path, "multilingual" or "english"; return `input_ids`, `attention_mask` [B, L].
+
+        A prefix given stands in place of the path's own for this kind.
+        """
         if kind not in KINDS:
             raise LiraError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
         english = path == "english"
         tokenizer = self.english_tokenizer if english else self.tokenizer
-        prefix = getattr(self, f"{'english_' if english else ''}{kind}_prefix")
+        if prefix is None:
+            prefix = getattr(self, f"{'english_' if english else ''}{kind}_prefix")
         length = min(self.max_length, tokenizer.model_max_length)
         prefixed = [prefix + text for text in texts]
         encoded = tokenizer(prefixed, truncation=True, max_length=length, padding=True, return_tensors="pt")

@@ -21,7 +21,7 @@ from conftest import MULTILINGUAL_TEXTS, disturb, save_backbone
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoProcessor, AutoTokenizer
-from transformers.dynamic_module_utils import check_imports, get_relative_imports
+from transformers.dynamic_module_utils import check_imports, get_imports, get_relative_imports
 
 import modeling_lira
 from modeling_lira import LiraConfig, LiraError, LiraModel, LiraProcessor
@@ -35,8 +35,11 @@ CODE = {
     "lasr.py",
     "modeling_lira.py",
     "processing_lira.py",
+    "st_lira.py",
 }
 ALLOWED = {"huggingface_hub", "numpy", "safetensors", "torch", "tqdm", "transformers"}
+GUARDED = {"st_lira.py": {"sentence_transformers"}}
+"""Optional packages, which a file may import in a try block only."""
 TEXTS = list(MULTILINGUAL_TEXTS)
 CANDIDATES = [[f"white shirt {row}", "cheap phone"][: row % 3] for row in range(len(TEXTS))]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -74,7 +77,9 @@ def content(folder: Path) -> dict[str, bytes]:
 def test_files(folders, layout):
     assert content(folders[layout]).keys() == CODE | {
         "config.json",
+        "config_sentence_transformers.json",
         "model.safetensors",
+        "modules.json",
         "processor_config.json",
         "tokenizer.json",
         "tokenizer_config.json",
@@ -121,8 +126,10 @@ def test_the_copied_files_are_what_the_model_and_the_processor_need_and_no_more(
 
 @pytest.mark.parametrize("name", sorted(CODE))
 def test_copied_code_imports_nothing_that_a_user_may_lack(name):
+    optional = GUARDED.get(name, set())
     for level, module in imports_of(SOURCE / name):
-        assert level or module.partition(".")[0] in ALLOWED | sys.stdlib_module_names, module
+        assert level or module.partition(".")[0] in ALLOWED | sys.stdlib_module_names | optional, module
+    assert not optional & set(get_imports(SOURCE / name))  # which looks into no try block
 
 
 @pytest.mark.parametrize("name", sorted(CODE))
@@ -420,9 +427,9 @@ FRESH = '''
 import json, sys
 
 class Blocker:
-    """The project's own packages do not exist here."""
+    """Neither the project's own packages nor optional ones exist here."""
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"modeling_lira", "dataset_builder", "eval"}:
+        if name.partition(".")[0] in {"modeling_lira", "dataset_builder", "eval", "sentence_transformers"}:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Blocker())
