@@ -3,7 +3,6 @@
 import random
 import re
 import unicodedata
-from collections.abc import Iterator
 from difflib import get_close_matches
 from functools import lru_cache
 from itertools import groupby
@@ -16,7 +15,7 @@ UNSPACED = ("th",)
 _PATTERNS = ("query:", "vague:", "codemix:")
 _NOT_WORDS = ("title:", "desc:", "abbrev", *_PATTERNS)
 _SLOT = re.compile(r"\{\w+\}")
-_LONGEST = 6
+_UNSPACED_ATOM = re.compile(r"[!-~]+|[^\x00-\x7f]")
 _CLOSE = 0.8
 
 
@@ -43,9 +42,10 @@ class Glosser:
         self.leave_out = leave_out
         self.seed = seed
         self._senses = _senses(lexicon, language)
+        self._entries = {self._atoms(word): senses for word, senses in self._senses.items()}
+        self._longest = max(map(len, self._entries))
         self._near = {first: list(words) for first, words in groupby(sorted(self._senses), key=lambda word: word[0])}
         self._corrected: dict[str, tuple[str, ...]] = {}
-        self._longest = max(map(len, self._senses)) if language in UNSPACED else _LONGEST
 
     def gloss(self, text: str, count: int = 2) -> list[str]:
         """Return up to `count` different glosses of a text; none if no word of it is known.
@@ -64,39 +64,35 @@ class Glosser:
 
     def _look_up(self, text: str) -> list[tuple[str, ...]]:
         """Return the English senses of each piece of a text, longest entries first."""
-        if self.language in UNSPACED:
-            found = [senses for run in text.split() for senses in self._unspaced(run)]
-        else:
-            found = list(self._spaced(text.split()))
-        return found if any(found) else [self._unknown(text)]
-
-    def _spaced(self, words: list[str]) -> Iterator[tuple[str, ...]]:
+        atoms, found = self._atoms(text), []
         place = 0
-        while place < len(words):
-            for length in range(min(self._longest, len(words) - place), 0, -1):
-                senses = self._senses.get(" ".join(words[place : place + length]))
+        while place < len(atoms):
+            for length in range(min(self._longest, len(atoms) - place), 0, -1):
+                senses = self._entries.get(atoms[place : place + length])
                 if senses is not None:
                     break
             else:
-                senses, length = self._unknown(words[place]), 1
-            yield senses
+                length = self._unknown_length(atoms, place)
+                senses = self._unknown("".join(atoms[place : place + length]))
+            found.append(senses)
             place += length
+        return found if any(found) else [self._unknown(text)]
 
-    def _unspaced(self, run: str) -> Iterator[tuple[str, ...]]:
-        """Cut a run of Thai into its longest entries; what lies between them counts as one word."""
-        place, unknown = 0, ""
-        while place < len(run):
-            for length in range(min(self._longest, len(run) - place), 0, -1):
-                if run[place : place + length] in self._senses:
-                    break
-            else:
-                unknown += run[place]
-                place += 1
-                continue
-            yield self._unknown(unknown)
-            yield self._senses[run[place : place + length]]
-            place, unknown = place + length, ""
-        yield self._unknown(unknown)
+    def _atoms(self, text: str) -> tuple[str, ...]:
+        """Return what a text is looked up by: its words; without spaces between words letters, but Latin runs whole."""
+        return tuple(_UNSPACED_ATOM.findall(text) if self.language in UNSPACED else text.split())
+
+    def _unknown_length(self, atoms: tuple[str, ...], place: int) -> int:
+        """Return how many atoms from `place` on make one word: up to the next entry, where letters are atoms."""
+        end = place + 1
+        while self.language in UNSPACED and not atoms[place].isascii() and end < len(atoms):
+            if atoms[end].isascii() or self._starts_entry(atoms, end):
+                break
+            end += 1
+        return end - place
+
+    def _starts_entry(self, atoms: tuple[str, ...], place: int) -> bool:
+        return any(atoms[place : place + length] in self._entries for length in range(1, self._longest + 1))
 
     def _unknown(self, word: str) -> tuple[str, ...]:
         """Return the senses of the nearest entry with the same first letter, else a Latin word as it is."""

@@ -10,6 +10,7 @@ from huggingface_hub import DatasetCard, constants
 
 from dataset_builder import corpus as corpus_module
 from dataset_builder.__main__ import main
+from dataset_builder.baselines import bm25_system, score_system
 from dataset_builder.corpus import build_corpus
 from dataset_builder.layout import CARD, PARTS
 from dataset_builder.lexicon import LANGUAGES
@@ -156,3 +157,14 @@ def test_a_server_that_only_fails_is_one_line(
     assert f"{hub.endpoint} refused to publish {REPO}: 503" in publish()
     hub.inject(dropped(), "POST", "/preupload/", times=1_000)
     assert f"cannot reach {hub.endpoint}" in publish()
+
+
+def test_mteb_reads_it_as_a_retrieval_task(publish: Callable[..., str], client: Client, folder: Path) -> None:
+    """Its nDCG@10 of BM25 is ours: the same products, queries and graded judgements."""
+    assert publish() == ""
+    result = client(Path(__file__).with_name("mteb_client.py"), REPO, "th", "fil")
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout.splitlines()[-1])
+    assert set(found) == {"th", "fil"}
+    for language, score in found.items():
+        assert score == pytest.approx(score_system(folder, language, bm25_system).mean, abs=1e-4)
