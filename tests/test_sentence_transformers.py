@@ -1,0 +1,286 @@
+"""A saved model in sentence-transformers and MTEB: the same vectors, and its prompts, evaluators and saving work."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from conftest import MULTILINGUAL_TEXTS, disturb
+from safetensors.torch import load_file
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
+from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+from test_hub_roundtrip import COMMIT, content, put_on_hub
+from torch.testing import assert_close
+
+from modeling_lira import LiraError, LiraModel
+from modeling_lira.metrics import ndcg
+
+TEXTS = list(MULTILINGUAL_TEXTS)
+CODES = [code for code in ("vi", "th", "id", "ms", "ur", "bn", "fil", "en") for _ in range(2)]
+CANDIDATES = [[f"white shirt {row}", "phone", "old rice"][: row % 4] for row in range(len(TEXTS))]
+SCORES = [[[1 + row % 9, 3, 10 - column] for column in range(len(names))] for row, names in enumerate(CANDIDATES)]
+
+
+@pytest.fixture(scope="module")
+def model(build_model) -> LiraModel:
+    """A trained model whose prefixes differ in both paths; read-only."""
+    built = disturb(build_model(query_prefix="query: ", document_prefix="passage: "))
+    built.processor.english_query_prefix = "a "
+    return built
+
+
+@pytest.fixture(scope="module")
+def folder(model, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("st") / "model"
+    model.save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def st(folder) -> SentenceTransformer:
+    """The saved model; read-only."""
+    return load(folder)
+
+
+def load(folder: Path, **arguments: object) -> SentenceTransformer:
+    return SentenceTransformer(str(folder), trust_remote_code=True, device="cpu", **arguments)
+
+
+def dictionaries() -> list[dict[str, object]]:
+    rows = zip(TEXTS, CODES, CANDIDATES, SCORES, strict=True)
+    return [dict(zip(("text", "language", "candidates", "critic_scores"), row, strict=True)) for row in rows]
+
+
+def same(found: object, expected: torch.Tensor) -> None:
+    assert_close(torch.as_tensor(found), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["query", "document"])
+def test_equal_vectors(st, model, kind):
+    theirs, ours = (getattr(side, f"encode_{kind}") for side in (st, model))
+    same(theirs(TEXTS, batch_size=3), ours(TEXTS))
+    same(theirs(TEXTS, language="th"), ours(TEXTS, "th"))
+    same(theirs(dictionaries(), batch_size=5), ours(TEXTS, CODES, CANDIDATES, SCORES))
+    same(theirs(dictionaries(), batch_size=5, language="th"), ours(TEXTS, CODES, CANDIDATES, SCORES))
+    same(theirs(dictionaries()[3]), ours(TEXTS[3], CODES[3], CANDIDATES[3:4], SCORES[3:4])[0])
+    assert (ours(TEXTS) - ours(TEXTS, CODES, CANDIDATES)).abs().max() > 1e-3
+
+
+def test_prompts_are_the_models_prefixes(st, model):
+    assert st.prompts == {"query": "query: ", "document": "passage: "}
+    rows = dictionaries()
+    same(st.encode(rows), model.encode_query(TEXTS, CODES, CANDIDATES, SCORES))
+    same(
+        st.encode(rows, prompt_name="document"), model.encode_document(TEXTS, CODES, CANDIDATES, SCORES)
+    )  # whose English path has another prefix, too
+    bare = model.processor(TEXTS, prefix="")
+    with torch.no_grad():
+        same(st.encode(TEXTS, prompt=""), model(**bare).sentence_embedding)
+        assert (model(**bare).sentence_embedding - model.encode_query(TEXTS)).abs().max() > 1e-3
+
+
+def test_a_language_of_the_whole_model(folder, model):
+    st = load(folder)
+    st[0].language = "ur"
+    same(st.encode_query(TEXTS), model.encode_query(TEXTS, "ur"))
+    same(st.encode_query(TEXTS, language="bn"), model.encode_query(TEXTS, "bn"))
+    same(st.encode_query(dictionaries()), model.encode_query(TEXTS, CODES, CANDIDATES, SCORES))
+
+
+def test_what_the_user_asks_of_a_model(st, model):
+    size = model.config.embedding_size
+    assert st.get_embedding_dimension() == size and st.similarity_fn_name == "cosine"
+    assert st.max_seq_length == 64 and st.tokenizer("áo")["input_ids"] == model.processor.tokenizer("áo")["input_ids"]
+    assert st.get_model_kwargs() == ["language"]
+    assert isinstance(st.transformers_model, LiraModel)
+    assert st.encode(TEXTS, truncate_dim=8).shape == (len(TEXTS), 8)
+    assert st.encode([]).size == 0
+
+
+def test_a_shorter_limit_counts(folder, st):
+    short, long = load(folder), TEXTS[0] * 3
+    short.max_seq_length = 6
+    assert st[0].preprocess([long])["input_ids"].shape[1] > short[0].preprocess([long])["input_ids"].shape[1] == 6
+    limited = load(folder, processor_kwargs={"max_length": 6})
+    same(limited.encode([long]), torch.as_tensor(short.encode([long])))
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ([{"text": "áo", "lang": "vi"}], "text 0 has unknown field 'lang'"),
+        (["áo", {"language": "vi"}], "text 1 must be str or a dictionary with a text"),
+        ([("áo", "shirt")], "text 0 must be str or a dictionary with a text"),
+        ([{"text": "  "}], "text 0 is empty"),
+        ([{"text": "áo", "language": "xx"}], "language 'xx' is not in the model's config"),
+        ([{"text": "áo", "candidates": "shirt"}], "candidates of text 0 must be a list of str"),
+        ([{"text": "áo", "candidates": ["a"] * 5}], "text 0 has 5 candidates"),
+    ],
+)
+def test_bad_input_is_one_clear_error(st, texts, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        st.encode(texts)
+    assert caught.type.__name__ == LiraError.__name__  # the folder's own class, not this package's
+
+
+def test_only_torch_runs_it(folder):
+    with pytest.raises(ValueError, match="torch backend only, got 'onnx'"):
+        load(folder, backend="onnx")
+
+
+def test_no_code_runs_that_the_user_did_not_trust(folder):
+    with pytest.raises(ValueError, match="trust_remote_code=True"):
+        SentenceTransformer(str(folder))
+
+
+def test_an_adapter_only_folder(model, tmp_path):
+    model.save_pretrained(tmp_path, save_backbones=False)
+    same(load(tmp_path).encode_query(dictionaries()), model.encode_query(TEXTS, CODES, CANDIDATES, SCORES))
+
+
+def test_what_it_saves_loads_everywhere(st, model, folder, tmp_path):
+    st.save(str(tmp_path / "again"))
+    assert content(tmp_path / "again").keys() == content(folder).keys() | {"README.md"}
+    assert not [path for path in (tmp_path / "again").rglob("*") if path.suffix in (".bin", ".pt", ".pkl")]
+    expected = model.encode_query(TEXTS)
+    same(load(tmp_path / "again").encode_query(TEXTS), expected)
+    same(LiraModel.from_pretrained(tmp_path / "again").encode_query(TEXTS), expected)
+
+
+def test_training_reaches_the_trained_parts_only(folder):
+    st = load(folder).train()
+    pairs = [st.preprocess(texts) for texts in (TEXTS[::2], TEXTS[1::2])]
+    MultipleNegativesRankingLoss(st)(pairs, labels=None).backward()
+    trained = {name for name, parameter in st[0].model.named_parameters() if parameter.grad is not None}
+    assert {name.partition(".")[0] for name in trained} == {"arca", "lasr"}
+
+
+# ---------------------------------------------------------------- evaluators and MTEB
+
+QUERIES = {f"q{row}": text for row, text in enumerate(TEXTS[::2])}
+CORPUS = {f"d{row}": text for row, text in enumerate(TEXTS)}
+QRELS = {f"q{row}": {f"d{2 * row}": 2, f"d{2 * row + 1}": 1} for row in range(len(QUERIES))}
+
+
+def gains() -> torch.Tensor:
+    return torch.tensor([[float(QRELS[query].get(document, 0)) for document in CORPUS] for query in QUERIES])
+
+
+def test_an_evaluator(st, model):
+    evaluator = InformationRetrievalEvaluator(
+        QUERIES, CORPUS, {query: set(found) for query, found in QRELS.items()}, ndcg_at_k=[5], show_progress_bar=False
+    )
+    scores = model.encode_query(list(QUERIES.values())) @ model.encode_document(list(CORPUS.values())).T
+    expected = ndcg(scores, (gains() > 0).float(), k=5).mean()
+    assert 0.1 < expected < 1
+    assert evaluator(st)["cosine_ndcg@5"] == pytest.approx(float(expected), abs=1e-6)
+
+
+def write_table(path: Path, rows: list[dict[str, object]]) -> None:
+    path.parent.mkdir()
+    pq.write_table(pa.Table.from_pylist(rows), path)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    """A folder in the layout of our corpora."""
+    root = tmp_path_factory.mktemp("corpus")
+    qrels = [
+        {"query-id": query, "corpus-id": document, "score": score}
+        for query, found in QRELS.items()
+        for document, score in found.items()
+    ]
+    tables = {
+        "vi-corpus": [{"_id": name, "title": "", "text": text} for name, text in CORPUS.items()],
+        "vi-queries": [{"_id": name, "text": text} for name, text in QUERIES.items()],
+        "vi-qrels": qrels,
+    }
+    for name, rows in tables.items():
+        write_table(root / name / "test-00000-of-00001.parquet", rows)
+    configs = "".join(
+        f"- config_name: {name}\n  data_files:\n  - split: test\n    path: {name}/test-*.parquet\n" for name in tables
+    )
+    (root / "README.md").write_text(f"---\nconfigs:\n{configs}---\n")
+    return root
+
+
+def test_it_is_a_model_of_mteb(st, model, corpus, tmp_path, monkeypatch):
+    monkeypatch.setenv("MTEB_CACHE", str(tmp_path))
+    import mteb
+    from mteb.abstasks.retrieval import AbsTaskRetrieval
+    from mteb.abstasks.task_metadata import TaskMetadata
+
+    class Products(AbsTaskRetrieval):
+        metadata = TaskMetadata(
+            name="Products",
+            description="Products",
+            dataset={"path": str(corpus), "revision": "main"},
+            type="Retrieval",
+            category="t2t",
+            modalities=["text"],
+            eval_langs={"vi": ["vie-Latn"]},
+            main_score="ndcg_at_10",
+        )
+
+    result = mteb.evaluate(st, Products(), cache=None, co2_tracker=False, show_progress_bar=False)
+    scores = model.encode_query(list(QUERIES.values())) @ model.encode_document(list(CORPUS.values())).T
+    expected = float(ndcg(scores, gains()).mean())
+    assert 0.1 < expected < 1
+    assert result.task_results[0].scores["test"][0]["ndcg_at_10"] == pytest.approx(expected, abs=1e-4)
+
+
+# ---------------------------------------------------------------- a fresh process
+
+FRESH = """
+import json, sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "modeling_lira":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Blocker())
+import torch
+from safetensors.torch import save_file
+from sentence_transformers import SentenceTransformer
+
+order = json.loads(sys.argv[1])
+tensors = {}
+for name, source in order["sources"].items():
+    model = SentenceTransformer(source, trust_remote_code=True, device="cpu")
+    tensors[name] = torch.from_numpy(model.encode_query(order["texts"]))
+    modules = [type(model[0]).__module__, type(model[0].model).__module__]
+    assert all(module.startswith("transformers_modules.") for module in modules), modules
+    model.save(order["output"] + "/" + name)
+save_file(tensors, order["output"] + "/tensors.safetensors")
+"""
+
+
+def test_a_fresh_process_needs_nothing_but_the_folder_or_the_repository(folder, model, tmp_path):
+    put_on_hub(tmp_path / "hf" / "hub", "someone/lira", COMMIT, folder)
+    order = {
+        "sources": {"folder": str(folder), "repository": "someone/lira"},
+        "texts": dictionaries(),
+        "output": str(tmp_path),
+    }
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "TRANSFORMERS_"))}
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", FRESH, json.dumps(order)],
+        cwd=tmp_path,
+        env={**kept, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    expected = model.encode_query(TEXTS, CODES, CANDIDATES, SCORES)
+    for name, found in load_file(tmp_path / "tensors.safetensors").items():
+        same(found, expected)
+        assert content(tmp_path / name).keys() == content(folder).keys() | {"README.md"}
