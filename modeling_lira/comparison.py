@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .errors import LiraError
 from .metrics import bootstrap_interval, ndcg
 from .modeling_lira import LiraModel
-from .training.data import StreamSplit, StreamTable
+from .training.data import SplitTables, StreamTable, Table
 from .training.validation import retrieval_ndcg
 
 ENCODER = "multilingual encoder alone"
@@ -19,7 +20,7 @@ UNTRAINED = "untrained fusion"
 LIRA = "LiRA"
 LIRA_FREE = "LiRA without translations"
 
-Scorer = Callable[[StreamSplit], Tensor]
+Scorer = Callable[[SplitTables], Tensor]
 
 
 @dataclass(frozen=True)
@@ -55,37 +56,44 @@ class Comparison:
         return torch.cat(list(scores.values())) if language is None else scores[language]
 
 
-def compare(splits: Sequence[StreamSplit], systems: Mapping[str, Scorer]) -> Comparison:
+def compare(splits: Sequence[SplitTables], systems: Mapping[str, Scorer]) -> Comparison:
     """Score every system on every language's split."""
     return Comparison(
         {name: {split.split.language: score(split) for split in splits} for name, score in systems.items()}
     )
 
 
-def encoder_alone(split: StreamSplit, *, english_titles: bool) -> Tensor:
+def encoder_alone(split: SplitTables, *, english_titles: bool) -> Tensor:
     """Score the frozen multilingual encoder as it comes: query against titles, mean pooling, cosine; nDCG@10 [Q]."""
-    documents = (split.english if english_titles else split.local).multilingual
-    return _cosine_ndcg(split, split.queries.multilingual, documents)
+    documents = _streams(split.documents(english_titles)).multilingual
+    return _cosine_ndcg(split, _streams(split.queries).multilingual, documents)
 
 
-def translate_then_encode(split: StreamSplit) -> Tensor:
+def translate_then_encode(split: SplitTables) -> Tensor:
     """Score the frozen English encoder on the first translation (greedy) against English titles; nDCG@10 [Q].
 
     A query without any translation finds nothing and scores as a query of zeros.
     """
-    first = _first_candidate(split.queries)
-    titles = split.english.english[split.english.rows[:, 0]]
+    first = _first_candidate(_streams(split.queries))
+    table = _streams(split.english)
+    titles = table.english[table.rows[:, 0]]
     return _cosine_ndcg(split, first, titles)
 
 
 def untrained(model: LiraModel, english_titles: bool) -> Scorer:
     """Return the scorer of a model as `from_backbones` made it, with translations."""
-    return lambda split: retrieval_ndcg(model, split, english_titles=english_titles)
+    return trained(model, english_titles, with_candidates=True)
 
 
 def trained(model: LiraModel, english_titles: bool, with_candidates: bool) -> Scorer:
     """Return the scorer of a trained model."""
-    return lambda split: retrieval_ndcg(model, split, english_titles=english_titles, with_candidates=with_candidates)
+    return lambda split: retrieval_ndcg(model, split, english_titles, with_candidates)
+
+
+def _streams(table: Table) -> StreamTable:
+    if not isinstance(table, StreamTable):
+        raise LiraError("the frozen encoders are compared on cached streams")
+    return table
 
 
 def _first_candidate(table: StreamTable) -> np.ndarray:
@@ -95,7 +103,7 @@ def _first_candidate(table: StreamTable) -> np.ndarray:
     return states
 
 
-def _cosine_ndcg(split: StreamSplit, queries: np.ndarray, documents: np.ndarray) -> Tensor:
+def _cosine_ndcg(split: SplitTables, queries: np.ndarray, documents: np.ndarray) -> Tensor:
     left, right = (
         F.normalize(torch.from_numpy(np.asarray(x, np.float32)).mean(1), dim=-1) for x in (queries, documents)
     )

@@ -40,7 +40,7 @@ from .comparison import (
 from .errors import LiraError
 from .files import atomic_path, atomic_write_text
 from .modeling_lira import LiraModel
-from .training.data import RetrievalSplit, StreamSplit, cache_split, load_split
+from .training.data import RetrievalSplit, SplitTables, cache_split, load_split
 from .training.run import run_stage
 from .training.stream_cache import StreamCache
 from .training.validation import embed_table
@@ -140,7 +140,7 @@ def _describe(splits: dict[str, list[RetrievalSplit]]) -> None:
 
 
 def _train_and_test(
-    model: LiraModel, streams: dict[str, list[StreamSplit]], output: Path, seed: int, clock: Clock
+    model: LiraModel, streams: dict[str, list[SplitTables]], output: Path, seed: int, clock: Clock
 ) -> tuple[dict[str, Comparison], dict[str, Log]]:
     tests = streams["test"]
     scores: dict[str, dict[str, dict[str, Tensor]]] = {name: {} for name in CATALOGUES}
@@ -162,7 +162,7 @@ def _train_and_test(
     return {name: Comparison(values) for name, values in scores.items()}, logs
 
 
-def _reload(model: LiraModel, streams: dict[str, list[StreamSplit]], output: Path) -> dict[str, Any]:
+def _reload(model: LiraModel, streams: dict[str, list[SplitTables]], output: Path) -> dict[str, Any]:
     """Hand a new process some texts and an index of the whole catalogue; return what it found."""
     texts, languages, candidates = [], [], []
     for split in streams["test"]:

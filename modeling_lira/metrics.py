@@ -34,6 +34,24 @@ def ndcg(scores: Tensor, gains: Tensor, k: int = 10) -> Tensor:
     return found / ideal.masked_fill(ideal == 0, float("nan"))
 
 
+def pearson(first: Tensor, second: Tensor) -> float:
+    """Return the linear correlation of two samples [P]; NaN where one of them does not vary."""
+    both = torch.stack([first.double(), second.double()])
+    return float(torch.corrcoef(both)[0, 1])
+
+
+def spearman(first: Tensor, second: Tensor) -> float:
+    """Return the correlation of the ranks of two samples [P], tied values sharing their middle rank."""
+    return pearson(_ranks(first), _ranks(second))
+
+
+def _ranks(values: Tensor) -> Tensor:
+    """Return ascending ranks [P] from 1, tied values sharing the middle one."""
+    _, place, counts = values.unique(return_inverse=True, return_counts=True)
+    last = counts.cumsum(0)
+    return (last - (counts - 1) / 2)[place]
+
+
 def bootstrap_interval(
     values: Tensor, level: float = 0.95, samples: int = 10_000, seed: int = 0
 ) -> tuple[float, float]:

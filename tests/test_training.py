@@ -11,21 +11,20 @@ from conftest import MULTILINGUAL_TEXTS
 
 from modeling_lira import LiraError, LiraModel
 from modeling_lira.training import trainer as trainer_module
-from modeling_lira.training.data import (
+from modeling_lira.training.batches import (
     LanguageSampler,
+    PairCollator,
     PairRows,
+    PairSampler,
     QueryRows,
     RetrievalCollator,
-    RetrievalSplit,
-    StreamSplit,
-    Texts,
-    cache_split,
 )
+from modeling_lira.training.data import RetrievalSplit, SplitTables, Texts, cache_split, token_split
+from modeling_lira.training.options import ArcaOptions, ArcaWeights, LasrOptions, LasrWeights
 from modeling_lira.training.run import run_stage
-from modeling_lira.training.stages import ArcaStage, ArcaWeights, LasrStage, LasrWeights
+from modeling_lira.training.stages import ArcaStage, LasrStage
 from modeling_lira.training.stream_cache import StreamCache
-from modeling_lira.training.trainer import ArcaOptions, LasrOptions
-from modeling_lira.training.validation import embed_table, retrieval_ndcg, validation_scores
+from modeling_lira.training.validation import embed_split, embed_table, retrieval_ndcg, validation_scores
 
 WORDS = (
     "white shirt",
@@ -60,6 +59,7 @@ def make_split(language: str, offset: int) -> RetrievalSplit:
         english_titles=[f"{word} {i}" for i, word in enumerate(WORDS)],
         gains=[{i: 3, (i + 1) % 8: 1} for i in range(8)],
         hard_negatives=[[(i + 2) % 8, (i + 5) % 8] for i in range(8)],
+        pairs=[[(i, 1.0), ((i + 1) % 8, 0.4), ((i + 4) % 8, 0.0)] for i in range(8)],
     )
 
 
@@ -69,14 +69,14 @@ def model(build_model: Callable[..., LiraModel]) -> LiraModel:
 
 
 @pytest.fixture
-def splits(model: LiraModel, tmp_path: Path) -> list[StreamSplit]:
+def splits(model: LiraModel, tmp_path: Path) -> list[SplitTables]:
     cache = StreamCache(tmp_path / "streams")
     return [cache_split(model, cache, make_split(language, offset)) for offset, language in enumerate(("vi", "th"))]
 
 
-def test_a_table_gives_the_streams_of_its_texts(model: LiraModel, splits: list[StreamSplit]) -> None:
+def test_a_table_gives_the_streams_of_its_texts(model: LiraModel, splits: list[SplitTables]) -> None:
     table, texts = splits[0].queries, splits[0].split.queries
-    batch = table.batch([1, 0])
+    batch = table.batch(np.array([1, 0]))
     assert batch["candidate_mask"].tolist() == [[True, True, False, False], [False] * 4]
     expected = model.encode_streams([texts.candidates[1][1]], "english", "query")[0]
     torch.testing.assert_close(batch["english_states"][0, 1], expected, atol=2e-2, rtol=1e-2)  # float16 on disk
@@ -86,46 +86,89 @@ def test_a_table_gives_the_streams_of_its_texts(model: LiraModel, splits: list[S
     assert batch["language_ids"].tolist() == [1, 1]
 
 
-def test_dropping_the_english_path_leaves_the_rest(splits: list[StreamSplit]) -> None:
-    full = splits[0].queries.batch([1, 2, 3])
-    dropped = splits[0].queries.batch([1, 2, 3], np.array([True, False, True]))
+def test_replaced_candidates_leave_the_rest(splits: list[SplitTables]) -> None:
+    table, index = splits[0].queries, np.array([1, 2, 3])
+    full, rows = table.batch(index), table.rows[index].copy()
+    rows[1] = -1
+    dropped = table.batch(index, rows)
     assert dropped["candidate_mask"].any(1).tolist() == [True, False, True]
     torch.testing.assert_close(full["multilingual_states"], dropped["multilingual_states"])
     torch.testing.assert_close(full["english_states"][0], dropped["english_states"][0])
 
 
-def test_every_batch_holds_one_language_and_every_epoch_another_order() -> None:
-    sampler = LanguageSampler([range(10), range(10, 17)], batch_size=3, seed=5)
+def test_every_batch_holds_one_language_and_one_kind_of_titles_and_every_epoch_another_order() -> None:
+    sampler = LanguageSampler([range(10), range(10, 17)], batch_size=3, english_titles=0.5, seed=5)
     order = list(sampler)
     assert len(order) == len(sampler) == 9 + 6
-    for start in range(0, len(order), 3):
-        assert len({row >= 10 for row in order[start : start + 3]}) == 1
-    assert order == list(LanguageSampler([range(10), range(10, 17)], 3, 5))
+    kinds = [{(row % 17 >= 10, row >= 17) for row in order[start : start + 3]} for start in range(0, len(order), 3)]
+    assert all(len(kind) == 1 for kind in kinds)
+    assert {english for ((_, english),) in kinds} == {True, False}
+    assert order == list(LanguageSampler([range(10), range(10, 17)], 3, 0.5, 5))
     sampler.set_epoch(1)
     assert list(sampler) != order
 
 
-def test_a_retrieval_batch_holds_its_positives_with_their_gains(splits: list[StreamSplit]) -> None:
-    dataset = QueryRows(splits)
-    sampler = LanguageSampler(dataset.groups(), 4, seed=0)
-    collate = RetrievalCollator(splits, 2, 1, english_path_dropout=0.0, english_titles=1.0, sampler=sampler)
-    items = [dataset[index] for index in list(sampler)[:4]]
-    batch = collate(items)
-    gains = batch["gains"]
-    assert gains.shape == (4, len(batch["document_language_ids"]))
-    assert (gains == 3).sum(1).tolist() == [1] * 4
-    assert (gains == 1).sum(1).tolist() == [1] * 4
-    again = collate(items)
+def collator(splits: list[SplitTables], batch_size: int = 4, **options: object) -> tuple[RetrievalCollator, QueryRows]:
+    rows = QueryRows(splits)
+    chosen = LasrOptions(batch_size=batch_size, **options)
+    return RetrievalCollator(splits, chosen, LanguageSampler(rows.groups(), batch_size, 0.5, seed=0)), rows
+
+
+def test_a_retrieval_batch_holds_documents_with_their_judgements(splits: list[SplitTables]) -> None:
+    collate, rows = collator(splits, positives=2, negatives=1, english_path_dropout=0.0)
+    batch = collate([rows[len(rows) + 8 + place] for place in range(4)])  # Thai queries, English titles
+    ids = batch["document_ids"].tolist()
+    assert ids == sorted(set(ids))
+    assert batch["group"].tolist() == [3]
+    for place in range(4):
+        judged = dict(zip(batch["relevant"][place].tolist(), batch["grades"][place].tolist(), strict=True))
+        assert judged == {2**24 + place: 3.0, 2**24 + (place + 1) % 8: 1.0}
+        assert set(judged) <= set(ids)
+    assert set(batch["document_language_ids"].tolist()) == {int(splits[0].english.language_ids[0])}
+    again = collate([rows[len(rows) + 8 + place] for place in range(4)])
     assert all(torch.equal(batch[name].nan_to_num(), again[name].nan_to_num()) for name in batch)
-    english_id = splits[0].english.language_ids[0]
-    assert set(batch["document_language_ids"].tolist()) == {english_id}
 
 
-def test_stage_one_learns_on_every_pair_and_only_arca(model: LiraModel, splits: list[StreamSplit]) -> None:
+def test_what_is_drawn_for_a_query_does_not_depend_on_its_batch(splits: list[SplitTables]) -> None:
+    collate, rows = collator(splits, english_path_dropout=0.5, candidate_noise=0.5, language_dropout=0.5)
+    whole = collate([rows[place] for place in range(4)])
+    halves = [collate([rows[place] for place in part]) for part in ((0, 1), (2, 3))]
+    for name in ("query_candidate_mask", "query_english_states", "query_language_ids", "other_candidate"):
+        assert torch.equal(whole[name], torch.cat([half[name] for half in halves]))
+    assert set(whole["document_ids"].tolist()) == {row for half in halves for row in half["document_ids"].tolist()}
+    dropped = {
+        int(row): bool(mask.any())
+        for row, mask in zip(whole["document_ids"], whole["document_candidate_mask"], strict=True)
+    }
+    for half in halves:
+        for row, mask in zip(half["document_ids"], half["document_candidate_mask"], strict=True):
+            assert dropped[int(row)] == bool(mask.any())
+
+
+def test_the_other_candidate_is_one_that_is_there(splits: list[SplitTables]) -> None:
+    collate, rows = collator(splits, english_path_dropout=0.4, candidate_noise=0.5)
+    batch = collate([rows[place] for place in range(8)])
+    mask, other = batch["query_candidate_mask"], batch["other_candidate"]
+    assert not (other & ~mask).any()
+    assert (other.sum(1) == mask.any(1).long()).all()
+
+
+def test_candidates_of_another_query_carry_no_scores(splits: list[SplitTables]) -> None:
+    collate, rows = collator(splits, english_path_dropout=0.0, candidate_noise=1.0)
+    batch = collate([rows[place] for place in (1, 2, 3)])
+    own = splits[0].queries.batch(np.array([1, 2, 3]))
+    changed = [not torch.equal(a, b) for a, b in zip(batch["query_english_states"], own["english_states"], strict=True)]
+    assert any(changed)
+    for place, has_changed in enumerate(changed):
+        assert bool(batch["query_critic_scores"][place].isnan().all()) >= has_changed
+
+
+def test_stage_one_learns_on_every_pair_and_only_arca(model: LiraModel, splits: list[SplitTables]) -> None:
     rows = PairRows(splits)
     assert len(rows) == 2 * (6 + 8)
     stage = ArcaStage(model, {"arca": 1e-3}, ArcaWeights())
-    output = stage(**rows.collate([rows[i] for i in range(len(rows))]))
+    collate = PairCollator(rows.tables, PairSampler(len(rows), 8, seed=0))
+    output = stage(**collate([rows[i] for i in range(len(rows))]))
     output["loss"].backward()
     assert set(output) == {"loss", "policy", "anchor", "geometry", "entropy"}
     learning = {name for name, value in model.named_parameters() if value.grad is not None}
@@ -133,16 +176,63 @@ def test_stage_one_learns_on_every_pair_and_only_arca(model: LiraModel, splits: 
     assert all(name.startswith("arca.") for name in learning)
 
 
-def test_stage_two_leaves_backbones_and_actor_alone(model: LiraModel, splits: list[StreamSplit]) -> None:
-    dataset = QueryRows(splits)
-    sampler = LanguageSampler(dataset.groups(), 4, seed=0)
-    collate = RetrievalCollator(splits, 2, 1, 0.3, 0.5, sampler)
-    LasrStage(model, LasrOptions().learning_rates, LasrWeights())(**collate([dataset[i] for i in range(4)]))[
-        "loss"
-    ].backward()
+def test_stage_two_leaves_backbones_and_actor_alone(model: LiraModel, splits: list[SplitTables]) -> None:
+    collate, rows = collator(splits)
+    LasrStage(model, LasrOptions(), 16)(**collate([rows[i] for i in range(4)]))["loss"].backward()
     learning = {name for name, value in model.named_parameters() if value.grad is not None}
     assert any(name.startswith("lasr.") for name in learning)
     assert not any(name.startswith(("multilingual_encoder.", "english_encoder.", "arca.actor.")) for name in learning)
+
+
+TERMS = {
+    "retrieval": {"ndcg", "hinge", "mean_variance", "consistency"},
+    "ranking": {"correlation", "mean_variance", "consistency"},
+    "joint": {"ndcg", "hinge", "mean_variance", "consistency", "correlation"},
+}
+
+
+@pytest.mark.parametrize("objective", TERMS)
+def test_every_objective_has_its_terms_and_fills_its_queues(
+    objective: str, model: LiraModel, splits: list[SplitTables]
+) -> None:
+    collate, rows = collator(splits, objective=objective, corr_queue=10)
+    stage = LasrStage(model, collate.options, 16).train()
+    outputs = [stage(**collate([rows[place + start] for place in range(4)])) for start in (0, 4, 0)]
+    assert all(set(output) == {"loss", *TERMS[objective]} for output in outputs)
+    assert all(output["loss"].isfinite() for output in outputs)
+    assert 0 < len(stage.doc_queue) <= 8
+    assert len(stage.corr_queue) == (0 if objective == "retrieval" else 10)
+
+
+def test_queued_documents_count_as_what_they_are(model: LiraModel, splits: list[SplitTables]) -> None:
+    """A batch's loss with all eight documents in the batch equals that with some of them in the queue."""
+    weights = LasrWeights(mean_variance=0.0, consistency=0.0)
+    collate, rows = collator(splits, weights=weights, english_path_dropout=0.0, candidate_noise=0.0, negatives=0)
+    everything, _ = collator(splits, weights=weights, english_path_dropout=0.0, candidate_noise=0.0, negatives=8)
+    stage = LasrStage(model, collate.options, 16).train()
+    with torch.no_grad():
+        stage(**everything([rows[place] for place in range(8)]))
+        assert len(stage.doc_queue) == 8
+        queued = stage(**collate([rows[place] for place in range(3)]))["ndcg"]
+        alone = LasrStage(model, collate.options, 0)(**collate([rows[place] for place in range(3)]))["ndcg"]
+        batch = everything([rows[place] for place in range(8)])
+        for name in list(batch):
+            if name.startswith("query_") or name in ("relevant", "grades", "other_candidate"):
+                batch[name] = batch[name][:3]
+        batch |= {"pair_documents": torch.zeros(3, 0, dtype=torch.long), "pair_targets": torch.zeros(3, 0)}
+        full = LasrStage(model, collate.options, 0)(**batch)["ndcg"]
+    assert queued.item() == pytest.approx(full.item(), abs=1e-6)
+    assert alone.item() != pytest.approx(full.item(), abs=1e-4)
+
+
+def test_truncated_embeddings_are_trained_too(model: LiraModel, splits: list[SplitTables]) -> None:
+    collate, rows = collator(splits, matryoshka=(16,))
+    stage = LasrStage(model, collate.options, 0).eval()
+    batch = collate([rows[place] for place in range(4)])
+    plain = LasrStage(model, LasrOptions(batch_size=4), 0).eval()
+    both, full = stage(**batch), plain(**batch)
+    assert both["ndcg"].item() != pytest.approx(full["ndcg"].item(), abs=1e-6)
+    assert both["consistency"].item() == pytest.approx(full["consistency"].item(), abs=1e-6)
 
 
 def test_learning_rates_go_by_the_longest_name_and_the_rest_is_frozen(model: LiraModel) -> None:
@@ -157,7 +247,7 @@ def test_learning_rates_go_by_the_longest_name_and_the_rest_is_frozen(model: Lir
 
 
 def test_training_improves_what_it_trains_on_and_logs_every_term(
-    model: LiraModel, splits: list[StreamSplit], tmp_path: Path
+    model: LiraModel, splits: list[SplitTables], tmp_path: Path
 ) -> None:
     before = validation_scores(model, splits)["ndcg@10"]
     run_stage("arca", model, splits, splits, tmp_path, options=ArcaOptions(epochs=2, batch_size=8))
@@ -165,15 +255,16 @@ def test_training_improves_what_it_trains_on_and_logs_every_term(
     options = LasrOptions(epochs=12, batch_size=4, learning_rates=rates, patience=12)
     log = run_stage("lasr", model, splits, splits, tmp_path, options=options)
     assert validation_scores(model, splits)["ndcg@10"] > before + 0.05
-    assert any({"loss", "loss_ndcg", "loss_hinge", "loss_mean_variance"} <= set(entry) for entry in log)
+    terms = {"loss", "loss_ndcg", "loss_hinge", "loss_mean_variance", "loss_consistency"}
+    assert any(terms <= set(entry) for entry in log)
     assert sum("eval_ndcg@10" in entry for entry in log) >= 2
 
 
 def test_the_best_epoch_is_kept_even_if_it_is_none(
-    model: LiraModel, splits: list[StreamSplit], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: LiraModel, splits: list[SplitTables], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     falling = iter(range(100, 0, -1))
-    monkeypatch.setattr(trainer_module, "validation_scores", lambda *_: {"ndcg@10": next(falling) / 100})
+    monkeypatch.setattr(trainer_module, "validation_scores", lambda *_: {"score": next(falling) / 100})
     start = {name: value.clone() for name, value in model.state_dict().items()}
     run_stage("lasr", model, splits, splits, tmp_path, options=LasrOptions(epochs=4, batch_size=4, patience=2))
     for name, value in model.state_dict().items():
@@ -229,7 +320,7 @@ def test_an_interrupted_stage_goes_on_and_ends_as_an_uninterrupted_one(
         torch.testing.assert_close(value, resumed.state_dict()[name], msg=name)
 
 
-def test_no_translation_at_all_is_one_clear_error(model: LiraModel, splits: list[StreamSplit], tmp_path: Path) -> None:
+def test_no_translation_at_all_is_one_clear_error(model: LiraModel, splits: list[SplitTables], tmp_path: Path) -> None:
     split = make_split("vi", 0)
     bare = Texts(split.queries.texts, split.queries.languages, [[]] * 8, [[]] * 8)
     alone = cache_split(model, StreamCache(tmp_path), RetrievalSplit(**{**vars(split), "queries": bare}))
@@ -237,7 +328,7 @@ def test_no_translation_at_all_is_one_clear_error(model: LiraModel, splits: list
         run_stage("lasr", model, [alone], [alone], tmp_path, options=LasrOptions(batch_size=9))
 
 
-def test_cached_and_direct_embeddings_agree(model: LiraModel, splits: list[StreamSplit]) -> None:
+def test_cached_and_direct_embeddings_agree(model: LiraModel, splits: list[SplitTables]) -> None:
     texts = splits[0].split.queries
     direct = model.encode_query(texts.texts, texts.languages, texts.candidates, texts.scores)
     cached = embed_table(model, splits[0].queries)
@@ -245,8 +336,31 @@ def test_cached_and_direct_embeddings_agree(model: LiraModel, splits: list[Strea
     assert retrieval_ndcg(model, splits[0]).shape == (8,)
 
 
-def test_the_log_is_json_on_disk(model: LiraModel, splits: list[StreamSplit], tmp_path: Path) -> None:
+def test_the_log_is_json_on_disk(model: LiraModel, splits: list[SplitTables], tmp_path: Path) -> None:
     log = run_stage("arca", model, splits, splits, tmp_path, options=ArcaOptions(epochs=1, batch_size=8))
     (path,) = tmp_path.glob("arca-*/log.json")
     assert json.loads(path.read_text()) == log
     assert not (path.parent / "checkpoints").exists()
+
+
+def test_token_tables_give_what_stream_tables_give(model: LiraModel, splits: list[SplitTables]) -> None:
+    texts = token_split(model, splits[0].split)
+    for with_english in (True, False):
+        found = embed_table(model, texts.queries, with_english)
+        torch.testing.assert_close(found, embed_table(model, splits[0].queries, with_english), atol=3e-3, rtol=0)
+    collate, rows = collator(splits)
+    from_texts = RetrievalCollator([texts, texts], collate.options, collate.sampler)
+    stage = LasrStage(model, LasrOptions(), 0).eval()
+    items = [rows[place] for place in range(4)]
+    assert stage(**from_texts(items))["ndcg"].item() == pytest.approx(stage(**collate(items))["ndcg"].item(), abs=2e-3)
+
+
+def test_correlations_of_graded_pairs(model: LiraModel, splits: list[SplitTables]) -> None:
+    embedded = embed_split(model, splits[0])
+    predicted, wanted = embedded.graded_pairs()
+    assert wanted.tolist() == pytest.approx([1.0, 0.4, 0.0] * 8)
+    queries, documents = embedded.queries[True], embedded.documents[False]
+    assert predicted[4].item() == pytest.approx(float(queries[1] @ documents[2]), abs=1e-6)
+    linear, ranked = embedded.correlations()
+    assert linear == pytest.approx(np.corrcoef(predicted, wanted)[0, 1], abs=1e-6)
+    assert -1 <= ranked <= 1

@@ -1,17 +1,18 @@
-"""From a corpus folder to batches of cached streams."""
+"""From a corpus folder to tables of streams or of token ids."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
 from datasets import Dataset, load_dataset
 from torch import Tensor
-from torch.utils.data import Dataset as TorchDataset
-from torch.utils.data import Sampler
 
 from modeling_lira.errors import LiraError
 from modeling_lira.modeling_lira import LiraModel
+from modeling_lira.processing_lira import LiraProcessor
 
 from .stream_cache import StreamCache
 
@@ -37,7 +38,8 @@ class RetrievalSplit:
     """One language and split of a corpus.
 
     `titles` are the documents in the language, `english_titles` the same documents in English; `gains` maps a query's
-    row to {document row: grade}; `hard_negatives` a query's row to document rows.
+    row to {document row: grade}; `hard_negatives` a query's row to document rows; `pairs` a query's row to
+    (document row, graded similarity), and is empty where the corpus has no ranking part.
     """
 
     language: str
@@ -49,6 +51,7 @@ class RetrievalSplit:
     english_titles: list[str]
     gains: list[dict[int, int]]
     hard_negatives: list[list[int]]
+    pairs: list[list[tuple[int, float]]] = field(default_factory=list)
 
     def gain_matrix(self) -> Tensor:
         """Return all grades, [Q, N], float32."""
@@ -64,7 +67,8 @@ def load_split(corpus: str, language: str, split: str) -> RetrievalSplit:
     Parameters
     ----------
     corpus : str
-        Folder or dataset id with configs `{language}-corpus`, `{language}-queries`, `{language}-qrels`.
+        Folder or dataset id with configs `{language}-corpus`, `{language}-queries`, `{language}-qrels` and
+        `{language}-ranking`.
     language : str
     split : "train", "validation" or "test"
 
@@ -76,12 +80,13 @@ def load_split(corpus: str, language: str, split: str) -> RetrievalSplit:
     Source: ours (the layout of MTEB's retrieval loader).
     """
     try:
-        documents, queries, qrels = (
-            load_dataset(corpus, f"{language}-{part}", split=split) for part in ("corpus", "queries", "qrels")
+        documents, queries, qrels, ranking = (
+            load_dataset(corpus, f"{language}-{part}", split=split)
+            for part in ("corpus", "queries", "qrels", "ranking")
         )
     except (ValueError, FileNotFoundError) as error:
         raise LiraError(f"corpus {corpus!r} has no {language} {split} split: {str(error).splitlines()[0]}") from error
-    document_ids = list(documents["_id"])
+    document_ids, titles = list(documents["_id"]), list(documents["title"])
     document_rows = {name: row for row, name in enumerate(document_ids)}
     query_rows = {name: row for row, name in enumerate(queries["_id"])}
     gains: list[dict[int, int]] = [{} for _ in query_rows]
@@ -94,13 +99,26 @@ def load_split(corpus: str, language: str, split: str) -> RetrievalSplit:
         kinds=list(queries["kind"]),
         unseen_type=list(queries["unseen_type"]),
         document_ids=document_ids,
-        titles=list(documents["title"]),
+        titles=titles,
         english_titles=list(documents["title_en"]),
         gains=gains,
         hard_negatives=[
             [document_rows[name] for name in row if name in document_rows] for row in queries["hard_negatives"]
         ],
+        pairs=_graded_pairs(ranking, list(queries["text"]), titles),
     )
+
+
+def _graded_pairs(ranking: Dataset, queries: Sequence[str], titles: Sequence[str]) -> list[list[tuple[int, float]]]:
+    """Return each query's graded pairs, whose texts are those of the corpus."""
+    rows = {text: row for row, text in enumerate(queries)}
+    documents = {title: row for row, title in enumerate(titles)}
+    pairs: list[list[tuple[int, float]]] = [[] for _ in queries]
+    for query, title, similarity in zip(ranking["query"], ranking["title"], ranking["similarity"], strict=True):
+        if query not in rows or title not in documents:
+            raise LiraError(f"ranking pair ({query!r}, {title!r}) is not of the corpus' queries and titles")
+        pairs[rows[query]].append((documents[title], float(similarity)))
+    return pairs
 
 
 def _query_texts(queries: Dataset) -> Texts:
@@ -122,15 +140,13 @@ def _number(score: float | None) -> float:
 
 
 @dataclass(frozen=True)
-class StreamTable:
-    """Cached streams of texts with candidates.
+class Table(ABC):
+    """Texts with candidates, ready to be gathered into batches.
 
-    `multilingual` [N, S, dg]; `english` [M, S, dh] of distinct candidates; `rows` [N, K] into it, -1 where there is
-    none; `scores` [N, K, 3]; `language_ids` [N].
+    `rows` [N, K] are places in the table of distinct English texts, -1 where there is none; `scores` [N, K, 3];
+    `language_ids` [N].
     """
 
-    multilingual: np.ndarray
-    english: np.ndarray
     rows: np.ndarray
     scores: np.ndarray
     language_ids: np.ndarray
@@ -138,25 +154,73 @@ class StreamTable:
     def __len__(self) -> int:
         return len(self.language_ids)
 
-    def batch(self, index: Sequence[int] | np.ndarray, keep_english: np.ndarray | None = None) -> dict[str, Tensor]:
-        """Gather rows [B] as `LiraModel.fuse` takes them; `keep_english` [B] drops the others' candidates."""
-        rows = self.rows[index]
-        if keep_english is not None:
-            rows = np.where(keep_english[:, None], rows, -1)
-        mask = rows >= 0
+    @property
+    def has_english(self) -> np.ndarray:
+        """Whether each text has a candidate, [N]."""
+        return np.asarray((self.rows >= 0).any(1))
+
+    @abstractmethod
+    def batch(
+        self, index: np.ndarray, rows: np.ndarray | None = None, scores: np.ndarray | None = None
+    ) -> dict[str, Tensor]:
+        """Gather texts [B] as `LiraModel.forward` takes them; `rows` and `scores` replace the table's own."""
+
+
+@dataclass(frozen=True)
+class StreamTable(Table):
+    """A table over cached streams: `multilingual` [N, S, dg]; `english` [M, S, dh] of distinct candidates."""
+
+    multilingual: np.ndarray
+    english: np.ndarray
+
+    def batch(
+        self, index: np.ndarray, rows: np.ndarray | None = None, scores: np.ndarray | None = None
+    ) -> dict[str, Tensor]:
+        """Gather the streams of texts [B] and of their candidates."""
+        rows = self.rows[index] if rows is None else rows
+        present = rows >= 0
         states = np.zeros((*rows.shape, *self.english.shape[1:]), np.float32)
-        states[mask] = self.english[rows[mask]]
+        states[present] = self.english[rows[present]]
         return {
             "multilingual_states": torch.from_numpy(self.multilingual[index].astype(np.float32)),
             "english_states": torch.from_numpy(states),
-            "candidate_mask": torch.from_numpy(mask),
-            "critic_scores": torch.from_numpy(self.scores[index]),
+            "candidate_mask": torch.from_numpy(present),
+            "critic_scores": torch.from_numpy(self.scores[index] if scores is None else scores),
             "language_ids": torch.from_numpy(self.language_ids[index]),
         }
 
 
-def cache_table(model: LiraModel, cache: StreamCache, texts: Texts, kind: str, num_candidates: int) -> StreamTable:
-    """Cache both paths' streams of `texts`; at most `num_candidates` of each text's candidates are kept."""
+@dataclass(frozen=True)
+class TokenTable(Table):
+    """A table over texts themselves, for backbones that change while they train."""
+
+    texts: list[str]
+    english: list[str]
+    kind: str
+    processor: LiraProcessor
+
+    def batch(
+        self, index: np.ndarray, rows: np.ndarray | None = None, scores: np.ndarray | None = None
+    ) -> dict[str, Tensor]:
+        """Gather the token ids of texts [B] and of their candidates."""
+        rows = self.rows[index] if rows is None else rows
+        present = rows >= 0
+        batch = self.processor.tokenize([self.texts[place] for place in index], self.kind)
+        batch["language_ids"] = torch.from_numpy(self.language_ids[index])
+        if not present.any():
+            return batch
+        tokens = self.processor.tokenize([self.english[place] for place in rows[present]], self.kind, "english")
+        for name, values in tokens.items():
+            padded = values.new_zeros(*rows.shape, values.shape[-1])
+            padded[torch.from_numpy(present)] = values
+            batch[f"english_{name}"] = padded
+        batch["candidate_mask"] = torch.from_numpy(present)
+        batch["critic_scores"] = torch.from_numpy(self.scores[index] if scores is None else scores)
+        return batch
+
+
+def _english_rows(texts: Texts, num_candidates: int) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Return the distinct candidates, and each text's rows among them and scores; at most `num_candidates` are kept."""
     chosen = [row[:num_candidates] for row in texts.candidates]
     distinct = sorted({text for row in chosen for text in row})
     position = {text: index for index, text in enumerate(distinct)}
@@ -166,184 +230,69 @@ def cache_table(model: LiraModel, cache: StreamCache, texts: Texts, kind: str, n
         rows[index, : len(row)] = [position[text] for text in row]
         for column, values in enumerate(texts.scores[index][:num_candidates]):
             scores[index, column] = values
+    return distinct, rows, scores
+
+
+def cache_table(model: LiraModel, cache: StreamCache, texts: Texts, kind: str, num_candidates: int) -> StreamTable:
+    """Cache both paths' streams of `texts`; at most `num_candidates` of each text's candidates are kept."""
+    distinct, rows, scores = _english_rows(texts, num_candidates)
     return StreamTable(
-        multilingual=cache.get(model, texts.texts, "multilingual", kind),
-        english=cache.get(model, distinct, "english", kind),
         rows=rows,
         scores=scores,
         language_ids=model.processor.language_ids(texts.languages).numpy(),
+        multilingual=cache.get(model, texts.texts, "multilingual", kind),
+        english=cache.get(model, distinct, "english", kind),
+    )
+
+
+def token_table(model: LiraModel, texts: Texts, kind: str, num_candidates: int) -> TokenTable:
+    """Return a table of texts whose backbones run at every step; at most `num_candidates` candidates are kept."""
+    distinct, rows, scores = _english_rows(texts, num_candidates)
+    return TokenTable(
+        rows=rows,
+        scores=scores,
+        language_ids=model.processor.language_ids(texts.languages).numpy(),
+        texts=texts.texts,
+        english=distinct,
+        kind=kind,
+        processor=model.processor,
     )
 
 
 @dataclass(frozen=True)
-class StreamSplit:
-    """Cached streams of a `RetrievalSplit`: queries, local titles (English ones as translations), English titles."""
+class SplitTables:
+    """Tables of a `RetrievalSplit`: queries, local titles (English ones as translations), English titles."""
 
     split: RetrievalSplit
-    queries: StreamTable
-    local: StreamTable
-    english: StreamTable
+    queries: Table
+    local: Table
+    english: Table
+
+    def documents(self, english_titles: bool) -> Table:
+        """Return the English titles or the local ones."""
+        return self.english if english_titles else self.local
 
 
-def cache_split(model: LiraModel, cache: StreamCache, split: RetrievalSplit) -> StreamSplit:
-    """Cache every stream that training and evaluation need of one language and split."""
+def split_tables(split: RetrievalSplit, table: Callable[[Texts, str, int], Table], num_candidates: int) -> SplitTables:
+    """Make the tables of one language and split by `table(texts, kind, num_candidates)`."""
     count = len(split.titles)
     unscored = [[NO_SCORES]] * count
     translations = [[title] for title in split.english_titles]
     local = Texts(split.titles, [split.language] * count, translations, unscored)
     english = Texts(split.english_titles, [ENGLISH] * count, translations, unscored)
-    return StreamSplit(
+    return SplitTables(
         split=split,
-        queries=cache_table(model, cache, split.queries, "query", model.config.num_candidates),
-        local=cache_table(model, cache, local, "document", 1),
-        english=cache_table(model, cache, english, "document", 1),
+        queries=table(split.queries, "query", num_candidates),
+        local=table(local, "document", 1),
+        english=table(english, "document", 1),
     )
 
 
-class LanguageSampler(Sampler[int]):
-    """Shuffle rows so that every batch holds one language, whose judgements are known to be complete.
-
-    Parameters
-    ----------
-    groups : sequence of sequences of int
-        Rows of each language.
-    batch_size : int
-        Rows that do not fill a batch of their language wait for another epoch.
-    seed : int
-
-    Source: ours.
-    """
-
-    def __init__(self, groups: Sequence[Sequence[int]], batch_size: int, seed: int) -> None:
-        self.groups = [np.asarray(group) for group in groups]
-        self.batch_size = batch_size
-        self.seed = seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch's shuffle; the same seed and epoch always give the same order."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return sum(len(group) // self.batch_size for group in self.groups) * self.batch_size
-
-    def __iter__(self) -> Iterator[int]:
-        random = np.random.default_rng([self.seed, self.epoch])
-        batches = []
-        for group in self.groups:
-            full = len(group) // self.batch_size * self.batch_size
-            batches += list(random.permutation(group)[:full].reshape(-1, self.batch_size))
-        for index in random.permutation(len(batches)):
-            yield from batches[index].tolist()
+def cache_split(model: LiraModel, cache: StreamCache, split: RetrievalSplit) -> SplitTables:
+    """Cache every stream that training and evaluation need of one language and split."""
+    return split_tables(split, partial(cache_table, model, cache), model.config.num_candidates)
 
 
-class QueryRows(TorchDataset):
-    """The training queries of all languages as (language index, query row) pairs."""
-
-    def __init__(self, splits: Sequence[StreamSplit]) -> None:
-        self.pairs = [
-            (number, row)
-            for number, split in enumerate(splits)
-            for row, grades in enumerate(split.split.gains)
-            if grades
-        ]
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def __getitem__(self, index: int) -> tuple[int, int, int]:
-        return (*self.pairs[index], index)
-
-    def groups(self) -> list[list[int]]:
-        """Return the rows of each language."""
-        languages = sorted({number for number, _ in self.pairs})
-        return [[row for row, (number, _) in enumerate(self.pairs) if number == language] for language in languages]
-
-
-class PairRows(TorchDataset):
-    """Every training text that has a translation: queries with candidates, local titles with their English title."""
-
-    def __init__(self, splits: Sequence[StreamSplit]) -> None:
-        self.tables = [table for split in splits for table in (split.queries, split.local)]
-        self.pairs = [
-            (number, int(row))
-            for number, table in enumerate(self.tables)
-            for row in np.flatnonzero((table.rows >= 0).any(1))
-        ]
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def __getitem__(self, index: int) -> tuple[int, int]:
-        return self.pairs[index]
-
-    def collate(self, items: Sequence[tuple[int, int]]) -> dict[str, Tensor]:
-        """Gather a batch across tables, padded to the largest number of candidates."""
-        parts = []
-        for number in sorted({number for number, _ in items}):
-            parts.append(self.tables[number].batch([row for table, row in items if table == number]))
-        width = max(part["candidate_mask"].shape[1] for part in parts)
-        return {name: torch.cat([_widen(part[name], width, name) for part in parts]) for name in parts[0]}
-
-
-def _widen(values: Tensor, width: int, name: str) -> Tensor:
-    """Pad the candidate axis of a batch to `width`."""
-    if name not in ("english_states", "candidate_mask", "critic_scores") or values.shape[1] == width:
-        return values
-    shape = (values.shape[0], width - values.shape[1], *values.shape[2:])
-    filler = float("nan") if name == "critic_scores" else 0
-    return torch.cat([values, torch.full(shape, filler, dtype=values.dtype)], 1)
-
-
-@dataclass
-class RetrievalCollator:
-    """Build a stage-2 batch: queries of one language, some of their relevant documents and hard negatives, all gains.
-
-    Parameters
-    ----------
-    splits : sequence of StreamSplit
-    positives, negatives : int
-        Documents drawn for each query.
-    english_path_dropout : float
-        Share of queries, and of local titles, that lose their English path.
-    english_titles : float
-        Share of batches whose documents are the English titles.
-    sampler : LanguageSampler
-        Its seed and epoch, with the queries' numbers, decide everything that is drawn.
-
-    Source: ours (method, LaSR 3 and 5).
-    """
-
-    splits: Sequence[StreamSplit]
-    positives: int
-    negatives: int
-    english_path_dropout: float
-    english_titles: float
-    sampler: LanguageSampler
-
-    def __call__(self, items: Sequence[tuple[int, int, int]]) -> dict[str, Tensor]:
-        """Collate (language index, query row, position) triples of one language."""
-        random = np.random.default_rng([self.sampler.seed, self.sampler.epoch, *(position for _, _, position in items)])
-        split = self.splits[items[0][0]]
-        rows = [row for _, row, _ in items]
-        documents = self._documents(split.split, rows, random)
-        table = split.english if random.random() < self.english_titles else split.local
-        keep = random.random(len(documents)) >= (self.english_path_dropout if table is split.local else 0.0)
-        batch = {f"document_{name}": value for name, value in table.batch(documents, keep).items()}
-        keep = random.random(len(rows)) >= self.english_path_dropout
-        batch |= {f"query_{name}": value for name, value in split.queries.batch(rows, keep).items()}
-        gains = [[split.split.gains[row].get(int(document), 0) for document in documents] for row in rows]
-        return batch | {"gains": torch.tensor(gains, dtype=torch.float32)}
-
-    def _documents(self, split: RetrievalSplit, rows: Sequence[int], random: np.random.Generator) -> np.ndarray:
-        drawn: set[int] = set()
-        for row in rows:
-            drawn.update(_draw(random, list(split.gains[row]), self.positives))
-            drawn.update(_draw(random, split.hard_negatives[row], self.negatives))
-        return np.asarray(sorted(drawn))
-
-
-def _draw(random: np.random.Generator, values: Sequence[int], count: int) -> list[int]:
-    if not len(values):
-        return []
-    return random.choice(np.asarray(values), size=min(count, len(values)), replace=False).tolist()
+def token_split(model: LiraModel, split: RetrievalSplit) -> SplitTables:
+    """Return the tables of one language and split for training with LoRA."""
+    return split_tables(split, partial(token_table, model), model.config.num_candidates)

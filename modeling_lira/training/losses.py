@@ -8,6 +8,8 @@ from modeling_lira.metrics import dcg_discounts
 
 RANKS_PER_SCORE = 20.0
 """Softness of the cut at k, in ranks, for a temperature of 1 in units of score: one rank at a temperature of 0.05."""
+OUT_OF_SIGHT = -1e4
+"""Score of a document that does not count: below any cosine, however small the temperature that divides it."""
 
 
 def anchor_loss(multilingual: Tensor, english: Tensor) -> Tensor:
@@ -36,6 +38,16 @@ def candidate_rewards(
     """
     weights = critic_scores.new_tensor([alpha, beta, gamma])
     return 0.1 * torch.nan_to_num(critic_scores, nan=5.5) @ weights + delta * similarities.detach()
+
+
+def sampled_actions(logits: Tensor, uniform: Tensor) -> Tensor:
+    """Draw one action [B] a row of policy logits [B, K] by inverting its distribution at `uniform` [B] in [0, 1).
+
+    The randomness is an argument, so that a batch draws the same actions however it is spread over processes.
+    """
+    reached = logits.softmax(-1).cumsum(-1)  # [B, K]
+    drawn = (reached <= uniform[:, None] * reached[:, -1:]).sum(-1)
+    return drawn.clamp_max(logits.shape[-1] - 1)
 
 
 def policy_loss(logits: Tensor, actions: Tensor, rewards: Tensor, candidate_mask: Tensor) -> Tensor:
@@ -77,36 +89,59 @@ def geometry_loss(embeddings: Tensor, reference: Tensor) -> Tensor:
     return (embeddings @ embeddings.T - reference @ reference.T).square().mean()
 
 
-def soft_ranks(scores: Tensor, temperature: float) -> Tensor:
-    """Return differentiable ranks [Q, N], 1 for the best: 1 + sum over others of sigmoid((s_j - s_i) / temperature)."""
-    gaps = (scores[:, None, :] - scores[:, :, None]) / temperature  # [Q, i, j]
-    return 0.5 + torch.sigmoid(gaps).sum(-1)  # an item's gap to itself gives 0.5
+def soft_ranks(scores: Tensor, temperature: float, of: Tensor | None = None) -> Tensor:
+    """Return differentiable ranks, 1 for the best; tied items share the middle rank.
+
+    Parameters
+    ----------
+    scores : Tensor, [..., N]
+    temperature : float
+        Of the sigmoids that count the items above, in units of score; 0 counts them exactly.
+    of : Tensor, [..., R], optional
+        Scores of the items to rank, each one of `scores`; by default all of them.
+
+    Returns
+    -------
+    Tensor, [..., R], each 1 + the sum over the others of sigmoid((s_j - s_i) / temperature).
+    """
+    gaps = scores[..., None, :] - (scores if of is None else of)[..., :, None]  # [..., R, N]
+    above = torch.sigmoid(gaps / temperature) if temperature > 0 else (gaps > 0) + 0.5 * (gaps == 0)
+    return 0.5 + above.sum(-1)  # an item's gap to itself gives 0.5
 
 
-def soft_ndcg_loss(scores: Tensor, gains: Tensor, k: int = 10, temperature: float = 0.05) -> Tensor:
+def soft_ndcg_loss(
+    scores: Tensor, gains: Tensor, k: int = 10, temperature: float = 0.05, mask: Tensor | None = None
+) -> Tensor:
     """Return 1 - soft nDCG@k, averaged over the queries that have a relevant document.
 
     Parameters
     ----------
-    scores : Tensor, [Q, N]
+    scores : Tensor, [Q, N], at most 1 in size
     gains : Tensor, [Q, N], graded, not negative
     k : int
         The ideal is cut at k; ranks beyond it fade out smoothly.
     temperature : float
         Of the sigmoid soft ranks, in units of score; towards 0 the loss becomes 1 - nDCG@k.
+    mask : Tensor, [Q, N], optional
+        False where a document does not count for a query; its gain must be 0.
 
     Source: paper, LaSR (L_ndcg); soft ranks after Qin et al. (2010).
     """
-    ranks = soft_ranks(scores, temperature)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, OUT_OF_SIGHT)
+    relevant = max(1, int((gains > 0).sum(1).max()))
+    best = gains.topk(relevant, dim=1)  # only relevant documents need a rank
+    own = scores.gather(1, best.indices)  # [Q, R]
+    ranks = soft_ranks(scores, temperature, own)
     inside = torch.sigmoid((k + 0.5 - ranks) / (RANKS_PER_SCORE * temperature))
-    found = (gains * inside / torch.log2(ranks + 1)).sum(1)
-    cut = min(k, gains.shape[1])
-    ideal = (gains.topk(cut, dim=1).values * dcg_discounts(cut).to(gains)).sum(1)
+    found = (best.values * inside / torch.log2(ranks + 1)).sum(1)
+    cut = min(k, relevant)
+    ideal = (best.values[:, :cut] * dcg_discounts(cut).to(gains)).sum(1)
     judged = (ideal > 0).to(scores.dtype)
     return ((1 - found / ideal.clamp_min(1e-9)) * judged).sum() / judged.sum().clamp_min(1)
 
 
-def hinge_loss(scores: Tensor, gains: Tensor, margin: float) -> Tensor:
+def hinge_loss(scores: Tensor, gains: Tensor, margin: float, mask: Tensor | None = None) -> Tensor:
     """Ask every relevant document to beat the query's hardest irrelevant one by `margin`, more relevant ones by more.
 
     Parameters
@@ -114,14 +149,75 @@ def hinge_loss(scores: Tensor, gains: Tensor, margin: float) -> Tensor:
     scores, gains : Tensor, [Q, N]
     margin : float
         For the highest gain of the batch; smaller gains ask for a proportional part.
+    mask : Tensor, [Q, N], optional
+        False where a document is no negative of a query.
 
     Source: paper, LaSR (L_hinge); the graded margin is ours.
     """
     relevant = gains > 0
-    hardest = scores.masked_fill(relevant, float("-inf")).amax(1, keepdim=True)  # [Q, 1]
+    excluded = relevant if mask is None else relevant | ~mask
+    hardest = scores.masked_fill(excluded, float("-inf")).amax(1, keepdim=True)  # [Q, 1]
     wanted = margin * gains / gains.amax().clamp_min(1e-9)
     gaps = F.relu(wanted - scores + hardest).masked_fill(~relevant | hardest.isinf(), 0.0)
     return gaps.sum() / relevant.sum().clamp_min(1)
+
+
+def consistency_loss(scores: Tensor, others: Tensor, temperature: float, mask: Tensor | None = None) -> Tensor:
+    """Ask two views of the same queries to rank the same documents alike: symmetric KL of their score distributions.
+
+    Parameters
+    ----------
+    scores, others : Tensor, [Q, N]
+    temperature : float
+        Of the softmax over documents, in units of score.
+    mask : Tensor, [Q, N], optional
+        False where a document does not count for a query.
+
+    Returns
+    -------
+    Tensor, mean over queries of (KL(p || q) + KL(q || p)) / 2, in nats; 0 without queries.
+
+    Source: ours (method, LaSR 6).
+    """
+    if mask is not None:
+        scores, others = (values.masked_fill(~mask, OUT_OF_SIGHT) for values in (scores, others))
+    first, second = (scores / temperature).log_softmax(-1), (others / temperature).log_softmax(-1)
+    divergence = ((first.exp() - second.exp()) * (first - second)).sum(-1) / 2  # [Q]
+    return divergence.sum() / max(1, len(divergence))
+
+
+def pearson(first: Tensor, second: Tensor) -> Tensor:
+    """Return the correlation of two samples [P]; 0 where one of them does not vary."""
+    first, second = first - first.mean(), second - second.mean()
+    return (first * second).sum() / (first.norm() * second.norm()).clamp_min(1e-12)
+
+
+def soft_spearman(predictions: Tensor, targets: Tensor, temperature: float) -> Tensor:
+    """Return a differentiable Spearman correlation of samples [P]: soft ranks of the one, exact ranks of the other.
+
+    Source: paper, LaSR (SoftSpearman); sigmoid ranks as in `soft_ranks`.
+    """
+    return pearson(soft_ranks(predictions, temperature), soft_ranks(targets, 0.0))
+
+
+def correlation_loss(predictions: Tensor, targets: Tensor, pearson_share: float, temperature: float) -> Tensor:
+    """Return a (1 - Pearson) + (1 - a) (1 - SoftSpearman) of predicted and wanted similarities [P].
+
+    Parameters
+    ----------
+    predictions, targets : Tensor, [P]; fewer than two pairs have no correlation and give 0
+    pearson_share : float
+        a, in [0, 1].
+    temperature : float
+        Of the soft ranks, in units of the prediction.
+
+    Source: paper, LaSR (L_corr).
+    """
+    if len(predictions) < 2:
+        return predictions.sum() * 0.0
+    linear = 1 - pearson(predictions, targets)
+    ranked = 1 - soft_spearman(predictions, targets, temperature)
+    return pearson_share * linear + (1 - pearson_share) * ranked
 
 
 def mean_variance_loss(embeddings: Tensor) -> Tensor:

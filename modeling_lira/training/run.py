@@ -11,8 +11,9 @@ from pathlib import Path
 from modeling_lira.files import atomic_write_text
 from modeling_lira.modeling_lira import LiraModel
 
-from .data import StreamSplit
-from .trainer import ArcaOptions, LasrOptions, LiraTrainer, load_trained_parts, train_arca, train_lasr
+from .data import SplitTables
+from .options import ArcaOptions, LasrOptions
+from .trainer import LiraTrainer, load_trained_parts, train_arca, train_lasr
 
 TRAIN: dict[str, Callable[..., LiraTrainer]] = {"arca": train_arca, "lasr": train_lasr}
 OPTIONS: dict[str, type[ArcaOptions] | type[LasrOptions]] = {"arca": ArcaOptions, "lasr": LasrOptions}
@@ -21,8 +22,8 @@ OPTIONS: dict[str, type[ArcaOptions] | type[LasrOptions]] = {"arca": ArcaOptions
 def run_stage(
     name: str,
     model: LiraModel,
-    train: Sequence[StreamSplit],
-    validation: Sequence[StreamSplit],
+    train: Sequence[SplitTables],
+    validation: Sequence[SplitTables],
     folder: Path | str,
     seed: int = 0,
     options: ArcaOptions | LasrOptions | None = None,
@@ -33,7 +34,7 @@ def run_stage(
     ----------
     name : "arca" or "lasr"
     model : LiraModel
-    train, validation : sequence of StreamSplit, one a language
+    train, validation : sequence of SplitTables, one a language
     folder : path
         Gets a sub-folder for this stage with these options, seed, data and starting weights. An interrupted run goes
         on from its last epoch.
@@ -63,8 +64,8 @@ def run_stage(
 
 def _fingerprint(
     model: LiraModel,
-    train: Sequence[StreamSplit],
-    validation: Sequence[StreamSplit],
+    train: Sequence[SplitTables],
+    validation: Sequence[SplitTables],
     options: ArcaOptions | LasrOptions,
     seed: int,
 ) -> str:
@@ -76,10 +77,7 @@ def _fingerprint(
             digest.update(value.float().numpy().tobytes())
     for split in [*train, *validation]:
         data = split.split
-        digest.update(
-            json.dumps([data.queries.texts, data.queries.candidates, data.queries.scores, data.titles]).encode()
-        )
-        digest.update(
-            json.dumps([data.english_titles, [sorted(row.items()) for row in data.gains], data.hard_negatives]).encode()
-        )
+        judged = [sorted(row.items()) for row in data.gains]
+        texts = [data.queries.texts, data.queries.candidates, data.queries.scores, data.titles, data.english_titles]
+        digest.update(json.dumps([*texts, judged, data.hard_negatives, data.pairs]).encode())
     return digest.hexdigest()[:12]

@@ -1,54 +1,34 @@
-"""The two stages of training as modules that map a batch of cached streams to a loss and its terms."""
+"""The two stages of training as modules that map a batch to a loss and its terms."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from modeling_lira.modeling_lira import LiraModel
+from modeling_lira.modeling_lira import LiraModel, LiraModelOutput
 
+from .gathering import gather_rows, summed_gradient
 from .losses import (
     anchor_loss,
     candidate_rewards,
+    consistency_loss,
+    correlation_loss,
     geometry_loss,
     hinge_loss,
     mean_variance_loss,
     policy_entropy,
     policy_loss,
+    sampled_actions,
     soft_ndcg_loss,
 )
+from .negatives import gains_of, safe_negatives
+from .options import ArcaWeights, LasrOptions
+from .queues import CorrQueue, DocQueue, FifoQueue
 
-
-@dataclass(frozen=True)
-class ArcaWeights:
-    """Weights of stage 1: alpha, beta, gamma, delta of the reward; eta of the anchor; geometry; entropy bonus.
-
-    Source: paper, Arca (names); values are ours.
-    """
-
-    alpha: float = 0.4
-    beta: float = 0.05
-    gamma: float = 0.05
-    delta: float = 1.0
-    eta: float = 0.3
-    geometry: float = 20.0
-    entropy: float = 0.01
-
-
-@dataclass(frozen=True)
-class LasrWeights:
-    """Weights of stage 2: hinge, mean-variance, the hinge's margin, the soft ranks' temperature and cut-off.
-
-    Source: paper, LaSR (terms); values are ours.
-    """
-
-    hinge: float = 0.5
-    mean_variance: float = 0.1
-    margin: float = 0.1
-    temperature: float = 0.03
-    k: int = 10
+ENGLISH_INPUTS = ("english_states", "candidate_mask", "critic_scores")
+Side = Mapping[str, Tensor]
 
 
 class Stage(nn.Module):
@@ -70,6 +50,11 @@ class Stage(nn.Module):
         for name, parameter in lira.named_parameters():
             parameter.requires_grad_(self.rates[name] > 0)
 
+    @property
+    def queues(self) -> dict[str, FifoQueue]:
+        """What the stage remembers of earlier batches, by name; saved with the trainer's state."""
+        return {}
+
     def parameter_groups(self) -> list[dict[str, float | list[nn.Parameter]]]:
         """Return the learning parameters by learning rate, as optimizers take them."""
         groups: dict[float, list[nn.Parameter]] = {}
@@ -78,10 +63,22 @@ class Stage(nn.Module):
                 groups.setdefault(self.rates[name], []).append(parameter)
         return [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
 
+    def streams(self, side: Side) -> dict[str, Tensor]:
+        """Return a side of the batch as `LiraModel.fuse` takes it, its token ids, if it has any, made streams."""
+        if "input_ids" not in side:
+            return dict(side)
+        names = ("input_ids", "attention_mask", "english_input_ids", "english_attention_mask")
+        multilingual, english = self.lira.streams(**{name: side[name] for name in names if name in side})
+        found = {name: value for name, value in side.items() if name not in names}
+        found["multilingual_states"] = multilingual
+        return found if english is None else {**found, "english_states": english}
+
 
 def _rate(name: str, learning_rates: Mapping[str, float]) -> float:
     fitting = [part for part in learning_rates if name.startswith(f"{part}.")]
-    return learning_rates[max(fitting, key=len)] if fitting else 0.0
+    rate = learning_rates[max(fitting, key=len)] if fitting else 0.0
+    is_frozen_backbone = name.startswith(("multilingual_encoder.", "english_encoder.")) and ".lora_" not in name
+    return 0.0 if is_frozen_backbone else rate
 
 
 class ArcaStage(Stage):
@@ -94,32 +91,30 @@ class ArcaStage(Stage):
         super().__init__(lira, learning_rates)
         self.weights = weights
 
-    def forward(
-        self,
-        multilingual_states: Tensor,
-        english_states: Tensor,
-        candidate_mask: Tensor,
-        critic_scores: Tensor,
-        language_ids: Tensor,
-    ) -> dict[str, Tensor]:
-        """Return `loss` and its terms for a batch [B, ...] in which every text has a candidate."""
+    def forward(self, uniform: Tensor, **batch: Tensor) -> dict[str, Tensor]:
+        """Return `loss` and its terms for a batch [B, ...] in which every text has a candidate.
+
+        `uniform` [B] in [0, 1) decides which candidate each row's policy draws.
+        """
         weights, arca = self.weights, self.lira.arca
-        output = arca(multilingual_states, english_states, candidate_mask, critic_scores)
+        side = self.streams(batch)
+        multilingual_states, english_states = side["multilingual_states"], side["english_states"]
+        scores, mask = side["critic_scores"], side["candidate_mask"]
+        output = arca(multilingual_states, english_states, mask, scores)
         rewards = candidate_rewards(
-            critic_scores, output.similarities, weights.alpha, weights.beta, weights.gamma, weights.delta
+            scores, output.similarities, weights.alpha, weights.beta, weights.gamma, weights.delta
         )
-        actions = torch.distributions.Categorical(logits=output.policy_logits.float()).sample()
+        actions = sampled_actions(output.policy_logits.float(), uniform)
         rows = torch.arange(len(actions), device=actions.device)
-        english = output.candidate_embeddings[rows, actions]  # [B, d]
-        chosen = english_states[rows, actions]  # [B, S, dh]
-        geometry = geometry_loss(english, frozen_embedding(arca.english_projection.centre, chosen)) + geometry_loss(
-            output.multilingual_embedding, frozen_embedding(arca.multilingual_projection.centre, multilingual_states)
-        )
+        english = gather_rows(output.candidate_embeddings[rows, actions])  # [B, d]
+        multilingual = gather_rows(output.multilingual_embedding)
+        frozen_english = gather_rows(frozen_embedding(arca.english_projection.centre, english_states[rows, actions]))
+        frozen = gather_rows(frozen_embedding(arca.multilingual_projection.centre, multilingual_states))
         terms = {
-            "policy": policy_loss(output.policy_logits, actions, rewards, candidate_mask),
-            "anchor": anchor_loss(output.multilingual_embedding, english),
-            "geometry": geometry,
-            "entropy": policy_entropy(output.policy_logits),
+            "policy": _mean_over_processes(policy_loss(output.policy_logits, actions, rewards, mask)),
+            "anchor": anchor_loss(multilingual, english),
+            "geometry": geometry_loss(english, frozen_english) + geometry_loss(multilingual, frozen),
+            "entropy": _mean_over_processes(policy_entropy(output.policy_logits)),
         }
         loss = (
             terms["policy"]
@@ -127,7 +122,7 @@ class ArcaStage(Stage):
             + weights.geometry * terms["geometry"]
             - weights.entropy * terms["entropy"]
         )
-        return {"loss": loss, **_detached(terms)}
+        return {"loss": summed_gradient(loss), **_detached(terms)}
 
 
 def frozen_embedding(centre: Tensor, states: Tensor) -> Tensor:
@@ -135,29 +130,209 @@ def frozen_embedding(centre: Tensor, states: Tensor) -> Tensor:
     return F.normalize(states.mean(1) - centre, dim=-1)
 
 
-class LasrStage(Stage):
-    """Stage 2, retrieval: L_retr = L_ndcg + hinge L_hinge + mean_variance L_mv over a batch's documents.
+@dataclass(frozen=True)
+class Documents:
+    """Documents that queries are scored against: `embeddings` [N, D], `frozen` [N, H], `ids` [N], none twice.
 
-    Source: paper, LaSR (L_retr); L_mv is ours.
+    The first `fresh` of them are the batch's own, the others the queue's.
     """
 
-    def __init__(self, lira: LiraModel, learning_rates: Mapping[str, float], weights: LasrWeights) -> None:
-        super().__init__(lira, learning_rates)
-        self.weights = weights
+    embeddings: Tensor
+    frozen: Tensor
+    ids: Tensor
+    fresh: int
 
-    def forward(self, gains: Tensor, **batch: Tensor) -> dict[str, Tensor]:
-        """Return `loss` and its terms for `query_*` [B, ...] and `document_*` [N, ...] streams and gains [B, N]."""
+
+class LasrStage(Stage):
+    """Stage 2: L_lasr = L_retr, L_corr or both, plus consistency L_consistency.
+
+    L_retr = L_ndcg + hinge L_hinge + mean_variance L_mv over a batch's documents and those in the DocQueue; L_corr is
+    over a batch's graded pairs and those in the CorrQueue.
+
+    Parameters
+    ----------
+    lira : LiraModel
+    options : LasrOptions
+    num_documents : int
+        Training documents; the DocQueue never holds more than half of them.
+
+    Source: paper, LaSR; L_mv and L_consistency are ours.
+    """
+
+    def __init__(self, lira: LiraModel, options: LasrOptions, num_documents: int) -> None:
+        super().__init__(lira, options.learning_rates)
+        self.options = options
+        self.weights = options.weights
+        self.doc_queue = DocQueue(min(options.doc_queue, num_documents // 2))
+        self.corr_queue = CorrQueue(options.corr_queue)
+        self.widths = (lira.config.embedding_size, *options.matryoshka)
+
+    @property
+    def queues(self) -> dict[str, FifoQueue]:
+        """The DocQueue and the CorrQueue."""
+        return {"documents": self.doc_queue, "pairs": self.corr_queue}
+
+    def forward(
+        self,
+        relevant: Tensor,
+        grades: Tensor,
+        document_ids: Tensor,
+        group: Tensor,
+        other_candidate: Tensor,
+        pair_documents: Tensor,
+        pair_targets: Tensor,
+        **batch: Tensor,
+    ) -> dict[str, Tensor]:
+        """Return `loss` and its terms.
+
+        Parameters
+        ----------
+        relevant, grades : Tensor, [B, R]
+            Ids and grades of each query's relevant documents, -1 where there are no more.
+        document_ids : Tensor, [N]
+        group : Tensor, [1]
+            Which documents are searched together: a language and a kind of title.
+        other_candidate : Tensor, [B, K], bool
+            One candidate of each query, for the consistency term.
+        pair_documents, pair_targets : Tensor, [B, P]
+            Ids and wanted similarities of graded pairs, NaN where there are no more.
+        **batch : Tensor
+            Streams or token ids, `query_*` [B, ...] and `document_*` [N, ...].
+        """
+        queries = self.streams(_side(batch, "query_"))
+        output = self.lira.fuse(**queries)
+        documents = self._documents(self.streams(_side(batch, "document_")), document_ids, int(group))
+        relevant, grades = _gather_padded(relevant, -1), _gather_padded(grades, 0)
+        gains = gains_of(relevant, grades, documents.ids)
+        mask = safe_negatives(documents.frozen, gains, self.options.safe_negatives)
+        embedding = gather_rows(_embedding(output))
+        terms: dict[str, Tensor] = {}
+        for width in self.widths:
+            self._add(terms, self._task_terms(embedding, documents, gains, mask, width))
+        if self.options.objective != "retrieval":
+            pairs = _gather_padded(pair_documents, -1), _gather_padded(pair_targets, float("nan"))
+            self._add(terms, {"correlation": self._correlation(embedding, documents, *pairs)})
+        if self.weights.consistency:
+            views = self._views(output, queries, other_candidate)
+            self._add(terms, {"consistency": self._consistency(embedding, views, documents, mask)})
+        self._remember(documents, int(group))
+        return {"loss": summed_gradient(self._total(terms)), **_detached(terms)}
+
+    def _total(self, terms: Mapping[str, Tensor]) -> Tensor:
+        return torch.stack([self._weight(name) * value for name, value in terms.items()]).sum()
+
+    def _weight(self, name: str) -> float:
+        return 1.0 if name == "ndcg" else getattr(self.weights, name)
+
+    @staticmethod
+    def _add(terms: dict[str, Tensor], more: Mapping[str, Tensor]) -> None:
+        for name, value in more.items():
+            terms[name] = terms[name] + value if name in terms else value
+
+    def _documents(self, side: Side, ids: Tensor, group: int) -> Documents:
+        """Embed the batch's documents, one of each over all processes, and join the queue's of the same group."""
+        embeddings = gather_rows(_embedding(self.lira.fuse(**side)))
+        centre = self.lira.arca.multilingual_projection.centre
+        frozen = gather_rows(frozen_embedding(centre, side["multilingual_states"]))
+        every = gather_rows(ids)
+        first = _first_of_each(every)
+        ids, embeddings, frozen = every[first], embeddings[first], frozen[first]
+        queued = self.doc_queue.others(ids, group)
+        if not queued:
+            return Documents(embeddings, frozen, ids, len(ids))
+        return Documents(
+            torch.cat([embeddings, queued["embeddings"]]),
+            torch.cat([frozen, queued["frozen"]]),
+            torch.cat([ids, queued["ids"]]),
+            len(ids),
+        )
+
+    def _task_terms(
+        self, queries: Tensor, documents: Documents, gains: Tensor, mask: Tensor, width: int
+    ) -> dict[str, Tensor]:
+        queries, embeddings = _truncated(queries, width), _truncated(documents.embeddings, width)
+        share = 1 / len(self.widths)
+        fresh = embeddings[: documents.fresh]
+        terms = {"mean_variance": share * (mean_variance_loss(queries) + mean_variance_loss(fresh))}
+        if self.options.objective != "ranking":
+            scores = queries @ embeddings.T  # [B, N]
+            weights = self.weights
+            terms["ndcg"] = share * soft_ndcg_loss(scores, gains, weights.k, weights.temperature, mask)
+            terms["hinge"] = share * hinge_loss(scores, gains, weights.margin, mask)
+        return terms
+
+    def _correlation(self, queries: Tensor, documents: Documents, pairs: Tensor, targets: Tensor) -> Tensor:
+        """Compare the cosines of the graded pairs [B, P] with their targets, joined with the queue's."""
+        present = ~targets.isnan()
+        ordered, order = documents.ids[: documents.fresh].sort()
+        place = torch.searchsorted(ordered, pairs[present])
+        rows = torch.arange(len(pairs), device=pairs.device)[:, None].expand_as(pairs)[present]
+        predictions = (queries[rows] * documents.embeddings[order[place]]).sum(-1)
+        wanted = targets[present].to(predictions.dtype)
         weights = self.weights
-        queries = self.lira.fuse(**_side(batch, "query_"))["sentence_embedding"]
-        documents = self.lira.fuse(**_side(batch, "document_"))["sentence_embedding"]
-        scores = queries @ documents.T  # [B, N]
-        terms = {
-            "ndcg": soft_ndcg_loss(scores, gains, weights.k, weights.temperature),
-            "hinge": hinge_loss(scores, gains, weights.margin),
-            "mean_variance": mean_variance_loss(queries) + mean_variance_loss(documents),
-        }
-        loss = terms["ndcg"] + weights.hinge * terms["hinge"] + weights.mean_variance * terms["mean_variance"]
-        return {"loss": loss, **_detached(terms)}
+        loss = correlation_loss(
+            *self.corr_queue.join(predictions, wanted), weights.pearson_share, weights.correlation_temperature
+        )
+        self.corr_queue.push(predictions=predictions, targets=wanted)
+        return loss
+
+    def _views(self, output: LiraModelOutput, queries: Side, other_candidate: Tensor) -> Iterator[Tensor]:
+        """Yield what else may stand for the queries: one path alone, or another candidate, [B, D] each."""
+        without = {name: value for name, value in queries.items() if name not in ENGLISH_INPUTS}
+        yield _embedding(self.lira.fuse(**without))
+        english, weight = output.english_embedding, output.english_weight
+        assert english is not None and weight is not None
+        yield F.normalize(torch.cat([english, weight[:, None] * english], -1).float(), dim=-1)
+        if "english_states" in queries:
+            yield _embedding(self.lira.fuse(**{**queries, "candidate_mask": other_candidate}))
+
+    def _consistency(self, queries: Tensor, views: Iterator[Tensor], documents: Documents, mask: Tensor) -> Tensor:
+        scores = queries @ documents.embeddings.T
+        losses = [
+            consistency_loss(
+                scores, gather_rows(view) @ documents.embeddings.T, self.weights.consistency_temperature, mask
+            )
+            for view in views
+        ]
+        return torch.stack(losses).mean()
+
+    def _remember(self, documents: Documents, group: int) -> None:
+        if self.training and self.doc_queue.capacity:
+            fresh = slice(0, documents.fresh)
+            ids = documents.ids[fresh]
+            self.doc_queue.push(
+                embeddings=documents.embeddings[fresh],
+                frozen=documents.frozen[fresh],
+                ids=ids,
+                groups=torch.full_like(ids, group),
+            )
+
+
+def _embedding(output: LiraModelOutput) -> Tensor:
+    assert output.sentence_embedding is not None
+    return output.sentence_embedding
+
+
+def _truncated(embeddings: Tensor, width: int) -> Tensor:
+    return embeddings if width >= embeddings.shape[1] else F.normalize(embeddings[:, :width], dim=-1)
+
+
+def _mean_over_processes(value: Tensor) -> Tensor:
+    return gather_rows(value.reshape(1)).mean()
+
+
+def _first_of_each(ids: Tensor) -> Tensor:
+    """Return where each different id [N] stands first, in the order of the ids."""
+    ordered, order = ids.sort(stable=True)
+    new = torch.ones_like(ordered, dtype=torch.bool)
+    new[1:] = ordered[1:] != ordered[:-1]
+    return order[new]
+
+
+def _gather_padded(values: Tensor, filler: float) -> Tensor:
+    """Gather rows [B, R] whose number of columns may differ between processes."""
+    columns = int(gather_rows(values.new_tensor([values.shape[1]]).nan_to_num()).max())
+    return gather_rows(F.pad(values, (0, columns - values.shape[1]), value=filler))
 
 
 def _side(batch: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

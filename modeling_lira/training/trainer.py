@@ -1,15 +1,15 @@
-"""Both stages on `transformers.Trainer`, over cached streams."""
+"""Both stages on `transformers.Trainer`."""
 
 import logging
 import math
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from accelerate import PartialState
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Sampler
 from transformers import (
@@ -25,55 +25,19 @@ from transformers import (
 from transformers.trainer_utils import get_last_checkpoint
 
 from modeling_lira.errors import LiraError
+from modeling_lira.files import atomic_path
 from modeling_lira.modeling_lira import LiraModel
 
-from .data import LanguageSampler, PairRows, QueryRows, RetrievalCollator, StreamSplit
-from .stages import ArcaStage, ArcaWeights, LasrStage, LasrWeights, Stage
-from .validation import validation_scores
+from .batches import LanguageSampler, PairCollator, PairRows, PairSampler, QueryRows, RetrievalCollator
+from .data import SplitTables
+from .options import ArcaOptions, LasrOptions
+from .stages import ArcaStage, LasrStage, Stage
+from .validation import BEST, validation_scores
 
 logger = logging.getLogger(__name__)
 
-BEST_METRIC = "eval_ndcg@10"
-
-
-@dataclass(frozen=True)
-class ArcaOptions:
-    """How to run stage 1.
-
-    `epochs` over all pairs of a text and its translations, `batch_size` texts, peak `learning_rates` by sub-module,
-    `patience` in epochs without a better validation nDCG@10.
-
-    Source: ours.
-    """
-
-    epochs: int = 2
-    batch_size: int = 64
-    learning_rates: dict[str, float] = field(default_factory=lambda: {"arca": 5e-5})
-    patience: int = 2
-    weights: ArcaWeights = field(default_factory=ArcaWeights)
-
-
-@dataclass(frozen=True)
-class LasrOptions:
-    """How to run stage 2.
-
-    As `ArcaOptions`, with `batch_size` queries of one language, `positives` relevant documents and `negatives` hard
-    negatives drawn for each, and the shares that lose their English path or search English titles.
-
-    Source: ours.
-    """
-
-    epochs: int = 6
-    batch_size: int = 24
-    learning_rates: dict[str, float] = field(
-        default_factory=lambda: {"arca.adaptor": 3e-4, "lasr.gate": 3e-4, "lasr": 1e-4}
-    )
-    patience: int = 2
-    positives: int = 3
-    negatives: int = 2
-    english_path_dropout: float = 0.3
-    english_titles: float = 0.5
-    weights: LasrWeights = field(default_factory=LasrWeights)
+WEIGHTS = "model.safetensors"
+QUEUES = "queues.safetensors"
 
 
 class LiraTrainer(Trainer):
@@ -102,6 +66,7 @@ class LiraTrainer(Trainer):
         **kwargs: Any,
     ) -> None:
         super().__init__(model=stage, args=args, **kwargs)
+        self.stage = stage
         self.lira = stage.lira
         self.validate = validate
         self.sampler = sampler
@@ -144,13 +109,28 @@ class LiraTrainer(Trainer):
         return metrics
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
-        self.lira.save_pretrained(str(output_dir or self.args.output_dir), save_backbones=False)
+        folder = Path(output_dir or str(self.args.output_dir))
+        with atomic_path(folder / WEIGHTS) as temporary:
+            save_file(trained_parts(self.lira), temporary)
+        queued = {
+            f"{name}.{row}": values
+            for name, queue in self.stage.queues.items()
+            for row, values in queue.state_dict().items()
+        }
+        with atomic_path(folder / QUEUES) as temporary:
+            save_file(queued, temporary)
 
     def _load_best_model(self) -> None:
         load_trained_parts(self.lira, str(self.state.best_model_checkpoint))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         load_trained_parts(self.lira, resume_from_checkpoint)
+        queued = load_file(Path(resume_from_checkpoint) / QUEUES)
+        for name, queue in self.stage.queues.items():
+            prefix = f"{name}."
+            queue.load_state_dict(
+                {key.removeprefix(prefix): value for key, value in queued.items() if key.startswith(prefix)}
+            )
 
 
 class EpochLine(TrainerCallback):
@@ -158,7 +138,7 @@ class EpochLine(TrainerCallback):
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Log the epoch's validation score."""
-        score = 100 * kwargs["metrics"][BEST_METRIC]
+        score = 100 * kwargs["metrics"][f"eval_{BEST}"]
         logger.info("   epoch %.0f: validation nDCG@10 %.1f", state.epoch or 0, score)
 
 
@@ -176,18 +156,26 @@ class QuietProgress(ProgressCallback):
         """Leave the numbers to the log."""
 
 
+def trained_parts(model: LiraModel) -> dict[str, Tensor]:
+    """Return the weights that training may change: all but the frozen backbones', LoRA's among them."""
+    frozen = model.backbone_keys()
+    return {
+        name: value.contiguous() for name, value in model.state_dict().items() if name not in frozen or ".lora_" in name
+    }
+
+
 def load_trained_parts(model: LiraModel, folder: Path | str) -> None:
-    """Read the trained parts of an adapter-only checkpoint into `model`; raise `LiraError` where they do not fit."""
-    result = model.load_state_dict(load_file(Path(folder) / "model.safetensors"), strict=False)
-    missing = set(result.missing_keys) - model.backbone_keys()
-    if missing or result.unexpected_keys:
-        raise LiraError(f"checkpoint {folder} does not fit the model: {sorted(missing) + result.unexpected_keys}")
+    """Read the trained parts of a checkpoint into `model`; raise `LiraError` where they do not fit."""
+    found, expected = load_file(Path(folder) / WEIGHTS), trained_parts(model)
+    if found.keys() != expected.keys():
+        raise LiraError(f"checkpoint {folder} does not fit the model: {sorted(found.keys() ^ expected.keys())}")
+    model.load_state_dict(found, strict=False)
 
 
 def train_arca(
     model: LiraModel,
-    train: Sequence[StreamSplit],
-    validation: Sequence[StreamSplit],
+    train: Sequence[SplitTables],
+    validation: Sequence[SplitTables],
     output: Path | str,
     options: ArcaOptions | None = None,
     seed: int = 0,
@@ -197,7 +185,7 @@ def train_arca(
     Parameters
     ----------
     model : LiraModel
-    train, validation : sequence of StreamSplit, one a language
+    train, validation : sequence of SplitTables, one a language
     output : path
         Checkpoints; an interrupted run goes on from the last.
     options : ArcaOptions, optional
@@ -206,54 +194,48 @@ def train_arca(
     Source: paper, Arca.
     """
     options = options or ArcaOptions()
-    dataset = PairRows(train)
-    if not len(dataset):
+    rows = PairRows(train)
+    if not len(rows):
         raise LiraError("no training text has a translation: stage 1 has nothing to anchor to")
-    arguments = _arguments(output, options, len(dataset), seed)
     stage = ArcaStage(model, options.learning_rates, options.weights)
-    return _run(stage, arguments, validation, options.patience, dataset, dataset.collate)
+    sampler = PairSampler(len(rows), options.batch_size, seed)
+    return _run(stage, output, options, seed, validation, rows, PairCollator(rows.tables, sampler), sampler)
 
 
 def train_lasr(
     model: LiraModel,
-    train: Sequence[StreamSplit],
-    validation: Sequence[StreamSplit],
+    train: Sequence[SplitTables],
+    validation: Sequence[SplitTables],
     output: Path | str,
     options: LasrOptions | None = None,
     seed: int = 0,
 ) -> LiraTrainer:
-    """Run stage 2 (retrieval) in place and return the trainer; parameters as in `train_arca`.
+    """Run stage 2 in place and return the trainer; parameters as in `train_arca`.
 
     Source: paper, LaSR.
     """
     options = options or LasrOptions()
-    dataset = QueryRows(train)
-    sampler = LanguageSampler(dataset.groups(), options.batch_size, seed)
+    rows = QueryRows(train, ranking=options.objective == "ranking")
+    sampler = LanguageSampler(rows.groups(), options.batch_size, options.english_titles, seed)
     if not len(sampler):
         raise LiraError(
-            f"no language has {options.batch_size} training queries with a relevant document: lower batch_size"
+            f"no language has {options.batch_size} training queries with a judged document: lower batch_size"
         )
-    collator = RetrievalCollator(
-        train, options.positives, options.negatives, options.english_path_dropout, options.english_titles, sampler
-    )
-    arguments = _arguments(output, options, len(sampler), seed)
-    return _run(
-        LasrStage(model, options.learning_rates, options.weights),
-        arguments,
-        validation,
-        options.patience,
-        dataset,
-        collator,
-        sampler,
-    )
+    stage = LasrStage(model, options, 2 * sum(len(tables.local) for tables in train))
+    return _run(stage, output, options, seed, validation, rows, RetrievalCollator(train, options, sampler), sampler)
 
 
-def _arguments(output: Path | str, options: ArcaOptions | LasrOptions, rows: int, seed: int) -> TrainingArguments:
-    steps = math.ceil(rows / options.batch_size)
+def _arguments(
+    output: Path | str, options: ArcaOptions | LasrOptions, sampler: PairSampler | LanguageSampler, seed: int
+) -> TrainingArguments:
+    processes = PartialState(cpu=not torch.cuda.is_available()).num_processes
+    if sampler.batch_size % processes:
+        raise LiraError(f"batch_size {sampler.batch_size} is not a multiple of the {processes} processes")
+    steps = math.ceil(len(sampler) / sampler.batch_size)
     return TrainingArguments(
         output_dir=str(output),
         num_train_epochs=options.epochs,
-        per_device_train_batch_size=options.batch_size,
+        per_device_train_batch_size=sampler.batch_size // processes,
         lr_scheduler_type="cosine",
         warmup_steps=max(1, steps * options.epochs // 20),
         max_grad_norm=1.0,
@@ -261,7 +243,7 @@ def _arguments(output: Path | str, options: ArcaOptions | LasrOptions, rows: int
         save_strategy="epoch",
         save_total_limit=1,
         load_best_model_at_end=True,
-        metric_for_best_model=BEST_METRIC,
+        metric_for_best_model=f"eval_{BEST}",
         greater_is_better=True,
         logging_steps=max(1, steps // 4),
         logging_strategy="steps",
@@ -269,7 +251,9 @@ def _arguments(output: Path | str, options: ArcaOptions | LasrOptions, rows: int
         label_names=[],
         report_to=[],
         use_cpu=not torch.cuda.is_available(),
+        bf16=options.precision == "bfloat16",
         dataloader_pin_memory=False,
+        ddp_find_unused_parameters=False,
         seed=seed,
         disable_tqdm=not sys.stderr.isatty(),
     )
@@ -277,36 +261,37 @@ def _arguments(output: Path | str, options: ArcaOptions | LasrOptions, rows: int
 
 def _run(
     stage: Stage,
-    arguments: TrainingArguments,
-    validation: Sequence[StreamSplit],
-    patience: int,
-    dataset: PairRows | QueryRows,
+    output: Path | str,
+    options: ArcaOptions | LasrOptions,
+    seed: int,
+    validation: Sequence[SplitTables],
+    rows: PairRows | QueryRows,
     collator: Callable[[list[Any]], dict[str, Tensor]],
-    sampler: Sampler[int] | None = None,
+    sampler: PairSampler | LanguageSampler,
 ) -> LiraTrainer:
+    arguments = _arguments(output, options, sampler, seed)
+    objective = getattr(options, "objective", "retrieval")
     trainer = LiraTrainer(
         stage,
         arguments,
-        lambda model: validation_scores(model, validation),
+        lambda model: validation_scores(model, validation, objective),
         sampler,
-        train_dataset=dataset,
-        eval_dataset=dataset,
+        train_dataset=rows,
+        eval_dataset=rows,
         data_collator=collator,
         optimizers=(torch.optim.AdamW(stage.parameter_groups(), weight_decay=0.01), None),
-        callbacks=[EarlyStoppingCallback(early_stopping_patience=patience), EpochLine()],
+        callbacks=[EarlyStoppingCallback(early_stopping_patience=options.patience), EpochLine()],
     )
     trainer.remove_callback(PrinterCallback if arguments.disable_tqdm else ProgressCallback)
     if not arguments.disable_tqdm:
         trainer.add_callback(QuietProgress())
-    start = {
-        name: value.clone() for name, value in stage.lira.state_dict().items() if name not in stage.lira.backbone_keys()
-    }
+    start = {name: value.clone() for name, value in trained_parts(stage.lira).items()}
     before = trainer.validate(stage.lira)
     trainer.train(resume_from_checkpoint=_last_checkpoint(Path(str(arguments.output_dir))))
     trainer.state.log_history.insert(
         0, {"epoch": 0.0, "step": 0, **{f"eval_{name}": value for name, value in before.items()}}
     )
-    if trainer.state.best_metric is None or trainer.state.best_metric < before["ndcg@10"]:
+    if trainer.state.best_metric is None or trainer.state.best_metric < before[BEST]:
         logger.warning("no epoch beat the model as it was before the stage: its weights stay as they were")
         stage.lira.load_state_dict(start, strict=False)
     return trainer

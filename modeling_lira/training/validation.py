@@ -1,67 +1,114 @@
-"""nDCG@10 of a model on cached streams."""
+"""How well a model retrieves and ranks on tables of streams."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from modeling_lira.metrics import ndcg
+from modeling_lira.metrics import ndcg, pearson, spearman
 from modeling_lira.modeling_lira import LiraModel
 
-from .data import StreamSplit, StreamTable
+from .data import SplitTables, Table
 
+BEST = "score"
+"""Name of the validation score by which the best epoch is chosen."""
 _BATCH = 512
+_ENGLISH_INPUTS = (
+    "english_states", "english_input_ids", "english_attention_mask", "candidate_mask", "critic_scores",
+)  # fmt: skip
 
 
 @torch.inference_mode()
-def embed_table(model: LiraModel, table: StreamTable, with_english: bool = True) -> Tensor:
+def embed_table(model: LiraModel, table: Table, with_english: bool = True) -> Tensor:
     """Embed every row of a table, [N, D]; without English the translation-free path runs."""
+    model.eval()
     parts = []
-    for rows in torch.arange(len(table)).split(_BATCH):
-        batch = table.batch(rows.numpy())
+    for start in range(0, len(table), _BATCH):
+        batch = table.batch(np.arange(start, min(start + _BATCH, len(table))))
         if not with_english:
-            batch = {name: batch[name] for name in ("multilingual_states", "language_ids")}
-        parts.append(model.fuse(**batch)["sentence_embedding"])
+            batch = {name: value for name, value in batch.items() if name not in _ENGLISH_INPUTS}
+        parts.append(model(**batch)["sentence_embedding"])
     return torch.cat(parts)
 
 
-def retrieval_ndcg(
-    model: LiraModel, split: StreamSplit, *, english_titles: bool = True, with_candidates: bool = True, k: int = 10
-) -> Tensor:
-    """Return nDCG@k [Q] of each query against all documents of its split.
+@dataclass(frozen=True)
+class Embedded:
+    """A split's embeddings: queries with and without their candidates, English titles, local titles without English.
 
-    Parameters
-    ----------
-    model : LiraModel
-    split : StreamSplit
-    english_titles : bool
-        Search the English titles; else the local ones, translation-free.
-    with_candidates : bool
-        Let the queries use their translations.
-    k : int
+    Source: ours.
     """
-    model.eval()
-    queries = embed_table(model, split.queries, with_candidates)
-    documents = embed_table(model, split.english if english_titles else split.local, english_titles)
-    return ndcg(queries @ documents.T, split.split.gain_matrix(), k)
+
+    tables: SplitTables
+    queries: dict[bool, Tensor]
+    documents: dict[bool, Tensor]
+
+    def ndcg(self, *, english_titles: bool = True, with_candidates: bool = True, k: int = 10) -> Tensor:
+        """Return nDCG@k [Q] of each query against all documents of its split."""
+        scores = self.queries[with_candidates] @ self.documents[english_titles].T
+        return ndcg(scores, self.tables.split.gain_matrix(), k)
+
+    def correlations(self, *, with_candidates: bool = True) -> tuple[float, float]:
+        """Return Pearson's and Spearman's correlation of the graded pairs' cosines with their targets."""
+        predicted, wanted = self.graded_pairs(with_candidates)
+        return pearson(predicted, wanted), spearman(predicted, wanted)
+
+    def graded_pairs(self, with_candidates: bool = True) -> tuple[Tensor, Tensor]:
+        """Return the cosines and the wanted similarities of all graded pairs, [P] each."""
+        pairs = self.tables.split.pairs
+        queries = torch.tensor([query for query, own in enumerate(pairs) for _ in own])
+        documents = torch.tensor([document for own in pairs for document, _ in own])
+        predicted = (self.queries[with_candidates][queries] * self.documents[False][documents]).sum(-1)
+        return predicted, torch.tensor([target for own in pairs for _, target in own])
 
 
-def validation_scores(model: LiraModel, splits: Sequence[StreamSplit]) -> dict[str, float]:
-    """Return the mean over languages of nDCG@10 in the four ways a shop may search, and their mean."""
+def embed_split(model: LiraModel, tables: SplitTables) -> Embedded:
+    """Embed what a split's evaluation needs, once."""
+    return Embedded(
+        tables,
+        queries={wanted: embed_table(model, tables.queries, wanted) for wanted in (True, False)},
+        documents={english: embed_table(model, tables.documents(english), english) for english in (True, False)},
+    )
+
+
+def retrieval_ndcg(
+    model: LiraModel, tables: SplitTables, english_titles: bool = True, with_candidates: bool = True, k: int = 10
+) -> Tensor:
+    """Return nDCG@k [Q] of each query against the English titles, or the local ones, of its split."""
+    queries = embed_table(model, tables.queries, with_candidates)
+    documents = embed_table(model, tables.documents(english_titles), english_titles)
+    return ndcg(queries @ documents.T, tables.split.gain_matrix(), k)
+
+
+def validation_scores(
+    model: LiraModel, splits: Sequence[SplitTables], objective: str = "retrieval"
+) -> dict[str, float]:
+    """Return the mean over languages of nDCG@10 in the four ways a shop may search, of the correlations, and `score`.
+
+    The score is the mean of the four ways for retrieval, Spearman's correlation for ranking, the mean of both for the
+    joint objective.
+
+    Source: ours.
+    """
     ways = {
         "english_titles": (True, True),
         "english_titles_without_translations": (True, False),
         "local_titles": (False, True),
         "local_titles_without_translations": (False, False),
     }
-    scores = {}
-    for name, (english, candidates) in ways.items():
-        means = [
-            retrieval_ndcg(model, split, english_titles=english, with_candidates=candidates).nanmean()
-            for split in splits
-        ]
-        scores[name] = float(torch.stack(means).mean())
-    return {
-        "ndcg@10": sum(scores.values()) / len(scores),
-        **{f"ndcg@10_{name}": value for name, value in scores.items()},
-    }
+    values: dict[str, list[float]] = {}
+    for split in splits:
+        embedded = embed_split(model, split)
+        for name, (english, candidates) in ways.items():
+            found = embedded.ndcg(english_titles=english, with_candidates=candidates).nanmean()
+            values.setdefault(f"ndcg@10_{name}", []).append(float(found))
+        if split.split.pairs:
+            linear, ranked = embedded.correlations()
+            values.setdefault("pearson", []).append(linear)
+            values.setdefault("spearman", []).append(ranked)
+    means = {name: float(np.mean(found)) for name, found in values.items()}
+    means["ndcg@10"] = float(np.mean([means[f"ndcg@10_{name}"] for name in ways]))
+    scores = {"retrieval": means["ndcg@10"], "ranking": means.get("spearman", float("nan"))}
+    scores["joint"] = sum(scores.values()) / 2
+    return {BEST: scores[objective], **means}

@@ -1,0 +1,313 @@
+"""Which texts make a batch, in which order: all of it decided by seed, epoch and row, on any number of processes."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import Dataset, Sampler
+
+from .data import RetrievalSplit, SplitTables, Table
+from .options import LasrOptions
+
+LANGUAGE_STRIDE = 2**24
+"""Distance between two languages' document ids: more than a split holds."""
+
+
+class EpochSampler(Sampler[int]):
+    """A shuffle that seed and epoch decide.
+
+    Source: ours.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch's shuffle; the same seed and epoch always give the same order."""
+        self.epoch = epoch
+
+    def random(self, *row: int) -> np.random.Generator:
+        """Return a generator for this epoch, or for one row of it."""
+        return np.random.default_rng([self.seed, self.epoch, *row])
+
+
+class PairSampler(EpochSampler):
+    """Shuffle `count` rows, leaving out what does not fill a batch, whose loss would be another number."""
+
+    def __init__(self, count: int, batch_size: int, seed: int) -> None:
+        super().__init__(seed)
+        self.count = count
+        self.batch_size = min(batch_size, count)
+
+    def __len__(self) -> int:
+        return self.count // self.batch_size * self.batch_size
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.random().permutation(self.count)[: len(self)].tolist())
+
+
+class LanguageSampler(EpochSampler):
+    """Shuffle rows so that every batch holds one language and searches one kind of titles.
+
+    A language's judgements of its own documents are complete, those of other languages' documents unknown. A batch
+    that searches English titles yields rows beyond the number of rows: row + number.
+
+    Parameters
+    ----------
+    groups : sequence of sequences of int
+        Rows of each language.
+    batch_size : int
+        Of all processes together. Rows that do not fill a batch of their language wait for another epoch.
+    english_titles : float
+        Share of the batches that search English titles.
+    seed : int
+
+    Source: ours.
+    """
+
+    def __init__(self, groups: Sequence[Sequence[int]], batch_size: int, english_titles: float, seed: int) -> None:
+        super().__init__(seed)
+        self.groups = [np.asarray(group, np.int64) for group in groups]
+        self.batch_size = batch_size
+        self.english_titles = english_titles
+
+    def __len__(self) -> int:
+        return sum(len(group) // self.batch_size for group in self.groups) * self.batch_size
+
+    def __iter__(self) -> Iterator[int]:
+        random = self.random()
+        total = sum(map(len, self.groups))
+        batches = []
+        for group in self.groups:
+            full = len(group) // self.batch_size * self.batch_size
+            batches += list(random.permutation(group)[:full].reshape(-1, self.batch_size))
+        for index in random.permutation(len(batches)):
+            offset = total if random.random() < self.english_titles else 0
+            yield from (batches[index] + offset).tolist()
+
+
+@dataclass(frozen=True)
+class QueryItem:
+    """A training query: its language's number, its row there, its number among all, and the titles to search."""
+
+    language: int
+    row: int
+    number: int
+    english_titles: bool
+
+
+class QueryRows(Dataset[QueryItem]):
+    """The training queries of all languages, once for each kind of titles.
+
+    Parameters
+    ----------
+    splits : sequence of SplitTables
+    ranking : bool
+        Take the queries with graded pairs, not those with a relevant document.
+    """
+
+    def __init__(self, splits: Sequence[SplitTables], ranking: bool = False) -> None:
+        self.pairs = [
+            (number, row)
+            for number, split in enumerate(splits)
+            for row, found in enumerate(split.split.pairs if ranking else split.split.gains)
+            if found
+        ]
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> QueryItem:
+        number = index % len(self.pairs)
+        return QueryItem(*self.pairs[number], number, index >= len(self.pairs))
+
+    def groups(self) -> list[list[int]]:
+        """Return the rows of each language."""
+        languages = sorted({number for number, _ in self.pairs})
+        return [[row for row, (number, _) in enumerate(self.pairs) if number == language] for language in languages]
+
+
+class PairRows(Dataset[tuple[int, int, int]]):
+    """Every training text that has a translation: queries with candidates, local titles with their English title."""
+
+    def __init__(self, splits: Sequence[SplitTables]) -> None:
+        self.tables = [table for split in splits for table in (split.queries, split.local)]
+        self.pairs = [
+            (number, int(row)) for number, table in enumerate(self.tables) for row in np.flatnonzero(table.has_english)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> tuple[int, int, int]:
+        return (*self.pairs[index], index)
+
+
+@dataclass(frozen=True)
+class PairCollator:
+    """Build a stage-1 batch across tables, padded to the largest number of candidates.
+
+    Source: ours.
+    """
+
+    tables: Sequence[Table]
+    sampler: EpochSampler
+
+    def __call__(self, items: Sequence[tuple[int, int, int]]) -> dict[str, Tensor]:
+        """Collate (table, row, position) triples."""
+        ordered = sorted(items)
+        numbers = np.asarray([number for number, _, _ in ordered])
+        parts = [
+            self.tables[number].batch(np.asarray([row for table, row, _ in ordered if table == number]))
+            for number in np.unique(numbers)
+        ]
+        uniform = [self.sampler.random(position).random() for _, _, position in ordered]
+        return {**_joined(parts), "uniform": torch.tensor(uniform, dtype=torch.float32)}
+
+
+def _joined(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Concatenate batches whose candidates or tokens differ in number."""
+    joined = {}
+    for name in parts[0]:
+        values = [part[name] for part in parts]
+        shape = [max(own) for own in zip(*(value.shape[1:] for value in values), strict=True)]
+        filler = float("nan") if name == "critic_scores" else 0
+        joined[name] = torch.cat([_padded(value, shape, filler) for value in values])
+    return joined
+
+
+def _padded(values: Tensor, shape: Sequence[int], filler: float) -> Tensor:
+    if list(values.shape[1:]) == list(shape):
+        return values
+    padded = torch.full((len(values), *shape), filler, dtype=values.dtype)
+    padded[tuple(slice(0, size) for size in values.shape)] = values
+    return padded
+
+
+@dataclass(frozen=True)
+class RetrievalCollator:
+    """Build a stage-2 batch: queries of one language, documents for them, their judgements and graded pairs.
+
+    What is drawn for a query or a document depends on it, the seed and the epoch alone, not on the batch.
+
+    Parameters
+    ----------
+    splits : sequence of SplitTables
+    options : LasrOptions
+    sampler : EpochSampler
+        Its seed and epoch decide everything that is drawn.
+
+    Source: ours (method, LaSR 3 and 5).
+    """
+
+    splits: Sequence[SplitTables]
+    options: LasrOptions
+    sampler: EpochSampler
+
+    def __call__(self, items: Sequence[QueryItem]) -> dict[str, Tensor]:
+        """Collate queries of one language that search the same titles."""
+        number, english_titles = items[0].language, items[0].english_titles
+        tables = self.splits[number]
+        split = tables.split
+        draws = [self.sampler.random(item.number) for item in items]
+        rows = np.asarray([item.row for item in items])
+        pairs = [self._pairs(split, int(row), draw) for row, draw in zip(rows, draws, strict=True)]
+        documents = self._documents(items, tables, draws, pairs)
+        queries, candidates = self._queries(tables, rows, draws)
+        relevant = [split.gains[row] for row in rows]
+        base = number * LANGUAGE_STRIDE
+        return {
+            **_prefixed("query_", queries),
+            **_prefixed("document_", self._document_batch(tables, documents, number, english_titles)),
+            "document_ids": torch.from_numpy(base + documents),
+            "group": torch.tensor([2 * number + english_titles]),
+            "relevant": _ragged([[base + row for row in own] for own in relevant], -1, torch.long),
+            "grades": _ragged([list(own.values()) for own in relevant], 0, torch.float32),
+            "other_candidate": torch.from_numpy(_one_candidate(candidates, draws)),
+            "pair_documents": _ragged([[base + row for row, _ in own] for own in pairs], -1, torch.long),
+            "pair_targets": _ragged([[target for _, target in own] for own in pairs], float("nan"), torch.float32),
+        }
+
+    def _pairs(self, split: RetrievalSplit, row: int, draw: np.random.Generator) -> list[tuple[int, float]]:
+        if self.options.objective == "retrieval" or not split.pairs:
+            return []
+        pairs = split.pairs[row]
+        return [pairs[place] for place in draw.permutation(len(pairs))[: self.options.pairs]]
+
+    def _documents(
+        self,
+        items: Sequence[QueryItem],
+        tables: SplitTables,
+        draws: Sequence[np.random.Generator],
+        pairs: Sequence[Sequence[tuple[int, float]]],
+    ) -> np.ndarray:
+        """Return the rows of the documents to embed, ascending."""
+        drawn = {row for own in pairs for row, _ in own}
+        if self.options.objective != "ranking":
+            for item, draw in zip(items, draws, strict=True):
+                drawn.update(self._positives(tables.split.gains[item.row], draw))
+                negatives = tables.split.hard_negatives[item.row]
+                drawn.update(negatives[place] for place in draw.permutation(len(negatives))[: self.options.negatives])
+        return np.asarray(sorted(drawn), np.int64)
+
+    def _positives(self, gains: dict[int, int], draw: np.random.Generator) -> list[int]:
+        """Draw one of the most relevant documents, then any relevant ones."""
+        rows = list(gains)
+        best = [row for row in rows if gains[row] == max(gains.values())]
+        first = best[draw.integers(len(best))]
+        rest = [rows[place] for place in draw.permutation(len(rows)) if rows[place] != first]
+        return [first, *rest[: self.options.positives - 1]]
+
+    def _queries(
+        self, tables: SplitTables, rows: np.ndarray, draws: Sequence[np.random.Generator]
+    ) -> tuple[dict[str, Tensor], np.ndarray]:
+        """Gather the queries, some without English path, some with another query's candidates, some of no language.
+
+        Return also which candidates they have, [B, K].
+        """
+        table, options = tables.queries, self.options
+        candidates, scores = table.rows[rows].copy(), table.scores[rows].copy()
+        untold = np.zeros(len(rows), bool)
+        for place, draw in enumerate(draws):
+            dropped, noisy, stranger = draw.random(), draw.random(), int(draw.integers(len(table)))
+            if dropped < options.english_path_dropout:
+                candidates[place] = -1
+            elif noisy < options.candidate_noise and (table.rows[stranger] >= 0).any():
+                candidates[place], scores[place] = table.rows[stranger], np.nan
+            untold[place] = draw.random() < options.language_dropout
+        batch = table.batch(rows, candidates, scores)
+        batch["language_ids"] = batch["language_ids"].masked_fill(torch.from_numpy(untold), 0)
+        return batch, candidates
+
+    def _document_batch(
+        self, tables: SplitTables, rows: np.ndarray, number: int, english_titles: bool
+    ) -> dict[str, Tensor]:
+        table = tables.documents(english_titles)
+        if english_titles:
+            return table.batch(rows)
+        draws = [self.sampler.random(1, number, int(row)).random() for row in rows]
+        dropped = np.asarray(draws) < self.options.english_path_dropout
+        return table.batch(rows, np.where(dropped[:, None], -1, table.rows[rows]))
+
+
+def _one_candidate(rows: np.ndarray, draws: Sequence[np.random.Generator]) -> np.ndarray:
+    """Choose one candidate of each text [B, K] that has any."""
+    chosen = np.zeros(rows.shape, bool)
+    for place, draw in enumerate(draws):
+        present = np.flatnonzero(rows[place] >= 0)
+        if len(present):
+            chosen[place, present[draw.integers(len(present))]] = True
+    return chosen
+
+
+def _ragged(rows: Sequence[Sequence[float]], filler: float, dtype: torch.dtype) -> Tensor:
+    """Return rows of different lengths as one padded tensor."""
+    return pad_sequence([torch.tensor(row, dtype=dtype) for row in rows], batch_first=True, padding_value=filler)
+
+
+def _prefixed(prefix: str, values: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}{name}": value for name, value in values.items()}

@@ -1,0 +1,209 @@
+"""Everything that decides a training run, and how it is read from a YAML file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from types import UnionType
+from typing import TypeVar, get_args, get_origin, get_type_hints
+
+import yaml
+
+from modeling_lira.errors import LiraError
+
+OBJECTIVES = ("retrieval", "ranking", "joint")
+PRECISIONS = ("float32", "bfloat16")
+Options = TypeVar("Options")
+
+
+@dataclass(frozen=True)
+class ArcaWeights:
+    """Weights of stage 1: alpha, beta, gamma, delta of the reward; eta of the anchor; geometry; entropy bonus.
+
+    Source: paper, Arca (names); values are ours.
+    """
+
+    alpha: float = 0.4
+    beta: float = 0.05
+    gamma: float = 0.05
+    delta: float = 1.0
+    eta: float = 0.3
+    geometry: float = 20.0
+    entropy: float = 0.01
+
+
+@dataclass(frozen=True)
+class LasrWeights:
+    """Weights of stage 2, by term, and what shapes the terms.
+
+    `hinge`, `mean_variance`, `consistency`, `correlation` weigh their terms against soft nDCG, which has weight 1;
+    `margin` is the hinge's, `temperature` the soft ranks', `k` nDCG's; `consistency_temperature` the softmax's over
+    documents; `pearson_share` is a of L_corr and `correlation_temperature` that of its soft ranks.
+
+    Source: paper, LaSR (terms); values are ours.
+    """
+
+    hinge: float = 0.5
+    mean_variance: float = 0.1
+    consistency: float = 0.1
+    correlation: float = 1.0
+    margin: float = 0.1
+    temperature: float = 0.03
+    k: int = 10
+    consistency_temperature: float = 0.05
+    pearson_share: float = 0.5
+    correlation_temperature: float = 0.05
+
+
+@dataclass(frozen=True)
+class ArcaOptions:
+    """How to run stage 1.
+
+    `epochs` over all pairs of a text and its translations, `batch_size` texts on all processes together, peak
+    `learning_rates` by sub-module, `patience` in epochs without a better validation score.
+
+    Source: ours.
+    """
+
+    epochs: int = 2
+    batch_size: int = 64
+    learning_rates: dict[str, float] = field(default_factory=lambda: {"arca": 5e-5})
+    patience: int = 2
+    precision: str = "float32"
+    weights: ArcaWeights = field(default_factory=ArcaWeights)
+
+
+@dataclass(frozen=True)
+class LasrOptions:
+    """How to run stage 2.
+
+    As `ArcaOptions`, with `batch_size` queries of one language, and
+
+    - `objective`: retrieval (relevance judgements), ranking (graded similarities) or joint (both);
+    - `positives`, `negatives`, `pairs`: relevant documents, hard negatives and graded pairs drawn for each query;
+    - `english_path_dropout`: share of queries, and of local titles, that lose their English path;
+    - `language_dropout`: share of queries whose language is not told;
+    - `candidate_noise`: share of the others whose candidates are those of another query, unscored;
+    - `english_titles`: share of batches that search the English titles;
+    - `doc_queue`, `corr_queue`: rows of the queues, 0 for none;
+    - `safe_negatives`: largest cosine, by the frozen multilingual encoder, of a negative to a relevant document;
+    - `matryoshka`: further widths at which a truncated embedding is trained to work as well.
+
+    Source: ours.
+    """
+
+    objective: str = "retrieval"
+    epochs: int = 6
+    batch_size: int = 24
+    learning_rates: dict[str, float] = field(
+        default_factory=lambda: {"arca.adaptor": 3e-4, "lasr.gate": 3e-4, "lasr": 1e-4}
+    )
+    patience: int = 2
+    precision: str = "float32"
+    positives: int = 3
+    negatives: int = 2
+    pairs: int = 4
+    english_path_dropout: float = 0.3
+    candidate_noise: float = 0.1
+    language_dropout: float = 0.1
+    english_titles: float = 0.5
+    doc_queue: int = 8_192
+    corr_queue: int = 512
+    safe_negatives: float = 1.0
+    matryoshka: tuple[int, ...] = ()
+    weights: LasrWeights = field(default_factory=LasrWeights)
+
+    def __post_init__(self) -> None:
+        """Refuse what no run could mean."""
+        if self.objective not in OBJECTIVES:
+            raise LiraError(f"objective {self.objective!r} is unknown: choose one of {', '.join(OBJECTIVES)}")
+
+
+@dataclass(frozen=True)
+class LoraOptions:
+    """Train low-rank changes of a backbone's attention as well; its streams are then computed anew at every step.
+
+    `backbones` are "multilingual", "english" or both.
+
+    Source: Hu et al. (2021), through PEFT.
+    """
+
+    rank: int = 8
+    alpha: int = 16
+    dropout: float = 0.0
+    learning_rate: float = 1e-4
+    backbones: tuple[str, ...] = ("multilingual",)
+    target_modules: str = "query|value|q_proj|v_proj|q|v"
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """A whole run: data, backbones, fields of `LiraConfig`, both stages.
+
+    Source: ours.
+    """
+
+    corpus: str
+    multilingual: str = "intfloat/multilingual-e5-small"
+    english: str = "sentence-transformers/all-MiniLM-L6-v2"
+    languages: tuple[str, ...] = ()
+    seed: int = 0
+    model: dict[str, object] = field(default_factory=dict)
+    arca: ArcaOptions | None = field(default_factory=ArcaOptions)
+    lasr: LasrOptions | None = field(default_factory=LasrOptions)
+    lora: LoraOptions | None = None
+
+
+def read_options(path: Path | str, **changes: object) -> TrainingOptions:
+    """Read a YAML file of `TrainingOptions`; `changes` that are not None replace its top-level values.
+
+    Raises
+    ------
+    LiraError
+        A file that cannot be read, is no YAML mapping, names an unknown option or gives one a value of another type.
+
+    Source: ours.
+    """
+    try:
+        found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise LiraError(f"config {str(path)!r} cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(found, dict):
+        raise LiraError(f"config {str(path)!r} must be a mapping of options, got {type(found).__name__}")
+    given = {**found, **{name: value for name, value in changes.items() if value is not None}}
+    return parse(TrainingOptions, given, str(path))
+
+
+def parse(kind: type[Options], given: Mapping[str, object], place: str) -> Options:
+    """Make a dataclass of options from plain values, nested ones too; raise `LiraError` naming what does not fit."""
+    hints, known = get_type_hints(kind), [own.name for own in fields(kind)]  # type: ignore[arg-type]
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        raise LiraError(f"{place}: option {unknown[0]!r} is unknown: choose from {', '.join(known)}")
+    values = {name: _value(hints[name], value, f"{place}: {name}") for name, value in given.items()}
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise LiraError(f"{place}: {error}") from error
+
+
+def _value(hint: object, value: object, place: str) -> object:
+    """Return a value of the hinted type, made of what YAML has."""
+    if get_origin(hint) is UnionType:
+        if value is None:
+            return None
+        (hint,) = [part for part in get_args(hint) if part is not type(None)]
+    plain = get_origin(hint) or hint
+    if plain is object:
+        return value
+    if plain is tuple and isinstance(value, list | tuple):
+        return tuple(_value(get_args(hint)[0], item, place) for item in value)
+    if plain is dict and isinstance(value, Mapping):
+        return {str(name): _value(get_args(hint)[1], item, f"{place}.{name}") for name, item in value.items()}
+    assert isinstance(plain, type)
+    if is_dataclass(plain) and isinstance(value, Mapping):
+        return parse(plain, value, place)
+    if plain is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, plain) or (isinstance(value, bool) and plain is int):
+        raise LiraError(f"{place}: expected {plain.__name__}, got {value!r}")
+    return value
