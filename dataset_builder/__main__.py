@@ -142,14 +142,20 @@ def report(
     """Measure a corpus: counts, texts, leakage, relevance, plain systems on it, candidates, samples."""
     from .baselines import EncoderSystem
     from .layout import check_complete
-    from .report import write_report
+    from .report import baseline_tables, outliers, write_report
+    from .report_page import to_text
 
     check_complete(corpus)
-    system = EncoderSystem(encoder, query_prefix, document_prefix) if encoder else None
-    found = {check: count for check, count in write_report(corpus, output, system).items() if count}
-    for check, count in found.items():
-        logger.warning("%d %s", count, check)
-    logger.info("%s: %s", output / "report.html", "look at the leakage table" if found else "every leakage check is 0")
+    findings = write_report(corpus, output, EncoderSystem(encoder, query_prefix, document_prefix) if encoder else None)
+    for table in baseline_tables(findings.baselines):
+        logger.info("nDCG@10 on test\n%s\n", to_text(table))
+    for line in outliers(findings.baselines):
+        logger.warning("%s", line)
+    for check, count in findings.leaks.items():
+        if count:
+            logger.warning("%d %s", count, check)
+    sound = not any(findings.leaks.values())
+    logger.info("%s: %s", output / "report.html", "every leakage check is 0" if sound else "look at the leakage table")
 
 
 @app.command(epilog="Example: python -m dataset_builder publish --folder corpus --repo my-org/product-retrieval")

@@ -15,6 +15,8 @@ from modeling_lira.metrics import ndcg
 from .bm25 import BM25, tokens
 from .layout import read_part
 
+HOPELESS, TRIVIAL = 0.25, 0.85
+"""A plain system's mean nDCG@10 should lie between these."""
 QUERIES_AT_ONCE = 16
 TEXTS_AT_ONCE = 64
 MAX_TOKENS = 128

@@ -1,5 +1,6 @@
 """The plots of the quality report. Labels are language codes: fonts for every script are not everywhere."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,11 +15,16 @@ if TYPE_CHECKING:
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#999999")
 """Okabe and Ito's palette: told apart with any kind of colour vision."""
+LINES = ("-", "--", "-.", ":")
+"""Told apart without any colour, together with the colours."""
 _SMALLEST_SHARE = 0.01
+_BINS = 20
+_LEGEND = {"frameon": False, "fontsize": 8, "loc": "upper center", "bbox_to_anchor": (0.5, -0.15), "ncols": 4}
+Panel = Callable[["Axes"], None]
 
 
-def draw(path: Path, size: tuple[float, float], panels: Sequence[Callable[["Axes"], None]]) -> None:
-    """Draw panels side by side into a PNG file.
+def draw(path: Path, panels: Sequence[Panel], same_scale: bool = False) -> None:
+    """Draw panels side by side into a PNG file; `same_scale` gives them one vertical axis.
 
     Raises
     ------
@@ -34,7 +40,8 @@ def draw(path: Path, size: tuple[float, float], panels: Sequence[Callable[["Axes
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, len(panels), figsize=size, squeeze=False)
+    size = (5.5 * len(panels), 4.2)
+    figure, axes = pyplot.subplots(1, len(panels), figsize=size, squeeze=False, sharey=same_scale)
     for axis, panel in zip(axes[0], panels, strict=True):
         panel(axis)
         axis.spines[["top", "right"]].set_visible(False)
@@ -46,23 +53,24 @@ def draw(path: Path, size: tuple[float, float], panels: Sequence[Callable[["Axes
     pyplot.close(figure)
 
 
-def length_panel(title: str, lengths: Mapping[str, Sequence[int]]) -> Callable[["Axes"], None]:
+def length_panel(title: str, lengths: Mapping[str, Sequence[int]]) -> Panel:
     """Return a panel with one line a language: the share of texts by length in characters."""
 
     def panel(axis: "Axes") -> None:
-        every = np.concatenate([np.asarray(own) for own in lengths.values()])
-        step = max(1, int(np.percentile(every, 99.5)) // 20)  # whole characters, or the bars beat against the numbers
-        edges = np.arange(0, 22) * step
-        for colour, (language, own) in zip(_colours(lengths), lengths.items(), strict=True):
-            counts, _ = np.histogram(np.minimum(own, edges[-1]), edges)
-            axis.plot(edges[:-1] + step / 2, 100 * counts / max(len(own), 1), color=colour, label=language)
-        axis.set(title=title, xlabel="characters", ylabel="% of texts")
-        axis.legend(frameon=False, fontsize=8)
+        longest = max(float(np.percentile(own, 99.5)) for own in lengths.values() if len(own))
+        step = max(1, math.ceil(longest / _BINS))  # whole characters, or the bars beat against the numbers
+        edges = np.arange(_BINS + 1) * step
+        for number, (language, own) in enumerate(lengths.items()):
+            counts, _ = np.histogram(own, edges)
+            style = {"color": COLOURS[number % len(COLOURS)], "linestyle": LINES[number % len(LINES)]}
+            axis.plot(edges[:-1] + step / 2, 100 * counts / max(len(own), 1), label=language, **style)
+        axis.set(title=title, xlabel="characters", ylabel=f"% of texts, by {step} characters", ylim=(0, None))
+        axis.legend(**_LEGEND)
 
     return panel
 
 
-def script_panel(title: str, shares: Mapping[str, Mapping[str, float]]) -> Callable[["Axes"], None]:
+def script_panel(title: str, shares: Mapping[str, Mapping[str, float]]) -> Panel:
     """Return a panel with one stacked bar a language: the share of letters by script."""
 
     def panel(axis: "Axes") -> None:
@@ -72,43 +80,61 @@ def script_panel(title: str, shares: Mapping[str, Mapping[str, float]]) -> Calla
             heights = np.asarray([100 * own.get(script, 0) for own in shares.values()])
             axis.bar(list(shares), heights, bottom=bottom, color=colour, label=script)
             bottom += heights
-        axis.set(title=title, ylabel="% of letters", ylim=(0, 100))
-        axis.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, -0.28), ncols=4)
+        axis.set(title=title, xlabel="language", ylabel="% of letters", ylim=(0, 100))
+        axis.legend(**_LEGEND)
 
     return panel
 
 
-def bar_panel(title: str, label: str, groups: Mapping[str, Mapping[str, float]]) -> Callable[["Axes"], None]:
-    """Return a panel with one bar a group and language, groups side by side."""
+def bar_panel(
+    title: str, labels: tuple[str, str], groups: Mapping[str, Mapping[str, float]], marks: Sequence[float] = ()
+) -> Panel:
+    """Return a panel with one bar a group and name, groups side by side.
+
+    Parameters
+    ----------
+    title : str
+    labels : (str, str)
+        Of the horizontal and the vertical axis.
+    groups : mapping of group to mapping of name to float
+        Percentages, of equal names.
+    marks : sequence of float
+        Heights of dashed lines to compare with.
+
+    Source: ours.
+    """
 
     def panel(axis: "Axes") -> None:
+        names = list(next(iter(groups.values())))
         width = 0.8 / len(groups)
         for number, (colour, (group, values)) in enumerate(zip(COLOURS, groups.items(), strict=False)):
-            places = np.arange(len(values)) + (number - (len(groups) - 1) / 2) * width
-            axis.bar(places, [values[name] for name in values], width, color=colour, label=group)
-        names = list(next(iter(groups.values())))
-        axis.set_xticks(range(len(names)), names)
-        axis.set(title=title, ylabel=label, ylim=(0, 100))
-        if len(groups) > 1:
-            axis.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, -0.28), ncols=4)
+            places = np.arange(len(names)) + (number - (len(groups) - 1) / 2) * width
+            bars = axis.bar(places, [values[name] for name in names], width, color=colour, label=group)
+            axis.bar_label(bars, fmt="%.0f", fontsize=7, padding=1)
+        for height in marks:
+            axis.axhline(height, color="black", linewidth=0.8, linestyle="--")
+        axis.set_xticks(range(len(names)), names, fontsize=9, rotation=30 if max(map(len, names)) > 5 else 0)
+        axis.set(title=title, xlabel=labels[0], ylabel=labels[1], ylim=(0, 100))
+        legend = {**_LEGEND, "bbox_to_anchor": (0.5, -0.3 if max(map(len, names)) > 5 else -0.15)}
+        axis.legend(**legend)
 
     return panel
 
 
-def relevance_panel(title: str, counts: Mapping[str, Sequence[int]]) -> Callable[["Axes"], None]:
+def relevance_panel(title: str, counts: Mapping[str, Sequence[int]]) -> Panel:
     """Return a panel with one box a language: relevant products a query, on a logarithmic axis."""
 
     def panel(axis: "Axes") -> None:
-        boxes = axis.boxplot(
-            [own or [0] for own in counts.values()], tick_labels=list(counts), showfliers=False, patch_artist=True
+        axis.boxplot(
+            [own or [0] for own in counts.values()],
+            tick_labels=list(counts),
+            showfliers=False,
+            patch_artist=True,
+            boxprops={"facecolor": COLOURS[4]},
+            medianprops={"color": "black", "linewidth": 2},
         )
-        for box in boxes["boxes"]:
-            box.set_facecolor(COLOURS[4])
         axis.set_yscale("symlog", linthresh=1)
-        axis.set(title=title, ylabel="relevant products a query")
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.set(title=title, xlabel="language", ylabel="relevant products a query")
 
     return panel
-
-
-def _colours(items: Mapping[str, object]) -> list[str]:
-    return [COLOURS[number % len(COLOURS)] for number in range(len(items))]

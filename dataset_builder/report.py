@@ -4,15 +4,16 @@ import json
 import logging
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from modeling_lira.files import atomic_write_text
 
 from . import plots
-from .baselines import Baseline, System, bm25_system, score_system
+from .baselines import HOPELESS, TRIVIAL, Baseline, System, bm25_system, score_system
 from .counting import SplitCounts, count_corpus
 from .layout import check_complete, languages_in, read_part
 from .leakage import check_language
@@ -35,7 +36,15 @@ Baselines = dict[str, dict[str, Baseline]]
 _TEXTS = {"queries": ("queries", "text"), "titles": ("corpus", "title")}
 
 
-def write_report(corpus: Path, output: Path, encoder: System | None = None) -> dict[str, int]:
+@dataclass(frozen=True)
+class Findings:
+    """What to say at once: how often each leakage check found something, and how plain systems search."""
+
+    leaks: Mapping[str, int]
+    baselines: Baselines
+
+
+def write_report(corpus: Path, output: Path, encoder: System | None = None) -> Findings:
     """Measure a corpus and write `report.md`, `report.html`, `report.json` and the plots.
 
     Parameters
@@ -49,8 +58,7 @@ def write_report(corpus: Path, output: Path, encoder: System | None = None) -> d
 
     Returns
     -------
-    dict
-        How often each leakage check found something, over all languages.
+    Findings
 
     Raises
     ------
@@ -97,7 +105,7 @@ def write_report(corpus: Path, output: Path, encoder: System | None = None) -> d
         },
     }
     atomic_write_text(output / "report.json", json.dumps(numbers, indent=1))
-    return found
+    return Findings(found, baselines)
 
 
 def _draw(
@@ -122,25 +130,74 @@ def _draw(
         "first candidate": {language: 100 * own.named_first for language, own in quality.items()},
         "any candidate": {language: 100 * own.named_any for language, own in quality.items()},
     }
-    means = {name: {language: 100 * own.mean for language, own in scores.items()} for name, scores in baselines.items()}
-    drawn = {
+    drawn: dict[str, tuple[str, list[plots.Panel]]] = {
         "lengths": ("Lengths of queries and titles by language", lengths),
         "scripts": ("Scripts of queries and titles by language", scripts),
         "relevance": ("Relevant products a query, by split and language", relevance),
-        "baselines": (
-            "nDCG@10 of plain systems by language",
-            [plots.bar_panel("Plain systems on test", "nDCG@10 x 100", means)],
-        ),
+        "baselines": ("nDCG@10 of plain systems by language and by kind of query", _baseline_panels(baselines)),
         "candidates": (
             "How often candidates name the product type, by language",
-            [plots.bar_panel("Candidates that name the product type", "% of queries", named)],
+            [plots.bar_panel("Candidates that name the product type", ("language", "% of queries"), named)],
         ),
     }
     pictures = {}
     for name, (words, panels) in drawn.items():
-        plots.draw(output / f"{name}.png", (5.5 * len(panels), 4), panels)
+        plots.draw(output / f"{name}.png", panels, same_scale=name == "relevance")
         pictures[name] = Picture(f"{name}.png", words)
     return pictures
+
+
+def _baseline_panels(baselines: Baselines) -> list[plots.Panel]:
+    means = {name: {language: 100 * own.mean for language, own in scores.items()} for name, scores in baselines.items()}
+    by_kind = {
+        name: {kind.replace("_", "-"): 100 * value for kind, value in kind_means(scores).items()}
+        for name, scores in baselines.items()
+    }
+    height, marks = "nDCG@10 x 100", (100 * HOPELESS, 100 * TRIVIAL)
+    return [
+        plots.bar_panel("Plain systems on test", ("language", height), means, marks),
+        plots.bar_panel("The same by kind, mean of the languages", ("kind of query", height), by_kind, marks),
+    ]
+
+
+def kind_means(scores: Mapping[str, Baseline]) -> dict[str, float]:
+    """Return a system's mean over the languages that have a kind of query, by kind.
+
+    Source: ours.
+    """
+    kinds = sorted({kind for own in scores.values() for kind in own.kinds})
+    return {kind: float(np.mean([own.kinds[kind] for own in scores.values() if kind in own.kinds])) for kind in kinds}
+
+
+def baseline_tables(baselines: Baselines) -> list[Table]:
+    """Return a table a system: nDCG@10 by language and by kind of query, the languages' mean last.
+
+    Source: ours.
+    """
+    tables = []
+    for name, scores in baselines.items():
+        kinds = kind_means(scores)
+        rows: list[list[object]] = [
+            [language, own.mean, *(own.kinds.get(kind, float("nan")) for kind in kinds), own.unseen]
+            for language, own in scores.items()
+        ]
+        mean, unseen = (np.mean([getattr(own, part) for own in scores.values()]) for part in ("mean", "unseen"))
+        rows.append(["mean", float(mean), *kinds.values(), float(unseen)])
+        tables.append(Table([name, "all", *kinds, "unseen types"], rows))
+    return tables
+
+
+def outliers(baselines: Baselines) -> list[str]:
+    """Return a line for every system and language whose mean is trivial or hopeless.
+
+    Source: ours.
+    """
+    return [
+        f"{name}, {language}: mean nDCG@10 {own.mean:.2f} is not between {HOPELESS} and {TRIVIAL}"
+        for name, scores in baselines.items()
+        for language, own in scores.items()
+        if own.mean < HOPELESS or own.mean > TRIVIAL
+    ]
 
 
 def _count_blocks(counts: Mapping[str, Mapping[str, SplitCounts]]) -> list[Block]:
@@ -178,17 +235,10 @@ def _relevance_blocks(counts: Mapping[str, Mapping[str, SplitCounts]], pictures:
 
 def _baseline_blocks(baselines: Baselines, pictures: Mapping[str, Picture]) -> list[Block]:
     words = (
-        "nDCG@10 on test, title and text, by kind of query: neither trivial nor hopeless is what a corpus should be."
+        f"nDCG@10 on test, title and text, by kind of query. A mean between {HOPELESS} and {TRIVIAL} is what a corpus "
+        "should give: neither hopeless nor trivial."
     )
-    blocks: list[Block] = [Heading("Plain systems"), Paragraph(words)]
-    for name, scores in baselines.items():
-        kinds = sorted({kind for own in scores.values() for kind in own.kinds})
-        rows = [
-            [language, own.mean, *(own.kinds.get(kind, float("nan")) for kind in kinds), own.unseen]
-            for language, own in scores.items()
-        ]
-        blocks.append(Table([name, "all", *kinds, "unseen types"], rows))
-    return [*blocks, pictures["baselines"]]
+    return [Heading("Plain systems"), Paragraph(words), *baseline_tables(baselines), pictures["baselines"]]
 
 
 def _candidate_blocks(

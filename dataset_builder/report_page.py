@@ -61,6 +61,19 @@ def to_markdown(blocks: Sequence[Block]) -> str:
     return "\n\n".join(_markdown(block) for block in blocks) + "\n"
 
 
+def to_text(table: Table) -> str:
+    """Return a table for a terminal, in columns.
+
+    Source: ours.
+    """
+    lines = [list(table.header), *table.cells()]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(table.header))]
+    return "\n".join(
+        "  ".join(cell.rjust(width) if place else cell.ljust(width) for place, (cell, width) in enumerate(row)).rstrip()
+        for row in ([*zip(line, widths, strict=True)] for line in lines)
+    )
+
+
 def _markdown(block: Block) -> str:
     if isinstance(block, Heading):
         return f"{'#' * block.level} {block.text}"

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 
 from dataset_builder.__main__ import main
-from dataset_builder.baselines import EncoderSystem, bm25_system, score_system
+from dataset_builder.baselines import Baseline, EncoderSystem, bm25_system, score_system
 from dataset_builder.bm25 import BM25, tokens
 from dataset_builder.candidates import CandidateSource
 from dataset_builder.card import write_card
@@ -18,7 +18,8 @@ from dataset_builder.corpus import write_language
 from dataset_builder.layout import PARTS, PartWriter
 from dataset_builder.lexicon import load_lexicon
 from dataset_builder.measures import candidate_quality, relevant_per_query
-from dataset_builder.report_page import Heading, Paragraph, Picture, Table, to_html, to_markdown
+from dataset_builder.report import baseline_tables, outliers
+from dataset_builder.report_page import Heading, Paragraph, Picture, Table, to_html, to_markdown, to_text
 from dataset_builder.scripts import script_shares
 from dataset_builder.splits import SPLITS, Quota, Release
 
@@ -144,6 +145,26 @@ def test_page_escapes_and_formats() -> None:
     assert '<img src="p.png" alt="a &quot;plot&quot;">' in html
 
 
+def test_baselines_by_language_and_kind_with_their_mean() -> None:
+    scores = {
+        "th": Baseline(0.5, {"bare": 0.75, "vague": 0.25}, 0.25),
+        "fil": Baseline(0.875, {"bare": 0.25}, 0.75),
+        "ur": Baseline(0.125, {"bare": 0.5}, 0.5),
+    }
+    [table] = baseline_tables({"BM25": scores})
+    assert to_text(table).splitlines() == [
+        "BM25   all  bare  vague  unseen types",
+        "th    0.50  0.75   0.25          0.25",
+        "fil   0.88  0.25      –          0.75",
+        "ur    0.12  0.50      –          0.50",
+        "mean  0.50  0.50   0.25          0.50",
+    ]
+    assert outliers({"BM25": scores}) == [
+        "BM25, fil: mean nDCG@10 0.88 is not between 0.25 and 0.85",
+        "BM25, ur: mean nDCG@10 0.12 is not between 0.25 and 0.85",
+    ]
+
+
 def test_report_command_writes_the_page_with_its_pictures(
     folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -151,6 +172,9 @@ def test_report_command_writes_the_page_with_its_pictures(
         main(["report", "--corpus", str(folder), "--output", str(tmp_path)])
     assert stop.value.code == 0
     assert "every leakage check is 0" in caplog.text
+    printed = next(record.getMessage() for record in caplog.records if "BM25" in record.getMessage())
+    assert [line.split()[0] for line in printed.strip().splitlines()[1:]] == ["BM25", "th", "fil", "mean"]
+    assert {"attribute", "bare", "vague"} <= set(printed.splitlines()[1].split())
     pictures = {"lengths.png", "scripts.png", "relevance.png", "baselines.png", "candidates.png"}
     assert {path.name for path in tmp_path.iterdir()} == {*pictures, "report.md", "report.html", "report.json"}
     html, markdown = ((tmp_path / f"report.{kind}").read_text(encoding="utf-8") for kind in ("html", "md"))
