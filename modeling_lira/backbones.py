@@ -5,6 +5,7 @@ import importlib.metadata
 import logging
 import os
 import re
+import warnings
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
@@ -17,7 +18,13 @@ from .errors import LiraError
 
 if TYPE_CHECKING:
     import torch
-    from transformers import AutoModel, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import (
+        AutoModel,
+        AutoModelForCausalLM,
+        AutoModelForSeq2SeqLM,
+        PreTrainedModel,
+        PreTrainedTokenizerBase,
+    )
 
 __all__ = [
     "BACKBONES",
@@ -28,6 +35,7 @@ __all__ = [
     "list_backbones",
     "load_encoder",
     "load_language_model",
+    "load_translation_model",
     "resolve",
     "verify",
 ]
@@ -38,7 +46,7 @@ PREFIX = "pypi:"
 
 # Weights as safetensors only: never a pickle, whatever else a repository holds. Top level only: sub-folders hold other
 # formats of the same weights.
-HUB_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken")
+HUB_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.spm", "*.tiktoken")
 HUB_SUBFOLDERS = ("*/*",)
 
 
@@ -202,8 +210,40 @@ def load_language_model(
     return model, tokenizer
 
 
+def load_translation_model(
+    name: str | Path, dtype: "torch.dtype | str" = "auto", revision: str | None = None
+) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+    """Load an encoder-decoder or, where its config says that it is none, a causal language model.
+
+    Parameters
+    ----------
+    name : str or Path
+        As for `resolve`.
+    dtype : torch.dtype or str
+    revision : str, optional
+        Of a Hub id.
+
+    Raises
+    ------
+    LiraError
+        As for `resolve`; or a folder that cannot be read.
+
+    Source: ours.
+    """
+    from transformers import AutoConfig, AutoModelForSeq2SeqLM
+
+    folder = resolve(name, revision)
+    try:
+        config = AutoConfig.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise LiraError(f"backbone {str(name)!r} cannot be loaded from {folder}: {_first_line(error)}") from error
+    if config.is_encoder_decoder:
+        return _load(AutoModelForSeq2SeqLM, name, dtype, revision)
+    return load_language_model(name, dtype, revision)
+
+
 def _load(
-    auto_class: "type[AutoModel | AutoModelForCausalLM]",
+    auto_class: "type[AutoModel | AutoModelForCausalLM | AutoModelForSeq2SeqLM]",
     name: str | Path,
     dtype: "torch.dtype | str",
     revision: str | None,
@@ -213,8 +253,10 @@ def _load(
     folder = resolve(name, revision)
     try:
         model = auto_class.from_pretrained(folder, dtype=dtype, use_safetensors=True)
-        return model.eval(), AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError) as error:
+        with warnings.catch_warnings():  # Marian's asks for a package that it then does not use
+            warnings.filterwarnings("ignore", "Recommended: pip install sacremoses")
+            return model.eval(), AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError, ImportError) as error:
         raise LiraError(f"backbone {str(name)!r} cannot be loaded from {folder}: {_first_line(error)}") from error
 
 
@@ -319,7 +361,10 @@ def _download(repo: str, revision: str | None) -> Path:
         ) from error
     found = _check_folder(Path(folder))
     if not any(found.glob("*.safetensors")):
-        raise LiraError(f"backbone {repo!r} holds no safetensors weights, and pickled ones are never loaded")
+        raise LiraError(
+            f"backbone {repo!r} holds no safetensors weights, and pickled ones are never loaded; look for a pull "
+            f"request with converted ones at https://huggingface.co/{repo}/discussions: its revision is refs/pr/NUMBER"
+        )
     return found
 
 

@@ -712,7 +712,7 @@ def read_lines(path: Path) -> list[dict[str, object]]:
 
 
 def test_translate_then_critique_lines(lira: SimpleNamespace, tmp_path: Path) -> None:
-    rows = [{"_id": place, "lang": s, "text": t} for place, (t, s) in enumerate(zip(TEXTS, SPOKEN, strict=True))]
+    rows = [{"_id": place, "language": s, "text": t} for place, (t, s) in enumerate(zip(TEXTS, SPOKEN, strict=True))]
     rows[0]["candidates"] = [{"text": "a human's", "agent": "human"}]
     source = write_lines(tmp_path / "in.jsonl", rows)
     middle, final, table = tmp_path / "out.jsonl", tmp_path / "scored.jsonl", tmp_path / "table.json"
@@ -787,7 +787,7 @@ def test_a_killed_command_goes_on(
     [
         (None, [], "no input file"),
         ('{"lang": "vi", "t": "áo"}', [], "no column 'text', only lang, t: use --text-column"),
-        ('{"l": "vi", "text": "áo"}', [], "no column 'lang', only l, text: use --language-column"),
+        ('{"l": "vi", "text": "áo"}', [], "no column 'language' or 'lang', only l, text: use --language-column"),
         ('{"lang": "vi", "text": "áo"}\n{"lang": "vi", "text": " "}', [], "row 2: column 'text'"),
         ('{"lang": "vi", "text": "áo"}\n{"lang": "vi"}', [], "row 2: column 'text' is empty"),
         ('{"lang": "tl", "text": "áo"}', [], "row 1: unknown language 'tl'; use one of vi, th"),

@@ -2,8 +2,12 @@
 
 from modeling_lira.agents.calibration import Calibration
 from modeling_lira.agents.candidate import Candidate, Critic, Translator
+from modeling_lira.agents.chat_server import ChatServer
 from modeling_lira.agents.critic import CausalLMCritic
+from modeling_lira.agents.dictionary import DictionaryTranslator, read_dictionary
 from modeling_lira.agents.resumable import critique_all, measure_all, translate_all
+from modeling_lira.agents.seq2seq import Seq2SeqTranslator
+from modeling_lira.agents.server_agents import ServerCritic, ServerTranslator
 from modeling_lira.agents.store import CandidateStore, Record
 from modeling_lira.agents.translator import CausalLMTranslator
 
@@ -13,10 +17,16 @@ __all__ = [
     "CandidateStore",
     "CausalLMCritic",
     "CausalLMTranslator",
+    "ChatServer",
     "Critic",
+    "DictionaryTranslator",
     "Record",
+    "Seq2SeqTranslator",
+    "ServerCritic",
+    "ServerTranslator",
     "Translator",
     "critique_all",
     "measure_all",
+    "read_dictionary",
     "translate_all",
 ]

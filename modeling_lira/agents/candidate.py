@@ -31,7 +31,7 @@ class Translator(Protocol):
         ...
 
     def translate(self, texts: Sequence[str], languages: Sequence[str]) -> Iterator[list[tuple[int, list[str]]]]:
-        """Yield finished batches of (index of the text, its candidates)."""
+        """Yield finished batches of (index of the text, its candidates); texts that must wait are left out."""
         ...
 
 
@@ -53,5 +53,5 @@ class Critic(Protocol):
     def measure(
         self, texts: Sequence[str], candidates: Sequence[str], languages: Sequence[str]
     ) -> Iterator[list[tuple[int, Scores]]]:
-        """Yield finished batches of (index of the pair, its three raw measurements)."""
+        """Yield finished batches of (index of the pair, its three raw measurements); some may be left out."""
         ...

@@ -1,6 +1,7 @@
 """Does a critic tell good from bad? True translations against unrelated ones, known answers in every language."""
 
 import csv
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -76,7 +77,8 @@ def check(critic: Critic, pairs: Sequence[Pair]) -> Iterator[tuple[str, Share]]:
         texts, english = [pair.text for pair in asked], [pair.english for pair in asked]
         for batch in critic.measure(texts, english, [language] * len(asked)):
             found.update(batch)
-        semantic = [found[index][0] for index in range(len(asked))]
+        # A pair that the critic left out compares with nothing: every comparison with NaN is lost.
+        semantic = [found[index][0] if index in found else math.nan for index in range(len(asked))]
         yield language, _share(semantic)
 
 

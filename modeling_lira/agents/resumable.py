@@ -39,7 +39,8 @@ def translate_all(
 
     Returns
     -------
-    list of lists of Candidate, in the order of `texts`.
+    list of lists of Candidate, in the order of `texts`
+        Empty for a text that the translator left out; another run asks for it again.
 
     Raises
     ------
@@ -70,7 +71,7 @@ def measure_all(
     languages: Sequence[str],
     store: CandidateStore,
     progress: bool = True,
-) -> list[Scores]:
+) -> list[Scores | None]:
     """Measure the pairs that the store does not hold yet, and return every pair's measurements.
 
     Parameters
@@ -84,7 +85,8 @@ def measure_all(
 
     Returns
     -------
-    list of (float, float, float), in the order of the pairs.
+    list of (float, float, float) or None, in the order of the pairs
+        None for a pair that the critic left out; another run asks for it again.
 
     Source: ours.
     """
@@ -130,7 +132,7 @@ def critique_all(
     Returns
     -------
     tuple
-        The candidates with their scores, and the calibration used.
+        The candidates with their scores, None where the critic left a pair out; and the calibration used.
 
     Raises
     ------
@@ -143,12 +145,17 @@ def critique_all(
     owners = [place for place, _ in flat]
     spoken = _take(languages, owners)
     measured = measure_all(critic, _take(texts, owners), [c.text for _, c in flat], spoken, store, progress)
-    used = calibration if calibration is not None else Calibration.fit(measured, spoken)
+    known = [place for place, three in enumerate(measured) if three is not None]
+    used = calibration
+    if used is None:
+        used = Calibration.fit([three for three in measured if three is not None], _take(spoken, known))
     if calibration is None and critic.needs_calibration:
         _warn_of_few(Counter(spoken))
     scored: list[list[Candidate]] = [[] for _ in texts]
     for (place, candidate), three, language in zip(flat, measured, spoken, strict=True):
-        semantic, emotional, pragmatic = used.rate(three, language) if critic.needs_calibration else three
+        if three is not None and critic.needs_calibration:
+            three = used.rate(three, language)
+        semantic, emotional, pragmatic = three or (None, None, None)
         scored[place].append(replace(candidate, semantic=semantic, emotional=emotional, pragmatic=pragmatic))
     return scored, used
 
@@ -174,7 +181,9 @@ def _take(items: Sequence[T], places: Sequence[int]) -> list[T]:
     return [items[place] for place in places]
 
 
-def _three(value: Value | None) -> Scores:
-    assert value is not None and len(value) == 3
+def _three(value: Value | None) -> Scores | None:
+    if value is None:
+        return None
+    assert len(value) == 3
     semantic, emotional, pragmatic = map(float, value)
     return semantic, emotional, pragmatic

@@ -17,6 +17,8 @@ from modeling_lira.files import atomic_path
 Row = dict[str, object]
 
 COLUMN = "candidates"
+LANGUAGE_COLUMNS = ("language", "lang")
+"""Where the language code is looked for, the corpus's own name first."""
 CANDIDATE_TYPE = pa.list_(
     pa.struct(
         [
@@ -76,8 +78,17 @@ class Table:
             )
         return [self._string(number, row.get(column), column) for number, row in enumerate(self.rows, start=1)]
 
-    def languages(self, column: str, option: str) -> list[str]:
-        """Return a column that must hold a language code in every row."""
+    def languages(self, column: str | None, option: str) -> list[str]:
+        """Return a column that must hold a language code in every row; None finds it by its usual names."""
+        if column is None:
+            names = {name for row in self.rows for name in row}
+            usual = [name for name in LANGUAGE_COLUMNS if name in names]
+            if not usual:
+                raise LiraError(
+                    f"{str(self.path)!r} has no column {' or '.join(map(repr, LANGUAGE_COLUMNS))}, "
+                    f"only {', '.join(sorted(names)) or 'none'}: use {option}"
+                )
+            column = usual[0]
         found = self.strings(column, option)
         for number, language in enumerate(found, start=1):
             if language not in LANGUAGE_NAMES:

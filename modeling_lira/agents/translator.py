@@ -13,6 +13,7 @@ from modeling_lira.agents.batching import digest, encode, encode_beginning, equa
 from modeling_lira.agents.candidate import Settings
 from modeling_lira.agents.prefix import Prefix, PrefixedModel, Rows
 from modeling_lira.agents.prompts import LANGUAGE_NAMES, translation_template
+from modeling_lira.agents.sampling import gumbel_noise
 from modeling_lira.agents.text import check_texts, clean_candidate, distinct, harmless
 from modeling_lira.agents.vocabulary import OutputHead, Vocabulary, stop_tokens
 from modeling_lira.errors import LiraError
@@ -144,18 +145,9 @@ class CausalLMTranslator:
         return self._prefixes[language]
 
     def _noise(self, text: str, language: str, limit: int) -> Tensor:
-        """Return Gumbel noise for one text, `[C, limit, k]`, zero for its greedy candidate.
-
-        The arg max of logits / temperature + Gumbel noise is a sample from their softmax, so that the noise alone,
-        and not the batch, decides it.
-        """
+        """Return the noise of one text's candidates, `[C, limit, k]`."""
         width = min(self.top_k, len(self._head.tokens))
-        noise = torch.zeros(self.num_draws, limit, width)
-        for candidate in range(1, self.num_draws):
-            seed = int(digest(text, language, self.seed, candidate)[:15], 16)
-            uniform = torch.rand(limit, width, generator=torch.Generator().manual_seed(seed))
-            noise[candidate] = -torch.log(-torch.log(uniform))
-        return noise.to(self._model.device)
+        return gumbel_noise(text, language, self.seed, self.num_draws, limit, width).to(self._model.device)
 
     @torch.inference_mode()
     def _generate(self, rows: Rows, ids: Tensor, noise: Tensor) -> list[list[list[int]]]:

@@ -1,0 +1,175 @@
+"""A word-for-word gloss with a dictionary of one's own: poor, quick, and needs no model."""
+
+import csv
+import re
+import string
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice, product
+from pathlib import Path
+
+from modeling_lira.agents.batching import digest
+from modeling_lira.agents.candidate import Settings
+from modeling_lira.agents.prompts import LANGUAGE_NAMES
+from modeling_lira.agents.text import check_texts, clean_candidate, distinct, one_line
+from modeling_lira.errors import LiraError
+
+COLUMNS = ("language", "term", "glosses")
+SEPARATOR = "|"
+UNSPACED = ("th",)
+PUNCTUATION = string.punctuation + "،؛؟۔।“”‘’«»…"
+_ASCII = re.compile(r"[!-~]+")
+BATCH = 1000
+Glosses = tuple[str, ...]
+Dictionary = Mapping[str, Mapping[str, Glosses]]
+
+
+class DictionaryTranslator:
+    """Gloss texts with the longest terms of a dictionary, from left to right.
+
+    Words that are no term stay if they are ASCII, as brands and sizes are, and vanish if not. Terms with several
+    glosses give several candidates, the first glosses first. A text without any known word gets none.
+
+    Parameters
+    ----------
+    terms : mapping of language to mapping of term to glosses
+        See `read_dictionary`.
+    name : str
+        Written beside each candidate.
+    num_candidates : int
+
+    Source: ours.
+    """
+
+    def __init__(self, terms: Dictionary, *, name: str, num_candidates: int = 4) -> None:
+        self.name, self.num_candidates = name, num_candidates
+        self._terms: dict[str, dict[str, Glosses]] = {}
+        self._longest: dict[str, int] = {}  # in words, or in characters where words are not set apart
+        for language, own in terms.items():
+            pieces = [(_pieces(term, language), glosses) for term, glosses in own.items()]
+            self._terms[language] = {_join(term, language): glosses for term, glosses in pieces if term}
+            self._longest[language] = max((len(term) for term, _ in pieces), default=0)
+
+    @property
+    def settings(self) -> Settings:
+        """Return all that changes a candidate, the dictionary by its digest."""
+        return {
+            "name": self.name,
+            "num_candidates": self.num_candidates,
+            "terms": digest({language: dict(own) for language, own in self._terms.items()}),
+        }
+
+    def translate(self, texts: Sequence[str], languages: Sequence[str]) -> Iterator[list[tuple[int, list[str]]]]:
+        """Yield finished batches.
+
+        Parameters
+        ----------
+        texts : sequence of str
+        languages : sequence of str
+            Each text's language code.
+
+        Yields
+        ------
+        list of (int, list of str)
+            Index of the text, and its candidates, between 0 and `num_candidates` of them.
+
+        Raises
+        ------
+        LiraError
+            On an empty text, or a language that is unknown or not in the dictionary.
+        """
+        check_texts(texts, languages)
+        if unread := sorted(set(languages) - set(self._terms)):
+            raise LiraError(
+                f"the dictionary {self.name!r} has no terms of {', '.join(unread)}, only of {', '.join(self._terms)}"
+            )
+        for start in range(0, len(texts), BATCH):
+            places = range(start, min(start + BATCH, len(texts)))
+            yield [(place, self.gloss(texts[place], languages[place])) for place in places]
+
+    def gloss(self, text: str, language: str) -> list[str]:
+        """Return one text's candidates."""
+        found = list(self._look_up(_pieces(text, language), language))
+        joined = (clean_candidate(" ".join(words)) for words in product(*found) if words)
+        # Different choices of glosses may read the same; so many are looked at, and no more.
+        return distinct(islice(joined, 8 * self.num_candidates))[: self.num_candidates]
+
+    def _look_up(self, pieces: Sequence[str], language: str) -> Iterator[Glosses]:
+        """Yield the glosses of each term, and the words between that stay."""
+        terms = self._terms[language]
+        place = unknown = 0
+        while place < len(pieces):
+            for length in range(min(self._longest[language], len(pieces) - place), 0, -1):
+                glosses = terms.get(_join(pieces[place : place + length], language))
+                if glosses is not None:
+                    yield from _staying(pieces[unknown:place], language)
+                    yield glosses
+                    place += length
+                    unknown = place
+                    break
+            else:
+                place += 1
+        yield from _staying(pieces[unknown:], language)
+
+
+def read_dictionary(path: Path) -> dict[str, dict[str, Glosses]]:
+    """Read a tab-separated file with the columns language, term and glosses, these set apart by `|`.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    mapping of language to mapping of term to glosses
+        A term that stands in several lines has all their glosses.
+
+    Raises
+    ------
+    LiraError
+        If there is no such file, or naming the line that is wrong.
+
+    Source: ours.
+    """
+    if not path.is_file():
+        raise LiraError(f"no dictionary {str(path)!r}")
+    with path.open(encoding="utf-8-sig", newline="") as lines:
+        rows = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+        if missing := [name for name in COLUMNS if name not in (rows.fieldnames or ())]:
+            raise LiraError(
+                f"{str(path)!r}: the first line must name the columns {', '.join(COLUMNS)}, set apart by tabs; "
+                f"there is no {', '.join(missing)}"
+            )
+        found: dict[str, dict[str, Glosses]] = {}
+        for row in rows:
+            language, term, glosses = (one_line(row[name] or "") for name in COLUMNS)
+            several = tuple(part for gloss in glosses.split(SEPARATOR) if (part := gloss.strip()))
+            if language not in LANGUAGE_NAMES or not term or not several:
+                raise LiraError(
+                    f"{str(path)!r} line {rows.line_num}: needs one of {', '.join(LANGUAGE_NAMES)}, "
+                    f"a term and its glosses, but there is {language!r}, {term!r}, {glosses!r}"
+                )
+            own, term = found.setdefault(language, {}), term.casefold()
+            own[term] = tuple(dict.fromkeys((*own.get(term, ()), *several)))
+    if not found:
+        raise LiraError(f"the dictionary {str(path)!r} has no terms")
+    return found
+
+
+def _pieces(text: str, language: str) -> list[str]:
+    """Cut a text into words without the punctuation around them, or into characters."""
+    key = unicodedata.normalize("NFC", one_line(text)).casefold()
+    if language in UNSPACED:
+        return list(key)
+    return [word for piece in key.split() if (word := piece.strip(PUNCTUATION))]
+
+
+def _join(pieces: Sequence[str], language: str) -> str:
+    return ("" if language in UNSPACED else " ").join(pieces)
+
+
+def _staying(pieces: Sequence[str], language: str) -> Iterator[Glosses]:
+    """Yield the words between terms that may be left as they are."""
+    unspaced = language in UNSPACED
+    words = _ASCII.findall("".join(pieces)) if unspaced else [word for word in pieces if word.isascii()]
+    yield from ((word,) for word in words)
