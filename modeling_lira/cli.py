@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from functools import wraps
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -11,6 +12,8 @@ from rich.console import Console
 
 from .agents.commands import CRITIQUE_EXAMPLE, TRANSLATE_EXAMPLE, critique, translate
 from .errors import LiraError
+from .training.commands import TRAIN_EXAMPLE
+from .training.commands import train as train_command
 
 app = typer.Typer(
     name="lira",
@@ -41,6 +44,14 @@ def backbones() -> None:
 
 app.command("translate", epilog=TRANSLATE_EXAMPLE)(translate)
 app.command("critique", epilog=CRITIQUE_EXAMPLE)(critique)
+
+
+@app.command(epilog=TRAIN_EXAMPLE)
+@wraps(train_command)
+def train(**arguments: object) -> None:
+    """Check that what training needs is installed, then train."""
+    _require({"datasets": "train", "accelerate": "train", "peft": "train"})
+    train_command(**arguments)  # type: ignore[arg-type]
 
 
 @app.command(epilog="Example: lira demo --output runs/demo")

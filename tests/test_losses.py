@@ -6,19 +6,25 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from torch.nn import functional as F
 
 from modeling_lira.metrics import ndcg
 from modeling_lira.training.losses import (
     anchor_loss,
     candidate_rewards,
+    consistency_loss,
+    correlation_loss,
     geometry_loss,
     hinge_loss,
     mean_variance_loss,
+    pearson,
     policy_entropy,
     policy_loss,
+    sampled_actions,
     soft_ndcg_loss,
     soft_ranks,
+    soft_spearman,
 )
 
 NAN = float("nan")
@@ -166,3 +172,72 @@ def test_mean_variance_has_finite_gradients_at_a_collapse():
     embeddings = torch.ones(4, 3, requires_grad=True)
     mean_variance_loss(embeddings).backward()
     assert embeddings.grad.isfinite().all()
+
+
+# ---------------------------------------------------------------- masks, consistency, correlation
+
+
+def test_documents_out_of_the_mask_do_not_count():
+    scores, gains = torch.tensor([[0.1, 0.9, 0.8, 0.5]]), torch.tensor([[0.0, 0.0, 3.0, 1.0]])
+    mask = torch.tensor([[True, False, True, True]])
+    kept = torch.tensor([0, 2, 3])
+    for loss in (
+        lambda s, g, m: soft_ndcg_loss(s, g, 2, 0.1, m),
+        lambda s, g, m: hinge_loss(s, g, 0.5, m),
+        lambda s, g, m: consistency_loss(s, s.flip(0) * 0.5, 0.1, m),
+    ):
+        assert loss(scores, gains, mask).item() == pytest.approx(loss(scores[:, kept], gains[:, kept], None).item())
+
+
+def test_a_masked_loss_has_finite_gradients():
+    scores = torch.tensor([[0.1, 0.9, 0.8]], requires_grad=True)
+    mask = torch.tensor([[True, False, False]])
+    soft_ndcg_loss(scores, torch.tensor([[2.0, 0.0, 0.0]]), 10, 0.01, mask).backward()
+    assert scores.grad is not None
+    assert scores.grad.isfinite().all()
+
+
+def test_soft_ranks_of_some_equal_those_among_all():
+    scores = torch.randn(3, 7)
+    assert torch.equal(soft_ranks(scores, 0.3)[:, [2, 5]], soft_ranks(scores, 0.3, scores[:, [2, 5]]))
+    assert soft_ranks(torch.tensor([1.0, 3.0, 3.0, 0.0]), 0.0).tolist() == [3.0, 1.5, 1.5, 4.0]
+
+
+def test_consistency_by_hand_and_of_equal_views():
+    first, second = torch.tensor([[0.0, log(3.0)]]), torch.tensor([[0.0, 0.0]])
+    p, q = (0.25, 0.75), (0.5, 0.5)
+    forward = sum(a * log(a / b) for a, b in zip(p, q, strict=True))
+    backward = sum(b * log(b / a) for a, b in zip(p, q, strict=True))
+    assert consistency_loss(first, second, 1.0).item() == pytest.approx((forward + backward) / 2)
+    assert consistency_loss(first, first, 1.0).item() == pytest.approx(0.0, abs=1e-7)
+    assert consistency_loss(torch.zeros(0, 3), torch.zeros(0, 3), 1.0).item() == 0.0
+
+
+@settings(max_examples=50, deadline=None)
+@given(values=st.lists(st.tuples(st.integers(-5, 5), st.integers(-5, 5)), min_size=3, max_size=12), seed=st.integers())
+def test_soft_spearman_tends_to_spearman(values, seed):
+    first, second = (torch.tensor([float(pair[side]) for pair in values]) for side in (0, 1))
+    exact = stats.spearmanr(first, second).statistic if len(set(first.tolist())) > 1 < len(set(second.tolist())) else 0
+    assert soft_spearman(first, second, 1e-3).item() == pytest.approx(exact, abs=1e-4)
+    linear = stats.pearsonr(first, second).statistic if len(set(first.tolist())) > 1 < len(set(second.tolist())) else 0
+    assert pearson(first, second).item() == pytest.approx(linear, abs=1e-4)
+
+
+def test_correlation_loss_limits_and_direction():
+    targets = torch.tensor([0.1, 0.5, 0.9])
+    assert correlation_loss(targets, targets, 0.5, 1e-3).item() == pytest.approx(0.0, abs=1e-5)
+    assert correlation_loss(-targets, targets, 0.5, 1e-3).item() == pytest.approx(2.0, abs=1e-5)
+    assert correlation_loss(torch.tensor([0.3]), torch.tensor([0.1]), 0.5, 0.1).item() == 0.0
+    predictions = torch.tensor([0.9, 0.2, 0.3], requires_grad=True)
+    correlation_loss(predictions, targets, 0.5, 0.2).backward()
+    assert predictions.grad[0] > 0 > predictions.grad[2]
+
+
+def test_actions_follow_the_policy_and_never_a_missing_candidate():
+    logits = torch.log(torch.tensor([[0.2, 0.5, 0.3]]))
+    assert [sampled_actions(logits, torch.tensor([u])).item() for u in (0.0, 0.19, 0.21, 0.69, 0.71, 0.999)] == [
+        0, 0, 1, 1, 2, 2,
+    ]  # fmt: skip
+    missing = torch.tensor([[0.0, torch.finfo(torch.float32).min, 0.0, torch.finfo(torch.float32).min]])
+    drawn = sampled_actions(missing.expand(1000, 4), torch.rand(1000))
+    assert set(drawn.tolist()) == {0, 2}

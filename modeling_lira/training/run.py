@@ -13,9 +13,10 @@ from modeling_lira.modeling_lira import LiraModel
 
 from .data import SplitTables
 from .options import ArcaOptions, LasrOptions
-from .trainer import LiraTrainer, load_trained_parts, train_arca, train_lasr
+from .trainer import LiraTrainer, load_trained_parts, save_trained_parts, train_arca, train_lasr
 
 TRAIN: dict[str, Callable[..., LiraTrainer]] = {"arca": train_arca, "lasr": train_lasr}
+Log = list[dict[str, float]]
 OPTIONS: dict[str, type[ArcaOptions] | type[LasrOptions]] = {"arca": ArcaOptions, "lasr": LasrOptions}
 
 
@@ -27,7 +28,7 @@ def run_stage(
     folder: Path | str,
     seed: int = 0,
     options: ArcaOptions | LasrOptions | None = None,
-) -> list[dict[str, float]]:
+) -> Log:
     """Train `model` in place through stage "arca" or "lasr", or read what an earlier run ended with.
 
     Parameters
@@ -54,10 +55,12 @@ def run_stage(
     if not log.is_file():
         start = time.perf_counter()
         trainer = TRAIN[name](model, train, validation, target / "checkpoints", options, seed)
-        model.save_pretrained(target / "best", save_backbones=False)
         history = [*trainer.state.log_history, {"seconds": round(time.perf_counter() - start, 1)}]
-        atomic_write_text(log, json.dumps(history, indent=1))
-        shutil.rmtree(target / "checkpoints", ignore_errors=True)
+        if trainer.is_world_process_zero():
+            save_trained_parts(model, target / "best")
+            atomic_write_text(log, json.dumps(history, indent=1))
+            shutil.rmtree(target / "checkpoints", ignore_errors=True)
+        trainer.accelerator.wait_for_everyone()
     load_trained_parts(model, target / "best")
     return json.loads(log.read_text(encoding="utf-8"))
 

@@ -110,8 +110,7 @@ class LiraTrainer(Trainer):
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         folder = Path(output_dir or str(self.args.output_dir))
-        with atomic_path(folder / WEIGHTS) as temporary:
-            save_file(trained_parts(self.lira), temporary)
+        save_trained_parts(self.lira, folder)
         queued = {
             f"{name}.{row}": values
             for name, queue in self.stage.queues.items()
@@ -162,6 +161,12 @@ def trained_parts(model: LiraModel) -> dict[str, Tensor]:
     return {
         name: value.contiguous() for name, value in model.state_dict().items() if name not in frozen or ".lora_" in name
     }
+
+
+def save_trained_parts(model: LiraModel, folder: Path | str) -> None:
+    """Write what training may have changed into `folder`."""
+    with atomic_path(Path(folder) / WEIGHTS) as temporary:
+        save_file(trained_parts(model), temporary)
 
 
 def load_trained_parts(model: LiraModel, folder: Path | str) -> None:

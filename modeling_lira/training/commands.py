@@ -1,0 +1,28 @@
+"""`lira train`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+TRAIN_EXAMPLE = "Example: lira train --config retrieval --corpus runs/corpus --output runs/mine"
+CONFIGS = Path(__file__).with_name("configs")
+
+
+def train(
+    output: Annotated[Path, typer.Option(help="Folder for streams, checkpoints, logs and the trained model.")],
+    config: Annotated[
+        str, typer.Option(help="A YAML file, or one that comes with the package: retrieval, ranking, joint, lora.")
+    ] = "retrieval",
+    corpus: Annotated[str | None, typer.Option(help="Corpus folder or Hub dataset, in place of the config's.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed, in place of the config's.")] = None,
+) -> None:
+    """Train both stages on a corpus and save the model. Interrupt it and run it again: it goes on.
+
+    On several processes: torchrun --nproc_per_node 2 -m modeling_lira.cli train …
+    """
+    from .options import read_options
+    from .train import train as run
+
+    named = CONFIGS / f"{config}.yaml"
+    run(read_options(named if named.is_file() else config, corpus=corpus, seed=seed), output)

@@ -1,0 +1,134 @@
+"""A whole training run in one call: `train(read_options("config.yaml"), "runs/mine")`."""
+
+import json
+import logging
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+from datasets import get_dataset_config_names
+
+from modeling_lira.configuration_lira import LANGUAGES
+from modeling_lira.errors import LiraError
+from modeling_lira.files import atomic_write_text
+from modeling_lira.modeling_lira import LiraModel
+
+from .data import ENGLISH, RetrievalSplit, SplitTables, cache_split, load_split, token_split
+from .lora import add_lora, lora_rates, merge_lora
+from .options import TrainingOptions
+from .run import Log, run_stage
+from .stream_cache import StreamCache
+
+logger = logging.getLogger(__name__)
+PARTS = ("train", "validation")
+
+
+def train(options: TrainingOptions, output: Path | str) -> LiraModel:
+    """Train a model from its backbones on a corpus, and save it.
+
+    Run it again after an interruption and it goes on; under `torchrun` the processes share each batch.
+
+    Parameters
+    ----------
+    options : TrainingOptions
+    output : path
+        Gets `streams/`, the stages' checkpoints and logs, `model/` (adapter-only, or self-contained after LoRA) and
+        `training.json`: options, logs, seconds, versions.
+
+    Returns
+    -------
+    LiraModel, at its best validation epoch
+
+    Raises
+    ------
+    LiraError
+        A corpus, language or backbone that is not there; options that do not fit the data.
+
+    Source: ours.
+    """
+    output, start = Path(output), time.perf_counter()
+    state = PartialState(cpu=not torch.cuda.is_available())
+    torch.manual_seed(options.seed)
+    languages = options.languages or corpus_languages(options.corpus)
+    model = LiraModel.from_backbones(
+        options.multilingual, options.english, languages=[*languages, ENGLISH], **options.model
+    )
+    data = {part: [load_split(options.corpus, language, part) for language in languages] for part in PARTS}
+    with state.main_process_first():  # the others find the streams there
+        tables = _cached(model, data, StreamCache(output / "streams"))
+    logs = {}
+    if options.arca is not None:
+        logs["arca"] = run_stage("arca", model, *tables, output, options.seed, options.arca)
+    if options.lasr is not None:
+        logs["lasr"] = _train_lasr(model, data, tables, output, options)
+    if state.is_main_process:
+        model.save_pretrained(output / "model", save_backbones=options.lora is not None)
+        _write_record(output / "training.json", options, logs, time.perf_counter() - start)
+    state.wait_for_everyone()
+    return model
+
+
+def corpus_languages(corpus: str) -> tuple[str, ...]:
+    """Return the languages of a corpus folder or repository, the known ones in their usual order first.
+
+    Raises
+    ------
+    LiraError
+        Nothing there that has the layout of a corpus.
+
+    Source: ours.
+    """
+    try:
+        configs = get_dataset_config_names(corpus)
+    except (OSError, ValueError) as error:
+        raise LiraError(f"corpus {corpus!r} cannot be read: {str(error).splitlines()[0]}") from error
+    found = {name.removesuffix("-queries") for name in configs if name.endswith("-queries")} - {"all"}
+    if not found:
+        raise LiraError(f"corpus {corpus!r} has no config named LANGUAGE-queries: build one first")
+    return (*(code for code in LANGUAGES if code in found), *sorted(found - set(LANGUAGES)))
+
+
+Tables = tuple[Sequence[SplitTables], Sequence[SplitTables]]
+"""Training and validation tables, one a language."""
+
+
+def _cached(model: LiraModel, data: dict[str, list[RetrievalSplit]], cache: StreamCache) -> Tables:
+    train_part, validation = ([cache_split(model, cache, split) for split in data[part]] for part in PARTS)
+    return train_part, validation
+
+
+def _train_lasr(
+    model: LiraModel, data: dict[str, list[RetrievalSplit]], tables: Tables, output: Path, options: TrainingOptions
+) -> Log:
+    assert options.lasr is not None
+    run = partial(run_stage, "lasr", model, folder=output, seed=options.seed)
+    if options.lora is None:
+        return run(*tables, options=options.lasr)
+    add_lora(model, options.lora)
+    rates = {**options.lasr.learning_rates, **lora_rates(options.lora)}
+    log = run(
+        *([token_split(model, split) for split in data[part]] for part in PARTS),
+        options=replace(options.lasr, learning_rates=rates),
+    )
+    merge_lora(model)
+    return log
+
+
+def _write_record(path: Path, options: TrainingOptions, logs: dict[str, Log], seconds: float) -> None:
+    record = {
+        "options": asdict(options),
+        "seconds": round(seconds, 1),
+        "threads": torch.get_num_threads(),
+        "processes": PartialState().num_processes,
+        "versions": {name: version(name) for name in ("torch", "transformers", "datasets", "peft")}
+        | {"python": platform.python_version()},
+        "training": logs,
+    }
+    atomic_write_text(path, json.dumps(record, indent=1) + "\n")
+    logger.info("%s: trained in %.0f s", path.parent / "model", seconds)
