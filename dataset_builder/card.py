@@ -22,7 +22,11 @@ TITLES = {
 LICENCES = {"catalogue": "cc-by-4.0", "logs": "other", "cldr": "other"}
 _TERMS = (
     ("gloss", "dictionary gloss from the authored lexicon, words left out at random; CC BY 4.0 like the rest"),
-    ("gemma-3-270m", "google/gemma-3-270m, Gemma Terms of Use (ai.google.dev/gemma/terms)"),
+    (
+        "gemma-3-270m",
+        "google/gemma-3-270m, few-shot prompts, greedy and sampled; Gemma is provided under and subject to the "
+        "Gemma Terms of Use found at ai.google.dev/gemma/terms",
+    ),
     ("qwen2.5-coder-1.5b-instruct", "Qwen/Qwen2.5-Coder-1.5B-Instruct, Apache 2.0"),
     ("smollm2", "HuggingFaceTB/SmolLM2-135M-Instruct, Apache 2.0"),
 )
@@ -107,7 +111,7 @@ def _agents(counts: Counts) -> str:
 
 
 def _terms(agent: str) -> str:
-    matching = (terms for name, terms in _TERMS if agent.casefold().startswith(name))
+    matching = (terms for name, terms in _TERMS if name in agent.casefold())
     return next(matching, "see the terms of the model of this name")
 
 
