@@ -12,7 +12,8 @@ def as_finished(work: Callable[[int], T], count: int, workers: int) -> Iterator[
     """Yield the results of `work(0)` to `work(count - 1)` as they are finished, all that have gathered at once.
 
     Threads are daemons: Ctrl-C ends the process without waiting for a server that may take minutes. An error in `work`
-    is raised here, after what was finished before it.
+    is raised here, after what was finished before it. Of what is begun, no more than twice `workers` is ever not yet
+    taken: a caller that is killed loses no more.
 
     Parameters
     ----------
@@ -22,14 +23,22 @@ def as_finished(work: Callable[[int], T], count: int, workers: int) -> Iterator[
     workers : int
         The most calls at a time.
 
+    Yields
+    ------
+    list of (int, result)
+        Each number with its result; taken when the next list is asked for.
+
     Source: ours.
     """
     places = iter(range(count))
-    lock, stopped = threading.Lock(), threading.Event()
+    lock, stopped, free = threading.Lock(), threading.Event(), threading.Semaphore(2 * workers)
     finished: SimpleQueue[tuple[int, T] | BaseException] = SimpleQueue()
 
     def run() -> None:
-        while not stopped.is_set():
+        while True:
+            free.acquire()
+            if stopped.is_set():
+                return
             with lock:
                 place = next(places, None)
             if place is None:
@@ -55,5 +64,7 @@ def as_finished(work: Callable[[int], T], count: int, workers: int) -> Iterator[
                 if isinstance(item, BaseException):
                     raise item
             left -= len(done)
+            free.release(len(done))
     finally:
         stopped.set()
+        free.release(workers)

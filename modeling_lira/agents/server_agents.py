@@ -114,7 +114,7 @@ class ServerTranslator:
         several = answer[TRANSLATIONS]
         if not isinstance(several, list) or not all(isinstance(text, str) for text in several):
             raise BadAnswerError("the translations are not a list of texts")
-        found = distinct(clean_candidate(text) for text in several[: self.num_candidates])
+        found = distinct(clean_candidate(text) for text in several)[: self.num_candidates]
         if not found:
             raise BadAnswerError("there is no translation in the answer")
         return found
