@@ -13,6 +13,8 @@ from .errors import LiraError
 
 KINDS = ("query", "document")
 ENGLISH = "en"
+_CHARACTERS_PER_TOKEN = 64
+"""More than any real text has: what lies beyond so many would be cut off as tokens, after minutes for megabytes."""
 
 
 class LiraProcessor(ProcessorMixin):
@@ -216,7 +218,7 @@ class LiraProcessor(ProcessorMixin):
         if prefix is None:
             prefix = getattr(self, f"{'english_' if english else ''}{kind}_prefix")
         length = min(self.max_length, tokenizer.model_max_length)
-        prefixed = [prefix + text for text in texts]
+        prefixed = [prefix + _readable(text, _CHARACTERS_PER_TOKEN * length) for text in texts]
         encoded = tokenizer(prefixed, truncation=True, max_length=length, padding=True, return_tensors="pt")
         return {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"]}
 
@@ -256,3 +258,12 @@ class LiraProcessor(ProcessorMixin):
             "candidate_mask",
             "critic_scores",
         ]
+
+
+def _readable(text: str, limit: int) -> str:
+    """Return a text that tokenizers take: at most `limit` characters, halves of characters joined or replaced."""
+    if len(text) > limit:
+        text = text.lstrip()[:limit]
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
