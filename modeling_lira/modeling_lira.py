@@ -421,7 +421,7 @@ class LiraModel(LiraPreTrainedModel):
     def encode_query(
         self,
         texts: str | Sequence[str],
-        languages: str | Sequence[str] | None = None,
+        languages: str | Sequence[str | None] | None = None,
         candidates: Sequence[Sequence[str]] | None = None,
         critic_scores: Sequence[Sequence[Sequence[float]]] | None = None,
         batch_size: int = 64,
@@ -454,7 +454,7 @@ class LiraModel(LiraPreTrainedModel):
     def encode_document(
         self,
         texts: str | Sequence[str],
-        languages: str | Sequence[str] | None = None,
+        languages: str | Sequence[str | None] | None = None,
         candidates: Sequence[Sequence[str]] | None = None,
         critic_scores: Sequence[Sequence[Sequence[float]]] | None = None,
         batch_size: int = 64,
@@ -470,7 +470,7 @@ class LiraModel(LiraPreTrainedModel):
     def _encode(
         self,
         texts: str | Sequence[str],
-        languages: str | Sequence[str] | None,
+        languages: str | Sequence[str | None] | None,
         candidates: Sequence[Sequence[str]] | None,
         critic_scores: Sequence[Sequence[Sequence[float]]] | None,
         kind: str,
