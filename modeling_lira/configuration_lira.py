@@ -15,6 +15,7 @@ _LIMITS = {
     "num_candidates": 256,
     "adaptor_size": 65_536,
     "actor_size": 65_536,
+    "fusion_size": 65_536,
     "num_fusion_layers": 64,
     "fusion_intermediate_size": 262_144,
 }
@@ -46,12 +47,14 @@ class LiraConfig(PreTrainedConfig):
         Inner width of the shared residual adaptor.
     actor_size : int
         Inner width of the actor.
+    fusion_size : int
+        Width of LaSR's Transformer, which enters and leaves the shared width by a projection.
     num_fusion_layers : int
         Layers of LaSR's Transformer.
     num_attention_heads : int, optional
         Heads of LaSR's Transformer; by default about one per 64 dimensions.
     fusion_intermediate_size : int, optional
-        Feed-forward width of LaSR's Transformer; by default twice the shared width.
+        Feed-forward width of LaSR's Transformer; by default twice its width.
     english_weight_init : float
         Weight w in (0, 1) of the English path before training.
 
@@ -82,6 +85,7 @@ class LiraConfig(PreTrainedConfig):
     languages: list[str] | tuple[str, ...] | None = None
     adaptor_size: int = 256
     actor_size: int = 32
+    fusion_size: int = 128
     num_fusion_layers: int = 1
     num_attention_heads: int | None = None
     fusion_intermediate_size: int | None = None
@@ -94,9 +98,9 @@ class LiraConfig(PreTrainedConfig):
         if self.hidden_size is None:
             self.hidden_size = self.backbone("multilingual").hidden_size
         if self.num_attention_heads is None:
-            self.num_attention_heads = _default_heads(self.width)
+            self.num_attention_heads = _default_heads(self.fusion_size)
         if self.fusion_intermediate_size is None:
-            self.fusion_intermediate_size = 2 * self.width
+            self.fusion_intermediate_size = 2 * self.fusion_size
         self._check()
 
     def _check(self) -> None:
@@ -104,8 +108,8 @@ class LiraConfig(PreTrainedConfig):
             if not 1 <= getattr(self, name) <= limit:
                 raise LiraError(f"{name} must be between 1 and {limit}, got {getattr(self, name)}")
         heads = self.num_attention_heads or 0
-        if heads < 1 or self.width % heads:
-            raise LiraError(f"num_attention_heads must divide hidden_size: {heads} does not divide {self.width}")
+        if heads < 1 or self.fusion_size % heads:
+            raise LiraError(f"num_attention_heads must divide fusion_size: {heads} does not divide {self.fusion_size}")
         if not 0.0 < self.english_weight_init < 1.0:
             raise LiraError(f"english_weight_init must be between 0 and 1, got {self.english_weight_init}")
         codes = self.languages or []

@@ -35,7 +35,7 @@ class FusionLayer(GradientCheckpointingLayer):
     def __init__(self, config: LiraConfig) -> None:
         super().__init__()
         self.config = config
-        width, inner = config.width, config.fusion_intermediate_size
+        width, inner = config.fusion_size, config.fusion_intermediate_size
         assert inner is not None  # filled in by the config
         self.attention_norm = nn.LayerNorm(width)
         self.query_key_value = nn.Linear(width, 3 * width)
@@ -45,14 +45,14 @@ class FusionLayer(GradientCheckpointingLayer):
         self.feed_forward_out = nn.Linear(inner, width)
 
     def forward(self, states: Tensor, mask: Tensor | None) -> Tensor:
-        """Map states [B, T, d] to [B, T, d]; `mask` [B, T] is true where a token may be attended, None where all."""
+        """Map states [B, T, f] to [B, T, f]; `mask` [B, T] is true where a token may be attended, None where all."""
         states = states + self.attention_output(self._attend(self.attention_norm(states), mask))
         return states + self.feed_forward_out(F.gelu(self.feed_forward_in(self.feed_forward_norm(states))))
 
     def _attend(self, states: Tensor, mask: Tensor | None) -> Tensor:
         batch, tokens, width = states.shape
         heads = self.query_key_value(states).view(batch, tokens, 3, self.config.num_attention_heads, -1)
-        query, key, value = heads.permute(2, 0, 3, 1, 4)  # each [B, heads, T, d / heads]
+        query, key, value = heads.permute(2, 0, 3, 1, 4)  # each [B, heads, T, f / heads]
         allowed = None if mask is None else mask[:, None, None, :]
         if self.config._attn_implementation == "eager":
             scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
@@ -96,10 +96,12 @@ class LaSR(nn.Module):
 
     def __init__(self, config: LiraConfig) -> None:
         super().__init__()
-        self.path_embedding = nn.Embedding(2, config.width)
-        self.language_embedding = nn.Embedding(config.num_languages + 1, config.width)
+        self.enter = nn.Linear(config.width, config.fusion_size)
+        self.path_embedding = nn.Embedding(2, config.fusion_size)
+        self.language_embedding = nn.Embedding(config.num_languages + 1, config.fusion_size)
         self.layers = nn.ModuleList(FusionLayer(config) for _ in range(config.num_fusion_layers))
-        self.norm = nn.LayerNorm(config.width)
+        self.norm = nn.LayerNorm(config.fusion_size)
+        self.leave = nn.Linear(config.fusion_size, config.width)
         self.gate = QualityGate(config)
         self.residual = ZeroLinear(config.width, config.embedding_size)
 
@@ -135,16 +137,16 @@ class LaSR(nn.Module):
     def _fuse(
         self, multilingual: Tensor, english: Tensor | None, has_english: Tensor, language_ids: Tensor
     ) -> tuple[Tensor, Tensor | None]:
-        language = self.language_embedding(language_ids)[:, None]  # [B, 1, d]
-        states = multilingual + self.path_embedding.weight[0] + language
+        language = self.language_embedding(language_ids)[:, None]  # [B, 1, f]
+        states = self.enter(multilingual) + self.path_embedding.weight[0] + language
         mask = None
         if english is not None:
-            states = torch.cat([states, english + self.path_embedding.weight[1] + language], 1)  # [B, 2S, d]
+            states = torch.cat([states, self.enter(english) + self.path_embedding.weight[1] + language], 1)  # [B, 2S, f]
             attends = torch.ones_like(has_english)
             mask = torch.stack([attends, has_english], 1).repeat_interleave(multilingual.shape[1], 1)  # [B, 2S]
         for layer in self.layers:
             states = layer(states, mask)
-        return self.norm(states), mask
+        return self.leave(self.norm(states)), mask  # [B, S or 2S, d]
 
     @staticmethod
     def _mean(states: Tensor, mask: Tensor | None) -> Tensor:

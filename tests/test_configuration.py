@@ -17,8 +17,8 @@ BACKBONES = {"multilingual_config": SHAPES["xlm-roberta"].to_dict(), "english_co
 
 def test_defaults_follow_the_multilingual_backbone():
     config = LiraConfig(**BACKBONES)
-    assert (config.hidden_size, config.embedding_size, config.fusion_intermediate_size) == (48, 96, 96)
-    assert config.num_attention_heads == 1
+    assert (config.hidden_size, config.embedding_size, config.fusion_intermediate_size) == (48, 96, 256)
+    assert config.num_attention_heads == 2
     assert config.languages == ["vi", "th", "id", "ms", "ur", "bn", "fil", "en"]
     assert isinstance(config.multilingual_config, XLMRobertaConfig)
     assert isinstance(config.english_config, BertConfig)
@@ -26,13 +26,13 @@ def test_defaults_follow_the_multilingual_backbone():
 
 @pytest.mark.parametrize(("width", "heads"), [(384, 6), (768, 12), (200, 2), (1, 1), (97, 1), (320, 5)])
 def test_default_heads_divide_the_width(width, heads):
-    assert LiraConfig(**BACKBONES, hidden_size=width).num_attention_heads == heads
+    assert LiraConfig(**BACKBONES, fusion_size=width).num_attention_heads == heads
 
 
 @settings(max_examples=60, deadline=None)
 @given(width=st.integers(1, 4096))
 def test_every_width_has_default_heads(width):
-    heads = LiraConfig(**BACKBONES, hidden_size=width).num_attention_heads
+    heads = LiraConfig(**BACKBONES, fusion_size=width).num_attention_heads
     assert width % heads == 0 and heads <= max(1, width // 64)
 
 
@@ -76,7 +76,7 @@ def test_a_value_of_another_type_is_named():
 
 
 def test_json_round_trip(tmp_path):
-    fields = {"hidden_size": 24, "num_attention_heads": 3, "languages": ["bn", "en"], "multilingual_revision": "abc"}
+    fields = {"hidden_size": 24, "fusion_size": 24, "num_attention_heads": 3, "languages": ["bn", "en"], "multilingual_revision": "abc"}
     first = LiraConfig(**BACKBONES, **fields)
     first.save_pretrained(tmp_path)
     second = LiraConfig.from_pretrained(tmp_path)
