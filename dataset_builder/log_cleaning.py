@@ -1,22 +1,13 @@
-"""Clean the texts of a log: one Unicode form, no markup, no emoji, no personal data."""
+"""Clean the texts of a log: one Unicode form, no markup, no emoji."""
 
 import html
 import re
 import unicodedata
-from collections import Counter
 
 _TAG = re.compile(r"<[^<>]{1,200}>")
 _JOINERS = "\u200c\u200d"  # Urdu and Bengali spell with them
+_STRAY_JOINER = re.compile(f"(?<!\\S)[{_JOINERS}]+|[{_JOINERS}]+(?!\\S)")  # what emoji families leave
 _MOJIBAKE = re.compile("[\u00c0-\u00f4][\u0080-\u00bf\u0152-\u2122]")
-_LONG_WORD = re.compile(r"[\w-]{9,}")
-_DIGITS_OF_AN_ID = 6
-_PATTERNS = (
-    ("email", re.compile(r"[\w.+%-]+\s?@\s?[\w-]+(?:\.[\w-]+)+")),
-    ("link", re.compile(r"(?:https?://|www\.)\S+", re.IGNORECASE)),
-    ("handle", re.compile(r"(?<!\w)@\w{3,}")),
-    ("uuid", re.compile(r"(?<!\w)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?!\w)", re.IGNORECASE)),
-    ("phone", re.compile(r"(?<![\w.])[+＋(]{0,2}\d(?:[\s().-]{0,2}\d){7,14}(?!\w)")),
-)
 
 
 def clean_text(text: str) -> str:
@@ -28,7 +19,7 @@ def clean_text(text: str) -> str:
     """
     text = _TAG.sub(" ", html.unescape(_repaired(text)))
     text = "".join(char if _is_written(char) else " " for char in unicodedata.normalize("NFC", text))
-    return " ".join(text.split())
+    return " ".join(_STRAY_JOINER.sub(" ", text).split())
 
 
 def _is_written(char: str) -> bool:
@@ -49,24 +40,3 @@ def _repaired(text: str) -> str:
         except UnicodeError:
             continue
     return text
-
-
-def scrub(text: str, found: Counter[str]) -> str:
-    """Remove what looks like personal data: addresses, links, handles, phone numbers, ids.
-
-    Parameters
-    ----------
-    text : str
-    found : Counter
-        Is told what was removed.
-
-    Source: ours.
-    """
-    for kind, pattern in _PATTERNS:
-        text, count = pattern.subn(" ", text)
-        found[kind] += count
-    ids = [word for word in _LONG_WORD.findall(text) if sum(char.isdigit() for char in word) >= _DIGITS_OF_AN_ID]
-    for word in ids:
-        text = text.replace(word, " ")
-    found["id"] += len(ids)
-    return " ".join(text.split())

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from .catalogue import stable_hash
 from .language_id import language_code
 from .lexicon import normalise_text
-from .log_cleaning import clean_text, scrub
+from .log_cleaning import clean_text
 from .log_reading import BadRow, LogRow
 from .log_relevance import ACTIONS, PairEvents
+from .personal_data import scrub
 
 LONGEST = {"query": 200, "product": 500}
 _TOO_LONG = "\0"
