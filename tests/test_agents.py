@@ -92,6 +92,15 @@ def make_model(tokenizer: PreTrainedTokenizerFast, kind: str = "gemma3") -> PreT
     return model.eval()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Models this small only wait for each other's threads, on a busy machine for minutes."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
 def tokenizer() -> PreTrainedTokenizerFast:
     raw = Tokenizer(models.BPE())
