@@ -12,6 +12,9 @@ from rich.console import Console
 
 from .agents.commands import CRITIQUE_EXAMPLE, TRANSLATE_EXAMPLE, critique, translate
 from .errors import LiraError
+from .search_commands import ENCODE_EXAMPLE, SEARCH_EXAMPLE
+from .search_commands import encode as encode_command
+from .search_commands import search as search_command
 from .training.commands import TRAIN_EXAMPLE
 from .training.commands import train as train_command
 
@@ -52,6 +55,22 @@ def train(**arguments: object) -> None:
     """Check that what training needs is installed, then train."""
     _require({"datasets": "train", "accelerate": "train", "peft": "train"})
     train_command(**arguments)  # type: ignore[arg-type]
+
+
+@app.command(epilog=ENCODE_EXAMPLE)
+@wraps(encode_command)
+def encode(**arguments: object) -> None:
+    """Check that what reads and writes tables is installed, then embed."""
+    _require({"pyarrow": "search"})
+    encode_command(**arguments)  # type: ignore[arg-type]
+
+
+@app.command(epilog=SEARCH_EXAMPLE)
+@wraps(search_command)
+def search(**arguments: object) -> None:
+    """Check that what searches is installed, then search."""
+    _require({"pyarrow": "search", "usearch": "search"})
+    search_command(**arguments)  # type: ignore[arg-type]
 
 
 @app.command(epilog="Example: lira demo --output runs/demo")
