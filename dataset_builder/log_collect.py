@@ -1,6 +1,5 @@
 """Clean a log's rows and group them by query and product; what is left out is counted under its reason."""
 
-from array import array
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -31,6 +30,11 @@ class LogQuery:
         return self.spellings.total()
 
     @property
+    def touched(self) -> bool:
+        """Whether anybody clicked, carted or bought anything."""
+        return any(pair.touched for pair in self.pairs.values())
+
+    @property
     def text(self) -> str:
         """The commonest spelling, the first in order among equals."""
         return min(self.spellings, key=lambda text: (-self.spellings[text], text))
@@ -53,7 +57,8 @@ class LogProduct:
 class Log:
     """A cleaned log: queries by normalised text, products by key, and what was left out or removed.
 
-    `rows` is `kept` and all that `dropped` counts; `scrubbed` counts the kinds of personal data in distinct texts.
+    `rows` is `kept` and all that `dropped` counts; `scrubbed` counts the kinds of personal data in distinct texts,
+    `untouched` the queries under which nobody did more than look.
     """
 
     queries: dict[str, LogQuery] = field(default_factory=dict)
@@ -61,6 +66,7 @@ class Log:
     rows: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     scrubbed: Counter[str] = field(default_factory=Counter)
+    untouched: int = 0
 
     @property
     def kept(self) -> int:
@@ -167,8 +173,5 @@ def _merge_same_titles(log: Log) -> None:
         del log.products[key]
     for query in log.queries.values():
         for key in [key for key in query.pairs if key in renamed]:
-            pair, own = query.pairs.pop(key), query.pairs.setdefault(renamed[key], PairEvents())
-            own.positions = array("H", [*own.positions, *pair.positions])
-            own.clicks += pair.clicks
-            own.carts += pair.carts
-            own.purchases += pair.purchases
+            pair = query.pairs.pop(key)
+            query.pairs.setdefault(renamed[key], PairEvents()).merge(pair)

@@ -25,6 +25,7 @@ from .staging import staged
 
 logger = logging.getLogger(__name__)
 MAX_NEGATIVES = 8
+UNTOUCHED_LANGUAGE = "in a language without any click, cart or purchase"
 _TITLES_TO_IDENTIFY = 3
 _PLAIN_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 Queries = dict[str, LogQuery]
@@ -68,9 +69,8 @@ def build_log_corpus(
     """
     log = collect(tqdm(read_log(path, columns), desc="rows", unit=" rows", disable=None))
     by_language = by_languages(log, languages)
-    judged = {language: judge(log, queries, language, seed) for language, queries in by_language.items()}
     _say(log, path)
-    judged = {language: own for language, own in judged.items() if any(own.values())}
+    judged = {language: judge(log, queries, language, seed) for language, queries in by_language.items()}
     if not judged:
         reasons = ", ".join(f"{count} {reason}" for reason, count in log.dropped.most_common(3)) or "none dropped"
         raise LiraError(f"log {path} has no query with a click, cart or purchase: {log.rows} rows, {reasons}")
@@ -86,6 +86,8 @@ def build_log_corpus(
 def by_languages(log: Log, languages: Sequence[str]) -> dict[str, Queries]:
     """Group the queries by language, the declared one or else the identified one; others are dropped and counted.
 
+    So are languages in which nobody touched anything.
+
     Source: ours.
     """
     found: dict[str, Queries] = {code: {} for code in SUPPORTED if code in languages}
@@ -97,7 +99,15 @@ def by_languages(log: Log, languages: Sequence[str]) -> dict[str, Queries]:
             log.dropped[f"language {code} is not among those asked for"] += query.rows
         else:
             log.dropped["language is uncertain or not among those asked for"] += query.rows
-    return {code: queries for code, queries in found.items() if queries}
+    touched: dict[str, Queries] = {}
+    for code, queries in found.items():
+        untouched = sum(not query.touched for query in queries.values())
+        if untouched < len(queries):
+            touched[code] = queries
+            log.untouched += untouched
+        elif queries:
+            log.dropped[UNTOUCHED_LANGUAGE] += sum(query.rows for query in queries.values())
+    return touched
 
 
 def _language(log: Log, query: LogQuery, languages: Sequence[str]) -> str | None:
@@ -119,11 +129,13 @@ def judge(log: Log, queries: Queries, language: str, seed: int) -> dict[str, lis
     rates = average_rates(pairs, chances)
     bands = _bands(queries)
     touched = _touched_by_word(queries, language)
+    shown = {key for query in queries.values() for key in query.pairs}
+    words = {key: frozenset(tokens(log.products[key].title, language)) for key in shown}
     judged: dict[str, list[JudgedQuery]] = {split: [] for split in SPLITS}
     for key, query in queries.items():
         own = grades(query.pairs, chances, rates)
         if own:
-            negatives = _safe_negatives(query, touched, chances, language)
+            negatives = _safe_negatives(query, touched, chances, words, language)
             names = {item: item_id(language, item) for item in query.pairs}
             judged[split_of_text(key, language, seed)].append(
                 JudgedQuery(
@@ -157,10 +169,25 @@ def _touched_by_word(queries: Queries, language: str) -> dict[str, set[str]]:
     return touched
 
 
-def _safe_negatives(query: LogQuery, touched: Mapping[str, set[str]], chances: list[float], language: str) -> list[str]:
-    """Return products that were well seen under the query and never touched under it or a query of like words."""
+def _safe_negatives(
+    query: LogQuery,
+    touched: Mapping[str, set[str]],
+    chances: list[float],
+    words: Mapping[str, frozenset[str]],
+    language: str,
+) -> list[str]:
+    """Return products that were well seen under the query and left alone.
+
+    None that anybody touched under this query or one that shares a word with it, and none whose title has the very
+    words of such a product.
+    """
     wanted = set().union(*(touched[word] for word in tokens(query.text, language)))
-    seen = {key: exposure(pair, chances) for key, pair in query.pairs.items() if key not in wanted}
+    same_words = {words[key] for key in wanted}
+    seen = {
+        key: exposure(pair, chances)
+        for key, pair in query.pairs.items()
+        if key not in wanted and words[key] not in same_words
+    }
     well_seen = [key for key, times in seen.items() if times >= LEAST_SEEN]
     return sorted(well_seen, key=lambda key: (-seen[key], key))[:MAX_NEGATIVES]
 
@@ -184,6 +211,7 @@ def _say(log: Log, path: Path) -> None:
     logger.info("%s: %d of %d rows kept", path, log.kept, log.rows)
     for reason, count in log.dropped.most_common():
         logger.info("%9d  %s", count, reason)
+    logger.info("%d of %d queries are left out: nobody touched anything", log.untouched, len(log.queries))
 
 
 def _counts(log: Log) -> str:
@@ -194,6 +222,10 @@ def _counts(log: Log) -> str:
         [
             Paragraph(f"Of {log.rows:,} rows:"),
             Table(["rows", "count"], rows),
+            Paragraph(
+                f"Queries under which nobody touched anything are left out, {log.untouched:,} of {len(log.queries):,}; "
+                "their products are in the corpus."
+            ),
             Paragraph(f"Removed from distinct texts as possible personal data: {removed}."),
         ]
     )

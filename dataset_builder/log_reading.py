@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -77,10 +78,10 @@ def read_log(path: Path, columns: Mapping[str, str] | None = None) -> Iterator[L
     Source: ours.
     """
     columns = column_map(columns or {})
-    suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
+    suffix = (path.with_suffix("") if _is_gzip(path) else path).suffix.casefold()
     if not path.is_file():
         raise LiraError(f"log {path} is not a file")
-    if suffix.casefold() not in FORMATS:
+    if suffix not in FORMATS:
         raise LiraError(f"log {path} has suffix {suffix!r}: expected one of {' '.join(FORMATS)}")
     if not path.stat().st_size:
         raise LiraError(f"log {path} is empty")
@@ -89,22 +90,29 @@ def read_log(path: Path, columns: Mapping[str, str] | None = None) -> Iterator[L
     return _read_table(path, columns, SEPARATORS[suffix]) if suffix in SEPARATORS else _read_json(path, columns)
 
 
+def _is_gzip(path: Path) -> bool:
+    return path.suffix.casefold() == ".gz"
+
+
 def _lines(path: Path) -> Iterator[str]:
     """Yield the lines; bytes that are no text become lone surrogates, which `_checked` finds."""
-    opener = gzip.open if path.suffix == ".gz" else open
+    opener = gzip.open if _is_gzip(path) else open
     try:
         with opener(path, "rb") as handle:
             utf16 = handle.read(2) in _UTF16_MARKS
         encoding = "utf-16" if utf16 else "utf-8-sig"
         with opener(path, "rt", encoding=encoding, errors="surrogateescape", newline="\n") as handle:
             yield from handle
-    except (gzip.BadGzipFile, EOFError, UnicodeError) as error:
+    except (gzip.BadGzipFile, zlib.error, EOFError, UnicodeError) as error:
         raise LiraError(f"log {path} is damaged: {error}") from error
 
 
 def _read_table(path: Path, columns: Mapping[str, str], separator: str) -> Iterator[LogRow | BadRow]:
     lines = _lines(path)
-    header = next(csv.reader([next(lines, "")], delimiter=separator), [])
+    try:
+        header = next(csv.reader([next(lines, "")], delimiter=separator), [])
+    except csv.Error as error:
+        raise LiraError(f"log {path} has no header that can be read: {error}") from error
     places = _places(path, [name.strip() for name in header], columns)
     for line in lines:
         if not line.strip():
@@ -139,7 +147,7 @@ def _read_json(path: Path, columns: Mapping[str, str]) -> Iterator[LogRow | BadR
             continue
         try:
             row = json.loads(line)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             yield BadRow("not JSON")
             continue
         if not isinstance(row, dict):
@@ -148,7 +156,7 @@ def _read_json(path: Path, columns: Mapping[str, str]) -> Iterator[LogRow | BadR
         if not objects:
             _places(path, list(row), columns)
         objects += 1
-        yield _checked({name: _text(row.get(theirs)) for name, theirs in columns.items()})
+        yield _row({name: row.get(theirs) for name, theirs in columns.items()})
     if not objects:
         raise LiraError(f"log {path} has no line that is a JSON object")
 
@@ -160,9 +168,16 @@ def _read_parquet(path: Path, columns: Mapping[str, str]) -> Iterator[LogRow | B
         for batch in file.iter_batches(batch_size=20_000, columns=[columns[name] for name in places]):
             values = [batch.column(columns[name]).to_pylist() for name in places]
             for cells in zip(*values, strict=True):
-                yield _checked(dict(zip(places, map(_text, cells), strict=True)))
-    except pa.ArrowException as error:
+                yield _row(dict(zip(places, cells, strict=True)))
+    except (pa.ArrowException, OSError) as error:
         raise LiraError(f"log {path} is not a Parquet file or is damaged: {str(error).splitlines()[0]}") from error
+
+
+def _row(values: Mapping[str, object]) -> LogRow | BadRow:
+    """Return a row of typed values, such as numbers and dates, as text."""
+    if any(isinstance(value, (dict, list)) for value in values.values()):
+        return BadRow("a list or an object where a text should be")
+    return _checked({name: _text(value) for name, value in values.items()})
 
 
 def _text(value: object) -> str:
@@ -174,7 +189,7 @@ def _text(value: object) -> str:
 def _checked(cells: Mapping[str, str]) -> LogRow | BadRow:
     """Return the row, unless a cell holds bytes that are no text."""
     if any(not _is_text(cell) for cell in cells.values()):
-        return BadRow("unknown encoding")
+        return BadRow("not UTF-8 text")
     return LogRow(**cells)
 
 

@@ -100,10 +100,25 @@ def test_languages_are_the_declared_ones_or_else_told_from_query_and_titles() ->
     }
 
 
+def test_queries_and_languages_that_nobody_touched_are_counted() -> None:
+    log = collect(
+        [
+            row("red mug", "a red mug", "click", language="en"),
+            row("blue mug", "a blue mug", language="en"),
+            row("เสื้อ", "เสื้อยืด", language="th"),
+            row("เสื้อ", "เสื้อแดง", language="th"),
+        ]
+    )
+    found = by_languages(log, ("th", "en"))
+    assert {code: len(queries) for code, queries in found.items()} == {"en": 2}
+    assert log.dropped == {"in a language without any click, cart or purchase": 2}
+    assert (log.kept, log.untouched) == (2, 1)
+
+
 def test_safe_negatives_were_seen_and_never_touched_by_like_queries() -> None:
     seen = [
         row("red mug", product, position="1")
-        for product in ("tall vase", "blue mug", "red cup", "plate")
+        for product in ("tall vase", "blue mug", "red cup", "plate", "mug red best")
         for _ in range(4)
     ]
     log = collect(
@@ -193,7 +208,7 @@ def test_two_hundred_thousand_rows_are_all_accounted_for(tmp_path: Path) -> None
         "position is not a whole number from 1",
         "query is empty after cleaning",
         "wrong number of columns",
-        "unknown encoding",
+        "not UTF-8 text",
         "broken quotes or too long a cell",
         "duplicate",
     }

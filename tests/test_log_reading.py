@@ -1,6 +1,7 @@
 """Logs of every format and fault: each row is read or counted under a reason, each bad file is one clear line."""
 
 import gzip
+import io
 import json
 from collections import Counter
 from pathlib import Path
@@ -34,10 +35,13 @@ def test_csv(tmp_path: Path, encoding: str) -> None:
     assert list(read_log(write_csv(tmp_path / "log.csv", *lines_of_csv(), encoding=encoding))) == EXPECTED
 
 
-def test_tsv_gzip_and_windows_line_ends(tmp_path: Path) -> None:
-    path = tmp_path / "log.tsv.gz"
-    path.write_bytes(gzip.compress(b"query\tproduct\taction\r\na\tb\tclick\r\n"))
-    assert list(read_log(path)) == [LogRow("a", "b", "click")]
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_tsv_gzip_large_suffixes_and_windows_line_ends(tmp_path: Path, end: bytes) -> None:
+    content = end.join([b"query\tproduct\taction", b"a\tb\tclick", b""])
+    (tmp_path / "LOG.TSV.GZ").write_bytes(gzip.compress(content))
+    (tmp_path / "LOG.TSV").write_bytes(content)
+    for name in ("LOG.TSV.GZ", "LOG.TSV"):
+        assert list(read_log(tmp_path / name)) == [LogRow("a", "b", "click")]
 
 
 def test_json_lines(tmp_path: Path) -> None:
@@ -84,7 +88,7 @@ def test_every_bad_row_has_its_reason(tmp_path: Path) -> None:
         "empty line": 1,
         "wrong number of columns": 2,
         "broken quotes or too long a cell": 1,
-        "unknown encoding": 2,
+        "not UTF-8 text": 2,
     }
     assert [row.query for row in rows if isinstance(row, LogRow)] == ["good", "last"]
 
@@ -92,9 +96,32 @@ def test_every_bad_row_has_its_reason(tmp_path: Path) -> None:
 def test_bad_json_lines_have_their_reasons(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     good = json.dumps(ROWS[0])
-    path.write_text(f'{good}\n{{"query": \n[1]\n\n{{"query": "\\ud800", "product": "b", "action": "c"}}\n', "utf-8")
-    reasons = [row.reason for row in read_log(path) if isinstance(row, BadRow)]
-    assert reasons == ["not JSON", "not a JSON object", "empty line", "unknown encoding"]
+    bad = {
+        '{"query": ': "not JSON",
+        "[1]": "not a JSON object",
+        "": "empty line",
+        '{"query": "\\ud800", "product": "b", "action": "c"}': "not UTF-8 text",
+        '{"query": {"text": "a"}, "product": "b", "action": "c"}': "a list or an object where a text should be",
+        "[" * 100_000: "not JSON",
+        f'{{"query": {"1" * 5_000}}}': "not JSON",
+    }
+    path.write_text("\n".join([good, *bad, good]), "utf-8")
+    rows = list(read_log(path))
+    assert [row.reason for row in rows if isinstance(row, BadRow)] == list(bad.values())
+    assert rows[0] == rows[-1] == EXPECTED[0]
+
+
+def parquet() -> bytes:
+    """A file whose pages are compressed."""
+    titles = [f"red mug {number}" for number in range(5_000)]
+    table = pa.table({"query": ["mug"] * 5_000, "product": titles, "action": ["click"] * 5_000})
+    pq.write_table(table, buffer := io.BytesIO())
+    return buffer.getvalue()
+
+
+def damaged(content: bytes) -> bytes:
+    """Change bytes in the middle of a file."""
+    return content[:40] + bytes(byte ^ 0x5A for byte in content[40:400]) + content[400:]
 
 
 @pytest.mark.parametrize(
@@ -109,10 +136,18 @@ def test_bad_json_lines_have_their_reasons(tmp_path: Path) -> None:
             r"has no column 'product', only 'query item': map it with --column OURS=THEIRS",
         ),
         ("log.csv", bytes(range(256)), "has no column 'query'"),
+        ("log.csv", b'"' + b"a" * 200_000 + b'"\nb\n', "has no header that can be read"),
+        ("log.csv", b"query,product,action\rmug,a,click\r", "has no header that can be read"),
         ("log.jsonl", b"hello\n", "has no line that is a JSON object"),
         ("log.jsonl", b'{"query": "a"}\n', "has no column 'product'"),
         ("log.parquet", b"PAR1 and no more", "is not a Parquet file or is damaged"),
         ("log.csv.gz", b"not gzip", "is damaged"),
+        (
+            "log.csv.gz",
+            damaged(gzip.compress(b"query,product,action\n" + b"mug,red mug,click\n" * 5_000)),
+            "is damaged",
+        ),
+        ("log.parquet", damaged(parquet()), "is not a Parquet file or is damaged"),
         ("log.xlsx", b"x", r"has suffix '\.xlsx': expected one of \.csv \.tsv \.jsonl"),
     ],
 )
