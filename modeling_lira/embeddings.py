@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -196,7 +197,8 @@ class EmbeddingFolder:
         return shard
 
     def __iter__(self) -> Iterator[Shard]:
-        return (self.read(number) for number in range(self.shards) if self.done(number))
+        """Yield the shards up to the first that is not there yet."""
+        return map(self.read, takewhile(self.done, range(self.shards)))
 
     def _file(self, number: int) -> Path:
         return self.path / f"shard-{number:05d}-of-{self.shards:05d}.{self.settings.format}"

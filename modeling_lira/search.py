@@ -28,6 +28,7 @@ EXPANSION_SEARCH = 512
 _SLICE = 1024
 """Rows that HNSW takes in at once: between two slices the progress bar moves and Ctrl-C works."""
 _FILE = re.compile(r"(vectors|documents)(-\d+)?\.(bin|usearch|arrow)")
+_SUFFIXES = {Method.hnsw: ".usearch", Method.exact: ".bin"}
 _KINDS = {DType.float32: "f32", DType.float16: "f16", DType.int8: "i8"}
 
 

@@ -30,7 +30,7 @@ SCORES = [[[1 + row % 9, 3, 10 - column] for column in range(len(names))] for ro
 @pytest.fixture(scope="module")
 def model(build_model) -> LiraModel:
     """A trained model whose prefixes differ in both paths; read-only."""
-    built = disturb(build_model(query_prefix="query: ", document_prefix="passage: "))
+    built = disturb(build_model(anchor_texts=TEXTS, query_prefix="query: ", document_prefix="passage: "))
     built.processor.english_query_prefix = "a "
     return built
 

@@ -1,0 +1,448 @@
+"""The index: what it finds, how it grows, and what a failure leaves behind."""
+
+import json
+import pickle
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import MULTILINGUAL_TEXTS
+
+from modeling_lira import LiraError, LiraModel, search
+from modeling_lira.choices import DType, Format, Method
+from modeling_lira.cli import app, run
+from modeling_lira.embeddings import EmbeddingFolder, Settings
+from modeling_lira.encode import encode_file
+from modeling_lira.search import SearchIndex
+
+WIDTH = 24
+METHODS = list(Method)
+TEXTS = list(MULTILINGUAL_TEXTS)
+
+
+def vectors(count: int, seed: int = 0) -> np.ndarray:
+    """Unit rows around a few centres."""
+    random = np.random.default_rng(seed)
+    rows = random.normal(size=(20, WIDTH))[random.integers(20, size=count)] + random.normal(size=(count, WIDTH))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def names(count: int, first: int = 0) -> list[str]:
+    return [f"p{row}" for row in range(first, first + count)]
+
+
+def brute_force(rows: np.ndarray, queries: np.ndarray, top: int) -> tuple[np.ndarray, np.ndarray]:
+    cosines = queries @ rows.T
+    order = np.argsort(-cosines, axis=1)[:, :top]
+    return order, np.take_along_axis(cosines, order, 1)
+
+
+def recall(found: np.ndarray, truth: np.ndarray) -> float:
+    return float(np.mean([len({*one} & {*other}) / len(other) for one, other in zip(found, truth, strict=True)]))
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "lock"}
+
+
+# ---------------------------------------------------------------- finding
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-6), ("float16", 1e-3), ("int8", 2e-2)])
+def test_what_is_found_is_what_comparing_all_finds(tmp_path, method, dtype, tolerance):
+    rows, queries = vectors(700), vectors(50, seed=1)
+    index = SearchIndex.create(tmp_path / "index", WIDTH, method, dtype)
+    index.add(names(700), rows)
+    index.save()
+    truth, cosines = brute_force(rows, queries, 10)
+    for opened in (index, SearchIndex.open(tmp_path / "index")):
+        found, scores = opened.nearest(queries, 10)
+        assert recall(found, truth) >= (1.0 if dtype == "float32" else 0.95)
+        np.testing.assert_allclose(scores, cosines, atol=tolerance)
+        assert (np.diff(scores, axis=1) <= 0).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_hits_carry_ids_texts_and_cosines(tmp_path, method):
+    index = SearchIndex.create(tmp_path / "index", 2, method, "float32")
+    index.add(["east", "north"], np.array([[3, 0], [0, 5]]), ["right", "up"])
+    index.save()
+    index.add(["west"], torch.tensor([[-1.0, 0.0]]))  # not saved
+    (hits,) = index.search(np.array([[0.6, 0.8]]), top=5)
+    assert [(hit.id, hit.text) for hit in hits] == [("north", "up"), ("east", "right"), ("west", "")]
+    assert [hit.score for hit in hits] == pytest.approx([0.8, 0.6, -0.6], abs=1e-6)
+    assert [len(found) for found in index.search(np.eye(2), top=2)] == [2, 2]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_empty_index_finds_nothing(tmp_path, method):
+    index = SearchIndex.create(tmp_path / "index", WIDTH, method)
+    assert index.search(vectors(3)) == [[], [], []]
+    index.save()
+    assert len(SearchIndex.open(tmp_path / "index")) == 0
+    assert SearchIndex.open(tmp_path / "index").search(vectors(1)) == [[]]
+    assert index.search(np.empty((0, WIDTH))) == []
+    index.add([], np.empty((0, WIDTH)))
+    index.add(["a"], vectors(1))
+    assert index.search(vectors(1))[0][0].id == "a"
+
+
+def test_lengths_do_not_count(tmp_path):
+    rows, queries = vectors(100), vectors(10, seed=1)
+    scaled = rows * np.logspace(-30, 30, 100)[:, None]
+    for method in METHODS:
+        index = SearchIndex.create(tmp_path / method, WIDTH, method, "float16")
+        index.add(names(100), scaled)
+        assert recall(index.nearest(1e30 * queries, 5)[0], brute_force(rows, queries, 5)[0]) >= 0.95
+
+
+def test_expansion_is_what_hnsw_looks_at(tmp_path):
+    rows, queries = vectors(3000), vectors(100, seed=1)
+    index = SearchIndex.create(tmp_path / "index", WIDTH, "hnsw", "float32")
+    index.add(names(3000), rows)
+    truth = brute_force(rows, queries, 10)[0]
+    assert index.expansion == search.EXPANSION_SEARCH
+    found = []
+    for index.expansion in (1, 64, 512):
+        found.append(recall(index.nearest(queries, 10)[0], truth))
+    assert found[0] < 0.95 < found[1] <= found[2]
+    with pytest.raises(LiraError, match="only hnsw has an expansion"):
+        SearchIndex.create(tmp_path / "exact", WIDTH, "exact").expansion = 3
+
+
+# ---------------------------------------------------------------- growing
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("dtype", list(DType))
+def test_growing_in_steps_equals_one_step(tmp_path, method, dtype):
+    rows, queries = vectors(300), vectors(20, seed=1)
+    whole = SearchIndex.create(tmp_path / "whole", WIDTH, method, dtype)
+    whole.add(names(300), rows)
+    SearchIndex.create(tmp_path / "steps", WIDTH, method, dtype).save()
+    for first, last in ((0, 100), (100, 250), (250, 300)):
+        steps = SearchIndex.open(tmp_path / "steps")
+        middle = (first + last) // 2
+        steps.add(names(middle - first, first), rows[first:middle])
+        steps.add(names(last - middle, middle), rows[middle:last])
+        steps.save()
+        steps.save()
+        assert {path.name.split("-")[0].split(".")[0] for path in (tmp_path / "steps").iterdir()} == {
+            "documents",
+            "index",
+            "lock",
+            "vectors",
+        }
+        assert len(list((tmp_path / "steps").iterdir())) == 4  # nothing of earlier states
+    for found in (steps, SearchIndex.open(tmp_path / "steps")):
+        assert len(found) == 300
+        assert recall(found.nearest(queries, 10)[0], whole.nearest(queries, 10)[0]) >= 0.999
+        assert [hit.id for hit in found.search(rows[[0, 120, 299]], 1)[2]] == ["p299"]
+
+
+def test_what_is_on_disk_is_mapped_not_read(tmp_path):
+    index = SearchIndex.create(tmp_path / "index", WIDTH, "exact")
+    index.add(names(50), vectors(50))
+    index.save()
+    assert isinstance(SearchIndex.open(tmp_path / "index")._vectors._parts[0], np.memmap)
+    assert (tmp_path / "index" / "vectors.bin").stat().st_size == 50 * WIDTH
+    graph = SearchIndex.create(tmp_path / "graph", WIDTH, "hnsw")
+    graph.add(names(5000), vectors(5000))
+    graph.save()
+    mapped = SearchIndex.open(tmp_path / "graph")
+    assert mapped._graph.index.memory_usage < graph._graph.index.memory_usage / 4
+
+
+@pytest.mark.parametrize(
+    ("ids", "rows", "texts", "message"),
+    [
+        (["a", "b", "a"], vectors(3), None, "id 'a' is there already"),
+        (["old"], vectors(1), None, "id 'old' is there already"),
+        (["new"], vectors(1), None, "id 'new' is there already"),
+        (["a"], vectors(2), None, "1 ids, 2 embeddings and 1 texts"),
+        (["a"], vectors(1), ["b", "c"], "1 ids, 1 embeddings and 2 texts"),
+        ([1], vectors(1), None, "id 0 must be str, got 1"),
+        (["a", "\ud83d"], vectors(2), None, "id 1 holds half of a character"),
+        (["a"], vectors(1), [None], "text 0 must be str, got None"),
+        (["a"], vectors(1)[:, :5], None, r"must have shape \(N, 24\), got \(1, 5\)"),
+        (["a"], vectors(1)[0], None, r"must have shape \(N, 24\), got \(24,\)"),
+        (["a"], [["x"] * WIDTH], None, "must be a matrix of numbers"),
+        (["a", "b"], np.stack([np.ones(WIDTH), np.zeros(WIDTH)]), None, "embedding 1 is zero or not finite"),
+        (["a"], np.full((1, WIDTH), np.nan), None, "embedding 0 is zero or not finite"),
+        (["a"], np.full((1, WIDTH), np.inf), None, "embedding 0 is zero or not finite"),
+    ],
+)
+def test_bad_rows_are_refused_and_nothing_is_added(tmp_path, ids, rows, texts, message):
+    for method in METHODS:
+        index = SearchIndex.create(tmp_path / method, WIDTH, method)
+        index.add(["old"], vectors(1))
+        index.save()
+        index.add(["new"], vectors(1, seed=2))
+        with pytest.raises(LiraError, match=message):
+            index.add(ids, rows, texts)
+        assert len(index) == 2
+        index.save()
+        assert len(SearchIndex.open(tmp_path / method)) == 2
+
+
+def test_other_bad_input(tmp_path):
+    index = SearchIndex.create(tmp_path / "index", WIDTH)
+    for call, message in (
+        (lambda: index.search(vectors(1), top=0), "top must be positive, got 0"),
+        (lambda: index.search(vectors(1)[:, :3]), "must have shape"),
+        (lambda: SearchIndex.create(tmp_path / "other", 0), "width must be positive, got 0"),
+        (lambda: SearchIndex.create(tmp_path / "other", 3, "lsh"), "'lsh' is not a valid Method"),
+        (lambda: SearchIndex.create(tmp_path / "other", 3, "hnsw", "int4"), "'int4' is not a valid DType"),
+        (lambda: SearchIndex.open(tmp_path / "other"), "there is no index in"),
+        (lambda: SearchIndex.create(Path(__file__).parent, 3), "is there already"),
+        (lambda: SearchIndex.create(Path(__file__), 3), "is there already"),
+    ):
+        with pytest.raises(LiraError, match=message):
+            call()
+
+
+# ---------------------------------------------------------------- failures
+
+
+@contextmanager
+def no_file_beyond(size: int) -> Iterator[None]:
+    """Let the system cut off files, as a full disk does."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("limit", [1_000, 20_000])
+def test_a_full_disk_leaves_the_index_as_it_was(tmp_path, method, limit):
+    rows = vectors(600)
+    index = SearchIndex.create(tmp_path / "index", WIDTH, method, "float32")
+    index.add(names(100), rows[:100], ["some text"] * 100)
+    index.save()
+    before = content(tmp_path / "index")
+    index.add(names(500, 100), rows[100:], ["some text"] * 500)
+    with no_file_beyond(limit), pytest.raises(LiraError, match="cannot save the index"):
+        index.save()
+    after = content(tmp_path / "index")
+    assert after.keys() == before.keys()
+    assert all(after[name].startswith(data) for name, data in before.items())
+    opened = SearchIndex.open(tmp_path / "index")
+    assert opened.search(rows[[50]], 1)[0][0].id == "p50" and len(opened) == 100
+    index.save()  # there is room again
+    assert SearchIndex.open(tmp_path / "index").search(rows[[555]], 1)[0][0].id == "p555"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_ctrl_c_while_adding_leaves_what_was_saved(tmp_path, monkeypatch, method):
+    rows = vectors(100)
+    index = SearchIndex.create(tmp_path / "index", WIDTH, method)
+    index.add(names(10), rows[:10])
+    index.save()
+    monkeypatch.setattr(search, "_SLICE", 20)
+    original, calls = type(index._vectors).add, []
+
+    def add(self, part):
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append(len(part))
+        original(self, part)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(index._vectors), "add", add)
+        with pytest.raises(KeyboardInterrupt):
+            index.add(names(90, 10), rows[10:])
+    assert calls == [20, 20] and len(index) == 10
+    index.add(names(90, 10), rows[10:])
+    index.save()
+    assert [hits[0].id for hits in SearchIndex.open(tmp_path / "index").search(rows, 1)] == names(100)
+
+
+def test_two_writers_do_not_overwrite_each_other(tmp_path):
+    SearchIndex.create(tmp_path / "index", WIDTH).save()
+    first, second = SearchIndex.open(tmp_path / "index"), SearchIndex.open(tmp_path / "index")
+    first.add(["a"], vectors(1))
+    second.add(["b"], vectors(1))
+    first.save()
+    with pytest.raises(LiraError, match="changed by another process: open it again"):
+        second.save()
+    assert SearchIndex.open(tmp_path / "index").search(vectors(1))[0][0].id == "a"
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("kept", [0, 30, 1000])
+@pytest.mark.parametrize("which", ["vectors", "documents"])
+def test_a_file_that_was_cut_off_is_named(tmp_path, method, which, kept):
+    index = SearchIndex.create(tmp_path / "index", WIDTH, method, "float32")
+    index.add(names(100), vectors(100), ["text"] * 100)
+    index.save()
+    (path,) = (tmp_path / "index").glob(f"{which}*")
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(LiraError, match=rf"index file '.*{which}.*' is damaged"):
+        SearchIndex.open(tmp_path / "index")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"files": {"vectors": "../../secret.bin", "documents": "documents-3.arrow"}},
+        {"files": {"vectors": "vectors-3.pkl", "documents": "documents-3.arrow"}},
+        {"files": {"vectors": "vectors-3.usearch"}},
+        {"files": {"vectors": 3, "documents": "documents-3.arrow"}},
+        {"files": []},
+        {"width": 10**12},
+        {"width": -1},
+        {"width": 25},
+        {"count": -1},
+        {"count": 4},
+        {"count": "3"},
+        {"count": 10**15},
+        {"method": "pickle"},
+        {"method": "exact"},
+        {"dtype": "object"},
+        {"dtype": "float32"},
+        {"unknown": 1},
+    ],
+)
+def test_a_manifest_that_makes_no_sense(tmp_path, change):
+    index = SearchIndex.create(tmp_path / "index", WIDTH)
+    index.add(names(3), vectors(3))
+    index.save()
+    path = tmp_path / "index" / "index.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(LiraError, match=r"is not an index|is damaged"):
+        SearchIndex.open(tmp_path / "index")
+
+
+class Trap:
+    def __reduce__(self) -> tuple:
+        return pytest.fail, ("a pickle was opened",)
+
+
+def test_no_pickle_is_opened(tmp_path):
+    for method in METHODS:
+        index = SearchIndex.create(tmp_path / method, WIDTH, method)
+        index.add(names(3), vectors(3))
+        index.save()
+        for path in (tmp_path / method).iterdir():
+            content = path.read_bytes()
+            path.write_bytes(pickle.dumps([Trap()]) + bytes(10_000))
+            if path.name not in ("lock", "vectors.bin"):  # rows of numbers are whatever they are
+                with pytest.raises(LiraError):
+                    SearchIndex.open(tmp_path / method)
+            path.write_bytes(content)
+
+
+# ---------------------------------------------------------------- from lira encode to lira search
+
+
+def folder_of(path: Path, rows: np.ndarray, shards: range, first: int = 0, fingerprint: str = "f") -> EmbeddingFolder:
+    """Write some of the shards, of ten rows each."""
+    settings = Settings(
+        "model", fingerprint, path.name, "document", DType.float32, Format.parquet, len(rows), 10, WIDTH
+    )
+    folder = EmbeddingFolder.create(path, settings)
+    for number in shards:
+        part = slice(10 * number, 10 * number + 10)
+        ids = names(len(rows), first)[part]
+        folder.write(number, ids, [f"text of {name}" for name in ids], rows[part])
+    return folder
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_folders_are_added_as_they_grow(tmp_path, method):
+    rows, more = vectors(35), vectors(12, seed=1)
+    index = SearchIndex.create(tmp_path / "index", WIDTH, method)
+    assert index.add_folder(folder_of(tmp_path / "a", rows, range(2))) == 20
+    assert index.add_folder(folder_of(tmp_path / "a", rows, range(2))) == 0
+    index = SearchIndex.open(tmp_path / "index")
+    assert index.add_folder(folder_of(tmp_path / "a", rows, range(4)), save_every=5) == 15
+    assert index.add_folder(folder_of(tmp_path / "b", more, range(2), first=35)) == 12
+    index = SearchIndex.open(tmp_path / "index")
+    assert index.manifest.sources == {"a": 35, "b": 12} and index.manifest.model == "model"
+    hits = index.search(np.concatenate([rows, more]), 1)
+    assert [(hit.id, hit.text) for (hit,) in hits] == [(name, f"text of {name}") for name in names(47)]
+    with pytest.raises(LiraError, match="embeddings of another model"):
+        index.add_folder(folder_of(tmp_path / "c", rows, range(1), first=99, fingerprint="g"))
+
+
+def test_a_shard_that_is_missing_in_the_middle_stops_the_adding_there(tmp_path):
+    rows = vectors(30)
+    index = SearchIndex.create(tmp_path / "index", WIDTH)
+    folder = folder_of(tmp_path / "a", rows, range(0, 3, 2))
+    assert index.add_folder(folder) == 10
+    folder_of(tmp_path / "a", rows, range(1, 2))
+    assert index.add_folder(folder) == 20
+    assert [hits[0].id for hits in index.search(rows, 1)] == names(30)
+
+
+@pytest.fixture(scope="module")
+def encoded(build_model: Callable[..., LiraModel], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model and the embeddings that it made."""
+    root = tmp_path_factory.mktemp("encoded")
+    build_model(anchor_texts=TEXTS).save_pretrained(root / "model")
+    model = LiraModel.from_pretrained(root / "model")
+    rows = [{"id": f"\x1b[31m{row}", "text": f"{text} \x07"} for row, text in enumerate(TEXTS)]
+    (root / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    encode_file(model, root / "rows.jsonl", root / "embeddings")
+    return root
+
+
+def lira(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        run(app, "lira", [str(argument) for argument in arguments])
+    return ended.value.code
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_command_builds_and_searches(encoded, tmp_path, capfd, method):
+    common = ("search", "--index", tmp_path / "index")
+    assert lira(*common, "--add", encoded / "embeddings", "--method", method, "--dtype", "float16") == 0
+    assert lira(*common, "--add", encoded / "embeddings", TEXTS[2], TEXTS[14], "--top", 2, "--language", "th") == 0
+    out = capfd.readouterr().out
+    rows = [line.split("│") for line in out.splitlines() if "│" in line]
+    assert [row[1].strip() for row in rows if row[1].strip()] == ["1", "2", "1", "2"]
+    firsts = [row for row in rows if row[1].strip() == "1"]
+    assert [row[3].strip() for row in firsts] == ["[31m2", "[31m14"]
+    assert "\x1b" not in out and "\x07" not in out
+    assert lira(*common, TEXTS[2], "--candidate", "white shirt", "--candidate", "boys") == 0
+    assert SearchIndex.open(tmp_path / "index").manifest.dtype == "float16"
+
+
+def test_bad_input_is_one_line_and_exit_code_2(encoded, tmp_path, capfd, build_model):
+    common = ("search", "--index", tmp_path / "index")
+    assert lira(*common, "--add", encoded / "embeddings") == 0
+    SearchIndex.create(tmp_path / "own", WIDTH).save()
+    capfd.readouterr()
+    for arguments, message in (
+        (common, "give something to search for"),
+        ((*common, "a", "b", "--candidate", "c"), "give one query"),
+        ((*common, "a", "--method", "exact"), "is hnsw, not exact"),
+        ((*common, "a", "--dtype", "float32"), "is int8, not float32"),
+        ((*common, "a", "--language", "xx"), "language 'xx' is not in the model's config"),
+        ((*common, " "), "text 0 is empty"),
+        ((*common, "a", "--model", tmp_path / "none"), "cannot be loaded"),
+        ((*common, "--add", tmp_path), "is not a folder of embeddings"),
+        (("search", "--index", tmp_path / "none", "a"), "there is no index in"),
+        (("search", "--index", tmp_path / "own", "a"), "give --model"),
+        (("search", "--index", tmp_path / "own", "a", "--model", encoded / "model"), "must have shape (N, 24)"),
+    ):
+        assert lira(*arguments) == 2
+        error = capfd.readouterr().err.strip()
+        assert message in error and len(error.splitlines()) == 1, error
+    other = build_model(anchor_texts=TEXTS[:4])
+    other.save_pretrained(tmp_path / "other")
+    assert lira(*common, "a", "--model", tmp_path / "other") == 2
+    assert "did not make the embeddings of this index" in capfd.readouterr().err
+
+
+def test_help_shows_an_example(capsys):
+    assert lira("search", "--help") == 0
+    assert "Example: lira search --index runs/index --add" in " ".join(capsys.readouterr().out.split())
