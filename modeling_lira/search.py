@@ -27,8 +27,11 @@ EXPANSION_SEARCH = 512
 """How many rows HNSW looks at for one query: more is slower and finds more."""
 _SLICE = 1024
 """Rows that HNSW takes in at once: between two slices the progress bar moves and Ctrl-C works."""
-_FILE = re.compile(r"(vectors|documents)(-\d+)?\.(bin|usearch|arrow)")
-_SUFFIXES = {Method.hnsw: ".usearch", Method.exact: ".bin"}
+_DOCUMENTS = re.compile(r"documents-\d+\.arrow")
+_FILES = {
+    Method.hnsw: {"vectors": re.compile(r"vectors-\d+\.usearch"), "documents": _DOCUMENTS},
+    Method.exact: {"vectors": re.compile(r"vectors\.bin"), "documents": _DOCUMENTS},
+}
 _KINDS = {DType.float32: "f32", DType.float16: "f16", DType.int8: "i8"}
 
 
@@ -64,10 +67,10 @@ class Manifest:
         try:
             fields = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
             found = cls(**{**fields, "method": Method(fields["method"]), "dtype": DType(fields["dtype"])})
-            complete = found.files.keys() == {"vectors", "documents"} and all(
-                map(_FILE.fullmatch, found.files.values())
+            fits = found.files.keys() == _FILES[found.method].keys() and all(
+                pattern.fullmatch(found.files[name]) for name, pattern in _FILES[found.method].items()
             )
-            if not (complete and 0 < found.width < 2**20 and 0 <= found.count < 2**40):
+            if not (fits and 0 < found.width < 2**20 and 0 <= found.count < 2**40):
                 raise ValueError("its manifest makes no sense")
         except FileNotFoundError as error:
             raise LiraError(f"there is no index in {str(folder)!r}: build one with --add") from error
@@ -262,7 +265,8 @@ class SearchIndex:
         self._new_ids, self._new_texts = [], []
         self._documents = _read_documents(self.folder / files["documents"], count)
         for path in self.folder.iterdir():
-            if _FILE.fullmatch(path.name) and path.name not in files.values():  # of an earlier state
+            earlier = any(pattern.fullmatch(path.name) for pattern in _FILES[manifest.method].values())
+            if earlier and path.name not in files.values():
                 path.unlink(missing_ok=True)
 
     def _all_documents(self) -> pa.Table:
