@@ -27,8 +27,14 @@ _OURS = {
     "urd": "ur",
     "ben": "bn",
 }
-_SAME_SCRIPT = ("ar", "fa", "ps", "as")
-"""Languages that we do not have but that write as Urdu or Bengali do."""
+_SAME_SCRIPT = ("ar", "fa", "ps")
+"""Languages that we do not have but that write as Urdu does."""
+_URDU_LETTERS = frozenset("ٹڈڑںےھہ")
+"""Not in Arabic, Persian and Pashto."""
+_VIETNAMESE_LETTERS = frozenset(map(chr, range(0x1EA0, 0x1EFA))) | frozenset("ơưƠƯ")
+"""Not in the other languages of ours that write Latin."""
+_ASSAMESE_LETTERS = frozenset("ৰৱ")
+"""Not in Bengali, which writes র and ব in their place."""
 
 
 def language_code(given: str) -> str:
@@ -54,7 +60,7 @@ def _identifier(languages: tuple[str, ...]) -> "LanguageIdentifier":
 def identify(text: str, languages: Sequence[str] = SUPPORTED) -> str | None:
     """Return the language of a text among those given, None when it is none of them or not certain.
 
-    A script that only one of the languages writes decides; the identifier decides the rest.
+    A script or a letter that only one of the languages has decides; the identifier decides the rest.
 
     Source: ours (the identifier is py3langid's).
     """
@@ -65,8 +71,12 @@ def identify(text: str, languages: Sequence[str] = SUPPORTED) -> str | None:
     writing = [code for code in languages if _SCRIPTS.get(code, "latin") == script]
     if not writing:
         return None
-    if writing == ["th"]:
-        return "th"
+    if writing == ["th"] or (writing == ["ur"] and _URDU_LETTERS & set(text)):
+        return writing[0]
+    if "vi" in writing and _VIETNAMESE_LETTERS & set(text):
+        return "vi"
+    if writing == ["bn"]:
+        return None if _ASSAMESE_LETTERS & set(text) else "bn"
     found, certainty = _identifier(tuple(languages)).classify(text)
     code = _OURS.get(found, found)
     return code if code in languages and certainty >= LEAST_CERTAIN else None

@@ -216,7 +216,7 @@ def _say(log: Log, path: Path) -> None:
 
 def _counts(log: Log) -> str:
     """Return what was left out and removed, as a part of the card."""
-    removed = ", ".join(f"{kind} {count:,}" for kind, count in log.scrubbed.most_common()) or "nothing"
+    removed = ", ".join(f"{kind} {count:,}" for kind, count in (+log.scrubbed).most_common()) or "nothing"
     rows = [["kept", log.kept], *log.dropped.most_common()]
     return to_markdown(
         [

@@ -38,6 +38,9 @@ def test_clean_text(text: str, clean: str) -> None:
         ("sepatu lari wanita warna hitam yang nyaman dan murah untuk olahraga", "id"),
         ("لڑکوں کے لیے سفید قمیض", "ur"),
         ("ছেলেদের জন্য সাদা শার্ট", "bn"),
+        ("মগ", "bn"),
+        ("جوتے", "ur"),
+        ("laptop mỏng", "vi"),
         ("murang sapatos na pambabae para sa trabaho at eskwela", "fil"),
         ("cheap running shoes for women with free delivery", "en"),
     ],
@@ -49,6 +52,7 @@ def test_identify(text: str, language: str) -> None:
 def test_identify_refuses_what_is_none_of_the_languages() -> None:
     assert identify("кроссовки для бега") is None
     assert identify("12 345") is None
+    assert identify("ল'ৰাৰ বাবে বগা চাৰ্ট") is None
     assert identify("قمصان بيضاء للأولاد بأسعار رخيصة") is None
     assert identify("เสื้อยืด", ("vi", "en")) is None
 
