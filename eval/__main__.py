@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from modeling_lira.cli import run
+from modeling_lira.errors import LiraError
 from modeling_lira.files import atomic_write_bytes
 
 app = typer.Typer(
@@ -32,11 +33,53 @@ def throughput(
     measure_throughput(texts, rounds, output, multilingual, english)
 
 
+@app.command(epilog="Example: python -m eval ablations --corpus runs/corpus --seeds 0,1,2")
+def ablations(
+    corpus: Annotated[str, typer.Option(help="Corpus folder or Hub dataset.")] = "runs/corpus",
+    config: Annotated[
+        str, typer.Option(help="LiRA's training options: a YAML file or a name of `lira train`.")
+    ] = "joint",
+    output: Annotated[Path, typer.Option(help="Keeps streams, stages, scores and ablations.json.")] = Path(
+        "runs/ablations"
+    ),
+    seeds: Annotated[str, typer.Option(help="Seeds, separated by commas.")] = "0,1,2",
+    systems: Annotated[list[str] | None, typer.Option(help="Only this system, beside LiRA; repeat for more.")] = None,
+) -> None:
+    """Train LiRA, LiRA without each of its parts, and the baselines; compare them on test, query by query."""
+    from modeling_lira.training.commands import named_options
+
+    from .ablations import run_ablations
+
+    try:
+        numbers = [int(seed) for seed in seeds.split(",")]
+    except ValueError:
+        raise LiraError(f"--seeds {seeds!r}: expected whole numbers separated by commas, such as 0,1,2") from None
+    run_ablations(named_options(config, corpus=corpus), output, numbers, systems or [])
+
+
+@app.command(epilog="Example: python -m eval index --rows 100000")
+def index(
+    rows: Annotated[int, typer.Option(min=1, help="Size of the index.")] = 1_000_000,
+    titles: Annotated[int, typer.Option(min=1, help="Real titles to embed; the other rows are drawn around them.")] = (
+        8_000
+    ),
+    queries: Annotated[int, typer.Option(min=1, help="Real queries to search for.")] = 1_000,
+    seed: Annotated[int, typer.Option(help="Seed of the drawn rows.")] = 0,
+    output: Annotated[Path, typer.Option(help="Keeps embeddings, indexes and results.json.")] = Path("runs/index"),
+    model: Annotated[str | None, typer.Option(help="A saved model; by default an untrained one.")] = None,
+) -> None:
+    """Build, save, load and search an index, exact and HNSW. Interrupt it and run it again: it goes on."""
+    from .index_benchmark import measure_index
+
+    measure_index(rows, titles, queries, seed, output, model)
+
+
 @app.command(epilog="Example: python -m eval readme --demo runs/demo --throughput-file runs/throughput.json")
 def readme(
     demo: Annotated[Path | None, typer.Option(help="Folder that `lira demo` wrote: its numbers and chart.")] = None,
     throughput_file: Annotated[Path | None, typer.Option(help="What `python -m eval throughput` wrote.")] = None,
     critic_check: Annotated[Path | None, typer.Option(help="What `lira critique --check --output` wrote.")] = None,
+    index_file: Annotated[Path | None, typer.Option(help="What `python -m eval index` wrote.")] = None,
 ) -> None:
     """Keep measured results beside the code and write them into the README's marked blocks."""
     from .readme import keep, update
@@ -49,6 +92,8 @@ def readme(
         keep(throughput_file, "throughput")
     if critic_check is not None:
         keep(critic_check, "critic-check")
+    if index_file is not None:
+        keep(index_file, "index")
     update(root / "README.md")
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -14,12 +14,12 @@ from modeling_lira.errors import LiraError
 from modeling_lira.modeling_lira import LiraModel
 from modeling_lira.training.batches import LanguageSampler, QueryRows, RetrievalCollator
 from modeling_lira.training.data import SplitTables, StreamTable, Table
-from modeling_lira.training.losses import OUT_OF_SIGHT
+from modeling_lira.training.losses import contrastive_loss
 from modeling_lira.training.negatives import gains_of
 from modeling_lira.training.options import LasrOptions
 from modeling_lira.training.validation import Embedded
 
-LEARNING_RATES = (3e-4, 1e-3, 3e-3)
+LEARNING_RATES = (1e-3, 3e-3, 1e-2)
 """What every head may choose from, by its validation score."""
 TEMPERATURE = 0.05
 _CHUNK = 4096
@@ -140,9 +140,9 @@ class Connector(nn.Module):
     def __init__(self, model: LiraModel) -> None:
         super().__init__()
         self.centre = nn.Buffer(model.arca.multilingual_projection.centre.clone())
-        encoder = model.english_encoder
-        width, words = len(self.centre), encoder.get_input_embeddings().weight  # type: ignore[union-attr]
-        self.scale = float(words.detach().std(0).norm())
+        encoder, width = model.english_encoder, len(self.centre)
+        words = cast(nn.Embedding, encoder.get_input_embeddings()).weight.detach()
+        self.scale = float(words.std(0).norm())
         self.hidden = nn.Linear(width, width)
         self.output = nn.Linear(width, words.shape[1])
         self._encoder = [encoder]  # in a list: frozen, and no part of this module
@@ -193,22 +193,6 @@ def _embedded(head: nn.Module, table: Table, is_english: bool) -> Tensor:
     return torch.cat(parts)
 
 
-def info_nce(scores: Tensor, gains: Tensor) -> Tensor:
-    """Return the mean over a query's relevant documents, by grade, of -log softmax against all irrelevant ones.
-
-    Parameters
-    ----------
-    scores, gains : Tensor, [B, N]
-
-    Source: van den Oord et al. (2018); several graded positives are ours.
-    """
-    scaled = scores / TEMPERATURE
-    negatives = scaled.masked_fill(gains > 0, OUT_OF_SIGHT).logsumexp(1, keepdim=True)  # [B, 1]
-    lost = torch.logaddexp(scaled, negatives) - scaled  # [B, N]
-    weights = gains / gains.sum(1, keepdim=True).clamp_min(1e-9)
-    return (lost * weights).sum(1).mean()
-
-
 Batch = Mapping[str, Tensor]
 Loss = Callable[[nn.Module, Batch], Tensor]
 
@@ -219,7 +203,7 @@ def retrieval_loss(head: nn.Module, batch: Batch) -> Tensor:
     queries = head(batch["query_multilingual_states"], False)
     documents = head(batch["document_multilingual_states"], is_english, batch["document_english_states"][:, 0])
     gains = gains_of(batch["relevant"], batch["grades"], batch["document_ids"])
-    return info_nce(queries @ documents.T, gains)
+    return contrastive_loss(queries @ documents.T, gains, TEMPERATURE)
 
 
 def mapping_loss(head: nn.Module, batch: Batch) -> Tensor:

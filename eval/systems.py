@@ -81,7 +81,7 @@ class Variant:
         self.model(model)
         train, validation = ([self.tables(own) for own in part] for part in (protocol.train, protocol.validation))
         arca = replace(protocol.arca, weights=replace(protocol.arca.weights, **self.arca_weights or {}))
-        lasr = replace(protocol.lasr, weights=replace(protocol.lasr.weights, **self.lasr_weights or {}))
+        lasr = replace(protocol.lasr, weights=replace(protocol.lasr.weights, **self.lasr_weights or {}))  # type: ignore[arg-type]
         rates = {**lasr.learning_rates, **dict.fromkeys(self.frozen, 0.0)}
         lasr = replace(lasr, learning_rates=rates, **self.lasr or {})  # type: ignore[arg-type]
         seconds = 0.0

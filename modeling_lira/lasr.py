@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .arca import NUM_CRITICS, ZeroLinear
@@ -85,6 +86,25 @@ class QualityGate(nn.Module):
         return torch.sigmoid(self.output(F.gelu(self.hidden(inputs)))).squeeze(-1)
 
 
+class StandIn(nn.Linear):
+    """Guess from the multilingual embedding what the English path would say; the identity before training.
+
+    Source: ours (method, LaSR 3: without candidates E_en := E_lr, from which this starts).
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, width)
+
+    def reset_parameters(self) -> None:
+        """Start as the identity."""
+        init.eye_(self.weight)
+        init.zeros_(self.bias)
+
+    def forward(self, multilingual_embedding: Tensor) -> Tensor:
+        """Map unit embeddings [B, d] to unit embeddings [B, d]."""
+        return F.normalize(super().forward(multilingual_embedding), dim=-1)
+
+
 class LaSR(nn.Module):
     """Language-coupled Semantic Reasoner: [E_lr; w E_en] plus what a light Transformer sees in both streams.
 
@@ -102,6 +122,7 @@ class LaSR(nn.Module):
         self.layers = nn.ModuleList(FusionLayer(config) for _ in range(config.num_fusion_layers))
         self.norm = nn.LayerNorm(config.fusion_size)
         self.leave = nn.Linear(config.fusion_size, config.width)
+        self.stand_in = StandIn(config.width)
         self.gate = QualityGate(config)
         self.residual = ZeroLinear(config.width, config.embedding_size)
 
@@ -129,6 +150,8 @@ class LaSR(nn.Module):
         """
         states, mask = self._fuse(multilingual_stream, english_stream, has_english, language_ids)
         pooled = self._mean(states, mask)  # [B, d]
+        guessed = self.stand_in(multilingual_embedding)
+        english_embedding = torch.where(has_english[:, None], english_embedding, guessed)
         weight = self.gate(multilingual_embedding, english_embedding, features)  # [B]
         paths = torch.cat([multilingual_embedding, weight[:, None] * english_embedding], -1)  # [B, 2d]
         sentence = F.normalize((paths + self.residual(pooled) / pooled.shape[-1]).float(), dim=-1)

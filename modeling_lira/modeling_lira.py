@@ -37,7 +37,7 @@ from .anchors import english_anchors
 from .arca import Actor, Arca, Projection, ZeroLinear, fit_procrustes, temporal_pool
 from .configuration_lira import LiraConfig
 from .errors import LiraError
-from .lasr import LaSR
+from .lasr import LaSR, StandIn
 from .processing_lira import LiraProcessor
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class LiraPreTrainedModel(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         """Start every trained part so that the untrained model ranks as its backbones do."""
-        if isinstance(module, Projection | ZeroLinear | Actor):
+        if isinstance(module, Projection | ZeroLinear | Actor | StandIn):
             module.reset_parameters()
         elif isinstance(module, nn.Linear):
             init.normal_(module.weight, std=module.in_features**-0.5)

@@ -290,7 +290,7 @@ class RetrievalCollator:
         if english_titles:
             return table.batch(rows)
         draws = [self.sampler.random(1, number, int(row)).random() for row in rows]
-        dropped = np.asarray(draws) < self.options.english_path_dropout
+        dropped = np.asarray(draws) < self.options.document_path_dropout
         return table.batch(rows, np.where(dropped[:, None], -1, table.rows[rows]))
 
 

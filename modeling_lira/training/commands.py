@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from .options import TrainingOptions, read_options
+
 TRAIN_EXAMPLE = "Example: lira train --config retrieval --corpus runs/corpus --output runs/mine"
 CONFIGS = Path(__file__).with_name("configs")
 
@@ -21,8 +23,12 @@ def train(
 
     On several processes: torchrun --nproc_per_node 2 -m modeling_lira.cli train …
     """
-    from .options import read_options
     from .train import train as run
 
+    run(named_options(config, corpus=corpus, seed=seed), output)
+
+
+def named_options(config: str, **changes: object) -> TrainingOptions:
+    """Read the options of a YAML file, or of one that comes with the package; errors as in `read_options`."""
     named = CONFIGS / f"{config}.yaml"
-    run(read_options(named if named.is_file() else config, corpus=corpus, seed=seed), output)
+    return read_options(named if named.is_file() else config, **changes)

@@ -141,6 +141,32 @@ def soft_ndcg_loss(
     return ((1 - found / ideal.clamp_min(1e-9)) * judged).sum() / judged.sum().clamp_min(1)
 
 
+def contrastive_loss(scores: Tensor, gains: Tensor, temperature: float, mask: Tensor | None = None) -> Tensor:
+    """Return InfoNCE: each relevant document against all of its query's irrelevant ones, weighed by grade.
+
+    Parameters
+    ----------
+    scores, gains : Tensor, [Q, N]
+    temperature : float
+        Of the softmax, in units of score.
+    mask : Tensor, [Q, N], optional
+        False where a document is no negative of a query.
+
+    Returns
+    -------
+    Tensor, mean over the queries that have a relevant document
+
+    Source: van den Oord et al. (2018); several graded positives are ours.
+    """
+    scaled = scores / temperature
+    excluded = gains > 0 if mask is None else (gains > 0) | ~mask
+    negatives = scaled.masked_fill(excluded, OUT_OF_SIGHT / temperature).logsumexp(1, keepdim=True)  # [Q, 1]
+    lost = torch.logaddexp(scaled, negatives) - scaled  # [Q, N]
+    total = gains.sum(1)
+    per_query = (lost * gains).sum(1) / total.clamp_min(1e-9)
+    return per_query.sum() / (total > 0).sum().clamp_min(1)
+
+
 def hinge_loss(scores: Tensor, gains: Tensor, margin: float, mask: Tensor | None = None) -> Tensor:
     """Ask every relevant document to beat the query's hardest irrelevant one by `margin`, more relevant ones by more.
 

@@ -35,13 +35,15 @@ class ArcaWeights:
 class LasrWeights:
     """Weights of stage 2, by term, and what shapes the terms.
 
-    `hinge`, `mean_variance`, `consistency`, `correlation` weigh their terms against soft nDCG, which has weight 1;
-    `margin` is the hinge's, `temperature` the soft ranks', `k` nDCG's; `consistency_temperature` the softmax's over
-    documents; `pearson_share` is a of L_corr and `correlation_temperature` that of its soft ranks.
+    `contrastive`, `hinge`, `mean_variance`, `consistency` and `correlation` weigh their terms against soft nDCG, which
+    has weight 1; `margin` is the hinge's, `temperature` the soft ranks', `k` nDCG's; `contrastive_temperature` and
+    `consistency_temperature` are the softmaxes' over documents; `pearson_share` is a of L_corr and
+    `correlation_temperature` that of its soft ranks.
 
     Source: paper, LaSR (terms); values are ours.
     """
 
+    contrastive: float = 1.0
     hinge: float = 0.5
     mean_variance: float = 0.1
     consistency: float = 0.1
@@ -49,6 +51,7 @@ class LasrWeights:
     margin: float = 0.1
     temperature: float = 0.03
     k: int = 10
+    contrastive_temperature: float = 0.05
     consistency_temperature: float = 0.05
     pearson_share: float = 0.5
     correlation_temperature: float = 0.05
@@ -80,7 +83,8 @@ class LasrOptions:
 
     - `objective`: retrieval (relevance judgements), ranking (graded similarities) or joint (both);
     - `positives`, `negatives`, `pairs`: relevant documents, hard negatives and graded pairs drawn for each query;
-    - `english_path_dropout`: share of queries, and of local titles, that lose their English path;
+    - `english_path_dropout`: share of queries that lose their English path;
+    - `document_path_dropout`: share of local titles that do; few shops have theirs translated;
     - `language_dropout`: share of queries whose language is not told;
     - `candidate_noise`: share of the others whose candidates are those of another query, unscored;
     - `english_titles`: share of batches that search the English titles;
@@ -103,6 +107,7 @@ class LasrOptions:
     negatives: int = 2
     pairs: int = 4
     english_path_dropout: float = 0.3
+    document_path_dropout: float = 0.9
     candidate_noise: float = 0.1
     language_dropout: float = 0.1
     english_titles: float = 0.5

@@ -14,6 +14,7 @@ from .losses import (
     anchor_loss,
     candidate_rewards,
     consistency_loss,
+    contrastive_loss,
     correlation_loss,
     geometry_loss,
     hinge_loss,
@@ -258,6 +259,8 @@ class LasrStage(Stage):
             scores = queries @ embeddings.T  # [B, N]
             weights = self.weights
             terms["ndcg"] = share * soft_ndcg_loss(scores, gains, weights.k, weights.temperature, mask)
+            if weights.contrastive:
+                terms["contrastive"] = share * contrastive_loss(scores, gains, weights.contrastive_temperature, mask)
             terms["hinge"] = share * hinge_loss(scores, gains, weights.margin, mask)
         return terms
 

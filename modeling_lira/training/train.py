@@ -57,7 +57,10 @@ def train(options: TrainingOptions, output: Path | str) -> LiraModel:
     torch.manual_seed(options.seed)
     languages = options.languages or corpus_languages(options.corpus)
     model = LiraModel.from_backbones(
-        options.multilingual, options.english, languages=[*languages, ENGLISH], **options.model
+        options.multilingual,
+        options.english,
+        languages=[*languages, ENGLISH],
+        **options.model,  # type: ignore[arg-type]
     )
     data = {part: [load_split(options.corpus, language, part) for language in languages] for part in PARTS}
     with state.main_process_first():  # the others find the streams there
