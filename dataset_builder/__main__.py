@@ -29,7 +29,7 @@ app = typer.Typer(
 
 Size = Annotated[str, typer.Option(help="slice, default or mega; each holds the one before it.")]
 Languages = Annotated[list[str] | None, typer.Option(help="Language codes; all seven when left out. Several: th vi.")]
-Seed = Annotated[int, typer.Option(help="Decides every product and query.")]
+Seed = Annotated[int, typer.Option(min=0, help="Decides every product and query.")]
 
 
 @app.command(epilog="Example: python -m dataset_builder build --size slice --output corpus --languages th vi")
@@ -48,6 +48,8 @@ def build(
     A log is CSV, TSV, JSON lines or Parquet with the columns query, product, action (impression, click, cart,
     purchase) and, if it has them, product_id, title_en, language, position, session and time.
     """
+    if candidates != CANDIDATES_FILE and not candidates.is_file():
+        raise LiraError(f"candidates file {candidates} does not exist")
     if source not in ("catalogue", "logs", "cldr"):
         raise LiraError(f"source {source!r} is unknown: choose catalogue, logs or cldr")
     if source == "catalogue":
@@ -145,7 +147,7 @@ def report(
     from .report import baseline_tables, outliers, write_report
     from .report_page import to_text
 
-    check_complete(corpus)
+    check_complete(corpus)  # before the encoder is loaded
     findings = write_report(corpus, output, EncoderSystem(encoder, query_prefix, document_prefix) if encoder else None)
     for table in baseline_tables(findings.baselines):
         logger.info("nDCG@10 on test\n%s\n", to_text(table))

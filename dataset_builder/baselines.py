@@ -10,6 +10,7 @@ from tqdm import tqdm
 from transformers import AutoModel, AutoTokenizer
 
 from modeling_lira.backbones import resolve
+from modeling_lira.errors import LiraError
 from modeling_lira.metrics import ndcg
 
 from .bm25 import BM25, tokens
@@ -89,13 +90,21 @@ class EncoderSystem:
     query_prefix, document_prefix : str
         What the encoder was trained with, such as e5's "query: " and "passage: ".
 
+    Raises
+    ------
+    LiraError
+        A name that is unknown, or a folder that holds no encoder.
+
     Source: ours.
     """
 
     def __init__(self, name: str, query_prefix: str = "", document_prefix: str = "") -> None:
         folder = resolve(name)
-        self._tokenizer = AutoTokenizer.from_pretrained(folder)
-        self._model = AutoModel.from_pretrained(folder).eval()
+        try:
+            self._tokenizer = AutoTokenizer.from_pretrained(folder)
+            self._model = AutoModel.from_pretrained(folder).eval()
+        except (OSError, ValueError) as error:
+            raise LiraError(f"encoder {name!r} cannot be loaded: {str(error).splitlines()[0]}") from error
         self._prefixes = query_prefix, document_prefix
 
     def __call__(self, documents: Sequence[str], language: str) -> Scorer:

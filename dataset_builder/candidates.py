@@ -81,14 +81,16 @@ def read_scored(path: Path) -> dict[CandidateKey, list[Candidate]]:
     Raises
     ------
     LiraError
-        No such file, or a line that is not such an object.
+        No such file, an empty one, or a line that is not such an object.
 
     Source: ours.
     """
     if not path.is_file():
         raise LiraError(f"no such file: {path}")
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return dict(_parse(line, f"{path.name} line {number}") for number, line in enumerate(lines, 1))
+    lines = path.read_text(encoding="utf-8").split("\n")
+    if not any(lines):
+        raise LiraError(f"{path} is empty")
+    return dict(_parse(line, f"{path.name} line {number}") for number, line in enumerate(lines, 1) if line)
 
 
 def write_candidates(rows: Mapping[CandidateKey, Sequence[Candidate]], path: Path = CANDIDATES_FILE) -> None:

@@ -96,12 +96,12 @@ def read_part(folder: Path, language: str, part: str, split: str, columns: list[
 
 
 def check_complete(folder: Path) -> None:
-    """Refuse a folder that is not a complete corpus.
+    """Refuse a folder that is not a complete corpus of this version.
 
     Raises
     ------
     LiraError
-        A card, language or split that is missing.
+        A card, language or split that is missing, a damaged file, or one with other columns.
 
     Source: ours.
     """
@@ -111,8 +111,22 @@ def check_complete(folder: Path) -> None:
     for language in languages:
         for part in PARTS:
             for split in SPLITS:
-                if not shards(folder, f"{language}-{part}", split):
+                own = shards(folder, f"{language}-{part}", split)
+                if not own:
                     raise LiraError(f"{folder} lacks the {split} split of {language}-{part}: build it again")
+                for path in own:
+                    _check_columns(path, SCHEMAS[part])
+
+
+def _check_columns(path: Path, schema: pa.Schema) -> None:
+    """Refuse a file that is damaged or from another version; only its footer is read."""
+    try:
+        found = pq.read_schema(path)
+    except (pa.ArrowException, OSError) as error:
+        raise LiraError(f"{path} is damaged ({str(error).splitlines()[0]}): build the corpus again") from error
+    if not found.equals(schema):
+        names = sorted(set(found.names) ^ set(schema.names)) or ["types"]
+        raise LiraError(f"{path} is of another version ({', '.join(names)} differ): build the corpus again")
 
 
 class PartWriter:

@@ -67,18 +67,18 @@ def build_log_corpus(
 
     Source: ours.
     """
-    log = collect(tqdm(read_log(path, columns), desc="rows", unit=" rows", disable=None))
-    by_language = by_languages(log, languages)
-    _say(log, path)
-    judged = {language: judge(log, queries, language, seed) for language, queries in by_language.items()}
-    if not judged:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in log.dropped.most_common(3)) or "none dropped"
-        raise LiraError(f"log {path} has no query with a click, cart or purchase: {log.rows} rows, {reasons}")
     with staged(folder, {"log": str(path), "seed": seed}) as stage:
+        log = collect(tqdm(read_log(path, columns), desc="rows", unit=" rows", disable=None))
+        by_language = by_languages(log, languages)
+        _say(log, path)
+        if not by_language:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in log.dropped.most_common(3)) or "none dropped"
+            raise LiraError(f"log {path} has no query with a click, cart or purchase: {log.rows} rows, {reasons}")
         source = CandidateSource(load_lexicon(languages=LANGUAGES), candidates)
-        for language, queries in judged.items():
-            items = list(_items(log, by_language[language], language))
-            write_judged(stage.folder, language, items, queries, source if language in LANGUAGES else None, seed)
+        for language, queries in by_language.items():
+            items = list(_items(log, queries, language))
+            judged = judge(log, queries, language, seed)
+            write_judged(stage.folder, language, items, judged, source if language in LANGUAGES else None, seed)
         write_card(stage.folder, "logs", {"seed": seed, "min_seen": f"{LEAST_SEEN:.0f}", "drops": _counts(log)})
     return log
 

@@ -68,6 +68,7 @@ def write_report(corpus: Path, output: Path, encoder: System | None = None) -> F
     Source: ours.
     """
     check_complete(corpus)
+    output.mkdir(parents=True, exist_ok=True)  # now rather than after minutes of measuring
     languages = languages_in(corpus)
     names = english_names(load_lexicon(languages=()))
     systems: dict[str, System] = {"BM25": bm25_system, **({"encoder alone": encoder} if encoder else {})}
@@ -154,10 +155,12 @@ def _baseline_panels(baselines: Baselines) -> list[plots.Panel]:
         for name, scores in baselines.items()
     }
     height, marks = "nDCG@10 x 100", (100 * HOPELESS, 100 * TRIVIAL)
-    return [
-        plots.bar_panel("Plain systems on test", ("language", height), means, marks),
-        plots.bar_panel("The same by kind, mean of the languages", ("kind of query", height), by_kind, marks),
-    ]
+    panels = [plots.bar_panel("Plain systems on test", ("language", height), means, marks)]
+    if all(by_kind.values()):  # else no language has a test query
+        panels.append(
+            plots.bar_panel("The same by kind, mean of the languages", ("kind of query", height), by_kind, marks)
+        )
+    return panels
 
 
 def kind_means(scores: Mapping[str, Baseline]) -> dict[str, float]:
@@ -181,8 +184,9 @@ def baseline_tables(baselines: Baselines) -> list[Table]:
             [language, own.mean, *(own.kinds.get(kind, float("nan")) for kind in kinds), own.unseen]
             for language, own in scores.items()
         ]
-        mean, unseen = (np.mean([getattr(own, part) for own in scores.values()]) for part in ("mean", "unseen"))
-        rows.append(["mean", float(mean), *kinds.values(), float(unseen)])
+        mean = float(np.mean([own.mean for own in scores.values()]))
+        unseen = float(np.mean([own.unseen for own in scores.values()]))
+        rows.append(["mean", mean, *kinds.values(), unseen])
         tables.append(Table([name, "all", *kinds, "unseen types"], rows))
     return tables
 

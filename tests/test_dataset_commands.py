@@ -107,6 +107,9 @@ def fails(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
         (["build", "--size", "huge"], "size 'huge' is unknown: choose one of slice, default, mega"),
         (["build", "--languages", "tl", "th"], "language tl is unknown: choose from vi th id ms ur bn fil"),
         (["build", "--seed", "x"], "valid integer"),
+        (["build", "--seed", "-1"], "Invalid value for '--seed'"),
+        (["build", "--candidates", "none.xz"], "candidates file none.xz does not exist"),
+        (["queries", "--most", "-3"], "Invalid value for '--most'"),
         (["build", "--shiny"], "No such option: --shiny"),
         (["queries", "--languages", ","], "language (none) is unknown"),
         (["fly"], "No such command 'fly'"),
@@ -137,6 +140,29 @@ def test_damaged_candidates_are_one_line(capsys: pytest.CaptureFixture[str], tmp
     assert "restore it from the repository" in line
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no such file: "),
+        (b"", "is empty"),
+        (b"\n", "is empty"),
+        (b"hello\n", "line 1: not a candidates row"),
+        (b'{"language": "th", "text": "a"}\n', "line 1: not a candidates row"),
+        (b'{"language": "th", "text": "a", "candidates": [{"name": "b"}]}\n', "line 1: not a candidates row"),
+        (b'[]\n{"language"', "line 1: not a candidates row"),
+        (b"\xff\xfe", "decode"),
+    ],
+)
+def test_what_cannot_be_packed_is_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, content: bytes | None, message: str
+) -> None:
+    scored = tmp_path / "scored.jsonl"
+    if content is not None:
+        scored.write_bytes(content)
+    assert message in fails(capsys, "pack", "--input", scored, "--output", tmp_path / "candidates.xz")
+    assert not (tmp_path / "candidates.xz").exists()
+
+
 @contextmanager
 def largest_file(size: int) -> Iterator[None]:
     """Let the writing of larger files fail, as a full disk does, in the middle of a file."""
@@ -159,7 +185,7 @@ def test_help_of_every_command_has_an_example(capsys: pytest.CaptureFixture[str]
     with pytest.raises(SystemExit):
         main(["--help"])
     listed = capsys.readouterr().out
-    for command in ("build", "queries"):
+    for command in ("build", "queries", "pack", "agreement", "report", "publish"):
         assert command in listed
         with pytest.raises(SystemExit):
             main([command, "--help"])

@@ -2,9 +2,11 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
@@ -18,7 +20,7 @@ from dataset_builder.corpus import write_language
 from dataset_builder.layout import PARTS, PartWriter
 from dataset_builder.lexicon import load_lexicon
 from dataset_builder.measures import candidate_quality, relevant_per_query
-from dataset_builder.report import baseline_tables, outliers
+from dataset_builder.report import baseline_tables, outliers, write_report
 from dataset_builder.report_page import Heading, Paragraph, Picture, Table, to_html, to_markdown, to_text
 from dataset_builder.scripts import script_shares
 from dataset_builder.splits import SPLITS, Quota, Release
@@ -188,9 +190,52 @@ def test_report_command_writes_the_page_with_its_pictures(
     assert 0 < numbers["ndcg@10"]["BM25"]["fil"]["mean"] < 1
 
 
-def test_report_of_something_else_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def fails(capsys: pytest.CaptureFixture[str], corpus: Path, output: Path, *more: str) -> str:
     with pytest.raises(SystemExit) as stop:
-        main(["report", "--corpus", str(tmp_path), "--output", str(tmp_path / "report")])
+        main(["report", "--corpus", str(corpus), "--output", str(output), *more])
     assert stop.value.code == 2
-    assert "is not a complete corpus folder: build one first" in capsys.readouterr().err
+    [line] = capsys.readouterr().err.strip().splitlines()
+    return line
+
+
+def test_report_of_something_else_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert "is not a complete corpus folder: build one first" in fails(capsys, tmp_path, tmp_path / "report")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_report_on_what_is_damaged_or_of_another_version_is_one_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    shutil.copytree(folder, tmp_path / "corpus")
+    [path] = (tmp_path / "corpus" / "th-queries").glob("test-*")
+    pq.write_table(pq.read_table(path).drop_columns(["band"]), path)
+    line = fails(capsys, tmp_path / "corpus", tmp_path / "report")
+    assert f"{path} is of another version (band differ): build the corpus again" in line
+    path.write_bytes(b"PAR1")
+    assert f"{path} is damaged" in fails(capsys, tmp_path / "corpus", tmp_path / "report")
+    assert not (tmp_path / "report").exists()
+
+
+def test_wrong_outputs_and_encoders_are_one_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "encoder").mkdir()
+    assert "File exists" in fails(capsys, folder, tmp_path / "file")
+    assert "Not a directory" in fails(capsys, folder, tmp_path / "file" / "report")
+    for name in ("pypi:no-such-encoder", str(tmp_path / "encoder")):
+        assert name in fails(capsys, folder, tmp_path / "report", "--encoder", name)
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_corpus_without_test_queries_has_a_report(tmp_path: Path) -> None:
+    product = {"_id": "a", "title": "baso", "text": "", "title_en": "glass", "type": "", "unseen_type": False}
+    query = {"_id": "q", "text": "baso", "kind": "log", "type": "", "unseen_type": False, "hard_negatives": []}
+    rows = {("corpus", split): [product] for split in SPLITS}
+    rows[("queries", "train")] = [{**query, "candidates": []}]
+    rows[("qrels", "train")] = [{"query-id": "q", "corpus-id": "a", "score": 3}]
+    write_rows(tmp_path / "corpus", rows)
+    write_card(tmp_path / "corpus", "logs", {"seed": 0, "min_seen": 3, "drops": ""})
+    found = write_report(tmp_path / "corpus", tmp_path / "report")
+    assert "| fil | – | – |" in (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+    assert outliers(found.baselines) == []
