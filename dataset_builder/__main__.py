@@ -153,10 +153,10 @@ def report(
         logger.info("nDCG@10 on test\n%s\n", to_text(table))
     for line in outliers(findings.baselines):
         logger.warning("%s", line)
-    for check, count in findings.leaks.items():
+    for check, count in findings.leaks_in_all.items():
         if count:
             logger.warning("%d %s", count, check)
-    sound = not any(findings.leaks.values())
+    sound = not any(findings.leaks_in_all.values())
     logger.info("%s: %s", output / "report.html", "every leakage check is 0" if sound else "look at the leakage table")
 
 

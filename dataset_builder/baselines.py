@@ -15,6 +15,7 @@ from modeling_lira.metrics import ndcg
 
 from .bm25 import BM25, tokens
 from .layout import read_part
+from .measures import mean
 
 HOPELESS, TRIVIAL = 0.25, 0.85
 """A plain system's mean nDCG@10 should lie between these."""
@@ -57,7 +58,7 @@ def score_system(folder: Path, language: str, system: System) -> Baseline:
     for row, value in zip(queries, values, strict=True):
         kinds.setdefault(row["kind"], []).append(value)
     unseen = [value for row, value in zip(queries, values, strict=True) if row["unseen_type"]]
-    return Baseline(_mean(values), {kind: _mean(own) for kind, own in sorted(kinds.items())}, _mean(unseen))
+    return Baseline(mean(values), {kind: mean(own) for kind, own in sorted(kinds.items())}, mean(unseen))
 
 
 def _targets(gains: Sequence[dict[int, int]], count: int) -> torch.Tensor:
@@ -65,10 +66,6 @@ def _targets(gains: Sequence[dict[int, int]], count: int) -> torch.Tensor:
     for number, own in enumerate(gains):
         targets[number, list(own)] = torch.tensor(list(own.values()), dtype=torch.float32)
     return targets
-
-
-def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values)) if values else float("nan")
 
 
 def bm25_system(documents: Sequence[str], language: str) -> Scorer:

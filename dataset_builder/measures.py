@@ -73,14 +73,14 @@ def candidate_quality(folder: Path, language: str, names: Names) -> CandidateQua
     typed = [(own, names[row["type"]]) for own, row in zip(texts, rows, strict=True) if own and row["type"] in names]
     foreign = [_untranslated(text, row["text"]) for own, row in zip(texts, rows, strict=True) for text in own]
     return CandidateQuality(
-        covered=_mean([bool(own) for own in texts]),
-        per_query=_mean([len(own) for own in texts]),
-        scored=_mean([candidate["semantic"] is not None for candidate in every]),
-        untranslated=_mean(foreign),
-        named_first=_mean([_names(own[:1], forms) for own, forms in typed]),
-        named_any=_mean([_names(own, forms) for own, forms in typed]),
+        covered=mean([bool(own) for own in texts]),
+        per_query=mean([len(own) for own in texts]),
+        scored=mean([candidate["semantic"] is not None for candidate in every]),
+        untranslated=mean(foreign),
+        named_first=mean([_names(own[:1], forms) for own, forms in typed]),
+        named_any=mean([_names(own, forms) for own, forms in typed]),
         **{
-            name: _mean([candidate[name] for candidate in every if candidate[name] is not None])
+            name: mean([candidate[name] for candidate in every if candidate[name] is not None])
             for name in ("semantic", "emotional", "pragmatic")
         },
     )
@@ -97,5 +97,9 @@ def _names(candidates: Sequence[str], forms: Sequence[str]) -> bool:
     return any(form in normalise_text(text) for text in candidates for form in forms)
 
 
-def _mean(values: Sequence[float]) -> float:
+def mean(values: Sequence[float]) -> float:
+    """Return the mean, NaN of nothing.
+
+    Source: ours.
+    """
     return float(np.mean(values)) if len(values) else float("nan")

@@ -1,13 +1,12 @@
 """The quality report of a corpus folder: one page to read before publishing it."""
 
 import json
-import logging
+import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from modeling_lira.files import atomic_write_text
@@ -22,6 +21,7 @@ from .measures import (
     CandidateQuality,
     candidate_quality,
     english_names,
+    mean,
     relevant_per_query,
     texts_of,
 )
@@ -29,7 +29,6 @@ from .report_page import Block, Heading, Paragraph, Picture, Table, to_html, to_
 from .scripts import script_shares
 from .splits import SPLITS
 
-logger = logging.getLogger(__name__)
 SAMPLES = 6
 Baselines = dict[str, dict[str, Baseline]]
 """Scores by system and language."""
@@ -38,10 +37,18 @@ _TEXTS = {"queries": ("queries", "text"), "titles": ("corpus", "title")}
 
 @dataclass(frozen=True)
 class Findings:
-    """What to say at once: how often each leakage check found something, and how plain systems search."""
+    """All that a corpus was measured by, by language; `leaks` by check, `baselines` by system."""
 
-    leaks: Mapping[str, int]
+    counts: Mapping[str, Mapping[str, SplitCounts]]
+    leaks: Mapping[str, Mapping[str, int]]
+    quality: Mapping[str, CandidateQuality]
     baselines: Baselines
+
+    @property
+    def leaks_in_all(self) -> dict[str, int]:
+        """How often each leakage check found something."""
+        checks = next(iter(self.leaks.values()))
+        return {check: sum(own[check] for own in self.leaks.values()) for check in checks}
 
 
 def write_report(corpus: Path, output: Path, encoder: System | None = None) -> Findings:
@@ -69,83 +76,83 @@ def write_report(corpus: Path, output: Path, encoder: System | None = None) -> F
     """
     check_complete(corpus)
     output.mkdir(parents=True, exist_ok=True)  # now rather than after minutes of measuring
-    languages = languages_in(corpus)
-    names = english_names(load_lexicon(languages=()))
-    systems: dict[str, System] = {"BM25": bm25_system, **({"encoder alone": encoder} if encoder else {})}
-    leaks, quality = {}, {}
-    baselines: Baselines = {name: {} for name in systems}
-    for language in tqdm(languages, desc="languages", unit="language", disable=None):
-        leaks[language] = check_language(corpus, language)
-        quality[language] = candidate_quality(corpus, language, names)
-        for name, system in systems.items():
-            baselines[name][language] = score_system(corpus, language, system)
-    counts = count_corpus(corpus)
-    pictures = _draw(corpus, output, languages, quality, baselines)
-    found = {check: sum(own[check] for own in leaks.values()) for check in next(iter(leaks.values()))}
+    found = measure(corpus, {"BM25": bm25_system, **({"encoder alone": encoder} if encoder else {})})
+    languages = list(found.counts)
+    pictures = _draw(corpus, output, found)
     blocks = [
         Heading("Quality report", 1),
         Paragraph(f"{len(languages)} languages: {', '.join(languages)}."),
-        *_count_blocks(counts),
+        *_count_blocks(found.counts),
         *_text_blocks(pictures),
-        *_leak_blocks(leaks),
-        *_relevance_blocks(counts, pictures),
-        *_baseline_blocks(baselines, pictures),
-        *_candidate_blocks(counts, quality, pictures),
+        *_leak_blocks(found.leaks),
+        *_relevance_blocks(found.counts, pictures),
+        *_baseline_blocks(found.baselines, pictures),
+        *_candidate_blocks(found.counts, found.quality, pictures),
         *_sample_blocks(corpus, languages),
     ]
     atomic_write_text(output / "report.md", to_markdown(blocks))
     atomic_write_text(output / "report.html", to_html("Quality report", blocks))
-    numbers = {
-        "leakage": leaks,
-        "candidates": {language: asdict(own) for language, own in quality.items()},
-        "ndcg@10": {
-            name: {language: asdict(own) for language, own in scores.items()} for name, scores in baselines.items()
-        },
-        "counts": {
-            language: {split: asdict(own) for split, own in splits.items()} for language, splits in counts.items()
-        },
-    }
-    atomic_write_text(output / "report.json", json.dumps(numbers, indent=1))
-    return Findings(found, baselines)
+    atomic_write_text(output / "report.json", json.dumps(_numbers(asdict(found)), indent=1, allow_nan=False))
+    return found
 
 
-def _draw(
-    corpus: Path,
-    output: Path,
-    languages: Sequence[str],
-    quality: Mapping[str, CandidateQuality],
-    baselines: Baselines,
-) -> dict[str, Picture]:
+def measure(corpus: Path, systems: Mapping[str, System]) -> Findings:
+    """Count, check and search a corpus, language by language.
+
+    Source: ours.
+    """
+    names = english_names(load_lexicon(languages=()))
+    leaks, quality = {}, {}
+    baselines: Baselines = {name: {} for name in systems}
+    for language in tqdm(languages_in(corpus), desc="languages", unit="language", disable=None):
+        leaks[language] = check_language(corpus, language)
+        quality[language] = candidate_quality(corpus, language, names)
+        for name, system in systems.items():
+            baselines[name][language] = score_system(corpus, language, system)
+    return Findings(count_corpus(corpus), leaks, quality, baselines)
+
+
+def _numbers(value: object) -> object:
+    """Return what JSON can hold: null for the mean of nothing."""
+    if isinstance(value, dict):
+        return {key: _numbers(own) for key, own in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _draw(corpus: Path, output: Path, found: Findings) -> dict[str, Picture]:
     lengths, scripts = [], []
     for name, (part, column) in _TEXTS.items():
-        texts = {language: texts_of(corpus, language, part, column) for language in languages}
-        own = {language: [len(text) for text in found] for language, found in texts.items()}
+        texts = {language: texts_of(corpus, language, part, column) for language in found.counts}
+        own = {language: [len(text) for text in own] for language, own in texts.items()}
         lengths.append(plots.length_panel(f"Length of {name}", own))
-        shares = {language: script_shares(found) for language, found in texts.items()}
+        shares = {language: script_shares(own) for language, own in texts.items()}
         scripts.append(plots.script_panel(f"Scripts of {name}", shares))
     relevance = [
-        plots.relevance_panel(split, {language: relevant_per_query(corpus, language, split) for language in languages})
+        plots.relevance_panel(
+            split, {language: relevant_per_query(corpus, language, split) for language in found.counts}
+        )
         for split in SPLITS
     ]
-    named = {
-        "first candidate": {language: 100 * own.named_first for language, own in quality.items()},
-        "any candidate": {language: 100 * own.named_any for language, own in quality.items()},
-    }
     drawn: dict[str, tuple[str, list[plots.Panel]]] = {
         "lengths": ("Lengths of queries and titles by language", lengths),
         "scripts": ("Scripts of queries and titles by language", scripts),
         "relevance": ("Relevant products a query, by split and language", relevance),
-        "baselines": ("nDCG@10 of plain systems by language and by kind of query", _baseline_panels(baselines)),
-        "candidates": (
-            "How often candidates name the product type, by language",
-            [plots.bar_panel("Candidates that name the product type", ("language", "% of queries"), named)],
-        ),
+        "baselines": ("nDCG@10 of plain systems by language and by kind of query", _baseline_panels(found.baselines)),
+        "candidates": ("How often candidates name the product type, by language", [_named_panel(found.quality)]),
     }
     pictures = {}
     for name, (words, panels) in drawn.items():
         plots.draw(output / f"{name}.png", panels, same_scale=name == "relevance")
         pictures[name] = Picture(f"{name}.png", words)
     return pictures
+
+
+def _named_panel(quality: Mapping[str, CandidateQuality]) -> plots.Panel:
+    named = {
+        "first candidate": {language: 100 * own.named_first for language, own in quality.items()},
+        "any candidate": {language: 100 * own.named_any for language, own in quality.items()},
+    }
+    return plots.bar_panel("Candidates that name the product type", ("language", "% of queries"), named)
 
 
 def _baseline_panels(baselines: Baselines) -> list[plots.Panel]:
@@ -169,7 +176,7 @@ def kind_means(scores: Mapping[str, Baseline]) -> dict[str, float]:
     Source: ours.
     """
     kinds = sorted({kind for own in scores.values() for kind in own.kinds})
-    return {kind: float(np.mean([own.kinds[kind] for own in scores.values() if kind in own.kinds])) for kind in kinds}
+    return {kind: mean([own.kinds[kind] for own in scores.values() if kind in own.kinds]) for kind in kinds}
 
 
 def baseline_tables(baselines: Baselines) -> list[Table]:
@@ -184,9 +191,8 @@ def baseline_tables(baselines: Baselines) -> list[Table]:
             [language, own.mean, *(own.kinds.get(kind, float("nan")) for kind in kinds), own.unseen]
             for language, own in scores.items()
         ]
-        mean = float(np.mean([own.mean for own in scores.values()]))
-        unseen = float(np.mean([own.unseen for own in scores.values()]))
-        rows.append(["mean", mean, *kinds.values(), unseen])
+        every, unseen = ([getattr(own, part) for own in scores.values()] for part in ("mean", "unseen"))
+        rows.append(["mean", mean(every), *kinds.values(), mean(unseen)])
         tables.append(Table([name, "all", *kinds, "unseen types"], rows))
     return tables
 

@@ -186,8 +186,8 @@ def test_report_command_writes_the_page_with_its_pictures(
         assert picture in markdown
     numbers = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     assert numbers["counts"]["th"]["test"]["products"] == 80
-    assert set(numbers["leakage"]["fil"].values()) == {0}
-    assert 0 < numbers["ndcg@10"]["BM25"]["fil"]["mean"] < 1
+    assert set(numbers["leaks"]["fil"].values()) == {0}
+    assert 0 < numbers["baselines"]["BM25"]["fil"]["mean"] < 1
 
 
 def fails(capsys: pytest.CaptureFixture[str], corpus: Path, output: Path, *more: str) -> str:
@@ -239,3 +239,5 @@ def test_a_corpus_without_test_queries_has_a_report(tmp_path: Path) -> None:
     found = write_report(tmp_path / "corpus", tmp_path / "report")
     assert "| fil | – | – |" in (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
     assert outliers(found.baselines) == []
+    numbers = json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))
+    assert numbers["baselines"]["BM25"]["fil"] == {"mean": None, "kinds": {}, "unseen": None}
