@@ -57,6 +57,9 @@ class LiraConfig(PreTrainedConfig):
         Feed-forward width of LaSR's Transformer; by default twice its width.
     english_weight_init : float
         Weight w in (0, 1) of the English path before training.
+    truncate_dim : int, optional
+        Keep the first dimensions of an embedding and normalise again; by default all 2d. Any checkpoint can be loaded
+        so; one trained at that width too (`matryoshka`) loses least.
 
     Raises
     ------
@@ -90,6 +93,7 @@ class LiraConfig(PreTrainedConfig):
     num_attention_heads: int | None = None
     fusion_intermediate_size: int | None = None
     english_weight_init: int | float = 0.2
+    truncate_dim: int | None = None
 
     def __post_init__(self, **kwargs: object) -> None:
         """Fill the widths that follow from the backbones, then check every number."""
@@ -112,6 +116,8 @@ class LiraConfig(PreTrainedConfig):
             raise LiraError(f"num_attention_heads must divide fusion_size: {heads} does not divide {self.fusion_size}")
         if not 0.0 < self.english_weight_init < 1.0:
             raise LiraError(f"english_weight_init must be between 0 and 1, got {self.english_weight_init}")
+        if self.truncate_dim is not None and not 1 <= self.truncate_dim <= 2 * self.width:
+            raise LiraError(f"truncate_dim must be between 1 and {2 * self.width}, got {self.truncate_dim}")
         codes = self.languages or []
         if not codes or len(set(codes)) != len(codes):
             raise LiraError(f"languages must hold at least one code and none twice, got {codes}")
@@ -130,8 +136,8 @@ class LiraConfig(PreTrainedConfig):
 
     @property
     def embedding_size(self) -> int:
-        """Width D = 2d of a sentence embedding."""
-        return 2 * self.width
+        """Width D of a sentence embedding: 2d, or less where it is truncated."""
+        return self.truncate_dim or 2 * self.width
 
     @property
     def num_languages(self) -> int:

@@ -17,7 +17,7 @@ from .configuration_lira import LiraConfig
 class LasrOutput:
     """Fused result of both paths.
 
-    `sentence_embedding` [B, 2d] (unit norm), `fused_states` [B, 2S, d], `fused_mask` [B, 2S], `english_weight` [B] in
+    `sentence_embedding` [B, D] (unit norm), `fused_states` [B, 2S, d], `fused_mask` [B, 2S], `english_weight` [B] in
     (0, 1).
     """
 
@@ -116,6 +116,7 @@ class LaSR(nn.Module):
 
     def __init__(self, config: LiraConfig) -> None:
         super().__init__()
+        self.embedding_size = config.embedding_size
         self.enter = nn.Linear(config.width, config.fusion_size)
         self.path_embedding = nn.Embedding(2, config.fusion_size)
         self.language_embedding = nn.Embedding(config.num_languages + 1, config.fusion_size)
@@ -124,7 +125,7 @@ class LaSR(nn.Module):
         self.leave = nn.Linear(config.fusion_size, config.width)
         self.stand_in = StandIn(config.width)
         self.gate = QualityGate(config)
-        self.residual = ZeroLinear(config.width, config.embedding_size)
+        self.residual = ZeroLinear(config.width, 2 * config.width)
 
     def forward(
         self,
@@ -154,7 +155,8 @@ class LaSR(nn.Module):
         english_embedding = torch.where(has_english[:, None], english_embedding, guessed)
         weight = self.gate(multilingual_embedding, english_embedding, features)  # [B]
         paths = torch.cat([multilingual_embedding, weight[:, None] * english_embedding], -1)  # [B, 2d]
-        sentence = F.normalize((paths + self.residual(pooled) / pooled.shape[-1]).float(), dim=-1)
+        whole = paths + self.residual(pooled) / pooled.shape[-1]
+        sentence = F.normalize(whole[:, : self.embedding_size].float(), dim=-1)  # [B, D]
         return LasrOutput(sentence, *self._with_english_half(states, mask), weight)
 
     def _fuse(
@@ -164,7 +166,8 @@ class LaSR(nn.Module):
         states = self.enter(multilingual) + self.path_embedding.weight[0] + language
         mask = None
         if english is not None:
-            states = torch.cat([states, self.enter(english) + self.path_embedding.weight[1] + language], 1)  # [B, 2S, f]
+            own = self.enter(english) + self.path_embedding.weight[1] + language
+            states = torch.cat([states, own], 1)  # [B, 2S, f]
             attends = torch.ones_like(has_english)
             mask = torch.stack([attends, has_english], 1).repeat_interleave(multilingual.shape[1], 1)  # [B, 2S]
         for layer in self.layers:

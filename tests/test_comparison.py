@@ -21,12 +21,12 @@ from modeling_lira.comparison import (
     translate_then_encode,
 )
 from modeling_lira.metrics import bootstrap_interval
-from modeling_lira.training.data import StreamSplit, cache_split
+from modeling_lira.training.data import SplitTables, cache_split
 from modeling_lira.training.stream_cache import StreamCache
 
 
 @pytest.fixture
-def split(build_model: Callable[..., LiraModel], tmp_path: Path) -> StreamSplit:
+def split(build_model: Callable[..., LiraModel], tmp_path: Path) -> SplitTables:
     return cache_split(build_model(), StreamCache(tmp_path), make_split("vi", 0))
 
 
@@ -41,7 +41,7 @@ def brute_force_ndcg(queries: np.ndarray, documents: np.ndarray, gains: list[dic
     return values
 
 
-def test_encoder_alone_is_mean_pooling_and_cosine(split: StreamSplit) -> None:
+def test_encoder_alone_is_mean_pooling_and_cosine(split: SplitTables) -> None:
     for in_english, table in ((True, split.english), (False, split.local)):
         expected = brute_force_ndcg(
             np.asarray(split.queries.multilingual, np.float32).mean(1),
@@ -51,7 +51,7 @@ def test_encoder_alone_is_mean_pooling_and_cosine(split: StreamSplit) -> None:
         assert encoder_alone(split, english_titles=in_english).tolist() == pytest.approx(expected)
 
 
-def test_translate_then_encode_uses_the_first_candidate(split: StreamSplit) -> None:
+def test_translate_then_encode_uses_the_first_candidate(split: SplitTables) -> None:
     first = [row for row in range(8) if split.split.queries.candidates[row]]
     queries = np.asarray(split.queries.english, np.float32)[split.queries.rows[first, 0]].mean(1)
     titles = np.asarray(split.english.english, np.float32)[split.english.rows[:, 0]].mean(1)
@@ -79,7 +79,7 @@ def test_the_bootstrap_covers_the_truth_at_its_nominal_rate() -> None:
     assert 0.91 <= covered / 300 <= 0.98
 
 
-def test_the_chart_is_a_picture(split: StreamSplit, build_model: Callable[..., LiraModel], tmp_path: Path) -> None:
+def test_the_chart_is_a_picture(split: SplitTables, build_model: Callable[..., LiraModel], tmp_path: Path) -> None:
     model = build_model()
     systems = {ENCODER: lambda one: encoder_alone(one, english_titles=True), LIRA: trained(model, True, True)}
     comparison = compare([split], systems | {LIRA_FREE: trained(model, True, False)})

@@ -60,6 +60,8 @@ def test_every_width_has_default_heads(width):
         ("english_weight_init", 1.0),
         ("english_weight_init", -0.5),
         ("english_weight_init", float("nan")),
+        ("truncate_dim", 0),
+        ("truncate_dim", 97),
         ("languages", []),
         ("languages", ["vi", "th", "vi"]),
     ],
@@ -76,7 +78,13 @@ def test_a_value_of_another_type_is_named():
 
 
 def test_json_round_trip(tmp_path):
-    fields = {"hidden_size": 24, "fusion_size": 24, "num_attention_heads": 3, "languages": ["bn", "en"], "multilingual_revision": "abc"}
+    fields = {
+        "hidden_size": 24,
+        "fusion_size": 24,
+        "num_attention_heads": 3,
+        "languages": ["bn", "en"],
+        "multilingual_revision": "abc",
+    }
     first = LiraConfig(**BACKBONES, **fields)
     first.save_pretrained(tmp_path)
     second = LiraConfig.from_pretrained(tmp_path)

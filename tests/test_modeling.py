@@ -368,6 +368,16 @@ def test_long_lists_are_encoded_in_parts(trained_model, monkeypatch):
     torch.testing.assert_close(trained_model.encode_query(*arguments), expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("candidates", [None, [[text, "another"] for text in TEXTS]])
+def test_a_checkpoint_can_be_loaded_with_shorter_embeddings(trained_model, candidates, tmp_path):
+    trained_model.save_pretrained(tmp_path)
+    short = LiraModel.from_pretrained(tmp_path, truncate_dim=10)
+    whole = trained_model.encode_query(TEXTS, candidates=candidates)
+    expected = torch.nn.functional.normalize(whole[:, :10], dim=-1)
+    torch.testing.assert_close(short.encode_query(TEXTS, candidates=candidates), expected)
+    assert LiraModel.from_pretrained(tmp_path).config.embedding_size == whole.shape[1]
+
+
 def test_order_is_kept_and_duplicates_are_equal(trained_model):
     order = torch.randperm(len(TEXTS))
     expected = trained_model.encode_document(TEXTS, CODES)

@@ -285,7 +285,8 @@ class LasrStage(Stage):
         yield _embedding(self.lira.fuse(**without))
         english, weight = output.english_embedding, output.english_weight
         assert english is not None and weight is not None
-        yield F.normalize(torch.cat([english, weight[:, None] * english], -1).float(), dim=-1)
+        alone = torch.cat([english, weight[:, None] * english], -1).float()
+        yield F.normalize(alone[:, : self.widths[0]], dim=-1)
         if "english_states" in queries:
             yield _embedding(self.lira.fuse(**{**queries, "candidate_mask": other_candidate}))
 

@@ -1,0 +1,110 @@
+"""The ablation study: what each system changes, that all of them train, and the numbers of its tables."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from test_training import make_split
+from torch.nn import functional as F
+
+from eval.ablations import WAYS, Results, run_ablations, score
+from eval.baselines import concatenation, encoder_alone, streams_of, translate_then_encode
+from eval.systems import (
+    ENCODER,
+    LIRA,
+    SYSTEMS,
+    Protocol,
+    first_candidate_only,
+    without_critic_scores,
+    without_translations,
+)
+from modeling_lira import LiraError, LiraModel
+from modeling_lira.metrics import ndcg
+from modeling_lira.training.data import SplitTables, cache_split
+from modeling_lira.training.options import ArcaOptions, LasrOptions, TrainingOptions
+from modeling_lira.training.stream_cache import StreamCache
+
+
+@pytest.fixture(scope="module")
+def tables(build_model: Callable[..., LiraModel], tmp_path_factory: pytest.TempPathFactory) -> list[SplitTables]:
+    cache = StreamCache(tmp_path_factory.mktemp("streams"))
+    return [cache_split(build_model(), cache, make_split(code, place)) for place, code in enumerate(("vi", "th"))]
+
+
+def means(streams: np.ndarray) -> torch.Tensor:
+    return F.normalize(torch.from_numpy(np.asarray(streams, np.float32)).mean(1), dim=-1)
+
+
+def test_the_encoder_alone_is_the_cosine_of_mean_vectors(tables: list[SplitTables]) -> None:
+    own = tables[0]
+    queries, titles = means(streams_of(own.queries).multilingual), means(streams_of(own.english).multilingual)
+    expected = ndcg(queries @ titles.T, own.split.gain_matrix())
+    assert torch.equal(encoder_alone(own).ndcg(english_titles=True), expected)
+
+
+def test_translating_first_uses_the_greedy_candidate_and_finds_nothing_without_one(tables: list[SplitTables]) -> None:
+    embedded = translate_then_encode(tables[0])
+    table = streams_of(tables[0].queries)
+    assert torch.equal(embedded.queries[True][1], means(table.english)[table.rows[1, 0]])
+    assert (embedded.queries[True][0] == 0).all()  # query 0 has no candidate
+
+
+def test_concatenation_without_english_is_the_encoder_alone(tables: list[SplitTables]) -> None:
+    both, alone = concatenation(tables[0]), encoder_alone(tables[0])
+    for english in (True, False):
+        found = both.ndcg(english_titles=english, with_candidates=False)
+        assert torch.equal(found, alone.ndcg(english_titles=english, with_candidates=False))
+
+
+def test_what_the_ablations_take_away(tables: list[SplitTables]) -> None:
+    own = tables[0]
+    assert np.isnan(streams_of(without_critic_scores(own).queries).scores).all()
+    greedy = streams_of(first_candidate_only(own).queries).rows
+    assert (greedy[:, 0] == own.queries.rows[:, 0]).all()
+    assert (greedy[:, 1:] == -1).all()
+    nothing = without_translations(own)
+    assert not nothing.queries.has_english.any() and not nothing.local.has_english.any()
+    assert nothing.english.has_english.all()
+    assert own.queries.has_english.any()  # the tables themselves stay
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_every_system_trains_and_embeds(
+    name: str, build_model: Callable[..., LiraModel], tables: list[SplitTables], tmp_path: Path
+) -> None:
+    arca = ArcaOptions(epochs=1, batch_size=8)
+    lasr = LasrOptions(epochs=1, batch_size=4, doc_queue=8)
+    embed, details = SYSTEMS[name].build(Protocol(build_model, tables, tables, arca, lasr, tmp_path), 0)
+    found = score(embed(tables[0]), SYSTEMS[name].local_titles)
+    values = found["English titles/vi"]
+    assert values.shape == (8,) and ((values >= 0) & (values <= 1)).all()
+    assert bool(found["local titles/vi"].isnan().all()) == (not SYSTEMS[name].local_titles)
+    assert all(np.isfinite(value) for value in details.values())
+
+
+def test_means_gains_and_spread_by_hand() -> None:
+    def run(lira: float) -> dict[str, torch.Tensor]:
+        return {f"{way}/{code}": torch.tensor([lira, lira + 0.2]) for way in WAYS for code in ("vi", "th")}
+
+    runs = {LIRA: [run(0.4), run(0.6)], ENCODER: [run(0.3)]}
+    unseen = {"vi": torch.tensor([True, False]), "th": torch.tensor([True, False])}
+    results = Results(("vi", "th"), unseen, runs, {LIRA: [{}, {}], ENCODER: [{}]})
+    assert results.mean(LIRA, "local titles") == pytest.approx(0.6)
+    assert results.mean(LIRA, "local titles", unseen=True) == pytest.approx(0.5)
+    assert results.spread(LIRA, "local titles") == pytest.approx(np.std([0.5, 0.7], ddof=1))
+    assert results.spread(ENCODER, "local titles") == 0.0
+    mean, low, high = results.gain("English titles", ENCODER, "English titles")
+    assert (mean, low, high) == pytest.approx((0.2, 0.2, 0.2))
+
+
+def test_wrong_studies_are_named(tmp_path: Path) -> None:
+    options = TrainingOptions(corpus=str(tmp_path))
+    with pytest.raises(LiraError, match="system 'magic' is unknown"):
+        run_ablations(options, tmp_path, [0], ["magic"])
+    with pytest.raises(LiraError, match="needs a seed"):
+        run_ablations(options, tmp_path, [], [])
+    with pytest.raises(LiraError, match="both stages"):
+        run_ablations(replace(options, arca=None), tmp_path, [0], [])
