@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -228,7 +229,7 @@ def by_expansion(folder: Path, truth: Truth) -> dict[int, dict[str, float]]:
 def _searched(index: SearchIndex, truth: Truth) -> dict[str, float]:
     """Search for one query at a time, as a server does; everything is in the page cache by then."""
     found = [index.nearest(query[None], TOP)[0][0] for query in truth.queries]
-    times = [1000 * _timed(lambda query=query: index.nearest(query[None], TOP)) for query in truth.queries]
+    times = [1000 * _timed(partial(index.nearest, query[None], TOP)) for query in truth.queries]
     return {
         "recall": truth.recall(np.stack(found)),
         "p50_ms": statistics.median(times),

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, cast
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -57,8 +58,17 @@ _PUSH_ARGUMENTS = (
     "max_shard_size",
     "tags",
 )
+_LORA_WEIGHTS = "adapter_model.safetensors"
 _CHUNK = 4096
 """Texts whose streams are held in memory at once while encoding."""
+_LARGEST = {
+    "vocab_size": 10_000_000,
+    "hidden_size": 100_000,
+    "intermediate_size": 1_000_000,
+    "num_hidden_layers": 1_000,
+    "num_attention_heads": 10_000,
+}
+"""More than any encoder has: to build what a hostile config asks for would take hours."""
 
 
 class _HubArguments(TypedDict, total=False):
@@ -646,23 +656,26 @@ class LiraModel(LiraPreTrainedModel):
         """
         hub = cast(_HubArguments, {key: kwargs.pop(key) for key in _HubArguments.__annotations__ if key in kwargs})
         peft = dict(cast(Mapping[str, str], kwargs.pop("adapter_kwargs", None) or {}))
-        lora, name, lora_rest = maybe_load_adapters(pretrained_model_name_or_path, hub, **peft)  # type: ignore[arg-type]
-        if name != pretrained_model_name_or_path:
-            hub.pop("revision", None)  # the LoRA's own, not that of the checkpoint beneath it
-        stored = LiraConfig.from_pretrained(name, **hub)
-        if config is None:
-            config, kwargs = _config_from(name, hub, kwargs)
-        config, fetched = _choose_backbones(config, stored, (multilingual_backbone, english_backbone), hub)
-        loader = cast(Callable[..., tuple[LiraModel, dict[str, set[str]]]], super().from_pretrained)
-        load = partial(loader, config=config, output_loading_info=True, **kwargs)
-        if fetched:
-            state = {**_read_weights(name, hub), **_backbone_state(config, fetched)}
-            model, info = load(None, *model_args, state_dict=state)
-            model.name_or_path = model.config.name_or_path = str(name)
+        with _damage_named(pretrained_model_name_or_path):
+            lora, name, lora_rest = maybe_load_adapters(pretrained_model_name_or_path, hub, **peft)  # type: ignore[arg-type]
             if lora is not None:
-                model.load_adapter(lora, adapter_kwargs=lora_rest)
-        else:
-            model, info = load(pretrained_model_name_or_path, *model_args, adapter_kwargs=peft, **hub)
+                _check_lora(lora, cast(_HubArguments, {**hub, **lora_rest}))
+            if name != pretrained_model_name_or_path:
+                hub.pop("revision", None)  # the LoRA's own, not that of the checkpoint beneath it
+            stored = LiraConfig.from_pretrained(name, **hub)
+            if config is None:
+                config, kwargs = _config_from(name, hub, kwargs)
+            config, fetched = _choose_backbones(config, stored, (multilingual_backbone, english_backbone), hub)
+            loader = cast(Callable[..., tuple[LiraModel, dict[str, set[str]]]], super().from_pretrained)
+            load = partial(loader, config=config, output_loading_info=True, **{**kwargs, "use_safetensors": True})
+            if fetched:
+                state = {**_read_weights(name, hub), **_backbone_state(config, fetched)}
+                model, info = load(None, *model_args, state_dict=state)
+                model.name_or_path = model.config.name_or_path = str(name)
+                if lora is not None:
+                    model.load_adapter(lora, adapter_kwargs=lora_rest)
+            else:
+                model, info = load(pretrained_model_name_or_path, *model_args, adapter_kwargs=peft, **hub)
         if info["missing_keys"]:
             missing = min(info["missing_keys"])
             raise LiraError(f"checkpoint {str(name)!r} lacks weight {missing!r}: its files are not complete")
@@ -715,6 +728,7 @@ class _Source:
         """
         with self._reading():
             config = AutoConfig.from_pretrained(self.location, **self._arguments)
+            _check_size(config)
             model, info = AutoModel.from_pretrained(
                 self.location,
                 dtype=dtype,
@@ -760,7 +774,16 @@ def _model_class(config: PreTrainedConfig) -> type[PreTrainedModel] | None:
     return known[0] if isinstance(known, tuple) else known
 
 
+def _check_size(config: PreTrainedConfig) -> None:
+    """Raise `LiraError` for a backbone of a size that no encoder has."""
+    for name, largest in _LARGEST.items():
+        size = getattr(config, name, None)
+        if isinstance(size, int) and not 1 <= size <= largest:
+            raise LiraError(f"{config.model_type} backbone: {name} must be between 1 and {largest}, got {size}")
+
+
 def _backbone_from_config(config: PreTrainedConfig) -> PreTrainedModel:
+    _check_size(config)
     if config._attn_implementation == "sdpa" and not getattr(_model_class(config), "_supports_sdpa", True):
         logger.info("%s has no SDPA attention: this backbone runs eager", config.model_type)
         config._attn_implementation = "eager"
@@ -810,6 +833,21 @@ def _read_weights(name: str | os.PathLike, hub: _HubArguments) -> dict[str, Tens
     return {key: value for file in files for key, value in load_file(file).items()}
 
 
+@contextmanager
+def _damage_named(name: str | os.PathLike) -> Iterator[None]:
+    """Turn what the readers of weights and configs raise into a `LiraError` that names the checkpoint."""
+    try:
+        yield
+    except (SafetensorError, StrictDataclassError) as error:
+        raise LiraError(f"checkpoint {str(name)!r} is damaged: {' '.join(str(error).split())}") from error
+
+
+def _check_lora(name: str | os.PathLike, hub: _HubArguments) -> None:
+    """Raise `LiraError` for LoRA weights in a format that can hold code, which `transformers` would open."""
+    if cached_file(name, _LORA_WEIGHTS, _raise_exceptions_for_missing_entries=False, **hub) is None:
+        raise LiraError(f"LoRA {str(name)!r} has no {_LORA_WEIGHTS}: weights of other formats are not opened")
+
+
 def _config_from(
     name: str | os.PathLike, hub: _HubArguments, kwargs: dict[str, object]
 ) -> tuple[LiraConfig, dict[str, object]]:
@@ -835,6 +873,8 @@ def _choose_backbones(
             setattr(config, f"{path}_backbone", pinned)
             setattr(config, f"{path}_revision", revision if pinned == name else None)
         elif not stored.backbones_included:
+            if ".." in Path(name).parts:  # saving writes full paths: nobody means this, and it leads anywhere
+                raise LiraError(f"{path}_backbone in the config must be a Hub id or a full path, got {name!r}")
             fetched[path] = _Source(name, revision, access)
     return config, fetched
 

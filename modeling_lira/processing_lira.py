@@ -261,9 +261,11 @@ class LiraProcessor(ProcessorMixin):
 
 
 def _readable(text: str, limit: int) -> str:
-    """Return a text that tokenizers take: at most `limit` characters, halves of characters joined or replaced."""
-    if len(text) > limit:
-        text = text.lstrip()[:limit]
+    """Return a text that tokenizers take: at most `limit` characters, halves of characters joined or replaced.
+
+    Space before it goes, in short texts as in long ones, so that the cut changes nothing that counts.
+    """
+    text = text.lstrip()[:limit]
     if text.isascii():
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
