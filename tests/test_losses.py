@@ -14,6 +14,7 @@ from modeling_lira.training.losses import (
     anchor_loss,
     candidate_rewards,
     consistency_loss,
+    contrastive_loss,
     correlation_loss,
     geometry_loss,
     hinge_loss,
@@ -241,3 +242,26 @@ def test_actions_follow_the_policy_and_never_a_missing_candidate():
     missing = torch.tensor([[0.0, torch.finfo(torch.float32).min, 0.0, torch.finfo(torch.float32).min]])
     drawn = sampled_actions(missing.expand(1000, 4), torch.rand(1000))
     assert set(drawn.tolist()) == {0, 2}
+
+
+# ---------------------------------------------------------------- contrastive
+
+
+def test_contrastive_loss_is_cross_entropy_for_one_positive():
+    scores, gains = torch.randn(4, 6), F.one_hot(torch.tensor([0, 2, 5, 1]), 6).float()
+    expected = F.cross_entropy(scores / 0.1, torch.tensor([0, 2, 5, 1]))
+    assert contrastive_loss(scores, gains, 0.1).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_contrastive_loss_weighs_positives_by_grade_and_lets_them_not_compete():
+    scores, gains = torch.tensor([[0.4, 0.1, 0.3]]), torch.tensor([[3.0, 1.0, 0.0]])
+    first, second = (log(1 + 2.718281828459045 ** (10 * (0.3 - own))) for own in (0.4, 0.1))
+    assert contrastive_loss(scores, gains, 0.1).item() == pytest.approx((3 * first + second) / 4, rel=1e-5)
+
+
+def test_contrastive_loss_of_masked_negatives_and_of_queries_without_a_relevant_document():
+    scores, gains = torch.tensor([[0.1, 0.9], [0.3, 0.2]]), torch.tensor([[1.0, 0.0], [0.0, 0.0]])
+    mask = torch.tensor([[True, False], [True, True]])
+    assert contrastive_loss(scores, gains, 0.05, mask).item() == pytest.approx(0.0, abs=1e-6)
+    assert contrastive_loss(scores, torch.zeros(2, 2), 0.05).item() == 0.0
+    assert contrastive_loss(scores.bfloat16(), gains.bfloat16(), 0.05).isfinite()

@@ -24,6 +24,7 @@ from modeling_lira.training.options import ArcaOptions, ArcaWeights, LasrOptions
 from modeling_lira.training.run import run_stage
 from modeling_lira.training.stages import ArcaStage, LasrStage
 from modeling_lira.training.stream_cache import StreamCache
+from modeling_lira.training.trainer import TowardsStart, average_with_start, trained_parts
 from modeling_lira.training.validation import embed_split, embed_table, retrieval_ndcg, validation_scores
 
 WORDS = (
@@ -185,9 +186,9 @@ def test_stage_two_leaves_backbones_and_actor_alone(model: LiraModel, splits: li
 
 
 TERMS = {
-    "retrieval": {"ndcg", "hinge", "mean_variance", "consistency"},
+    "retrieval": {"ndcg", "contrastive", "hinge", "mean_variance", "consistency"},
     "ranking": {"correlation", "mean_variance", "consistency"},
-    "joint": {"ndcg", "hinge", "mean_variance", "consistency", "correlation"},
+    "joint": {"ndcg", "contrastive", "hinge", "mean_variance", "consistency", "correlation"},
 }
 
 
@@ -364,3 +365,29 @@ def test_correlations_of_graded_pairs(model: LiraModel, splits: list[SplitTables
     linear, ranked = embedded.correlations()
     assert linear == pytest.approx(np.corrcoef(predicted, wanted)[0, 1], abs=1e-6)
     assert -1 <= ranked <= 1
+
+
+def test_decay_pulls_towards_the_start(model: LiraModel) -> None:
+    stage = LasrStage(model, LasrOptions(learning_rates={"lasr.gate": 0.01, "lasr.leave": 0.02}), 16)
+    callback = TowardsStart(stage, decay=10.0)
+    start = {name: value.clone() for name, value in trained_parts(model).items()}
+    with torch.no_grad():
+        for parameter in stage.parameters():
+            parameter.add_(1.0)
+    optimizer = torch.optim.SGD(stage.parameter_groups(), lr=1.0)
+    callback.on_optimizer_step(None, None, None, optimizer=optimizer)  # type: ignore[arg-type]
+    for name, left in (("lasr.gate.hidden.bias", 0.9), ("lasr.leave.bias", 0.8), ("lasr.norm.bias", 1.0)):
+        moved = trained_parts(model)[name] - start[name]
+        torch.testing.assert_close(moved, torch.full_like(moved, left), atol=1e-5, rtol=0)
+
+
+def test_average_with_the_start(model: LiraModel) -> None:
+    start = {name: value.clone() for name, value in trained_parts(model).items()}
+    backbone = model.multilingual_encoder.state_dict()
+    with torch.no_grad():
+        for parameter in model.lasr.parameters():
+            parameter.add_(1.0)
+    average_with_start(model, start, 0.3)
+    moved = trained_parts(model)["lasr.gate.hidden.bias"] - start["lasr.gate.hidden.bias"]
+    torch.testing.assert_close(moved, torch.full_like(moved, 0.7), atol=1e-5, rtol=0)
+    assert all(value.equal(backbone[name]) for name, value in model.multilingual_encoder.state_dict().items())

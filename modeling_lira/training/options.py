@@ -62,7 +62,8 @@ class ArcaOptions:
     """How to run stage 1.
 
     `epochs` over all pairs of a text and its translations, `batch_size` texts on all processes together, peak
-    `learning_rates` by sub-module, `patience` in epochs without a better validation score.
+    `learning_rates` by sub-module, `patience` in epochs without a better validation score, `decay` of the
+    weights towards those that the stage starts with, in units of the learning rate.
 
     Source: ours.
     """
@@ -71,8 +72,13 @@ class ArcaOptions:
     batch_size: int = 64
     learning_rates: dict[str, float] = field(default_factory=lambda: {"arca": 5e-5})
     patience: int = 2
+    decay: float = 10.0
     precision: str = "float32"
     weights: ArcaWeights = field(default_factory=ArcaWeights)
+
+    def __post_init__(self) -> None:
+        """Refuse what no run could mean."""
+        _check(self)
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,7 @@ class LasrOptions:
     - `english_titles`: share of batches that search the English titles;
     - `doc_queue`, `corr_queue`: rows of the queues, 0 for none;
     - `safe_negatives`: largest cosine, by the frozen multilingual encoder, of a negative to a relevant document;
+    - `start_share`: share of the weights that the stage starts with in those that it ends with;
     - `matryoshka`: further widths at which a truncated embedding is trained to work as well.
 
     Source: ours.
@@ -102,6 +109,7 @@ class LasrOptions:
         default_factory=lambda: {"arca.adaptor": 3e-4, "lasr.gate": 3e-4, "lasr": 1e-4}
     )
     patience: int = 2
+    decay: float = 10.0
     precision: str = "float32"
     positives: int = 3
     negatives: int = 2
@@ -114,13 +122,25 @@ class LasrOptions:
     doc_queue: int = 8_192
     corr_queue: int = 512
     safe_negatives: float = 1.0
+    start_share: float = 0.3
     matryoshka: tuple[int, ...] = ()
     weights: LasrWeights = field(default_factory=LasrWeights)
 
     def __post_init__(self) -> None:
         """Refuse what no run could mean."""
+        _check(self)
         if self.objective not in OBJECTIVES:
             raise LiraError(f"objective {self.objective!r} is unknown: choose one of {', '.join(OBJECTIVES)}")
+        if not 0 <= self.start_share < 1:
+            raise LiraError(f"start_share must be at least 0 and below 1, got {self.start_share}")
+
+
+def _check(options: ArcaOptions | LasrOptions) -> None:
+    for name in ("epochs", "batch_size"):
+        if getattr(options, name) < 1:
+            raise LiraError(f"{name} must be at least 1, got {getattr(options, name)}")
+    if options.precision not in PRECISIONS:
+        raise LiraError(f"precision {options.precision!r} is unknown: choose one of {', '.join(PRECISIONS)}")
 
 
 @dataclass(frozen=True)

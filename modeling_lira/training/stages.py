@@ -261,7 +261,8 @@ class LasrStage(Stage):
             terms["ndcg"] = share * soft_ndcg_loss(scores, gains, weights.k, weights.temperature, mask)
             if weights.contrastive:
                 terms["contrastive"] = share * contrastive_loss(scores, gains, weights.contrastive_temperature, mask)
-            terms["hinge"] = share * hinge_loss(scores, gains, weights.margin, mask)
+            if weights.hinge:
+                terms["hinge"] = share * hinge_loss(scores, gains, weights.margin, mask)
         return terms
 
     def _correlation(self, queries: Tensor, documents: Documents, pairs: Tensor, targets: Tensor) -> Tensor:

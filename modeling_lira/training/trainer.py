@@ -3,7 +3,7 @@
 import logging
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +130,37 @@ class LiraTrainer(Trainer):
             queue.load_state_dict(
                 {key.removeprefix(prefix): value for key, value in queued.items() if key.startswith(prefix)}
             )
+
+
+class TowardsStart(TrainerCallback):
+    """Weight decay towards the weights a stage begins with, not towards zero.
+
+    What a batch does not ask for stays as the backbones had it; that is what texts unlike the training's live on.
+
+    Parameters
+    ----------
+    stage : Stage
+        Remembered as it is now.
+    decay : float
+        Pull on each weight at every step, in units of its learning rate.
+
+    Source: after Li et al. (2018), L2-SP; decoupled as in AdamW.
+    """
+
+    def __init__(self, stage: Stage, decay: float) -> None:
+        trained = (parameter for parameter in stage.parameters() if parameter.requires_grad)
+        self.start = {parameter: parameter.detach().clone() for parameter in trained}
+        self.decay = decay
+
+    def on_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Pull every trained weight back."""
+        for group in kwargs["optimizer"].param_groups:
+            parameters = group["params"]
+            start = [self.start[parameter] for parameter in parameters]
+            with torch.no_grad():
+                torch._foreach_lerp_(parameters, start, min(1.0, self.decay * group["lr"]))
 
 
 class EpochLine(TrainerCallback):
@@ -284,8 +315,12 @@ def _run(
         train_dataset=rows,
         eval_dataset=rows,
         data_collator=collator,
-        optimizers=(torch.optim.AdamW(stage.parameter_groups(), weight_decay=0.01), None),
-        callbacks=[EarlyStoppingCallback(early_stopping_patience=options.patience), EpochLine()],
+        optimizers=(torch.optim.AdamW(stage.parameter_groups(), weight_decay=0.0), None),
+        callbacks=[
+            TowardsStart(stage, options.decay),
+            EarlyStoppingCallback(early_stopping_patience=options.patience),
+            EpochLine(),
+        ],
     )
     trainer.remove_callback(PrinterCallback if arguments.disable_tqdm else ProgressCallback)
     if not arguments.disable_tqdm:
@@ -299,7 +334,18 @@ def _run(
     if trainer.state.best_metric is None or trainer.state.best_metric < before[BEST]:
         logger.warning("no epoch beat the model as it was before the stage: its weights stay as they were")
         stage.lira.load_state_dict(start, strict=False)
+    else:
+        average_with_start(stage.lira, start, getattr(options, "start_share", 0.0))
     return trainer
+
+
+def average_with_start(model: LiraModel, start: Mapping[str, Tensor], share: float) -> None:
+    """Set each trained weight to `share` of what it was at the `start` and the rest of what it is now.
+
+    Source: after Wortsman et al. (2022), WiSE-FT.
+    """
+    now = trained_parts(model)
+    model.load_state_dict({name: value.lerp(start[name], share) for name, value in now.items()}, strict=False)
 
 
 def _last_checkpoint(folder: Path) -> str | None:
