@@ -171,12 +171,15 @@ SYSTEMS: dict[str, System] = {
     "no actor (greedy candidate)": System(Variant(tables=first_candidate_only).build),
     "no translation": System(Variant(tables=without_translations, anchors=False).build),
     "no multilingual path": System(
-        Variant(model=_read_english_only, lasr=_NO_NOISE, lasr_weights={"consistency": 0.0}).build, local_titles=False
+        Variant(model=_read_english_only, lasr=_NO_NOISE).build, local_titles=False
     ),
     "no geometry": System(Variant(arca_weights={"geometry": 0.0}).build),
     "no gate": System(Variant(frozen=("lasr.gate",)).build),
-    "no consistency": System(Variant(lasr_weights={"consistency": 0.0}).build),
-    "no queues": System(Variant(lasr={"doc_queue": 0, "corr_queue": 0}).build),
+    "with consistency": System(Variant(lasr_weights={"consistency": 0.1}).build),
+    "with hinge": System(Variant(lasr_weights={"hinge": 0.5}).build),
+    "with DocQueue": System(Variant(lasr={"doc_queue": 8_192}).build),
+    "no decay, no average": System(Variant(lasr={"decay": 0.0, "start_share": 0.0}).build),
+    "no stage 1": System(Variant(anchors=False).build),
     ENCODER: System(_frozen(baselines.encoder_alone), seeds=False),
     "translate, then encode": System(_frozen(baselines.translate_then_encode), local_titles=False, seeds=False),
     "concatenation": System(_frozen(baselines.concatenation), seeds=False),

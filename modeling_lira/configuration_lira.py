@@ -92,7 +92,7 @@ class LiraConfig(PreTrainedConfig):
     num_fusion_layers: int = 1
     num_attention_heads: int | None = None
     fusion_intermediate_size: int | None = None
-    english_weight_init: int | float = 0.2
+    english_weight_init: int | float = 0.5
     truncate_dim: int | None = None
 
     def __post_init__(self, **kwargs: object) -> None:

@@ -66,7 +66,7 @@ class FusionLayer(GradientCheckpointingLayer):
 
 
 class QualityGate(nn.Module):
-    """Weigh the English path by how much its translation can be trusted; starts at one low weight for all.
+    """Weigh the English path by how much its translation can be trusted; starts at one weight for all.
 
     Source: ours (method, LaSR 2): a bad translation must cost nothing, a good one must pay.
     """

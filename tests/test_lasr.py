@@ -55,15 +55,15 @@ def inputs(batch: int = BATCH) -> dict[str, torch.Tensor]:
 # ---------------------------------------------------------------- the start
 
 
-def test_untrained_embedding_is_both_paths_with_a_low_english_weight(tiny_model: LiraModel):
+def test_untrained_embedding_is_both_paths_with_half_the_english_weight(tiny_model: LiraModel):
     config = tiny_model.config
     multilingual, english = (F.normalize(torch.randn(3, config.width), dim=-1) for _ in range(2))
     streams = torch.randn(2, 3, config.num_feature_bins, config.width)
     present, ids = torch.ones(3, dtype=torch.bool), torch.tensor([0, 1, 2])
     output = tiny_model.lasr(*streams, multilingual, english, torch.randn(3, 4), present, ids)
-    expected = F.normalize(torch.cat([multilingual, 0.2 * english], -1), dim=-1)
+    expected = F.normalize(torch.cat([multilingual, 0.5 * english], -1), dim=-1)
     torch.testing.assert_close(output.sentence_embedding, expected)
-    torch.testing.assert_close(output.english_weight, torch.full((3,), 0.2))
+    torch.testing.assert_close(output.english_weight, torch.full((3,), 0.5))
 
 
 @pytest.mark.parametrize("start", [0.01, 0.2, 0.9])

@@ -485,7 +485,7 @@ def test_initialisation_leaves_no_garbage_in_memory_that_held_some(tiny_model):
     assert torch.equal(model.arca.multilingual_projection.weight, torch.eye(48))
     assert not model.arca.adaptor.up.weight.any() and not model.lasr.residual.weight.any()
     assert model.arca.actor.preference.tolist() == [1.0, 0.0, 0.0, 10.0]
-    assert model.lasr.gate.output.bias.sigmoid().item() == pytest.approx(0.2)
+    assert model.lasr.gate.output.bias.sigmoid().item() == pytest.approx(0.5)
 
 
 def test_every_buffer_is_saved(tiny_model):

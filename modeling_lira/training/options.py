@@ -36,17 +36,17 @@ class LasrWeights:
     """Weights of stage 2, by term, and what shapes the terms.
 
     `contrastive`, `hinge`, `mean_variance`, `consistency` and `correlation` weigh their terms against soft nDCG, which
-    has weight 1; `margin` is the hinge's, `temperature` the soft ranks', `k` nDCG's; `contrastive_temperature` and
+    has weight 1; hinge and consistency are off because they did not help on validation data. `margin` is the hinge's, `temperature` the soft ranks', `k` nDCG's; `contrastive_temperature` and
     `consistency_temperature` are the softmaxes' over documents; `pearson_share` is a of L_corr and
     `correlation_temperature` that of its soft ranks.
 
     Source: paper, LaSR (terms); values are ours.
     """
 
-    contrastive: float = 1.0
-    hinge: float = 0.5
+    contrastive: float = 3.0
+    hinge: float = 0.0
     mean_variance: float = 0.1
-    consistency: float = 0.1
+    consistency: float = 0.0
     correlation: float = 1.0
     margin: float = 0.1
     temperature: float = 0.03
@@ -94,7 +94,8 @@ class LasrOptions:
     - `language_dropout`: share of queries whose language is not told;
     - `candidate_noise`: share of the others whose candidates are those of another query, unscored;
     - `english_titles`: share of batches that search the English titles;
-    - `doc_queue`, `corr_queue`: rows of the queues, 0 for none;
+    - `doc_queue`, `corr_queue`: rows of the queues, 0 for none; the DocQueue is off because its documents, embedded by
+      older weights, made validation scores worse;
     - `safe_negatives`: largest cosine, by the frozen multilingual encoder, of a negative to a relevant document;
     - `start_share`: share of the weights that the stage starts with in those that it ends with;
     - `matryoshka`: further widths at which a truncated embedding is trained to work as well.
@@ -103,23 +104,30 @@ class LasrOptions:
     """
 
     objective: str = "retrieval"
-    epochs: int = 6
-    batch_size: int = 24
+    epochs: int = 4
+    batch_size: int = 48
     learning_rates: dict[str, float] = field(
-        default_factory=lambda: {"arca.adaptor": 3e-4, "lasr.gate": 3e-4, "lasr": 1e-4}
+        default_factory=lambda: {
+            "arca.multilingual_projection": 1e-3,
+            "arca.english_projection": 1e-3,
+            "arca.adaptor": 3e-4,
+            "lasr": 3e-4,
+            "lasr.stand_in": 1e-3,
+            "lasr.gate": 1e-3,
+        }
     )
     patience: int = 2
     decay: float = 10.0
     precision: str = "float32"
-    positives: int = 3
-    negatives: int = 2
+    positives: int = 2
+    negatives: int = 1
     pairs: int = 4
-    english_path_dropout: float = 0.3
-    document_path_dropout: float = 0.9
+    english_path_dropout: float = 0.5
+    document_path_dropout: float = 1.0
     candidate_noise: float = 0.1
     language_dropout: float = 0.1
     english_titles: float = 0.5
-    doc_queue: int = 8_192
+    doc_queue: int = 0
     corr_queue: int = 512
     safe_negatives: float = 1.0
     start_share: float = 0.3
