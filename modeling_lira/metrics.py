@@ -3,6 +3,9 @@
 import torch
 from torch import Tensor
 
+_DRAWN_AT_ONCE = 1 << 22
+"""Places that the bootstrap holds in memory at a time."""
+
 
 def dcg_discounts(count: int) -> Tensor:
     """Return 1 / log2(rank + 1) for ranks 1 ... `count`, [count]."""
@@ -61,9 +64,22 @@ def bootstrap_interval(
 
     Source: Efron and Tibshirani (1993).
     """
+    return interval_of(bootstrap_means(values, samples, seed), level)
+
+
+def bootstrap_means(values: Tensor, samples: int, seed: int) -> Tensor:
+    """Return the means [samples] of as many draws with replacement from `values` [Q], float64."""
     generator = torch.Generator().manual_seed(seed)
-    drawn = torch.randint(len(values), (samples, len(values)), generator=generator)
-    means = values.double()[drawn].mean(1)
+    step = max(1, _DRAWN_AT_ONCE // len(values))
+    parts = []
+    for start in range(0, samples, step):
+        drawn = torch.randint(len(values), (min(step, samples - start), len(values)), generator=generator)
+        parts.append(values.double()[drawn].mean(1))
+    return torch.cat(parts)
+
+
+def interval_of(means: Tensor, level: float = 0.95) -> tuple[float, float]:
+    """Return the central interval that holds a share of `level` of bootstrap means [samples]."""
     tail = (1 - level) / 2
     low, high = torch.quantile(means, torch.tensor([tail, 1 - tail], dtype=torch.float64)).tolist()
     return low, high

@@ -1,0 +1,105 @@
+"""A record says what was measured and where; a wrong one is refused in one line."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from eval import record as module
+from eval.record import Meter, command_line, corpus_version, read_record, revision
+from modeling_lira import LiraError
+
+
+def test_a_record_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    written = Meter("retrieval", seeds=(0, 1), corpus="abc").record({"vi": {"ndcg@10": 0.5}, 3: float("nan")})
+    path = written.write(tmp_path)
+    found = read_record(path, "retrieval", "abc")
+    assert path == tmp_path / "retrieval.json"
+    assert found.payload == {"vi": {"ndcg@10": 0.5}, "3": None}
+    assert {**vars(found), "payload": 0} == {**vars(written), "payload": 0}
+    assert found.seeds == (0, 1) and found.versions["torch"] and found.hardware["threads"] >= 1
+    assert found.hardware["ram_gib"] > 0.1 and 0.01 < found.peak_memory_gib < 100 and found.seconds >= 0
+
+
+def test_time_is_counted_from_the_meters_start() -> None:
+    meter = Meter("work")
+    total = sum(number * number for number in range(400_000))
+    record = meter.record({"total": total})
+    assert 0 < record.cpu_seconds < 60 and 0 < record.seconds < 60
+
+
+def test_no_figure_is_infinite(tmp_path: Path) -> None:
+    with pytest.raises(LiraError, match=r"cost\.payload\.seconds is infinite"):
+        Meter("cost").record({"seconds": [1.0, float("inf")]}).write(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_wrong_records_are_named(tmp_path: Path) -> None:
+    with pytest.raises(LiraError, match=r"no run of 'retrieval'.*run `python -m eval retrieval` first"):
+        read_record(tmp_path / "retrieval.json", "retrieval")
+    path = Meter("retrieval", corpus="old").record({}).write(tmp_path)
+    with pytest.raises(LiraError, match=r"measured on corpus version old, this is new: run it again"):
+        read_record(path, corpus="new")
+    with pytest.raises(LiraError, match="is a record of 'retrieval', not of 'cost'"):
+        read_record(path, "cost")
+    other = json.loads(path.read_text())
+    del other["revision"]
+    path.write_text(json.dumps(other))
+    with pytest.raises(LiraError, match=r"not a record of this version \(revision\)"):
+        read_record(path)
+    for content in ("[]", "{", b"\xff\xfe"):
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        with pytest.raises(LiraError, match="is not a record"):
+            read_record(path)
+
+
+def test_another_corpus_has_another_version(tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus"
+    (corpus / "vi-corpus").mkdir(parents=True)
+    file = corpus / "vi-corpus" / "test-00000-of-00001.parquet"
+    pq.write_table(pa.table({"title": ["a"]}), file)
+    first = corpus_version(str(corpus))
+    (corpus / "README.md").write_text("a card may change")
+    assert corpus_version(str(corpus)) == first and len(first) == 12
+    pq.write_table(pa.table({"title": ["b"]}), file)
+    assert corpus_version(str(corpus)) != first
+    with pytest.raises(LiraError, match="neither a folder of Parquet files nor a dataset"):
+        corpus_version(str(tmp_path / "nothing"))
+
+
+def test_a_command_tells_nothing_of_the_machine() -> None:
+    shown = command_line(
+        [
+            "/home/me/lira/eval/__main__.py",
+            "generalisation",
+            "--xquad",
+            "/me/xquad",
+            "--cldr=../data/cldr",
+            "-n",
+            "a b",
+        ]
+    )
+    assert shown == "python -m eval generalisation --xquad xquad --cldr=cldr -n 'a b'"
+    assert command_line(["/usr/bin/lira", "evaluate", "--model", "runs/mine"]) == "lira evaluate --model runs/mine"
+
+
+def test_a_revision_says_whether_files_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert revision() == "unknown"
+    (tmp_path / "a").write_text("1")
+    author = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for arguments in (["init", "-q"], ["add", "a"], [*author, "commit", "-qm", "one"]):
+        subprocess.run(["git", *arguments], cwd=tmp_path, check=True)
+    clean = revision()
+    assert len(clean) == 12 and "+" not in clean
+    (tmp_path / "a").write_text("2")
+    assert revision() == f"{clean}+changes"
+
+
+def test_versions_are_of_this_python() -> None:
+    assert module.versions()["python"] == ".".join(map(str, sys.version_info[:3]))
