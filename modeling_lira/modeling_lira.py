@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, cast
 
 import torch
+from huggingface_hub import CommitInfo
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -38,7 +39,10 @@ from .anchors import english_anchors
 from .arca import Actor, Arca, Projection, ZeroLinear, fit_procrustes, temporal_pool
 from .configuration_lira import LiraConfig
 from .errors import LiraError
+from .hub import push_folder
+from .hub_client import check_download
 from .lasr import LaSR, StandIn
+from .model_card import CardSources
 from .processing_lira import LiraProcessor
 
 if TYPE_CHECKING:
@@ -609,6 +613,63 @@ class LiraModel(LiraPreTrainedModel):
         finally:
             self.config = own
 
+    def push_to_hub(  # type: ignore[override]
+        self,
+        repo_id: str,
+        *,
+        save_backbones: bool | None = None,
+        training: Mapping[str, object] | None = None,
+        evaluation: Mapping[str, object] | None = None,
+        dataset: str = "",
+        licence: str = "",
+        commit_message: str | None = None,
+        commit_description: str | None = None,
+        private: bool | None = None,
+        token: bool | str | None = None,
+        revision: str | None = None,
+        create_pr: bool = False,
+        max_shard_size: int | str = "50GB",
+        tags: Sequence[str] = (),
+    ) -> CommitInfo:
+        """Put the model into a repository: weights, config, code, processor, sentence-transformers' files and card.
+
+        Parameters
+        ----------
+        repo_id : str
+            `organisation/name`; made if it does not exist.
+        save_backbones : bool, optional
+            As in `save_pretrained`.
+        training, evaluation : mapping, optional
+            Records for the card, as in `model_card.py`.
+        dataset : str
+            Hub id of the corpus, for the card.
+        licence : str
+            Of the trained weights, as the Hub names licences.
+        commit_message, commit_description, private, token, revision, create_pr, max_shard_size, tags
+            As in `PreTrainedModel.push_to_hub`; `revision` is a branch, made if it does not exist.
+
+        Raises
+        ------
+        LiraError
+            As `save_pretrained`; no token or no right to write; a repository that holds something else; no connection.
+
+        Source: ours.
+        """
+        sources = CardSources(training, evaluation, dataset, licence, tags=tags)
+        with tempfile.TemporaryDirectory() as name:
+            self.save_pretrained(name, save_backbones=save_backbones, max_shard_size=max_shard_size)
+            return push_folder(
+                Path(name),
+                repo_id,
+                sources,
+                message=commit_message or "Upload model",
+                description=commit_description,
+                private=private,
+                token=token,
+                revision=revision,
+                create_pr=create_pr,
+            )
+
     def _check_pinned(self) -> None:
         """Raise `LiraError` where the pinned names cannot bring these backbones back."""
         if not (self.config.multilingual_backbone and self.config.english_backbone):
@@ -675,6 +736,7 @@ class LiraModel(LiraPreTrainedModel):
                 if lora is not None:
                     model.load_adapter(lora, adapter_kwargs=lora_rest)
             else:
+                _weight_files(name, hub)
                 model, info = load(pretrained_model_name_or_path, *model_args, adapter_kwargs=peft, **hub)
         if info["missing_keys"]:
             missing = min(info["missing_keys"])
@@ -729,6 +791,7 @@ class _Source:
         with self._reading():
             config = AutoConfig.from_pretrained(self.location, **self._arguments)
             _check_size(config)
+            _weight_files(self.location, self._arguments)
             model, info = AutoModel.from_pretrained(
                 self.location,
                 dtype=dtype,
@@ -823,14 +886,22 @@ def _candidate_rows(candidates: Sequence[Sequence[str]], distinct: Sequence[str]
 
 
 def _read_weights(name: str | os.PathLike, hub: _HubArguments) -> dict[str, Tensor]:
-    """Read every weight of a checkpoint, from one file or from its shards."""
+    """Read every weight of a checkpoint."""
+    return {key: value for file in _weight_files(name, hub) for key, value in load_file(file).items()}
+
+
+def _weight_files(name: str | os.PathLike, hub: _HubArguments) -> list[str]:
+    """Return the weights of a checkpoint, one file or its shards; what came from the Hub has its checksum."""
     single = cached_file(name, SAFE_WEIGHTS_NAME, _raise_exceptions_for_missing_entries=False, **hub)
     if single is not None:
-        return load_file(single)
-    index = cast(str, cached_file(name, SAFE_WEIGHTS_INDEX_NAME, **hub))
-    shards = sorted(set(json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"].values()))
-    files = [cast(str, cached_file(name, shard, **hub)) for shard in shards]
-    return {key: value for file in files for key, value in load_file(file).items()}
+        files = [single]
+    else:
+        index = cast(str, cached_file(name, SAFE_WEIGHTS_INDEX_NAME, **hub))
+        shards = sorted(set(json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"].values()))
+        files = [cast(str, cached_file(name, shard, **hub)) for shard in shards]
+    for file in files:
+        check_download(file)
+    return files
 
 
 @contextmanager
