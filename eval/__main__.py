@@ -9,6 +9,8 @@ from modeling_lira.cli import run
 from modeling_lira.errors import LiraError
 from modeling_lira.files import atomic_write_bytes
 
+from . import study_commands
+
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Measure LiRA, from a checkout."
 )
@@ -96,6 +98,8 @@ def readme(
         keep(index_file, "index")
     update(root / "README.md")
 
+
+study_commands.register(app)
 
 if __name__ == "__main__":
     run(app, "python -m eval")

@@ -1,0 +1,70 @@
+"""What a catalogue query says, in plain English: the perfect translation that a synthetic corpus knows."""
+
+import json
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+from dataset_builder.corpus import release_queries
+from dataset_builder.lexicon import ENGLISH, LANGUAGES, Lexicon, load_lexicon
+from dataset_builder.queries import Query
+from dataset_builder.splits import release_named
+from dataset_builder.wording import Speaker, fill
+from modeling_lira.errors import LiraError
+from modeling_lira.files import atomic_write_text
+
+PATTERN = (
+    "{style} {pattern} {colour} {material} {feature} {flavour} {scent} {type} {gender} {age} {compatibility} {size} "
+    "{quantity}"
+)
+
+
+def english_reference(lexicon: Lexicon, query: Query) -> str:
+    """Say in usual English names what a query asks for.
+
+    A shopper's words that ask for nothing (cheap, original) are not in it.
+
+    Source: ours.
+    """
+    speaker = Speaker(lexicon.vocabularies[ENGLISH], random.Random(0))
+    values = speaker.values_by_slot(query.constraints)
+    if query.type:
+        values["type"] = speaker.word(f"type:{query.type}")
+    elif query.department:
+        values["type"] = speaker.word(f"department:{query.department}")
+    return fill(PATTERN, values)
+
+
+def references_of(language: str, texts: Sequence[str], folder: Path, seed: int = 0) -> list[str]:
+    """Return the English reference of each query text of the catalogue's corpus.
+
+    Parameters
+    ----------
+    language : str
+    texts : sequence of str
+    folder : path
+        Keeps the references of a language, which take seconds to make.
+    seed : int
+        Of the corpus.
+
+    Raises
+    ------
+    LiraError
+        A text that the catalogue did not make: it has no reference.
+
+    Source: ours.
+    """
+    path = folder / f"references-{language}-{seed}.json"
+    if not path.is_file() and language in LANGUAGES:
+        lexicon = load_lexicon(languages=(language,))
+        queries = release_queries(lexicon, (language,), release_named("default"), seed)
+        found = {query.text: english_reference(lexicon, query) for query in queries}
+        atomic_write_text(path, json.dumps(found, ensure_ascii=False))
+    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    missing = [text for text in texts if text not in known]
+    if missing:
+        raise LiraError(
+            f"{len(missing)} {language} queries, such as {missing[0]!r}, have no English reference: only the "
+            f"catalogue's corpus of seed {seed} has"
+        )
+    return [known[text] for text in texts]

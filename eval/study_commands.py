@@ -1,0 +1,73 @@
+"""The commands of `python -m eval` that draw curves: what they ask, and what they call."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from modeling_lira.errors import LiraError
+
+Corpus = Annotated[str, typer.Option(help="Corpus folder or Hub dataset.")]
+Config = Annotated[str, typer.Option(help="LiRA's training options: a YAML file or a name of `lira train`.")]
+Languages = Annotated[str, typer.Option(help="Language codes, separated by commas; all of the corpus when left out.")]
+Streams = Annotated[Path, typer.Option(help="Keeps the backbones' streams of every text; shared by all commands.")]
+Output = Annotated[Path, typer.Option(help="Keeps finished steps; gets the record and the plots.")]
+Seeds = Annotated[str, typer.Option(help="Seeds, separated by commas.")]
+Quick = Annotated[bool, typer.Option("--quick", help="Two languages, few queries, one epoch: does it all run?")]
+Systems = Annotated[list[str] | None, typer.Option(help="A system to compare; repeat for more.")]
+STREAMS = Path("runs/streams")
+Number = TypeVar("Number", int, float)
+
+
+def _setting(corpus: str, config: str, languages: str, output: Path, streams: Path, seeds: str, quick: bool):  # noqa: ANN202  # imported when a command runs
+    """Return the setting that the shared options describe."""
+    from modeling_lira.training.commands import named_options
+
+    from .setting import Setting
+
+    codes = tuple(languages.replace(",", " ").split())
+    options = named_options(config, corpus=corpus, languages=codes or None)
+    numbers = numbers_of(seeds, "--seeds", int)
+    if quick:
+        return Setting(options, output / "quick", streams, tuple(numbers[:1]), quick)
+    return Setting(options, output, streams, tuple(numbers))
+
+
+def numbers_of(text: str, option: str, kind: type[Number]) -> list[Number]:
+    """Return numbers separated by commas; raise `LiraError` naming the option for anything else."""
+    try:
+        return [kind(part) for part in text.split(",")]
+    except ValueError:
+        what = "whole numbers" if kind is int else "numbers"
+        raise LiraError(f"{option} {text!r}: expected {what} separated by commas") from None
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(epilog="Example: python -m eval noise --corpus runs/corpus --seeds 0,1,2")(noise)
+
+
+def noise(
+    corpus: Corpus = "runs/corpus",
+    config: Config = "joint",
+    languages: Languages = "",
+    systems: Systems = None,
+    kinds: Annotated[list[str] | None, typer.Option(help="A kind of noise; all of them when left out.")] = None,
+    levels: Annotated[
+        str, typer.Option(help="Shares of candidates to spoil, separated by commas.")
+    ] = "0,0.25,0.5,0.75,1",
+    output: Output = Path("runs/noise"),
+    streams: Streams = STREAMS,
+    seeds: Seeds = "0,1,2",
+    quick: Quick = False,
+) -> None:
+    """Spoil the test queries' translations, or exchange the translator, and see what each system loses."""
+    from dataset_builder.noise import KINDS
+
+    from .noise import COMPARED, QUICK_KINDS, QUICK_LEVELS, measure_noise
+
+    setting = _setting(corpus, config, languages, output, streams, seeds, quick)
+    chosen: Sequence[str] = kinds or (QUICK_KINDS if quick else KINDS)
+    wanted = QUICK_LEVELS if quick else numbers_of(levels, "--levels", float)
+    measure_noise(setting, systems or COMPARED, chosen, wanted)
