@@ -6,7 +6,6 @@ import math
 import os
 import platform
 import resource
-import shlex
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ import torch
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
+from modeling_lira.command_line import command_line
 from modeling_lira.errors import LiraError
 from modeling_lira.files import atomic_write_text
 
@@ -183,20 +183,6 @@ def corpus_version(corpus: str) -> str:
         return str(HfApi().dataset_info(corpus).sha)[:12]
     except (OSError, HfHubHTTPError, HFValidationError, ValueError) as error:
         raise LiraError(f"corpus {corpus!r} is neither a folder of Parquet files nor a dataset on the Hub") from error
-
-
-def command_line(arguments: Sequence[str] | None = None) -> str:
-    """Return this process' command; a path outside the working folder tells nothing to others but its last part."""
-    program, *rest = sys.argv if arguments is None else arguments
-    name = "python -m eval" if Path(program).name == "__main__.py" else Path(program).name
-    return f"{name} {shlex.join(_shown(argument) for argument in rest)}".strip()
-
-
-def _shown(argument: str) -> str:
-    option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
-    path = Path(value)
-    outside = path.is_absolute() or ".." in path.parts
-    return f"{option}{equals}{path.name}" if outside else argument
 
 
 def revision() -> str:
