@@ -40,10 +40,9 @@ def ablations(
     corpus: Annotated[str, typer.Option(help="Corpus folder or Hub dataset.")] = "runs/corpus",
     config: Annotated[
         str, typer.Option(help="LiRA's training options: a YAML file or a name of `lira train`.")
-    ] = "joint",
-    output: Annotated[Path, typer.Option(help="Keeps streams, stages, scores and ablations.json.")] = Path(
-        "runs/ablations"
-    ),
+    ] = "retrieval",
+    output: Annotated[Path, typer.Option(help="Keeps stages, scores and ablations.json.")] = Path("runs/ablations"),
+    streams: Annotated[Path, typer.Option(help="Keeps the backbones' streams of every text.")] = Path("runs/streams"),
     seeds: Annotated[str, typer.Option(help="Seeds, separated by commas.")] = "0,1,2",
     systems: Annotated[list[str] | None, typer.Option(help="Only this system, beside LiRA; repeat for more.")] = None,
 ) -> None:
@@ -56,7 +55,7 @@ def ablations(
         numbers = [int(seed) for seed in seeds.split(",")]
     except ValueError:
         raise LiraError(f"--seeds {seeds!r}: expected whole numbers separated by commas, such as 0,1,2") from None
-    run_ablations(named_options(config, corpus=corpus), output, numbers, systems or [])
+    run_ablations(named_options(config, corpus=corpus), output, streams, numbers, systems or [])
 
 
 @app.command(epilog="Example: python -m eval index --rows 100000")

@@ -100,6 +100,7 @@ class Study:
 
     options: TrainingOptions
     output: Path
+    streams: Path
     seeds: tuple[int, ...]
 
     @cached_property
@@ -119,7 +120,7 @@ class Study:
     @cached_property
     def tables(self) -> dict[str, list[SplitTables]]:
         """Cached streams of every part of the corpus."""
-        model, cache = self.start(), StreamCache(self.output / "streams")
+        model, cache = self.start(), StreamCache(self.streams)
         return {
             part: [cache_split(model, cache, load_split(self.options.corpus, code, part)) for code in self.languages]
             for part in PARTS
@@ -169,7 +170,9 @@ def score(embedded: Embedded, local_titles: bool = True) -> Run:
     return scores
 
 
-def run_ablations(options: TrainingOptions, output: Path, seeds: Sequence[int], names: Sequence[str]) -> None:
+def run_ablations(
+    options: TrainingOptions, output: Path, streams: Path, seeds: Sequence[int], names: Sequence[str]
+) -> None:
     """Run the study, print its tables, and write `ablations.json`.
 
     Parameters
@@ -177,7 +180,9 @@ def run_ablations(options: TrainingOptions, output: Path, seeds: Sequence[int], 
     options : TrainingOptions
         Of LiRA; every rival sees the same data, batches and epochs.
     output : Path
-        Keeps streams, stages and scores; an interrupted study goes on.
+        Keeps stages and scores; an interrupted study goes on.
+    streams : Path
+        Keeps the backbones' streams of every text.
     seeds : sequence of int
     names : sequence of str
         Systems, of `SYSTEMS`; none for all.
@@ -195,7 +200,7 @@ def run_ablations(options: TrainingOptions, output: Path, seeds: Sequence[int], 
     if not seeds or options.arca is None or options.lasr is None:
         raise LiraError("an ablation needs a seed and both stages")
     chosen = list(names) or list(SYSTEMS)
-    study = Study(options, output, tuple(seeds))
+    study = Study(options, output, streams, tuple(seeds))
     results = study.run(list(dict.fromkeys([LIRA, ENCODER, *chosen])))
     record = summary(results, options, seeds)
     atomic_write_text(output / "ablations.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from .comparison import (
     Scorer,
     compare,
     encoder_alone,
+    searching,
     trained,
     translate_then_encode,
     untrained,
@@ -41,6 +41,7 @@ from .errors import LiraError
 from .files import atomic_path, atomic_write_text
 from .modeling_lira import LiraModel
 from .training.data import RetrievalSplit, SplitTables, cache_split, load_split
+from .training.options import ArcaOptions, LasrOptions
 from .training.run import run_stage
 from .training.stream_cache import StreamCache
 from .training.validation import embed_table
@@ -58,6 +59,9 @@ TYPED_QUERIES = {
     "fil": "tsinelas na pambabae",
 }
 """What the demo asks in the end, one query a language, typed by hand."""
+
+OPTIONS = {"arca": ArcaOptions(), "lasr": LasrOptions(batch_size=44, epochs=10)}
+"""A language of the slice has 220 training queries: smaller batches than the whole corpus', and more epochs."""
 
 CATALOGUES = {"English titles": True, "titles in the query's language": False}
 console = Console(width=110)
@@ -105,7 +109,7 @@ def run_demo(output: Path, seed: int, multilingual: str, english: str) -> None:
     torch.manual_seed(seed)
     clock = Clock()
     with clock.step("resolve the backbones"):
-        model = LiraModel.from_backbones(multilingual, english, languages=[*LANGUAGES, "en"])
+        model = LiraModel.from_backbones(multilingual, english, languages=[*LANGUAGES, "en"], num_feature_bins=1)
     with clock.step("load the corpus slice"):
         corpus = _build_corpus(output / "corpus")
         splits = {
@@ -146,15 +150,15 @@ def _train_and_test(
     scores: dict[str, dict[str, dict[str, Tensor]]] = {name: {} for name in CATALOGUES}
     with clock.step("score the baselines on test"):
         for name, in_english in CATALOGUES.items():
-            systems: dict[str, Scorer] = {ENCODER: partial(encoder_alone, english_titles=in_english)}
+            systems: dict[str, Scorer] = {ENCODER: searching(encoder_alone, english_titles=in_english)}
             if in_english:
-                systems[TRANSLATE] = translate_then_encode
+                systems[TRANSLATE] = searching(translate_then_encode)
             systems[UNTRAINED] = untrained(model, in_english)
             scores[name] |= compare(tests, systems).scores
     logs: dict[str, Log] = {}
     for stage in ("arca", "lasr"):
         with clock.step(f"train stage {1 if stage == 'arca' else 2} ({stage})"):
-            logs[stage] = run_stage(stage, model, streams["train"], streams["validation"], output, seed)
+            logs[stage] = run_stage(stage, model, streams["train"], streams["validation"], output, seed, OPTIONS[stage])
     with clock.step("score LiRA on test"):
         for name, in_english in CATALOGUES.items():
             systems = {LIRA: trained(model, in_english, True), LIRA_FREE: trained(model, in_english, False)}

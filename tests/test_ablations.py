@@ -103,8 +103,8 @@ def test_means_gains_and_spread_by_hand() -> None:
 def test_wrong_studies_are_named(tmp_path: Path) -> None:
     options = TrainingOptions(corpus=str(tmp_path))
     with pytest.raises(LiraError, match="system 'magic' is unknown"):
-        run_ablations(options, tmp_path, [0], ["magic"])
+        run_ablations(options, tmp_path, tmp_path, [0], ["magic"])
     with pytest.raises(LiraError, match="needs a seed"):
-        run_ablations(options, tmp_path, [], [])
+        run_ablations(options, tmp_path, tmp_path, [], [])
     with pytest.raises(LiraError, match="both stages"):
-        run_ablations(replace(options, arca=None), tmp_path, [0], [])
+        run_ablations(replace(options, arca=None), tmp_path, tmp_path, [0], [])

@@ -68,9 +68,9 @@ class ArcaOptions:
     Source: ours.
     """
 
-    epochs: int = 2
-    batch_size: int = 64
-    learning_rates: dict[str, float] = field(default_factory=lambda: {"arca": 5e-5})
+    epochs: int = 1
+    batch_size: int = 128
+    learning_rates: dict[str, float] = field(default_factory=lambda: {"arca.adaptor": 1e-5, "arca.actor": 1e-3})
     patience: int = 2
     decay: float = 10.0
     precision: str = "float32"
@@ -105,15 +105,15 @@ class LasrOptions:
 
     objective: str = "retrieval"
     epochs: int = 4
-    batch_size: int = 48
+    batch_size: int = 128
     learning_rates: dict[str, float] = field(
         default_factory=lambda: {
-            "arca.multilingual_projection": 1e-3,
-            "arca.english_projection": 1e-3,
-            "arca.adaptor": 3e-4,
-            "lasr": 3e-4,
-            "lasr.stand_in": 1e-3,
-            "lasr.gate": 1e-3,
+            "arca.multilingual_projection": 2e-3,
+            "arca.english_projection": 2e-3,
+            "arca.adaptor": 6e-4,
+            "lasr": 6e-4,
+            "lasr.stand_in": 2e-3,
+            "lasr.gate": 2e-3,
         }
     )
     patience: int = 2
@@ -130,7 +130,7 @@ class LasrOptions:
     doc_queue: int = 0
     corr_queue: int = 512
     safe_negatives: float = 1.0
-    start_share: float = 0.3
+    start_share: float = 0.4
     matryoshka: tuple[int, ...] = ()
     weights: LasrWeights = field(default_factory=LasrWeights)
 
