@@ -10,10 +10,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
-from modeling_lira.errors import LiraError
+from modeling_lira.comparison import (
+    english_vectors,
+    multilingual_vectors,
+    streams_of,
+)
 from modeling_lira.modeling_lira import LiraModel
 from modeling_lira.training.batches import LanguageSampler, QueryRows, RetrievalCollator
-from modeling_lira.training.data import SplitTables, StreamTable, Table
+from modeling_lira.training.data import SplitTables, Table
 from modeling_lira.training.losses import contrastive_loss
 from modeling_lira.training.negatives import gains_of
 from modeling_lira.training.options import LasrOptions
@@ -22,53 +26,6 @@ from modeling_lira.training.validation import Embedded
 LEARNING_RATES = (1e-3, 3e-3, 1e-2)
 """What every head may choose from, by its validation score."""
 TEMPERATURE = 0.05
-_CHUNK = 4096
-
-
-def streams_of(table: Table) -> StreamTable:
-    """Return the table as one of cached streams; raise `LiraError` if it is not."""
-    if not isinstance(table, StreamTable):
-        raise LiraError("baselines run on cached streams")
-    return table
-
-
-def multilingual_vectors(table: Table) -> Tensor:
-    """Return the frozen multilingual encoder's unit sentence vectors [N, dg]."""
-    return _means(streams_of(table).multilingual)
-
-
-def english_vectors(table: Table) -> Tensor:
-    """Return the frozen English encoder's unit vectors of the first candidates [N, dh]; zeros where there is none."""
-    own = streams_of(table)
-    vectors = torch.zeros(len(own), own.english.shape[-1])
-    present = torch.from_numpy(own.rows[:, 0] >= 0)
-    vectors[present] = _means(own.english)[torch.from_numpy(own.rows[:, 0])[present]]
-    return vectors
-
-
-def _means(streams: np.ndarray) -> Tensor:
-    """Return unit means over the bins, [N, H], reading a part at a time."""
-    parts = [
-        torch.from_numpy(streams[start : start + _CHUNK].astype(np.float32)).mean(1)
-        for start in range(0, len(streams), _CHUNK)
-    ]
-    return F.normalize(torch.cat(parts), dim=-1) if parts else torch.zeros(0, streams.shape[-1])
-
-
-def encoder_alone(tables: SplitTables) -> Embedded:
-    """Embed with the frozen multilingual encoder as it comes."""
-    queries = multilingual_vectors(tables.queries)
-    return Embedded(
-        tables,
-        {True: queries, False: queries},
-        {english: multilingual_vectors(tables.documents(english)) for english in (True, False)},
-    )
-
-
-def translate_then_encode(tables: SplitTables) -> Embedded:
-    """Embed the first candidate and the English titles with the frozen English encoder; local titles find nothing."""
-    queries, titles = english_vectors(tables.queries), english_vectors(tables.english)
-    return Embedded(tables, {True: queries, False: queries * 0}, {True: titles, False: titles * 0})
 
 
 def concatenation(tables: SplitTables) -> Embedded:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from modeling_lira.arca import ArcaOutput
+from modeling_lira.comparison import encoder_alone, translate_then_encode
 from modeling_lira.modeling_lira import LiraModel
 from modeling_lira.training.data import SplitTables
 from modeling_lira.training.options import ArcaOptions, LasrOptions
@@ -170,9 +171,7 @@ SYSTEMS: dict[str, System] = {
     "no embedding critic": System(Variant(model=_silence_embedding_critic).build),
     "no actor (greedy candidate)": System(Variant(tables=first_candidate_only).build),
     "no translation": System(Variant(tables=without_translations, anchors=False).build),
-    "no multilingual path": System(
-        Variant(model=_read_english_only, lasr=_NO_NOISE).build, local_titles=False
-    ),
+    "no multilingual path": System(Variant(model=_read_english_only, lasr=_NO_NOISE).build, local_titles=False),
     "no geometry": System(Variant(arca_weights={"geometry": 0.0}).build),
     "no gate": System(Variant(frozen=("lasr.gate",)).build),
     "with consistency": System(Variant(lasr_weights={"consistency": 0.1}).build),
@@ -180,8 +179,8 @@ SYSTEMS: dict[str, System] = {
     "with DocQueue": System(Variant(lasr={"doc_queue": 8_192}).build),
     "no decay, no average": System(Variant(lasr={"decay": 0.0, "start_share": 0.0}).build),
     "no stage 1": System(Variant(anchors=False).build),
-    ENCODER: System(_frozen(baselines.encoder_alone), seeds=False),
-    "translate, then encode": System(_frozen(baselines.translate_then_encode), local_titles=False, seeds=False),
+    ENCODER: System(_frozen(encoder_alone), seeds=False),
+    "translate, then encode": System(_frozen(translate_then_encode), local_titles=False, seeds=False),
     "concatenation": System(_frozen(baselines.concatenation), seeds=False),
     LINEAR: System(partial(_head, baselines.LinearHead, baselines.retrieval_loss)),
     "MSE mapping to English": System(partial(_head, baselines.EnglishMapping, baselines.mapping_loss)),

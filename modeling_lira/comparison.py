@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .errors import LiraError
-from .metrics import bootstrap_interval, ndcg
+from .metrics import bootstrap_interval
 from .modeling_lira import LiraModel
 from .training.data import SplitTables, StreamTable, Table
-from .training.validation import retrieval_ndcg
+from .training.validation import Embedded, retrieval_ndcg
 
 ENCODER = "multilingual encoder alone"
 TRANSLATE = "translate, then encode"
@@ -21,6 +21,9 @@ LIRA = "LiRA"
 LIRA_FREE = "LiRA without translations"
 
 Scorer = Callable[[SplitTables], Tensor]
+"""Returns per-query nDCG@10 [Q]."""
+Embedder = Callable[[SplitTables], Embedded]
+_CHUNK = 4096
 
 
 @dataclass(frozen=True)
@@ -63,21 +66,41 @@ def compare(splits: Sequence[SplitTables], systems: Mapping[str, Scorer]) -> Com
     )
 
 
-def encoder_alone(split: SplitTables, *, english_titles: bool) -> Tensor:
-    """Score the frozen multilingual encoder as it comes: query against titles, mean pooling, cosine; nDCG@10 [Q]."""
-    documents = _streams(split.documents(english_titles)).multilingual
-    return _cosine_ndcg(split, _streams(split.queries).multilingual, documents)
+def encoder_alone(tables: SplitTables) -> Embedded:
+    """Embed with the frozen multilingual encoder as it comes: mean pooling, cosine."""
+    queries = multilingual_vectors(tables.queries)
+    return Embedded(
+        tables,
+        {True: queries, False: queries},
+        {english: multilingual_vectors(tables.documents(english)) for english in (True, False)},
+    )
 
 
-def translate_then_encode(split: SplitTables) -> Tensor:
-    """Score the frozen English encoder on the first translation (greedy) against English titles; nDCG@10 [Q].
+def translate_then_encode(tables: SplitTables) -> Embedded:
+    """Embed the first candidate and the English titles with the frozen English encoder.
 
-    A query without any translation finds nothing and scores as a query of zeros.
+    A query without any translation, or a local title, is a vector of zeros: it finds nothing.
     """
-    first = _first_candidate(_streams(split.queries))
-    table = _streams(split.english)
-    titles = table.english[table.rows[:, 0]]
-    return _cosine_ndcg(split, first, titles)
+    queries, titles = english_vectors(tables.queries), english_vectors(tables.english)
+    return Embedded(tables, {True: queries, False: queries * 0}, {True: titles, False: titles * 0})
+
+
+def searching(embed: Embedder, *, english_titles: bool = True, with_candidates: bool = True) -> Scorer:
+    """Return the scorer of a system that embeds splits."""
+    return lambda tables: embed(tables).ndcg(english_titles=english_titles, with_candidates=with_candidates)
+
+
+def check_finite(embedded: Embedded, system: str) -> Embedded:
+    """Return the embeddings; raise `LiraError` naming the system where one is NaN or infinite."""
+    for kind, several in (("query", embedded.queries), ("document", embedded.documents)):
+        for values in several.values():
+            wrong = (~values.isfinite().all(1)).nonzero()
+            if len(wrong):
+                raise LiraError(
+                    f"{system} gives a {embedded.tables.split.language} {kind} embedding that is not finite "
+                    f"(row {int(wrong[0])}, {len(wrong)} in all): its weights are damaged or training diverged"
+                )
+    return embedded
 
 
 def untrained(model: LiraModel, english_titles: bool) -> Scorer:
@@ -90,21 +113,31 @@ def trained(model: LiraModel, english_titles: bool, with_candidates: bool) -> Sc
     return lambda split: retrieval_ndcg(model, split, english_titles, with_candidates)
 
 
-def _streams(table: Table) -> StreamTable:
+def streams_of(table: Table) -> StreamTable:
+    """Return the table as one of cached streams; raise `LiraError` if it is not."""
     if not isinstance(table, StreamTable):
         raise LiraError("the frozen encoders are compared on cached streams")
     return table
 
 
-def _first_candidate(table: StreamTable) -> np.ndarray:
-    states = np.zeros((len(table), *table.english.shape[1:]), np.float32)
-    present = table.rows[:, 0] >= 0
-    states[present] = table.english[table.rows[present, 0]]
-    return states
+def multilingual_vectors(table: Table) -> Tensor:
+    """Return the frozen multilingual encoder's unit sentence vectors [N, dg]."""
+    return _means(streams_of(table).multilingual)
 
 
-def _cosine_ndcg(split: SplitTables, queries: np.ndarray, documents: np.ndarray) -> Tensor:
-    left, right = (
-        F.normalize(torch.from_numpy(np.asarray(x, np.float32)).mean(1), dim=-1) for x in (queries, documents)
-    )
-    return ndcg(left @ right.T, split.split.gain_matrix())
+def english_vectors(table: Table) -> Tensor:
+    """Return the frozen English encoder's unit vectors of the first candidates [N, dh]; zeros where there is none."""
+    own = streams_of(table)
+    vectors = torch.zeros(len(own), own.english.shape[-1])
+    present = torch.from_numpy(own.rows[:, 0] >= 0)
+    vectors[present] = _means(own.english)[torch.from_numpy(own.rows[:, 0])[present]]
+    return vectors
+
+
+def _means(streams: np.ndarray) -> Tensor:
+    """Return unit means over the bins, [N, H], reading a part at a time."""
+    parts = [
+        torch.from_numpy(streams[start : start + _CHUNK].astype(np.float32)).mean(1)
+        for start in range(0, len(streams), _CHUNK)
+    ]
+    return F.normalize(torch.cat(parts), dim=-1) if parts else torch.zeros(0, streams.shape[-1])

@@ -11,7 +11,7 @@ from test_training import make_split
 from torch.nn import functional as F
 
 from eval.ablations import WAYS, Results, run_ablations, score
-from eval.baselines import concatenation, encoder_alone, streams_of, translate_then_encode
+from eval.baselines import concatenation, streams_of
 from eval.systems import (
     ENCODER,
     LIRA,
@@ -22,6 +22,7 @@ from eval.systems import (
     without_translations,
 )
 from modeling_lira import LiraError, LiraModel
+from modeling_lira.comparison import encoder_alone, translate_then_encode
 from modeling_lira.metrics import ndcg
 from modeling_lira.training.data import SplitTables, cache_split
 from modeling_lira.training.options import ArcaOptions, LasrOptions, TrainingOptions

@@ -17,6 +17,7 @@ from modeling_lira.comparison import (
     Comparison,
     compare,
     encoder_alone,
+    searching,
     trained,
     translate_then_encode,
 )
@@ -48,7 +49,7 @@ def test_encoder_alone_is_mean_pooling_and_cosine(split: SplitTables) -> None:
             np.asarray(table.multilingual, np.float32).mean(1),
             split.split.gains,
         )
-        assert encoder_alone(split, english_titles=in_english).tolist() == pytest.approx(expected)
+        assert encoder_alone(split).ndcg(english_titles=in_english).tolist() == pytest.approx(expected)
 
 
 def test_translate_then_encode_uses_the_first_candidate(split: SplitTables) -> None:
@@ -56,7 +57,7 @@ def test_translate_then_encode_uses_the_first_candidate(split: SplitTables) -> N
     queries = np.asarray(split.queries.english, np.float32)[split.queries.rows[first, 0]].mean(1)
     titles = np.asarray(split.english.english, np.float32)[split.english.rows[:, 0]].mean(1)
     expected = brute_force_ndcg(queries, titles, [split.split.gains[row] for row in first])
-    assert translate_then_encode(split)[first].tolist() == pytest.approx(expected)
+    assert translate_then_encode(split).ndcg()[first].tolist() == pytest.approx(expected)
 
 
 def test_gain_is_the_paired_difference_with_its_interval() -> None:
@@ -81,7 +82,7 @@ def test_the_bootstrap_covers_the_truth_at_its_nominal_rate() -> None:
 
 def test_the_chart_is_a_picture(split: SplitTables, build_model: Callable[..., LiraModel], tmp_path: Path) -> None:
     model = build_model()
-    systems = {ENCODER: lambda one: encoder_alone(one, english_titles=True), LIRA: trained(model, True, True)}
+    systems = {ENCODER: searching(encoder_alone), LIRA: trained(model, True, True)}
     comparison = compare([split], systems | {LIRA_FREE: trained(model, True, False)})
     bar_chart({"English titles": comparison}, tmp_path / "chart.png")
     assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
