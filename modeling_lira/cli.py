@@ -12,6 +12,8 @@ from rich.console import Console
 
 from .agents.commands import CRITIQUE_EXAMPLE, TRANSLATE_EXAMPLE, critique, translate
 from .errors import LiraError
+from .hub_commands import EVALUATE_EXAMPLE, PUSH_EXAMPLE, push
+from .hub_commands import evaluate as evaluate_command
 from .search_commands import ENCODE_EXAMPLE, SEARCH_EXAMPLE
 from .search_commands import encode as encode_command
 from .search_commands import search as search_command
@@ -55,6 +57,17 @@ def train(**arguments: object) -> None:
     """Check that what training needs is installed, then train."""
     _require({"datasets": "train", "accelerate": "train", "peft": "train"})
     train_command(**arguments)  # type: ignore[arg-type]
+
+
+@app.command(epilog=EVALUATE_EXAMPLE)
+@wraps(evaluate_command)
+def evaluate(**arguments: object) -> None:
+    """Check that what reads a corpus is installed, then evaluate."""
+    _require({"datasets": "train", "accelerate": "train", "peft": "train"})
+    evaluate_command(**arguments)  # type: ignore[arg-type]
+
+
+app.command("push", epilog=PUSH_EXAMPLE)(push)
 
 
 @app.command(epilog=ENCODE_EXAMPLE)

@@ -1,11 +1,14 @@
 """`lira train`."""
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from .options import TrainingOptions, read_options
+
+logger = logging.getLogger(__name__)
 
 TRAIN_EXAMPLE = "Example: lira train --config retrieval --corpus runs/corpus --output runs/mine"
 CONFIGS = Path(__file__).with_name("configs")
@@ -18,14 +21,27 @@ def train(
     ] = "retrieval",
     corpus: Annotated[str | None, typer.Option(help="Corpus folder or Hub dataset, in place of the config's.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed, in place of the config's.")] = None,
+    push_to_hub: Annotated[str | None, typer.Option(help="Push the model to ORGANISATION/NAME; needs a token.")] = None,
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
 ) -> None:
     """Train both stages on a corpus and save the model. Interrupt it and run it again: it goes on.
 
     On several processes: torchrun --nproc_per_node 2 -m modeling_lira.cli train …
     """
+    from accelerate import PartialState
+
+    from modeling_lira.hub_client import require_token
+    from modeling_lira.publishing import card_sources, push_run
+
     from .train import train as run
 
-    run(named_options(config, corpus=corpus, seed=seed), output)
+    options = named_options(config, corpus=corpus, seed=seed)
+    if push_to_hub:
+        require_token()  # now, not after hours of training
+    run(options, output)
+    if push_to_hub and PartialState().is_main_process:
+        made = push_run(output, push_to_hub, card_sources(output), private=private or None)
+        logger.info("pushed: %s", made.commit_url)
 
 
 def named_options(config: str, **changes: object) -> TrainingOptions:

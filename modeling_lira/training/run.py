@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -53,9 +54,10 @@ def run_stage(
     target = Path(folder) / f"{name}-{_fingerprint(model, train, validation, options, seed)}"
     log = target / "log.json"
     if not log.is_file():
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), sum(os.times()[:4])
         trainer = TRAIN[name](model, train, validation, target / "checkpoints", options, seed)
-        history = [*trainer.state.log_history, {"seconds": round(time.perf_counter() - start, 1)}]
+        cost = {"seconds": round(time.perf_counter() - start, 1), "cpu_seconds": round(sum(os.times()[:4]) - cpu, 1)}
+        history = [*trainer.state.log_history, cost]
         if trainer.is_world_process_zero():
             save_trained_parts(model, target / "best")
             atomic_write_text(log, json.dumps(history, indent=1))

@@ -14,6 +14,7 @@ import torch
 from accelerate import PartialState
 from datasets import get_dataset_config_names
 
+from modeling_lira.command_line import command_line
 from modeling_lira.configuration_lira import LANGUAGES
 from modeling_lira.errors import LiraError
 from modeling_lira.files import atomic_write_text
@@ -39,7 +40,7 @@ def train(options: TrainingOptions, output: Path | str) -> LiraModel:
     options : TrainingOptions
     output : path
         Gets `streams/`, the stages' checkpoints and logs, `model/` (adapter-only, or self-contained after LoRA) and
-        `training.json`: options, logs, seconds, versions.
+        `training.json`: command, options, logs, seconds, versions.
 
     Returns
     -------
@@ -125,6 +126,7 @@ def _train_lasr(
 
 def _write_record(path: Path, options: TrainingOptions, logs: dict[str, Log], seconds: float) -> None:
     record = {
+        "command": command_line(),
         "options": asdict(options),
         "seconds": round(seconds, 1),
         "threads": torch.get_num_threads(),

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
+from huggingface_hub import CommitInfo
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Sampler
@@ -118,6 +119,35 @@ class LiraTrainer(Trainer):
         }
         with atomic_path(folder / QUEUES) as temporary:
             save_file(queued, temporary)
+
+    def push_to_hub(  # type: ignore[override]
+        self,
+        commit_message: str | None = "End of training",
+        blocking: bool = True,
+        token: str | None = None,
+        revision: str | None = None,
+        private: bool | None = None,
+        **kwargs: Any,
+    ) -> CommitInfo | None:
+        """Push the model, not the stage around it, to `args.hub_model_id`: with code, processor and card.
+
+        Parameters are those of `Trainer.push_to_hub`, `**kwargs` those of `LiraModel.push_to_hub`; it always blocks.
+        Other processes than the first do nothing. Raises `LiraError` without a `hub_model_id`, and as the model does.
+
+        Source: ours.
+        """
+        if not self.is_world_process_zero():
+            return None
+        if not self.args.hub_model_id:
+            raise LiraError("where to push? Give TrainingArguments a hub_model_id, ORGANISATION/NAME")
+        return self.lira.push_to_hub(
+            self.args.hub_model_id,
+            commit_message=commit_message,
+            token=token or self.args.hub_token,
+            revision=revision or self.args.hub_revision,
+            private=self.args.hub_private_repo if private is None else private,
+            **kwargs,
+        )
 
     def _load_best_model(self) -> None:
         load_trained_parts(self.lira, str(self.state.best_model_checkpoint))

@@ -369,9 +369,13 @@ def upload(hub: Hub, request: Request, names: dict[str, str]) -> Answer:
 
 @route("POST", rf"{_REPO}/commit/(?P<revision>[^/]+)", write=True)
 def commit(hub: Hub, request: Request, names: dict[str, str]) -> Answer:
-    """Put a commit on a branch: all of its changes or none."""
+    """Put a commit on a branch, or on that of a new pull request: all of its changes or none."""
     repo = hub._repo(names)
-    tip, title = repo.at(names["revision"]), "commit"
+    tip, title, branch = repo.at(names["revision"]), "commit", names["revision"]
+    if request.query.get("create_pr") == ["1"]:
+        number = 1 + sum(name.startswith("refs/pr/") for name in repo.branches)
+        branch = f"refs/pr/{number}"
+        repo.branches[branch] = tip.oid
     tree = dict(tip.tree)
     for line in request.body.splitlines():
         entry = json.loads(line)
@@ -382,10 +386,14 @@ def commit(hub: Hub, request: Request, names: dict[str, str]) -> Answer:
                 raise Refused(412, "Precondition", "A commit has happened since. Please refresh and try again.")
         else:
             _change(hub.store, tree, entry["key"], entry["value"])
-    made = repo.commit(title, tree, names["revision"] if names["revision"] in repo.branches else "main")
+    made = repo.commit(title, tree, branch if branch in repo.branches else "main")
     prefix = "" if repo.kind == "models" else f"{repo.kind}/"
     url = f"{request.base}/{prefix}{repo.name}/commit/{made.oid}"
-    return as_json({"success": True, "commitOid": made.oid, "commitUrl": url, "hookOutput": ""})
+    answer = {"success": True, "commitOid": made.oid, "commitUrl": url, "hookOutput": ""}
+    if branch.startswith("refs/pr/"):
+        number_of = branch.rpartition("/")[2]
+        answer["pullRequestUrl"] = f"{request.base}/{prefix}{repo.name}/discussions/{number_of}"
+    return as_json(answer)
 
 
 def _change(store: Store, tree: Tree, key: str, value: Mapping[str, str]) -> None:
