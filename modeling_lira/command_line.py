@@ -10,10 +10,11 @@ def command_line(arguments: Sequence[str] | None = None) -> str:
     """Return this process' command; a path outside the working folder tells nothing to others but its last part."""
     program, *rest = sys.argv if arguments is None else arguments
     name = f"python -m {Path(program).parent.name}" if Path(program).name == "__main__.py" else Path(program).name
-    return f"{name} {shlex.join(_shown(argument) for argument in rest)}".strip()
+    return f"{name} {shlex.join(shown(argument) for argument in rest)}".strip()
 
 
-def _shown(argument: str) -> str:
+def shown(argument: str) -> str:
+    """Return an argument as it may be published: of a path outside the working folder, its last part."""
     option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
     path = Path(value)
     outside = path.is_absolute() or ".." in path.parts

@@ -1,0 +1,42 @@
+"""The commands of `python -m eval` that measure a saved model, and those that show what was measured."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .record import RECORDS
+
+Model = Annotated[str, typer.Option("--model", help="Folder or Hub id of a saved model.")]
+Streams = Annotated[Path, typer.Option(help="Keeps the backbones' streams of every text; shared by all commands.")]
+Languages = Annotated[str, typer.Option(help="Language codes, separated by commas; all that fit when left out.")]
+Records = Annotated[Path, typer.Option(help="Gets the record.")]
+STREAMS = Path("runs/streams")
+
+
+def _codes(languages: str) -> list[str] | None:
+    return languages.replace(",", " ").split() or None
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(epilog="Example: python -m eval generalisation --model runs/mine/model --xquad xquad --cldr cldr")(
+        generalisation
+    )
+
+
+def generalisation(
+    model: Model,
+    xquad: Annotated[Path | None, typer.Option(help="Folder with xquad.en.json, xquad.th.json, …")] = None,
+    cldr: Annotated[Path | None, typer.Option(help="The annotations folder of cldr-annotations-full.")] = None,
+    candidates: Annotated[
+        Path | None, typer.Option(help="Translations of XQuAD's questions, as `lira critique` writes them.")
+    ] = None,
+    languages: Languages = "",
+    streams: Streams = STREAMS,
+    records: Records = RECORDS,
+) -> None:
+    """Search texts that the model never saw: XQuAD's questions over English paragraphs, CLDR's keywords over names."""
+    from .unseen import run_unseen
+
+    run_unseen(model, streams, xquad, cldr, candidates, _codes(languages), records)
