@@ -8,6 +8,8 @@ import typer
 from .record import RECORDS
 
 Model = Annotated[str, typer.Option("--model", help="Folder or Hub id of a saved model.")]
+Multilingual = Annotated[str | None, typer.Option(help="Multilingual backbone, in place of the model's own.")]
+English = Annotated[str | None, typer.Option(help="English backbone, in place of the model's own.")]
 Streams = Annotated[Path, typer.Option(help="Keeps the backbones' streams of every text; shared by all commands.")]
 Languages = Annotated[str, typer.Option(help="Language codes, separated by commas; all that fit when left out.")]
 Records = Annotated[Path, typer.Option(help="Gets the record.")]
@@ -34,9 +36,11 @@ def generalisation(
     ] = None,
     languages: Languages = "",
     streams: Streams = STREAMS,
+    multilingual: Multilingual = None,
+    english: English = None,
     records: Records = RECORDS,
 ) -> None:
     """Search texts that the model never saw: XQuAD's questions over English paragraphs, CLDR's keywords over names."""
     from .unseen import run_unseen
 
-    run_unseen(model, streams, xquad, cldr, candidates, _codes(languages), records)
+    run_unseen(model, streams, xquad, cldr, candidates, _codes(languages), records, (multilingual, english))

@@ -375,13 +375,14 @@ def run_unseen(
     candidates: Path | None = None,
     languages: Sequence[str] | None = None,
     records: Path = RECORDS,
+    backbones: Sequence[str | None] = (None, None),
 ) -> dict[str, Any]:
     """Measure a saved model, print the tables and write the record "generalisation"; errors as in `unseen_tables`.
 
     Source: ours.
     """
     meter = Meter("generalisation")
-    loaded = load_model(model)
+    loaded = load_model(model, *backbones)
     sets = unseen_tables(loaded, StreamCache(streams), xquad, cldr, candidates, languages)
     found = measure_unseen(loaded, sets)
     path = meter.record({"model": Path(model).name if Path(model).is_absolute() else model, "sets": found}).write(

@@ -20,16 +20,25 @@ _STEP = 16
 """Batches that are sorted by length together; the progress bar moves after each such step."""
 
 
-def load_model(name: str) -> LiraModel:
+def load_model(name: str, multilingual: str | None = None, english: str | None = None) -> LiraModel:
     """Load a saved model, with this package's own code, onto the GPU if there is one.
+
+    Parameters
+    ----------
+    name : str
+        Folder or Hub id.
+    multilingual, english : str, optional
+        Backbones in place of those that the model names.
 
     Raises
     ------
     LiraError
         A folder or Hub id that does not hold a model.
     """
+    given = {"multilingual_backbone": multilingual, "english_backbone": english}
+    backbones = {option: backbone for option, backbone in given.items() if backbone is not None}
     try:
-        model = LiraModel.from_pretrained(name)
+        model = LiraModel.from_pretrained(name, **backbones)  # type: ignore[arg-type]
         model.processor  # noqa: B018  # read now, so that what is missing is said now
     except LiraError:
         raise
