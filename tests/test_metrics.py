@@ -1,14 +1,14 @@
 """nDCG against hand-computed values, brute force and a reference library."""
 
-from collections.abc import Iterator
 from math import log2
-from types import ModuleType
 
 import pytest
+import pytrec_eval
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eval.library_metrics import MRR, NDCG, RECALL, retrieval_metrics
 from modeling_lira.metrics import dcg_discounts, ndcg
 
 
@@ -72,28 +72,41 @@ def test_equals_brute_force_with_ties(documents, k):
         assert value == pytest.approx(ndcg_by_hand(list(scores), list(gains), k))
 
 
-@pytest.fixture(scope="module")
-def ranx() -> Iterator[ModuleType]:
-    """The reference library, without the minute that it would spend compiling."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NUMBA_DISABLE_JIT", "1")
-        import ranx
-
-        yield ranx
-
-
 @pytest.mark.parametrize("k", [1, 5, 10, 100])
-def test_equals_ranx_on_graded_judgements(ranx, k):
-    scores = torch.rand(12, 30, dtype=torch.float64)  # no ties: ranx breaks them by the order of its own sort
-    gains = torch.randint(0, 4, (12, 30)) * (torch.rand(12, 30) < 0.3)
-    gains[:, 0] = torch.randint(1, 4, (12,))
+def test_equals_trec_eval_on_graded_judgements_with_ties(k):
+    scores = torch.randint(0, 6, (200, 30)) / 5
+    gains = torch.randint(0, 4, (200, 30)) * (torch.rand(200, 30) < 0.3)
+    gains[:, 0] = torch.randint(1, 4, (200,))
+    names = [f"d{30 - place:02}" for place in range(30)]  # of equal scores it ranks the last name first
     qrels = {
-        f"q{query:02}": {f"d{document}": int(gain) for document, gain in enumerate(row) if gain}
+        f"q{query}": {names[place]: gain for place, gain in enumerate(row) if gain}
         for query, row in enumerate(gains.tolist())
     }
-    run = {
-        f"q{query:02}": {f"d{document}": score for document, score in enumerate(row)}
-        for query, row in enumerate(scores.tolist())
-    }
-    expected = ranx.evaluate(ranx.Qrels(qrels), ranx.Run(run), f"ndcg@{k}", return_mean=False)
-    torch.testing.assert_close(ndcg(scores, gains, k), torch.tensor(expected), atol=1e-9, rtol=1e-9)
+    run = {f"q{query}": dict(zip(names, row, strict=True)) for query, row in enumerate(scores.tolist())}
+    found = pytrec_eval.RelevanceEvaluator(qrels, {f"ndcg_cut.{k}"}).evaluate(run)
+    expected = [found[f"q{query}"][f"ndcg_cut_{k}"] for query in range(200)]
+    torch.testing.assert_close(ndcg(scores, gains, k), torch.tensor(expected, dtype=torch.float64), atol=1e-9, rtol=0)
+
+
+def test_the_evaluations_metrics_are_trec_evals_with_our_order_of_ties():
+    scores = torch.randint(0, 4, (60, 130)) / 3
+    gains = torch.randint(0, 4, (60, 130)) * (torch.rand(60, 130) < 0.1)
+    gains[0] = 0  # nothing to find
+    gains[1] = 0
+    gains[1, scores[1].argsort(stable=True)[0]] = 1  # ranked behind everything else
+    found = retrieval_metrics(scores, gains)
+    torch.testing.assert_close(found[NDCG], ndcg(scores, gains), atol=1e-9, rtol=0, equal_nan=True)
+    order = scores.sort(dim=1, descending=True, stable=True).indices
+    relevant = gains.gather(1, order) > 0
+    recall = relevant[:, :100].sum(1) / relevant.sum(1)
+    torch.testing.assert_close(found[RECALL], recall.double(), atol=1e-7, rtol=0, equal_nan=True)
+    for query in range(1, 60):
+        ranks = [rank for rank, is_relevant in enumerate(relevant[query, :10].tolist(), start=1) if is_relevant]
+        assert found[MRR][query].item() == pytest.approx(1 / ranks[0] if ranks else 0.0)
+    assert all(values[0].isnan() for values in found.values())
+
+
+def test_fewer_documents_than_the_cut_and_fewer_than_ten():
+    found = retrieval_metrics(torch.tensor([[0.1, 0.9, 0.5]]), torch.tensor([[3, 0, 1]]))
+    best = (1 / log2(3) + 3 / 2) / (3 + 1 / log2(3))
+    assert [found[name].item() for name in (NDCG, RECALL, MRR)] == pytest.approx([best, 1.0, 0.5])
