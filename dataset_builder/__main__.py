@@ -17,6 +17,7 @@ from .candidates import CANDIDATES_FILE, read_scored, write_candidates
 from .corpus import build_corpus, known_languages, release_queries
 from .language_id import SUPPORTED
 from .lexicon import LANGUAGES, load_lexicon
+from .reasoning import QUESTION_CANDIDATES, write_questions, write_texts
 from .splits import release_named
 
 logger = logging.getLogger(__name__)
@@ -94,6 +95,24 @@ def queries(
     rows = [{name: getattr(query, name) for name in ("text", "language", "split", "kind")} for query in chosen]
     atomic_write_text(output, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     logger.info("%s: %d queries", output, len(rows))
+
+
+@app.command(epilog="Example: python -m dataset_builder reasoning --output runs/questions")
+def reasoning(
+    output: Annotated[Path, typer.Option(help="Folder for train.jsonl, validation.jsonl and test.jsonl.")],
+    seed: Seed = 0,
+    candidates: Annotated[
+        Path, typer.Option(help="Compressed translations of the questions, from `pack`; others are glossed.")
+    ] = QUESTION_CANDIDATES,
+    texts: Annotated[Path | None, typer.Option(help="Also write the questions here, for `lira translate`.")] = None,
+) -> None:
+    """Write multiple-choice questions about shopping, sizes, prices and quantities, in seven languages and English."""
+    if candidates != QUESTION_CANDIDATES and not candidates.is_file():
+        raise LiraError(f"candidates file {candidates} does not exist")
+    if texts is not None:
+        logger.info("%s: %d questions", texts, write_texts(texts, seed))
+    for split, count in write_questions(output, seed, candidates).items():
+        logger.info("%s: %d questions", output / f"{split}.jsonl", count)
 
 
 @app.command(epilog="Example: python -m dataset_builder pack --input scored.jsonl --output candidates.jsonl.xz")
