@@ -25,6 +25,7 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: python -m eval generalisation --model runs/mine/model --xquad xquad --cldr cldr")(
         generalisation
     )
+    app.command(epilog="Example: python -m eval retrieval --model runs/mine/model --corpus runs/corpus")(retrieval)
 
 
 def generalisation(
@@ -44,3 +45,19 @@ def generalisation(
     from .unseen import run_unseen
 
     run_unseen(model, streams, xquad, cldr, candidates, _codes(languages), records, (multilingual, english))
+
+
+def retrieval(
+    model: Annotated[list[str], typer.Option("--model", help="A saved model; repeat for other seeds of the same.")],
+    corpus: Annotated[str, typer.Option(help="Corpus folder or Hub dataset.")] = "runs/corpus",
+    split: Annotated[str, typer.Option(help="Which of its splits.")] = "test",
+    languages: Languages = "",
+    streams: Streams = STREAMS,
+    multilingual: Multilingual = None,
+    english: English = None,
+    records: Records = RECORDS,
+) -> None:
+    """Search and rank a corpus by language, kind of query, type, titles and translations, beside the encoders alone."""
+    from .retrieval import run_retrieval
+
+    run_retrieval(model, corpus, streams, _codes(languages), split, records, (multilingual, english))

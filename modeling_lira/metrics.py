@@ -45,10 +45,10 @@ def pearson(first: Tensor, second: Tensor) -> float:
 
 def spearman(first: Tensor, second: Tensor) -> float:
     """Return the correlation of the ranks of two samples [P], tied values sharing their middle rank."""
-    return pearson(_ranks(first), _ranks(second))
+    return pearson(ranks(first), ranks(second))
 
 
-def _ranks(values: Tensor) -> Tensor:
+def ranks(values: Tensor) -> Tensor:
     """Return ascending ranks [P] from 1, tied values sharing the middle one."""
     _, place, counts = values.unique(return_inverse=True, return_counts=True)
     last = counts.cumsum(0)
