@@ -70,7 +70,7 @@ class ArcaOptions:
 
     epochs: int = 1
     batch_size: int = 128
-    learning_rates: dict[str, float] = field(default_factory=lambda: {"arca.adaptor": 1e-5, "arca.actor": 1e-3})
+    learning_rates: dict[str, float] = field(default_factory=lambda: {"arca.adaptor": 1e-5, "arca.actor": 1e-4})
     patience: int = 2
     decay: float = 10.0
     precision: str = "float32"
@@ -130,7 +130,7 @@ class LasrOptions:
     doc_queue: int = 0
     corr_queue: int = 512
     safe_negatives: float = 1.0
-    start_share: float = 0.4
+    start_share: float = 0.35
     matryoshka: tuple[int, ...] = ()
     weights: LasrWeights = field(default_factory=LasrWeights)
 
