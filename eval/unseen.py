@@ -130,7 +130,7 @@ def cldr_splits(folder: Path, languages: Iterable[str]) -> list[RetrievalSplit]:
         if code == ENGLISH or not annotations_path(folder, code).is_file():
             continue
         found = {
-            character: ", ".join(row.keywords)
+            character: " ".join(row.keywords)
             for character, row in read_annotations(folder, code).items()
             if row.keywords and character in places
         }

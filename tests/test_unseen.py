@@ -97,8 +97,8 @@ def test_xquad_asks_in_every_language_for_english_paragraphs(xquad: Path) -> Non
 def test_cldr_leaves_out_what_has_no_keywords_or_no_english_name(cldr: Path) -> None:
     for folder in (cldr, cldr / "annotations"):
         vi, bn = cldr_splits(folder, ["vi", "th", "bn", "en"])
-        assert vi.queries.texts == ["áo, x", "điện thoại, x", "gạo, x", "chai, x"]
-        assert bn.queries.texts == ["শার্ট, x", "ফোন, x", "চাল, x"]
+        assert vi.queries.texts == ["áo x", "điện thoại x", "gạo x", "chai x"]
+        assert bn.queries.texts == ["শার্ট x", "ফোন x", "চাল x"]
         assert bn.titles == ENGLISH[:4] and bn.gains == [{0: 1}, {1: 1}, {2: 1}]
 
 
