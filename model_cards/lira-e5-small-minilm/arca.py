@@ -1,0 +1,275 @@
+"""Arca: anchor the multilingual path to English translations and choose which of them to trust."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import initialization as init
+
+from .configuration_lira import LiraConfig
+
+NEUTRAL_SCORE = 5.5
+"""Middle of the critics' [1, 10] scale; what a missing (NaN) score counts as."""
+SCORE_HALF_RANGE = 4.5
+NUM_CRITICS = 3
+"""Aspects a translation critic scores: semantic, emotional, pragmatic."""
+
+
+def temporal_pool(hidden_states: Tensor, attention_mask: Tensor, num_bins: int) -> Tensor:
+    """Average the real tokens of each text into `num_bins` equal stretches of its length.
+
+    A stretch may cover a fraction of a token, so the mean over bins is exactly the mean over tokens, a text shorter
+    than `num_bins` repeats its tokens, and padding (left, right or inside) never leaks in.
+
+    Parameters
+    ----------
+    hidden_states : Tensor, [..., L, H]
+    attention_mask : Tensor, [..., L], true or 1 where a token is real
+    num_bins : int
+        S.
+
+    Returns
+    -------
+    Tensor, [..., S, H]
+        Zeros for a text without tokens.
+
+    Source: paper, Arca (temporal average pooling); fractional bins are ours.
+    """
+    real = attention_mask.bool()
+    length = real.sum(-1)[..., None, None].float()  # [..., 1, 1]
+    start = (real.cumsum(-1) - 1).float()[..., None, :]  # [..., 1, L], index among the real tokens
+    bins = torch.arange(num_bins, device=hidden_states.device).float()[:, None]  # [S, 1]
+    lower = torch.maximum(start, bins * length / num_bins)
+    upper = torch.minimum(start + 1, (bins + 1) * length / num_bins)
+    overlap = (upper - lower).clamp_min(0) * real[..., None, :]  # [..., S, L], tokens
+    weights = overlap * (num_bins / length.clamp_min(1))
+    # A weight of zero does not silence NaN or infinity, which some encoders leave in padding.
+    return weights.to(hidden_states.dtype) @ hidden_states.masked_fill(~real[..., None], 0.0)
+
+
+def fit_procrustes(source: Tensor, target: Tensor) -> Tensor:
+    """Find the orthogonal map, times one scale, that brings centred `source` closest to centred `target`.
+
+    Parameters
+    ----------
+    source : Tensor, [N, a]
+    target : Tensor, [N, b]
+        Rows correspond; both are already centred.
+
+    Returns
+    -------
+    Tensor, [b, a]
+        The weight W of `target ~ source @ W.T`; `W / scale` has orthonormal rows or columns.
+
+    Source: ours (method, Arca 2), after Schönemann (1966).
+    """
+    left, _, right = torch.linalg.svd(source.double().T @ target.double(), full_matrices=False)
+    scale = target.norm() / source.norm().clamp_min(1e-12)
+    return ((left @ right).T * scale).to(source.dtype)
+
+
+class Projection(nn.Module):
+    """Centre a backbone's stream and bring it to the shared width.
+
+    Source: paper, Arca (input projection); centring and its start are ours.
+    """
+
+    centre: Tensor
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.eye(out_features, in_features))
+        self.register_buffer("centre", torch.zeros(in_features))
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Map states [..., in] to [..., out]."""
+        return F.linear(states - self.centre, self.weight)
+
+    def reset_parameters(self) -> None:
+        """Start as the identity, uncentred."""
+        init.eye_(self.weight)
+        init.zeros_(self.centre)
+
+    @torch.no_grad()
+    def start_from(self, weight: Tensor, centre: Tensor) -> None:
+        """Start from a fitted map: `weight` [out, in] and the mean `centre` [in] of the stream."""
+        self.weight.copy_(weight)
+        self.centre.copy_(centre)
+
+
+class ZeroLinear(nn.Linear):
+    """A linear layer that starts by giving the same constant whatever its input.
+
+    Source: ours (residual branches that begin with no effect).
+    """
+
+    def __init__(self, in_features: int, out_features: int, constant: float = 0.0) -> None:
+        super().__init__(in_features, out_features)
+        self.constant = constant
+
+    def reset_parameters(self) -> None:
+        """Start with zero weights and the constant as bias."""
+        init.zeros_(self.weight)
+        init.constant_(self.bias, getattr(self, "constant", 0.0))
+
+
+class Adaptor(nn.Module):
+    """Adapt both paths with the same residual bottleneck; the identity before training.
+
+    Source: paper, Arca (shared adaptor); the residual form is ours.
+    """
+
+    def __init__(self, hidden_size: int, inner_size: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(hidden_size)
+        self.down = nn.Linear(hidden_size, inner_size)
+        self.up = ZeroLinear(inner_size, hidden_size)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Map states [..., d] to [..., d]."""
+        return states + self.up(F.gelu(self.down(self.norm(states))))
+
+
+class EmbeddingCritic(nn.Module):
+    """Score each candidate by how close its embedding is to the source text's.
+
+    Source: paper, Arca (embedding critic).
+    """
+
+    def forward(self, multilingual_embedding: Tensor, candidate_embeddings: Tensor) -> Tensor:
+        """Return cosines [B, K] of unit vectors [B, d] and [B, K, d]."""
+        return torch.einsum("bd,bkd->bk", multilingual_embedding, candidate_embeddings)
+
+
+class Actor(nn.Module):
+    """Choose a translation: a policy over candidates from what the critics say, whatever their order.
+
+    Each candidate's feature is c_k = [semantic, emotional, pragmatic, similarity]; a shared network sees it together
+    with the mean over the present candidates, which makes the policy permutation-equivariant. The start is a plain
+    preference for what the critics like.
+
+    Source: paper, Arca (actor); the set network and its start are ours.
+    """
+
+    def __init__(self, inner_size: int) -> None:
+        super().__init__()
+        self.encode = nn.Linear(NUM_CRITICS + 1, inner_size)
+        self.mix = nn.Linear(2 * inner_size, inner_size)
+        self.score = ZeroLinear(inner_size, 1)
+        self.preference = nn.Parameter(torch.zeros(NUM_CRITICS + 1))
+
+    def forward(self, features: Tensor, candidate_mask: Tensor) -> Tensor:
+        """Return policy logits [B, K] for features [B, K, 4]; missing candidates get the lowest number there is."""
+        encoded = F.gelu(self.encode(features))  # [B, K, A]
+        present = candidate_mask[..., None].to(encoded.dtype)
+        context = (encoded * present).sum(1, keepdim=True) / present.sum(1, keepdim=True).clamp_min(1)  # [B, 1, A]
+        mixed = F.gelu(self.mix(torch.cat([encoded, context.expand_as(encoded)], -1)))
+        logits = self.score(mixed).squeeze(-1) + features @ self.preference  # [B, K]
+        return logits.masked_fill(~candidate_mask, torch.finfo(logits.dtype).min)
+
+    def reset_parameters(self) -> None:
+        """Start from the critics' word alone: semantic score first, similarity most."""
+        init.copy_(self.preference, torch.tensor([1.0, 0.0, 0.0, 10.0]))
+
+
+def critic_features(critic_scores: Tensor, similarities: Tensor) -> Tensor:
+    """Join the critics' words into the actor's features c_k [B, K, 4]; a missing (NaN) score becomes neutral, 0.
+
+    Parameters
+    ----------
+    critic_scores : Tensor, [B, K, 3], in [1, 10] or NaN
+    similarities : Tensor, [B, K], in [-1, 1]; detached, so that the actor never bends the space to its liking
+
+    Source: paper, Arca (c_k); the scaling to [-1, 1] and neutral values are ours.
+    """
+    scaled = torch.nan_to_num((critic_scores - NEUTRAL_SCORE) / SCORE_HALF_RANGE, nan=0.0)
+    return torch.cat([scaled.to(similarities.dtype), similarities.detach()[..., None]], -1)
+
+
+@dataclass
+class ArcaOutput:
+    """What Arca hands to LaSR and to the losses.
+
+    `multilingual_stream` [B, S, d]; `english_stream` [B, S, d] of the selected candidate; `multilingual_embedding`
+    [B, d]; `english_embedding` [B, d]; `candidate_embeddings` [B, K, d]; `similarities` [B, K]; `policy_logits`
+    [B, K]; `features` [B, 4] of the selected candidate; `selected` [B]; `has_english` [B]. Where a text has no
+    candidate, the English embedding is the multilingual one and `selected` is -1.
+    """
+
+    multilingual_stream: Tensor
+    english_stream: Tensor
+    multilingual_embedding: Tensor
+    english_embedding: Tensor
+    candidate_embeddings: Tensor
+    similarities: Tensor
+    policy_logits: Tensor
+    features: Tensor
+    selected: Tensor
+    has_english: Tensor
+
+
+def pick(values: Tensor, index: Tensor) -> Tensor:
+    """Take `values[b, index[b]]` for each b: [B, K, ...] and [B] to [B, ...]."""
+    return values[torch.arange(len(index), device=values.device), index]
+
+
+class Arca(nn.Module):
+    """Anchored Representation Composition Architecture: both paths in one space, and the translation to trust.
+
+    Source: paper, Arca.
+    """
+
+    def __init__(self, config: LiraConfig) -> None:
+        super().__init__()
+        self.multilingual_projection = Projection(config.backbone("multilingual").hidden_size, config.width)
+        self.english_projection = Projection(config.backbone("english").hidden_size, config.width)
+        self.adaptor = Adaptor(config.width, config.adaptor_size)
+        self.embedding_critic = EmbeddingCritic()
+        self.actor = Actor(config.actor_size)
+
+    def multilingual(self, states: Tensor) -> tuple[Tensor, Tensor]:
+        """Adapt multilingual states [B, S, dg]; return the stream U_lr [B, S, d] and its unit embedding [B, d]."""
+        return self._adapt(self.multilingual_projection(states))
+
+    def english(self, states: Tensor) -> tuple[Tensor, Tensor]:
+        """Adapt English states [B, K, S, dh]; return the streams U_en [B, K, S, d] and unit embeddings [B, K, d]."""
+        return self._adapt(self.english_projection(states))
+
+    def _adapt(self, projected: Tensor) -> tuple[Tensor, Tensor]:
+        stream = self.adaptor(projected)
+        return stream, F.normalize(stream.mean(-2), dim=-1)
+
+    def forward(
+        self, multilingual_states: Tensor, english_states: Tensor, candidate_mask: Tensor, critic_scores: Tensor
+    ) -> ArcaOutput:
+        """Adapt both paths, score the candidates and select one.
+
+        Parameters
+        ----------
+        multilingual_states : Tensor, [B, S, dg]
+        english_states : Tensor, [B, K, S, dh]
+        candidate_mask : Tensor, [B, K], true where a candidate exists
+        critic_scores : Tensor, [B, K, 3], in [1, 10], NaN where no critic spoke
+        """
+        stream, embedding = self.multilingual(multilingual_states)
+        missing = ~candidate_mask[..., None, None]  # [B, K, 1, 1]; whatever stands there must not matter
+        english_streams, candidate_embeddings = self.english(english_states.masked_fill(missing, 0.0))
+        similarities = self.embedding_critic(embedding, candidate_embeddings)
+        features = critic_features(critic_scores, similarities)
+        logits = self.actor(features, candidate_mask)
+        has_english = candidate_mask.any(-1)  # [B]
+        best = logits.argmax(-1)
+        present = has_english[:, None]
+        return ArcaOutput(
+            multilingual_stream=stream,
+            english_stream=torch.where(present[..., None], pick(english_streams, best), 0.0),
+            multilingual_embedding=embedding,
+            english_embedding=torch.where(present, pick(candidate_embeddings, best), embedding),
+            candidate_embeddings=candidate_embeddings,
+            similarities=similarities,
+            policy_logits=logits,
+            features=torch.where(present, pick(features, best), 0.0),
+            selected=torch.where(has_english, best, -1),
+            has_english=has_english,
+        )

@@ -1,0 +1,356 @@
+"""The model card, README.md of a model repository: generated from the model's files and from records of runs.
+
+Records are JSON files. `training.json` is what `lira train` writes. An evaluation is a mapping of
+
+- `results`: rows of `system`, `task`, `language` ("mean" for the mean of all), `metric` and `value`, with `interval`
+  (two bounds, 95%) where there is one, and `baseline: true` on the rows of other systems than this model;
+- `dataset`, `split`: what it was measured on;
+- `command`, `seed`, `cpu_seconds`, `threads`, `weights` (`weights_digest` of the folder that was measured), optional.
+"""
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from string import Template
+from typing import Any, cast
+
+from huggingface_hub import EvalResult, ModelCardData
+from safetensors import safe_open
+
+from .errors import LiraError
+
+Record = Mapping[str, Any]
+MEAN = "mean"
+WEIGHTS = "model*.safetensors"
+PATHS = ("multilingual", "english")
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_NOT_TOLD = "not told here; see its own page"
+
+
+@dataclass(frozen=True)
+class CardSources:
+    """What a card is made of, besides the model's folder.
+
+    `training`, `evaluation`: records as the module says. `dataset`: Hub id of the corpus, where it was published.
+    `licence` of the trained weights, as the Hub names licences; `licences` of the backbones by their ids. `tags`: more
+    of them for the Hub.
+    """
+
+    training: Record | None = None
+    evaluation: Record | None = None
+    dataset: str = ""
+    licence: str = ""
+    licences: Mapping[str, str] = field(default_factory=dict)
+    tags: Sequence[str] = ()
+
+
+def read_record(path: Path) -> Record:
+    """Read a record; raise `LiraError` for a file that is none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise LiraError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(found, dict):
+        raise LiraError(f"{path} must hold one JSON object, got {type(found).__name__}")
+    return found
+
+
+def weights_digest(folder: Path) -> str:
+    """Return the SHA-256 of a folder's weights."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob(WEIGHTS)):
+        with path.open("rb") as opened:
+            digest.update(hashlib.file_digest(opened, "sha256").digest())
+    return digest.hexdigest()
+
+
+def model_card(folder: Path, config: Mapping[str, Any], repo: str, sources: CardSources) -> str:
+    """Return the card of a saved model.
+
+    Parameters
+    ----------
+    folder : Path
+        With the weights.
+    config : mapping
+        Content of its `config.json`.
+    repo : str
+        Where it will be found.
+    sources : CardSources
+
+    Raises
+    ------
+    LiraError
+        An evaluation of other weights, or one that lacks what a row must have.
+
+    Source: ours.
+    """
+    rows = _checked_rows(folder, sources.evaluation)
+    head = _metadata(config, repo, sources, rows).to_yaml(line_break="\n")
+    included = config["backbones_included"]
+    text = Template(_TEMPLATE).substitute(
+        repo=repo,
+        languages=", ".join(config["languages"]),
+        layout=_WHOLE if included else _ADAPTER,
+        fetched="" if included else _FETCHED,
+        example=config["languages"][0],
+        backbones=_backbones(config, sources),
+        sizes=_sizes(folder),
+        training=_training(sources),
+        evaluation=_evaluation(sources, rows),
+        licence=_licence(config, sources),
+    )
+    return f"---\n{head.rstrip()}\n---\n\n{text}"
+
+
+def backbone_ids(config: Mapping[str, Any]) -> list[str]:
+    """Return the backbones that are on the Hub, each once."""
+    names = [config[f"{path}_backbone"] for path in PATHS]
+    return list(dict.fromkeys(name for name in names if _HUB_ID.fullmatch(name)))
+
+
+def _checked_rows(folder: Path, evaluation: Record | None) -> list[Record]:
+    if evaluation is None:
+        return []
+    if evaluation.get("weights") not in (None, weights_digest(folder)):
+        raise LiraError("the evaluation is of other weights than these: evaluate this model, or leave it out")
+    rows = evaluation.get("results")
+    if not isinstance(rows, list) or not rows:
+        raise LiraError("the evaluation has no list named results")
+    for row in rows:
+        names = ("system", "task", "language", "metric", "value")
+        missing = [name for name in names if not isinstance(row, dict) or name not in row]
+        if missing:
+            raise LiraError(f"a row of the evaluation lacks {missing[0]!r}: {row}")
+        if not isinstance(row["value"], int | float) or not math.isfinite(row["value"]):
+            raise LiraError(f"a value of the evaluation is no number: {row}")
+    return rows
+
+
+# ---------------------------------------------------------------- metadata
+
+
+def _metadata(config: Mapping[str, Any], repo: str, sources: CardSources, rows: Sequence[Record]) -> ModelCardData:
+    own = [row for row in rows if not row.get("baseline") and row["language"] != MEAN]
+    dataset = sources.dataset or _corpus(sources)
+    more: dict[str, Any] = {"base_model_relation": "finetune" if config["backbones_included"] else "adapter"}
+    return ModelCardData(
+        base_model=backbone_ids(config) or None,
+        datasets=[dataset] if _HUB_ID.fullmatch(dataset) else None,
+        language=list(config["languages"]),
+        library_name="transformers",
+        license=sources.licence or None,
+        pipeline_tag="sentence-similarity",
+        tags=["lira", "sentence-transformers", "feature-extraction", "cross-lingual", "custom_code", *sources.tags],
+        model_name=repo.rpartition("/")[2],
+        eval_results=[_result(row, sources) for row in own] or None,
+        **(more if backbone_ids(config) else {}),
+    )
+
+
+def _result(row: Record, sources: CardSources) -> EvalResult:
+    evaluation = sources.evaluation or {}
+    dataset = sources.dataset or str(evaluation.get("dataset", "")) or "unnamed"
+    name = dataset if _HUB_ID.fullmatch(dataset) else Path(dataset).name
+    return EvalResult(
+        task_type="text-retrieval",
+        dataset_type=name,
+        dataset_name=name,
+        dataset_config=row["language"],
+        dataset_split=evaluation.get("split"),
+        metric_type=row["metric"].replace("@", "_at_"),
+        metric_name=f"{row['metric']}, {row['task']}, {row['system']}",
+        metric_value=row["value"],
+    )
+
+
+def _corpus(sources: CardSources) -> str:
+    """Return the corpus as the training's options name it; a folder of this name may not be the Hub's dataset."""
+    corpus = str(((sources.training or {}).get("options") or {}).get("corpus", ""))
+    return "" if Path(corpus).exists() else corpus
+
+
+# ---------------------------------------------------------------- text
+
+
+def table(header: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
+    """Return a Markdown table; what is in a cell stays in it."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(
+        f"| {' | '.join(' '.join(str(cell).replace('|', '/').split()) for cell in row)} |" for row in lines
+    )
+
+
+def _backbones(config: Mapping[str, Any], sources: CardSources) -> str:
+    rows = []
+    for path in PATHS:
+        name = config[f"{path}_backbone"]
+        link = f"[{name}](https://huggingface.co/{name})" if _HUB_ID.fullmatch(name) else "a model of its author's own"
+        revision, own = config[f"{path}_revision"] or "main", config[f"{path}_config"]
+        shape = f"{own['model_type']}, {own['num_hidden_layers']} layers, {own['hidden_size']} wide"
+        rows.append([path, link, revision, shape, sources.licences.get(name, _NOT_TOLD)])
+    return table(["path", "backbone", "revision", "kind", "licence"], rows)
+
+
+def _sizes(folder: Path) -> str:
+    trained = total = size = 0
+    for path in folder.glob(WEIGHTS):
+        size += path.stat().st_size
+        with safe_open(path, framework="pt") as opened:
+            for key in opened.keys():  # noqa: SIM118  # not a dictionary
+                count = math.prod(opened.get_slice(key).get_shape())
+                total += count
+                trained += 0 if key.startswith(tuple(f"{path}_encoder." for path in PATHS)) else count
+    return f"{trained:,} parameters of LiRA's own; {total:,} in the weight file ({size / 1e6:.1f} MB)."
+
+
+def _training(sources: CardSources) -> str:
+    record = sources.training
+    if record is None:
+        return "No record of the training came with these weights."
+    options = record["options"]
+    corpus = sources.dataset or _corpus(sources) or Path(options["corpus"]).name
+    shown = f"[{corpus}](https://huggingface.co/datasets/{corpus})" if _HUB_ID.fullmatch(corpus) else f"`{corpus}`"
+    stages = [_stage(name, log) for name, log in record["training"].items()]
+    versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
+    parts = [
+        f"Corpus: {shown}, train split; validation split for the choice of the epoch. Seed {options['seed']}.",
+        table(["stage", "epochs", "validation score before", "best", "seconds", "CPU-seconds"], stages),
+        f"On {record['threads']} threads in {record['processes']} process(es); {versions}. CPU-seconds are the "
+        "measured cost (where a run was interrupted, of its last part); energy was not measured.",
+    ]
+    if record.get("command"):
+        parts.append(f"```\n{record['command']}\n```")
+    parts.append(
+        f"<details><summary>All options</summary>\n\n```json\n{json.dumps(options, indent=1)}\n```\n\n</details>"
+    )
+    return "\n\n".join(parts)
+
+
+def _stage(name: str, log: Sequence[Record]) -> list[object]:
+    scores = [(row["epoch"], row["eval_score"]) for row in log if "eval_score" in row]
+    last = log[-1]
+    return [
+        name,
+        f"{max((epoch for epoch, _ in scores), default=0):.0f}",
+        f"{100 * scores[0][1]:.1f}" if scores else "",
+        f"{100 * max(score for _, score in scores):.1f}" if scores else "",
+        f"{last['seconds']:.0f}" if "seconds" in last else "",
+        f"{last['cpu_seconds']:.0f}" if "cpu_seconds" in last else "",
+    ]
+
+
+def _evaluation(sources: CardSources, rows: Sequence[Record]) -> str:
+    evaluation = sources.evaluation
+    if evaluation is None:
+        return "These weights have not been evaluated."
+    dataset = sources.dataset or Path(str(evaluation.get("dataset", "unnamed"))).name
+    parts = [f"On `{dataset}`, {evaluation.get('split', 'test')} split; values × 100, 95% intervals where measured."]
+    for task, metric in dict.fromkeys((row["task"], row["metric"]) for row in rows):
+        chosen = [row for row in rows if (row["task"], row["metric"]) == (task, metric)]
+        parts += [f"{metric}, {task}:", _score_table(chosen)]
+    if evaluation.get("command"):
+        parts.append(f"```\n{evaluation['command']}\n```")
+    if "cpu_seconds" in evaluation:
+        parts.append(f"It took {evaluation['cpu_seconds']:.0f} CPU-seconds.")
+    return "\n\n".join(parts)
+
+
+def _score_table(rows: Sequence[Record]) -> str:
+    languages = list(dict.fromkeys(row["language"] for row in rows))
+    cells = {(row["system"], row["language"]): _cell(row) for row in rows}
+    systems = dict.fromkeys((row["system"], bool(row.get("baseline"))) for row in rows)
+    return table(
+        ["system", *languages],
+        (
+            [system if baseline else f"**{system}**", *(cells.get((system, language), "") for language in languages)]
+            for system, baseline in systems
+        ),
+    )
+
+
+def _cell(row: Record) -> str:
+    value = f"{100 * row['value']:.1f}"
+    if not row.get("interval"):
+        return value
+    low, high = cast(Sequence[float], row["interval"])
+    return f"{value} ({100 * low:.1f}–{100 * high:.1f})"
+
+
+def _licence(config: Mapping[str, Any], sources: CardSources) -> str:
+    own = f"`{sources.licence}`" if sources.licence else "none given; ask whoever published them"
+    where = "which are part of the weight file" if config["backbones_included"] else "which are fetched, not included"
+    named = [f"{name}: {sources.licences.get(name, _NOT_TOLD)}" for name in backbone_ids(config)]
+    backbones = "; ".join(named) or "of their author's own"
+    return f"Trained weights: {own}. Code (`*.py`): Apache 2.0. Backbones, {where}: {backbones}."
+
+
+_WHOLE = "**Self-contained**: the weight file holds both backbones."
+_ADAPTER = (
+    "**Adapter-only**: the weight file holds the trained parts; the two frozen backbones are fetched from the Hub by "
+    "the ids and revisions in `config.json`."
+)
+_FETCHED = """
+Behind a firewall, give folders in place of the pinned backbones: `AutoModel.from_pretrained(…,
+multilingual_backbone="/models/a", english_backbone="/models/b")`.
+"""
+_TEMPLATE = """# $repo
+
+Sentence embeddings for search in $languages: [LiRA](https://arxiv.org/abs/2510.14466) on two frozen encoders. A
+multilingual encoder reads the text; an English encoder reads machine translations of it, as many as there are, or none.
+An independent implementation, not by the paper's authors. $layout
+
+## How to use
+
+```python
+from transformers import AutoModel
+
+model = AutoModel.from_pretrained("$repo", trust_remote_code=True)
+queries = model.encode_query(["…"], languages="$example", candidates=[["an English translation", "another"]])
+documents = model.encode_document(["…", "…"], languages="$example")
+print(queries @ documents.T)
+```
+
+Or with sentence-transformers: `SentenceTransformer("$repo", trust_remote_code=True)`, with `encode_query` and
+`encode_document`. Without translations the multilingual path runs alone. The code in this repository imports `torch`,
+`transformers` and what these bring; pin it with `revision=`. After the first load everything works offline
+(`HF_HUB_OFFLINE=1`).
+$fetched
+## What it is made of
+
+$backbones
+
+$sizes
+
+## Training
+
+$training
+
+## Evaluation
+
+$evaluation
+
+## Limits
+
+- Trained for $languages; other languages have whatever the multilingual backbone knows of them.
+- Good translations help; bad ones are weighed down, not ignored. Try it with and without on your own texts.
+- Figures on one corpus say little about another: evaluate on your own.
+- It inherits the biases of its backbones and of the corpus.
+
+## Licence
+
+$licence
+
+## Citation
+
+```bibtex
+@misc{lira2025,
+  title = {LiRA: Linguistic Robust Anchoring},
+  note  = {arXiv:2510.14466; this implementation is independent of its authors},
+  year  = {2025}
+}
+```
+"""

@@ -1,0 +1,178 @@
+"""LiRA as a module of sentence-transformers, which finds it by `modules.json` beside the weights."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, TypedDict
+
+from torch import Tensor, nn
+from transformers import AutoModel, AutoProcessor, PreTrainedTokenizerBase
+
+from .errors import LiraError
+from .processing_lira import KINDS
+
+if TYPE_CHECKING:
+    from .modeling_lira import LiraModel
+    from .processing_lira import LiraProcessor
+
+try:
+    from sentence_transformers.base.modules import InputModule
+except ImportError:  # every model repository carries this file, and only sentence-transformers itself runs it
+    InputModule = nn.Module  # type: ignore[misc, assignment]
+
+
+class LiraInput(TypedDict, total=False):
+    """A text and what is known of it."""
+
+    text: str
+    language: str | None
+    candidates: Sequence[str] | None
+    critic_scores: Sequence[Sequence[float]] | None
+
+
+class LiraSTModule(InputModule):
+    """Tokenize and embed texts for `SentenceTransformer`.
+
+    A text is a string, or a dictionary of the form of `LiraInput`. Its language is what the dictionary says, else what
+    the call says (`encode_query(texts, language="vi")`), else what the module says (`model[0].language = "vi"`).
+
+    Parameters
+    ----------
+    model : LiraModel
+    language : str, optional
+        By default not told.
+
+    Source: ours.
+    """
+
+    forward_kwargs = {"language"}
+    model: "LiraModel"
+
+    def __init__(self, model: "LiraModel", language: str | None = None) -> None:
+        super().__init__()
+        self.model = model
+        self.language = language
+
+    @property
+    def processor(self) -> "LiraProcessor":
+        """The processor beside the weights."""
+        return self.model.processor
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:  # type: ignore[override]
+        """The tokenizer of the multilingual path."""
+        return self.processor.tokenizer
+
+    @property
+    def max_seq_length(self) -> int:
+        """Longest text in tokens."""
+        return min(self.processor.max_length, self.tokenizer.model_max_length)
+
+    @max_seq_length.setter
+    def max_seq_length(self, length: int) -> None:
+        self.processor.max_length = length
+
+    def get_embedding_dimension(self) -> int:
+        """Return the width D of an embedding."""
+        return self.model.config.embedding_size
+
+    def preprocess(  # type: ignore[override]
+        self,
+        inputs: Sequence[str | LiraInput],
+        prompt: str | None = None,
+        task: str | None = None,
+        language: str | None = None,
+        **kwargs: object,
+    ) -> dict[str, Tensor]:
+        """Return the tensors of a batch.
+
+        Parameters
+        ----------
+        inputs : sequence of str or dict, B of them
+        prompt : str, optional
+            What stands before each text; by default what the model was trained with.
+        task : "query" or "document", optional
+            By default a query, unless the prompt is that of a document.
+        language : str, optional
+            Of every text that does not say its own.
+        **kwargs
+            What sentence-transformers passes to other models; unused.
+
+        Raises
+        ------
+        LiraError
+            An input that is neither, an unknown field or language, an empty text.
+        """
+        rows = [_fields(index, given) for index, given in enumerate(inputs)]
+        scores = [row.get("critic_scores") or [] for row in rows]
+        return dict(
+            self.processor(
+                [row["text"] for row in rows],
+                [row.get("candidates") or [] for row in rows],
+                [row.get("language") or language or self.language for row in rows],
+                self._kind(task, prompt),
+                scores if any(scores) else None,
+                prefix=prompt,
+            )
+        )
+
+    def _kind(self, task: str | None, prompt: str | None) -> str:
+        if task in KINDS:
+            return task
+        prefixes = self.processor.query_prefix, self.processor.document_prefix
+        return "document" if prompt == prefixes[1] != prefixes[0] else "query"
+
+    def forward(  # type: ignore[override]
+        self, features: dict[str, Tensor], language: str | None = None
+    ) -> dict[str, Tensor]:
+        """Add `sentence_embedding` [B, D], unit norm, to the tensors of a batch; the language is in them already."""
+        names = self.processor.model_input_names
+        output = self.model(**{name: features[name] for name in names if name in features})
+        return {**features, "sentence_embedding": output.sentence_embedding}
+
+    def save(self, output_path: str, *args: object, safe_serialization: bool = True, **kwargs: object) -> None:
+        """Save the model with everything that loads it again; weights are safetensors, whatever is asked for."""
+        self.model.save_pretrained(output_path)
+
+    @classmethod
+    def load(  # type: ignore[override]
+        cls,
+        model_name_or_path: str,
+        subfolder: str = "",
+        token: bool | str | None = None,
+        cache_folder: str | None = None,
+        revision: str | None = None,
+        local_files_only: bool = False,
+        trust_remote_code: bool = False,
+        model_kwargs: Mapping[str, object] | None = None,
+        processor_kwargs: Mapping[str, object] | None = None,
+        config_kwargs: Mapping[str, object] | None = None,
+        backend: str = "torch",
+        **kwargs: object,
+    ) -> "LiraSTModule":
+        """Load the model of a folder or repository; the arguments are those of `SentenceTransformer`."""
+        if backend != "torch":
+            raise LiraError(f"LiRA runs on the torch backend only, got {backend!r}")
+        hub = {
+            "subfolder": subfolder,
+            "token": token,
+            "cache_dir": cache_folder,
+            "revision": revision,
+            "local_files_only": local_files_only,
+            "trust_remote_code": trust_remote_code,
+        }
+        given = {**(config_kwargs or {}), **(model_kwargs or {})}
+        model = AutoModel.from_pretrained(model_name_or_path, **hub, **given)
+        if processor_kwargs:
+            model.processor = AutoProcessor.from_pretrained(model_name_or_path, **hub, **processor_kwargs)
+        return cls(model)
+
+
+def _fields(index: int, given: str | LiraInput) -> LiraInput:
+    """Return one input as a dictionary with a text."""
+    if isinstance(given, str):
+        return {"text": given}
+    if not isinstance(given, Mapping) or "text" not in given:
+        raise LiraError(f"text {index} must be str or a dictionary with a text, got {given!r}")
+    unknown = [name for name in given if name not in LiraInput.__annotations__]
+    if unknown:
+        raise LiraError(f"text {index} has unknown field {unknown[0]!r}; use {', '.join(LiraInput.__annotations__)}")
+    return given
