@@ -1,0 +1,82 @@
+"""The metrics as modules of `evaluate`: loaded by path, equal to trec_eval, ready to be a Space."""
+
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from eval.library_metrics import MRR, NDCG, RECALL, retrieval_metrics
+
+METRICS = Path(__file__).parents[1] / "eval" / "metrics"
+NAMES = {"ndcg": NDCG, "recall": RECALL, "mrr": MRR}
+
+
+@pytest.fixture(scope="module")
+def evaluate(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+    import evaluate
+
+    with pytest.MonkeyPatch.context() as patch:
+        folder = str(tmp_path_factory.mktemp("modules"))
+        patch.setattr(evaluate.config, "HF_MODULES_CACHE", folder)
+        patch.setattr(evaluate.config, "HF_METRICS_CACHE", folder)
+        patch.setattr(evaluate.config, "HF_EVALUATE_OFFLINE", True)
+        yield evaluate
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_values_are_trec_evals_with_ties(name: str, evaluate: ModuleType) -> None:
+    metric = evaluate.load(str(METRICS / name))
+    scores = torch.randint(0, 4, (40, 130)).double() / 3
+    gains = torch.randint(0, 4, (40, 130)) * (torch.rand(40, 130) < 0.05)
+    gains[0] = 0
+    expected = retrieval_metrics(scores, gains)[NAMES[name]]
+    found = metric.compute(predictions=scores.tolist(), references=gains.tolist(), per_query=True)
+    torch.testing.assert_close(
+        torch.tensor(found["per_query"], dtype=torch.float64), expected, atol=1e-7, rtol=0, equal_nan=True
+    )
+    assert found[NAMES[name]] == pytest.approx(float(expected.nanmean()), abs=1e-7)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_cards_example_says_what_comes_out(name: str, evaluate: ModuleType) -> None:
+    shown = re.search(r"compute\((.*?)\)  # (\{.*?\})", (METRICS / name / "README.md").read_text(encoding="utf-8"))
+    assert shown is not None
+    metric = evaluate.load(str(METRICS / name / f"{name}.py"))
+    found = metric.compute(predictions=[[0.9, 0.8, 0.1]], references=[[0, 3, 1]])
+    assert shown[1] == "predictions=[[0.9, 0.8, 0.1]], references=[[0, 3, 1]]"
+    assert shown[2] == str(found)
+
+
+def test_lengths_may_differ_and_nothing_relevant_has_no_value(evaluate: ModuleType) -> None:
+    metric = evaluate.load(str(METRICS / "mrr"))
+    found = metric.compute(predictions=[[0.1, 0.9], [0.3, 0.2, 0.1]], references=[[1, 0], [0, 0, 2]], k=2)
+    assert found == {"mrr@2": 0.25}
+    assert metric.compute(predictions=[[0.1]], references=[[0]])["mrr@10"] != 0
+
+
+@pytest.mark.parametrize(
+    ("predictions", "references", "k", "message"),
+    [
+        ([[0.1, 0.2]], [[1]], 10, "query 0 has 2 scores and 1 grades"),
+        ([[0.1], [float("nan")]], [[1], [1]], 10, "query 1 has a score that is not finite"),
+        ([[0.1]], [[-1]], 10, "query 0 has a grade below 0"),
+        ([[0.1]], [[1]], 0, "k must be at least 1, got 0"),
+    ],
+)
+def test_what_cannot_be_ranked_is_named(
+    predictions: list, references: list, k: int, message: str, evaluate: ModuleType
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        evaluate.load(str(METRICS / "ndcg")).compute(predictions=predictions, references=references, k=k)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_folder_is_a_space(name: str) -> None:
+    files = {path.name for path in (METRICS / name).iterdir() if path.is_file()}
+    assert files == {f"{name}.py", "app.py", "README.md", "requirements.txt"}
+    assert f'with_name("{name}.py")' in (METRICS / name / "app.py").read_text(encoding="utf-8")
+    head = (METRICS / name / "README.md").read_text(encoding="utf-8").split("---")[1]
+    for line in ("sdk: gradio", "app_file: app.py", "- evaluate", "- metric"):
+        assert line in head.splitlines()
