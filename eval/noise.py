@@ -31,11 +31,11 @@ COMPARED = (LIRA, "translate, then encode", "concatenation", LINEAR, ENCODER)
 LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
 QUICK_KINDS = ("swap", "drop")
 QUICK_LEVELS = (0.0, 0.5, 1.0)
-NONE, GLOSS, GREEDY, SAMPLED, CRITIC, REFERENCE = (
-    "none", "dictionary", "small LM, greedy", "small LM, all", "small LM, all, critic", "reference",
+NONE, GREEDY, SAMPLED, CRITIC, GLOSS, REFERENCE = (
+    "none", "small LM, greedy", "small LM, all", "small LM, all, critic", "lexicon's gloss", "reference",
 )  # fmt: skip
-TRANSLATORS = (NONE, GLOSS, GREEDY, SAMPLED, CRITIC, REFERENCE)
-"""From none to perfect; only `CRITIC` has critics' scores."""
+TRANSLATORS = (NONE, GREEDY, SAMPLED, CRITIC, GLOSS, REFERENCE)
+"""From none to perfect; only `CRITIC` has critics' scores, and the gloss knows the words that queries are made of."""
 Candidates = list[list[str]]
 
 

