@@ -81,6 +81,10 @@ def readme(
     throughput_file: Annotated[Path | None, typer.Option(help="What `python -m eval throughput` wrote.")] = None,
     critic_check: Annotated[Path | None, typer.Option(help="What `lira critique --check --output` wrote.")] = None,
     index_file: Annotated[Path | None, typer.Option(help="What `python -m eval index` wrote.")] = None,
+    ablations_file: Annotated[Path | None, typer.Option(help="What `python -m eval ablations` wrote.")] = None,
+    generalisation_file: Annotated[
+        Path | None, typer.Option(help="What `python -m eval generalisation` wrote.")
+    ] = None,
 ) -> None:
     """Keep measured results beside the code and write them into the README's marked blocks."""
     from .readme import keep, update
@@ -95,6 +99,10 @@ def readme(
         keep(critic_check, "critic-check")
     if index_file is not None:
         keep(index_file, "index")
+    if ablations_file is not None:
+        keep(ablations_file, "ablations")
+    if generalisation_file is not None:
+        keep(generalisation_file, "generalisation")
     update(root / "README.md")
 
 

@@ -66,7 +66,53 @@ def check_block(results: dict) -> str:
     )
 
 
+def ablations_block(results: dict) -> str:
+    """Render every system's means on test, and LiRA's gain over it."""
+    ways = list(next(iter(results["systems"].values()))["ndcg@10"])
+    columns = ["system", *ways, "unseen types", "Pearson", "Spearman", "LiRA's gain, English titles (95%)"]
+    lines = [_row(columns), _row(["---"] * len(columns))]
+    for name, own in results["systems"].items():
+        cells = [
+            _value(own["ndcg@10"][way])
+            + (f" ± {100 * spread:.1f}" if (spread := own["deviation_over_seeds"][way]) else "")
+            for way in ways
+        ]
+        unseen = _value(own["ndcg@10_unseen_types"]["English titles"])
+        correlations = [_value(value, 1, 3) for value in own["correlation"].values()]
+        gain = results["gains"].get(f"English titles against {name}")
+        shown = "" if gain is None else "{:+.1f} ({:+.1f} … {:+.1f})".format(*(100 * v for v in gain["all"]["mean"]))
+        lines.append(_row([name, *cells, unseen, *correlations, shown]))
+    seeds = ", ".join(str(seed) for seed in results["seeds"])
+    lines += ["", f"nDCG@10 × 100 on test, mean of {len(results['corpus']['languages'])} languages; seeds {seeds}."]
+    return "\n".join(lines)
+
+
+def _value(value: float | None, factor: int = 100, digits: int = 1) -> str:
+    return "–" if value is None or value != value else f"{factor * value:.{digits}f}"  # NaN equals nothing
+
+
+def generalisation_block(results: dict) -> str:
+    """Render what a saved model reaches on texts unlike its training's."""
+    lines = []
+    for name, own in results["payload"]["sets"].items():
+        languages = list(next(iter(own["ndcg@10"].values())))
+        lines += [f"{name}, nDCG@10 × 100:", "", _row(["system", *languages]), _row(["---"] * (len(languages) + 1))]
+        for system, values in own["ndcg@10"].items():
+            lines.append(_row([system, *(_value(values.get(language)) for language in languages)]))
+        for pair, values in own["differences"].items():
+            if "encoder alone" in pair:
+                mean = values["mean"]
+                lines += ["", f"{pair}: {{:+.1f}} ({{:+.1f}} … {{:+.1f}}).".format(*(100 * mean[k] for k in KEYS))]
+        lines.append("")
+    return "\n".join(lines)
+
+
+KEYS = ("mean", "low", "high")
+
+
 BLOCKS: dict[str, Callable[[dict], str]] = {
+    "ablations": ablations_block,
+    "generalisation": generalisation_block,
     "demo": demo_block,
     "throughput": throughput_block,
     "critic-check": check_block,
