@@ -26,6 +26,9 @@ def register(app: typer.Typer) -> None:
         generalisation
     )
     app.command(epilog="Example: python -m eval retrieval --model runs/mine/model --corpus runs/corpus")(retrieval)
+    app.command("mteb", epilog="Example: python -m eval mteb --model runs/mine/model --tasks products,public")(
+        mteb_tasks
+    )
 
 
 def generalisation(
@@ -61,3 +64,34 @@ def retrieval(
     from .retrieval import run_retrieval
 
     run_retrieval(model, corpus, streams, _codes(languages), split, records, (multilingual, english))
+
+
+def mteb_tasks(
+    model: Model,
+    tasks: Annotated[
+        str,
+        typer.Option(
+            help="Separated by commas: products, english-products, xquad, cldr, public (from the Hub: "
+            "BelebeleRetrieval, MLQARetrieval, Tatoeba, STS22.v2), or any names of MTEB."
+        ),
+    ] = "products",
+    corpus: Annotated[str, typer.Option(help="Corpus folder or Hub dataset, for products.")] = "runs/corpus",
+    xquad: Annotated[Path | None, typer.Option(help="Folder with xquad.en.json, xquad.th.json, …")] = None,
+    cldr: Annotated[Path | None, typer.Option(help="The annotations folder of cldr-annotations-full.")] = None,
+    candidates: Annotated[
+        Path | None, typer.Option(help="Translations of the tasks' texts, as `lira critique` writes them.")
+    ] = None,
+    translations: Annotated[bool, typer.Option(help="Use the translations that there are.")] = True,
+    languages: Languages = "",
+    streams: Streams = STREAMS,
+    multilingual: Multilingual = None,
+    english: English = None,
+    records: Records = RECORDS,
+) -> None:
+    """Run MTEB's own evaluation: on the corpus, on folders of unseen texts, and on its public tasks."""
+    from .mteb_run import Sources, run_mteb
+    from .mteb_tasks import PUBLIC
+
+    names = [one for name in tasks.replace(",", " ").split() for one in (PUBLIC if name == "public" else (name,))]
+    sources = Sources(corpus, xquad, cldr, candidates, translations)
+    run_mteb(model, names, sources, streams, _codes(languages), records, (multilingual, english))

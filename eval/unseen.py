@@ -99,7 +99,7 @@ def xquad_splits(
         unknown = next((name for name, _ in asked if name not in answers), None)
         if unknown is not None:
             raise LiraError(f"{_xquad_file(folder, code)}: question {unknown!r} is not in the English file")
-        queries = _query_texts(code, [text for _, text in asked], translations or {})
+        queries = query_texts(code, [text for _, text in asked], translations or {})
         splits.append(_split(code, queries, paragraphs, [answers[name] for name, _ in asked], "question"))
     if translations and not any(any(split.queries.candidates) for split in splits[:-1]):
         raise LiraError("the candidates are not of XQuAD's questions: translate these very texts")
@@ -134,7 +134,7 @@ def cldr_splits(folder: Path, languages: Iterable[str]) -> list[RetrievalSplit]:
             for character, row in read_annotations(folder, code).items()
             if row.keywords and character in places
         }
-        queries = _query_texts(code, list(found.values()), {})
+        queries = query_texts(code, list(found.values()), {})
         splits.append(_split(code, queries, list(names.values()), [places[one] for one in found], "keywords"))
     if not splits:
         raise LiraError(f"{folder} has no annotations of a language that the model knows")
@@ -157,7 +157,7 @@ def _split(language: str, queries: Texts, documents: list[str], answers: Sequenc
     )
 
 
-def _query_texts(language: str, texts: list[str], translations: Translations) -> Texts:
+def query_texts(language: str, texts: list[str], translations: Translations) -> Texts:
     """Return queries with their candidates; an English text is its own translation."""
     if language == ENGLISH:
         return Texts(texts, [language] * len(texts), [[text] for text in texts], [[NO_SCORES]] * len(texts))

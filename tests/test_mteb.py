@@ -1,0 +1,130 @@
+"""LiRA in MTEB: every text gets its language, prefix and translations, and the scores are ours."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import mteb
+import pytest
+import torch
+from mteb.abstasks.text.bitext_mining import AbsTaskBitextMining
+from mteb.types import PromptType
+from test_retrieval import corpus, saved  # noqa: F401  # fixtures
+from test_training import make_split
+from test_unseen import QUESTIONS, candidates, cldr, xquad  # noqa: F401  # fixtures
+
+from eval.__main__ import app
+from eval.mteb_model import CODES, LiraEncoder, subsets_spoken
+from eval.mteb_run import ENGLISH_PRODUCTS, PRODUCTS, Sources, run_mteb
+from eval.mteb_tasks import PUBLIC, splits_task
+from eval.record import corpus_version, read_record
+from eval.unseen import XQUAD, measure_unseen, read_candidates, unseen_tables
+from modeling_lira import LiraModel
+from modeling_lira.cli import run
+from modeling_lira.comparison import LIRA, LIRA_FREE
+from modeling_lira.metrics import ndcg
+from modeling_lira.training.data import load_split
+from modeling_lira.training.stream_cache import StreamCache
+
+
+@pytest.fixture(scope="module")
+def model(build_model: Callable[..., LiraModel]) -> LiraModel:
+    return build_model(num_feature_bins=2, query_prefix="query: ", document_prefix="passage: ")
+
+
+@pytest.fixture(autouse=True)
+def _no_results_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("MTEB_CACHE", str(tmp_path / "mteb"))
+    yield
+
+
+def test_a_text_gets_its_language_prefix_and_translations(model: LiraModel, tmp_path: Path) -> None:
+    split = make_split("th", 1)
+    task, cache = splits_task("Tiny", "Tiny", [split]), StreamCache(tmp_path)
+    own = {("th", text): [] for text in split.queries.texts}
+    encoder = LiraEncoder(model, cache, own)
+    batches = [{"text": split.queries.texts[:5]}, {"text": split.queries.texts[5:]}]
+    order = {"task_metadata": task.metadata, "hf_split": "test", "hf_subset": "th"}
+    found = encoder.encode(batches, **order, prompt_type=PromptType.query)
+    torch.testing.assert_close(found, model.encode_query(split.queries.texts, "th"), atol=5e-3, rtol=0)
+    documents = encoder.encode([{"text": split.english_titles}], **order, prompt_type=PromptType.document)
+    torch.testing.assert_close(documents, model.encode_document(split.english_titles, "en"), atol=5e-3, rtol=0)
+    untold = encoder.encode([{"text": split.english_titles}], **order)  # a symmetric task of two languages
+    torch.testing.assert_close(untold, model.encode_query(split.english_titles), atol=5e-3, rtol=0)
+    assert (documents - untold).abs().max() > 0.02
+
+
+def test_its_scores_on_unseen_text_are_the_evaluations_own(
+    model: LiraModel,
+    xquad: Path,
+    candidates: Path,
+    tmp_path: Path,
+) -> None:
+    cache = StreamCache(tmp_path)
+    sets = unseen_tables(model, cache, xquad, candidates=candidates)
+    ours = measure_unseen(model, sets, samples=100)[XQUAD]["ndcg@10"]
+    task = splits_task("Questions", "Questions", [own.split for own in sets[XQUAD] if own.split.language != "en"])
+    for name, given in ((LIRA, read_candidates(candidates)), (LIRA_FREE, None)):
+        result = mteb.evaluate(
+            LiraEncoder(model, cache, given), task, cache=None, co2_tracker=False, show_progress_bar=False
+        )
+        rows = {row["hf_subset"]: row["ndcg_at_10"] for row in result.task_results[0].scores["test"]}
+        assert rows["th"] == pytest.approx(ours[name]["th"], abs=1e-4)
+
+
+def test_the_corpus_is_a_task_whose_lists_do_not_stop_mteb(
+    model: LiraModel,
+    saved: Path,
+    corpus: Path,
+    tmp_path: Path,
+) -> None:
+    found = run_mteb(
+        str(saved), [PRODUCTS, ENGLISH_PRODUCTS], Sources(str(corpus)), tmp_path / "streams", records=tmp_path
+    )
+    assert set(found[PRODUCTS]["test"]) == {"vi", "th"}
+    split = load_split(str(corpus), "vi", "test")
+    loaded = LiraModel.from_pretrained(saved)
+    scores = [list(row) for row in split.queries.scores]
+    queries = loaded.encode_query(split.queries.texts, "vi", split.queries.candidates, scores)
+    documents = loaded.encode_document(split.english_titles, "en")
+    expected = float(ndcg(queries @ documents.T, split.gain_matrix()).mean())
+    assert found[ENGLISH_PRODUCTS]["test"]["vi"]["ndcg_at_10"] == pytest.approx(expected, abs=2e-3)
+    record = read_record(tmp_path / "mteb-products.json", "mteb-products", corpus_version(str(corpus)))
+    assert record.payload["scores"] == found[PRODUCTS] and record.payload["translations"]
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_tasks_are_run_on_what_the_model_speaks(name: str) -> None:
+    task = mteb.get_task(name)
+    subsets = subsets_spoken(task.metadata, list(CODES))
+    spoken = {code for subset in subsets for code in task.metadata.eval_langs[subset]}
+    if name.startswith("STS22"):
+        assert subsets == []  # it has none of the seven languages
+    else:
+        assert subsets and spoken <= {*CODES.values(), "msa-Latn", "tgl-Latn"}
+    if name == "BelebeleRetrieval":
+        assert {"tha_Thai-eng_Latn", "eng_Latn-vie_Latn", "ben_Beng-ben_Beng"} <= set(subsets)
+    if isinstance(task, AbsTaskBitextMining):
+        assert {"tha-eng", "vie-eng", "urd-eng", "ind-eng"} <= set(subsets)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "more", "message"),
+    [
+        ("NoSuchTask", [], "task 'NoSuchTask' is unknown"),
+        ("xquad", [], "task 'xquad' needs --xquad"),
+        ("cldr", [], "task 'cldr' needs --cldr"),
+        ("products", ["--languages", "fr"], "does not know language 'fr'"),
+        ("Tatoeba", [], "the data of task 'Tatoeba' cannot be had"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    tasks: str, more: list[str], message: str, saved: Path, tmp_path: Path,  # noqa: F811
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+    order = ["mteb", "--model", str(saved), "--tasks", tasks, "--records", str(tmp_path), *more]
+    with pytest.raises(SystemExit) as left:
+        run(app, "python -m eval", order)
+    assert left.value.code == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
