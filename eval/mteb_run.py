@@ -165,8 +165,12 @@ def _scores(name: str, task: AbsTask, encoder: LiraEncoder) -> dict[str, dict[st
     """Return what is kept of the scores, by split and subset."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
-        result = mteb.evaluate(  # type: ignore[arg-type]
-            encoder, task, cache=None, co2_tracker=False, show_progress_bar=False
+        result = mteb.evaluate(
+            encoder,  # type: ignore[arg-type]
+            task,
+            cache=None,
+            co2_tracker=False,
+            show_progress_bar=False,
         )
     except (OSError, DatasetNotFoundError, HfHubHTTPError, OfflineModeIsEnabled) as error:
         raise LiraError(f"the data of task {name!r} cannot be had: {str(error).splitlines()[0]}") from error

@@ -1,3 +1,4 @@
+# ruff: noqa: F811  # fixtures of other files
 """LiRA in MTEB: every text gets its language, prefix and translations, and the scores are ours."""
 
 from collections.abc import Callable, Iterator
@@ -118,7 +119,7 @@ def test_public_tasks_are_run_on_what_the_model_speaks(name: str) -> None:
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(
-    tasks: str, more: list[str], message: str, saved: Path, tmp_path: Path,  # noqa: F811
+    tasks: str, more: list[str], message: str, saved: Path, tmp_path: Path,
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
