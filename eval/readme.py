@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from modeling_lira.errors import LiraError
@@ -19,15 +19,15 @@ def demo_block(results: dict) -> str:
         lines += [
             f"nDCG@10 × 100 on test, searching {title}:",
             "",
-            _row(["system", *languages]),
-            _row(["---"] * (len(languages) + 1)),
+            row_of(["system", *languages]),
+            row_of(["---"] * (len(languages) + 1)),
         ]
         for system, values in numbers["systems"].items():
-            lines.append(_row([system, *(f"{100 * values[language]:.1f}" for language in languages)]))
+            lines.append(row_of([system, *(f"{100 * values[language]:.1f}" for language in languages)]))
         for rival, gains in numbers["gains"].items():
-            lines.append(_row([f"**gain over {rival}**", *(f"{100 * mean:+.1f}" for mean, _, _ in gains.values())]))
+            lines.append(row_of([f"**gain over {rival}**", *(f"{100 * mean:+.1f}" for mean, _, _ in gains.values())]))
             bounds = (f"{100 * low:+.1f} … {100 * high:+.1f}" for _, low, high in gains.values())
-            lines.append(_row(["95% interval", *bounds]))
+            lines.append(row_of(["95% interval", *bounds]))
         lines.append("")
     seconds = results["seconds"]
     training = sum(value for name, value in seconds.items() if name.startswith("train stage"))
@@ -41,9 +41,9 @@ def demo_block(results: dict) -> str:
 
 def throughput_block(results: dict) -> str:
     """Render the throughput table."""
-    lines = [_row(["system", "texts/s", "ratio"]), _row(["---"] * 3)]
+    lines = [row_of(["system", "texts/s", "ratio"]), row_of(["---"] * 3)]
     for system, ratio in results["ratio"].items():
-        lines.append(_row([system, f"{results['texts_per_second'][system]:.0f}", f"{ratio:.2f}"]))
+        lines.append(row_of([system, f"{results['texts_per_second'][system]:.0f}", f"{ratio:.2f}"]))
     lines.append("")
     lines.append(
         f"{results['texts']} corpus queries on {results['threads']} threads, batches of {results['batch_size']}."
@@ -58,10 +58,10 @@ def check_block(results: dict) -> str:
     counts = [str(values["count"]) for values in languages.values()]
     return "\n".join(
         [
-            _row(["", *languages]),
-            _row(["---"] * (len(languages) + 1)),
-            _row(["share", *shares]),
-            _row(["comparisons", *counts]),
+            row_of(["", *languages]),
+            row_of(["---"] * (len(languages) + 1)),
+            row_of(["share", *shares]),
+            row_of(["comparisons", *counts]),
         ]
     )
 
@@ -70,7 +70,7 @@ def ablations_block(results: dict) -> str:
     """Render every system's means on test, and LiRA's gain over it."""
     ways = list(next(iter(results["systems"].values()))["ndcg@10"])
     columns = ["system", *ways, "unseen types", "Pearson", "Spearman", "LiRA's gain, English titles (95%)"]
-    lines = [_row(columns), _row(["---"] * len(columns))]
+    lines = [row_of(columns), row_of(["---"] * len(columns))]
     for name, own in results["systems"].items():
         cells = [
             _value(own["ndcg@10"][way])
@@ -81,7 +81,7 @@ def ablations_block(results: dict) -> str:
         correlations = [_value(value, 1, 3) for value in own["correlation"].values()]
         gain = results["gains"].get(f"English titles against {name}")
         shown = "" if gain is None else "{:+.1f} ({:+.1f} … {:+.1f})".format(*(100 * v for v in gain["all"]["mean"]))
-        lines.append(_row([name, *cells, unseen, *correlations, shown]))
+        lines.append(row_of([name, *cells, unseen, *correlations, shown]))
     seeds = ", ".join(str(seed) for seed in results["seeds"])
     lines += ["", f"nDCG@10 × 100 on test, mean of {len(results['corpus']['languages'])} languages; seeds {seeds}."]
     return "\n".join(lines)
@@ -96,9 +96,9 @@ def generalisation_block(results: dict) -> str:
     lines = []
     for name, own in results["payload"]["sets"].items():
         languages = list(next(iter(own["ndcg@10"].values())))
-        lines += [f"{name}, nDCG@10 × 100:", "", _row(["system", *languages]), _row(["---"] * (len(languages) + 1))]
+        lines += [f"{name}, nDCG@10 × 100:", "", row_of(["system", *languages]), row_of(["---"] * (len(languages) + 1))]
         for system, values in own["ndcg@10"].items():
-            lines.append(_row([system, *(_value(values.get(language)) for language in languages)]))
+            lines.append(row_of([system, *(_value(values.get(language)) for language in languages)]))
         for pair, values in own["differences"].items():
             if "encoder alone" in pair:
                 mean = values["mean"]
@@ -158,5 +158,6 @@ def update(path: Path) -> None:
     atomic_write_text(path, render(path.read_text(encoding="utf-8")))
 
 
-def _row(cells: list[str]) -> str:
+def row_of(cells: Sequence[str]) -> str:
+    """Return a line of a Markdown table."""
     return f"| {' | '.join(cells)} |"
