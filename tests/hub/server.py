@@ -22,6 +22,8 @@ from threading import RLock, Thread
 from types import TracebackType
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import yaml
+
 from hub.faults import Fault, Faults, Plan
 from hub.repos import File, Refused, Repo, Store, Tree
 
@@ -436,9 +438,16 @@ def info(hub: Hub, request: Request, names: dict[str, str]) -> Answer:
             "tags": [],
             "downloads": 0,
             "likes": 0,
+            "cardData": _card_data(hub.store.blobs[tip.tree["README.md"].sha256]) if "README.md" in tip.tree else None,
             "siblings": [{"rfilename": path} for path in sorted(tip.tree)],
         }
     )
+
+
+def _card_data(readme: bytes) -> object:
+    """Return the YAML head of a card."""
+    match = re.match(rb"---\n(.*?)\n---\n", readme, re.DOTALL)
+    return yaml.safe_load(match[1]) if match else None
 
 
 @route("GET", rf"{_REPO}/tree/(?P<revision>[^/]+)(?:/(?P<folder>.*))?")

@@ -1,0 +1,115 @@
+"""The README's way from a shop's log to a model on a Hub, command by command in fresh processes, on a tiny fixture."""
+
+import csv
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from huggingface_hub import ModelCard
+
+from hub.conftest import ROOT
+from hub.server import WRITER, Hub
+
+WORDS = {
+    "áo thun": "t-shirt",
+    "quần jean": "jeans",
+    "nồi cơm": "rice cooker",
+    "điện thoại": "phone",
+    "giày thể thao": "sneakers",
+    "balo": "backpack",
+}
+COLOURS = {"đen": "black", "trắng": "white", "đỏ": "red", "xanh": "blue", "vàng": "yellow", "hồng": "pink"}
+SETTINGS = {
+    "multilingual": "me/xlm-roberta",
+    "english": "me/bert",
+    "model": {"adaptor_size": 16, "actor_size": 8, "fusion_size": 16, "num_feature_bins": 1},
+    "arca": {"epochs": 1, "batch_size": 8},
+    "lasr": {"epochs": 1, "batch_size": 4},
+}
+
+
+def block(name: str) -> str:
+    """Return the code of a marked block of the README."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    found = re.search(rf"<!-- {name} -->\n```\w*\n(.*?)```\n<!-- /{name} -->", text, re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+def write_log(path: Path) -> None:
+    """Every product is found by its own words, and by half of them."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["search_term", "product", "title_en", "action", "language", "position"])
+        for word, english in WORDS.items():
+            for colour, english_colour in COLOURS.items():
+                title, title_en = f"{word} {colour} cao cấp", f"Premium {english_colour} {english}"
+                for query in (f"{word} {colour}", f"{word} màu {colour}", f"{word} {colour} giá rẻ"):
+                    rows.writerow([query, title, title_en, "impression", "vi", 1])
+                    rows.writerow([query, title, title_en, "click", "vi", 1])
+
+
+@pytest.fixture
+def shop(hub: Hub, backbones: dict[str, Path], tmp_path: Path) -> Path:
+    """A folder with the log and the training's settings; the Hub has the backbones."""
+    for name in ("xlm-roberta", "bert"):
+        repo = hub.store.create("models", f"me/{name}", private=False)
+        files = {path.name: hub.store.small_file(path.read_bytes()) for path in backbones[name].iterdir()}
+        repo.commit("backbone", files)
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    write_log(folder / "log.csv")
+    (folder / "tiny.yaml").write_text(yaml.safe_dump({"corpus": "given by the command", **SETTINGS}))
+    return folder
+
+
+def test_the_commands_of_the_readme(hub: Hub, shop: Path, tmp_path: Path) -> None:
+    for line in block("from-log").splitlines():
+        command = shlex.split(line.replace("--config retrieval", "--config tiny.yaml"), comments=True)
+        if command[:3] != ["hf", "auth", "login"]:  # HF_TOKEN is set instead
+            run(hub, shop, command)
+    files = hub.files("models", "my-org/product-search")
+    assert hub.store.repo("models", "my-org/product-search").private
+    assert {"config.json", "model.safetensors", "training.json", "evaluation.json", "st_lira.py"} <= files.keys()
+    check_card(files)
+    (shop / "load.py").write_text(block("load-elsewhere"))
+    (shop / "elsewhere").mkdir()
+    printed = run(hub, shop / "elsewhere", ["python", "-I", "../load.py"], home="another").stdout
+    first, second = map(float, re.findall(r"-?\d\.\d+", printed))
+    assert -1 <= second < first <= 1.0001  # the product of those words comes before the other
+
+
+def run(hub: Hub, folder: Path, command: list[str], home: str = "home") -> subprocess.CompletedProcess[str]:
+    """Run a command of the README as it stands there."""
+    programs = {"python": [sys.executable], "lira": [sys.executable, "-m", "modeling_lira.cli"]}
+    done = subprocess.run(
+        [*programs[command[0]], *command[1:]],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **hub.environment(WRITER, folder / home)},
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stderr[-4000:]}"
+    return done
+
+
+def check_card(files: dict[str, bytes]) -> None:
+    """Its figures are those of the records."""
+    card = ModelCard(files["README.md"].decode())
+    records = {name: json.loads(files[f"{name}.json"]) for name in ("training", "evaluation")}
+    rows = [row for row in records["evaluation"]["results"] if not row.get("baseline") and row["language"] != "mean"]
+    assert [result.metric_value for result in card.data.eval_results] == [row["value"] for row in rows]
+    assert {result.dataset_config for result in card.data.eval_results} == {"vi"}
+    assert card.data.language == ["vi", "en"]
+    assert card.data.base_model == ["me/xlm-roberta", "me/bert"]
+    assert "train --config tiny.yaml --corpus runs/shop --output runs/search" in card.text
+    assert "evaluate runs/search --corpus runs/shop" in card.text
+    assert "Seed 0." in card.text

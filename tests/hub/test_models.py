@@ -1,0 +1,474 @@
+"""Models to a Hub and back over real HTTP: what arrives, who can load it, and what comes of faults."""
+
+import hashlib
+import json
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import MULTILINGUAL_TEXTS, disturb
+from huggingface_hub import ModelCard, constants
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from safetensors.torch import load_file
+from torch.testing import assert_close
+
+from hub.conftest import ROOT, Client
+from hub.faults import corrupted, dropped, refused, truncated
+from hub.server import READER, WRITER, Hub
+from modeling_lira import LiraError, LiraModel
+from modeling_lira.cli import main
+
+LANGUAGES = ["vi", "vi", "th", "th", "id", "id", "ms", "ms", "ur", "ur", "bn", "bn", "fil", "fil"]
+TEXTS = list(MULTILINGUAL_TEXTS[: len(LANGUAGES)])
+CANDIDATES = [["white shirt", "a shirt"][: row % 3] for row in range(len(TEXTS))]
+REPO = "me/search"
+RUN_FILES = {"config.json", "model.safetensors", "processor_config.json", "modules.json", "st_lira.py", "README.md"}
+
+
+@pytest.fixture(scope="module")
+def model(build_model: Callable[..., LiraModel]) -> LiraModel:
+    """A model that names its backbones by Hub ids, the second with a revision."""
+    built = disturb(build_model(anchor_texts=TEXTS, query_prefix="query: ", document_prefix="passage: "))
+    built.config.multilingual_backbone, built.config.english_backbone = "me/xlm-roberta", "me/bert"
+    built.config.english_revision = "v1"
+    return built
+
+
+@pytest.fixture(scope="module")
+def folders(model: LiraModel, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Both layouts, the self-contained one in several shards, as runs with records."""
+    root = tmp_path_factory.mktemp("runs")
+    model.save_pretrained(root / "whole", save_backbones=True, max_shard_size="100KB")
+    model.save_pretrained(root / "adapter", save_backbones=False)
+    return {path.name: path for path in root.iterdir()}
+
+
+@pytest.fixture
+def filled(hub: Hub, backbones: dict[str, Path]) -> Hub:
+    """The Hub with both backbones; the main branch of the second is not the one that is pinned."""
+    for name in ("xlm-roberta", "bert"):
+        readme = hub.store.small_file(b"---\nlicense: mit\n---\n")
+        files = {path.name: hub.store.small_file(path.read_bytes()) for path in backbones[name].iterdir()}
+        weights = hashlib.sha256((backbones[name] / "model.safetensors").read_bytes()).hexdigest()
+        files["model.safetensors"] = hub.store.large_file(weights)
+        repo = hub.store.create("models", f"me/{name}", private=False)
+        if name == "bert":
+            repo.tags["v1"] = repo.commit("pinned", {**files, "README.md": readme}).oid
+            del files["model.safetensors"]
+        repo.commit("newest", {**files, "README.md": readme})
+    return hub
+
+
+@pytest.fixture
+def as_writer(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """Make this process a client of the Hub, with a token that may write and an empty cache."""
+    monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
+    template = f"{hub.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no token"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_TOKEN", WRITER)
+    yield monkeypatch
+
+
+@pytest.fixture
+def push(as_writer: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run `lira push` here; return its one line of complaint, or nothing."""
+
+    def run(*arguments: object, token: str = WRITER) -> str:
+        as_writer.setenv("HF_TOKEN", token)
+        with pytest.raises(SystemExit) as stop:
+            main(["push", *map(str, arguments)])
+        said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("lira: ")]
+        assert (stop.value.code, len(said)) in ((0, 0), (2, 1)), said
+        return said[0].removeprefix("lira: ") if said else ""
+
+    return run
+
+
+# ---------------------------------------------------------------- loading elsewhere
+
+
+def core_packages() -> set[str]:
+    """Names of what `pip install modeling-lira` brings, without any extra."""
+    found: set[str] = set()
+    waiting = ["modeling-lira"]
+    while waiting:
+        try:
+            wanted = [Requirement(line) for line in requires(waiting.pop()) or []]
+        except PackageNotFoundError:
+            continue
+        names = {
+            canonicalize_name(one.name) for one in wanted if one.marker is None or one.marker.evaluate({"extra": ""})
+        }
+        waiting += names - found
+        found |= names
+    return found
+
+
+def blocked_modules() -> list[str]:
+    """Everything that is installed here and that no core dependency brings, and the project itself."""
+    core = core_packages()
+    owners = {module: {canonicalize_name(name) for name in names} for module, names in packages_distributions().items()}
+    return [
+        *(module for module, names in owners.items() if not names & core),
+        *("modeling_lira", "dataset_builder", "eval", "tests"),
+    ]
+
+
+def test_the_blocked_modules_are_what_the_extras_bring() -> None:
+    blocked = set(blocked_modules())
+    assert {"datasets", "peft", "accelerate", "sentence_transformers", "pyarrow", "sklearn", "pytest"} <= blocked
+    assert not {"torch", "transformers", "huggingface_hub", "safetensors", "tokenizers", "numpy", "tqdm"} & blocked
+
+
+def load_elsewhere(hub: Hub, root: Path, sources: dict[str, tuple[str, dict]], name: str, **environment: str):
+    """Embed in a process of its own; return its tensors and its report."""
+    output = root / f"{name}.safetensors"
+    order = {
+        "blocked": blocked_modules(),
+        "sources": sources,
+        "texts": TEXTS,
+        "languages": LANGUAGES,
+        "candidates": CANDIDATES,
+        "output": str(output),
+    }
+    (root / "elsewhere").mkdir(exist_ok=True)
+    done = subprocess.run(
+        [sys.executable, "-I", Path(__file__).with_name("loading_client.py"), json.dumps(order)],
+        cwd=root / "elsewhere",
+        env={"PATH": "", "OMP_NUM_THREADS": "1", **hub.environment("", root / "home"), **environment},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return load_file(output), json.loads(output.with_suffix(".json").read_text())
+
+
+def test_a_stranger_loads_both_layouts_by_id_and_again_without_any_network(
+    filled: Hub, folders: dict[str, Path], push: Callable[..., str], model: LiraModel, tmp_path: Path
+) -> None:
+    """An empty cache, no source tree, core dependencies only; then the server is gone."""
+    assert push(folders["adapter"], "--to", "me/adapter") == ""
+    assert push(folders["whole"], "--to", "me/whole") == ""
+    pinned = filled.store.repo("models", "me/whole").at("main").oid
+    sources: dict[str, tuple[str, dict]] = {
+        "adapter": ("me/adapter", {}),
+        "whole": ("me/whole", {"revision": pinned, "code_revision": pinned}),
+    }
+    expected = model.encode_query(TEXTS, LANGUAGES, CANDIDATES), model.encode_document(TEXTS, LANGUAGES)
+    online = load_elsewhere(filled, tmp_path, sources, "online")
+    filled.__exit__(None, None, None)
+    before = len(filled.seen)
+    offline = load_elsewhere(filled, tmp_path, sources, "offline", HF_HUB_OFFLINE="1")
+    assert len(filled.seen) == before
+    tokens = [
+        tokenizer("white shirt")["input_ids"]
+        for tokenizer in (model.processor.tokenizer, model.processor.tokenizer, model.processor.english_tokenizer)
+    ]
+    assert tokens[0] != tokens[2]
+    for tensors, report in (online, offline):
+        for name in sources:
+            assert_close(tensors[name], expected[0], atol=1e-6, rtol=0)
+            assert_close(tensors[f"{name} documents"], expected[1], atol=1e-6, rtol=0)
+            assert all(module.startswith("transformers_modules.") for module in report[name]["modules"])
+            assert report[name]["tokenizers"] == tokens  # offline, the second is easily taken for the first
+            assert report[name]["loaded"] == []
+
+
+def test_a_full_disk_while_loading_is_an_error_and_loading_again_completes(
+    filled: Hub, push: Callable[..., str], folders: dict[str, Path], tmp_path: Path
+) -> None:
+    assert push(folders["whole"], "--to", REPO) == ""
+    script = (
+        "import sys, resource; from transformers import AutoModel\n"
+        "if sys.argv[1] != '0': resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)\n"
+        f"print(AutoModel.from_pretrained({REPO!r}, trust_remote_code=True).encode_query('áo').shape)"
+    )
+    results = []
+    for limit in ("90000", "0"):
+        done = subprocess.run(
+            [sys.executable, "-I", "-c", script, limit],
+            cwd=tmp_path,
+            env={"PATH": "", "OMP_NUM_THREADS": "1", **filled.environment("", tmp_path / "home")},
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        results.append(done)
+    assert results[0].returncode == 1 and "File too large" in results[0].stderr.splitlines()[-1]
+    assert results[1].returncode == 0 and results[1].stdout == "torch.Size([1, 96])\n", results[1].stderr
+
+
+# ---------------------------------------------------------------- loading here
+
+
+def test_a_download_cut_short_is_fetched_anew(
+    filled: Hub, push: Callable[..., str], folders: dict[str, Path], model: LiraModel
+) -> None:
+    assert push(folders["adapter"], "--to", REPO) == ""
+    plan = filled.inject(truncated(1_000), "GET", "/resolve/.*/model.safetensors", times=2)
+    loaded = LiraModel.from_pretrained(REPO)
+    assert plan.hits == 2
+    assert_close(loaded.encode_query(TEXTS), model.encode_query(TEXTS))
+
+
+@pytest.mark.parametrize(
+    ("layout", "repo"), [("adapter", "me/search"), ("adapter", "me/xlm-roberta"), ("whole", "me/search")]
+)
+def test_weights_that_arrive_with_another_checksum_are_refused(
+    filled: Hub, push: Callable[..., str], folders: dict[str, Path], layout: str, repo: str
+) -> None:
+    """The Hub client itself compares sizes only."""
+    assert push(folders[layout], "--to", REPO) == ""
+    plan = filled.inject(corrupted(), "GET", rf"/{repo}/resolve/.*\.safetensors$")
+    with pytest.raises(LiraError, match=r"model.*\.safetensors was damaged on its way from the Hub .* delete (.*) and"):
+        LiraModel.from_pretrained(REPO)
+    assert plan.hits == 1
+    with pytest.raises(LiraError, match=r"was damaged"):  # the cache has it now, and says so again
+        LiraModel.from_pretrained(REPO)
+    for blob in Path(constants.HF_HUB_CACHE).rglob("blobs/*"):
+        blob.unlink()
+    LiraModel.from_pretrained(REPO, force_download=True)
+
+
+# ---------------------------------------------------------------- pushing
+
+
+@pytest.mark.parametrize("layout", ["whole", "adapter"])
+def test_what_is_pushed(
+    filled: Hub, push: Callable[..., str], folders: dict[str, Path], tmp_path: Path, layout: str
+) -> None:
+    """The model and its card, not what happens to lie beside it, and no path of this machine."""
+    extra = ["notes.txt~", ".env", "optimizer.pt", "training_args.bin", "checkpoint-3/model.safetensors", ".git/config"]
+    for name in extra:
+        (folders[layout] / name).parent.mkdir(exist_ok=True)
+        (folders[layout] / name).write_text("mine")
+    assert push(folders[layout], "--to", REPO, "--private", "--license", "apache-2.0") == ""
+    files = filled.files("models", REPO)
+    assert filled.store.repo("models", REPO).private
+    own = {path.relative_to(folders[layout]).as_posix() for path in folders[layout].rglob("*") if path.is_file()}
+    assert files.keys() == (own - set(extra)) | {"README.md"}
+    assert (RUN_FILES if layout == "adapter" else RUN_FILES - {"model.safetensors"}) <= files.keys()
+    weights = {name for name in files if name.endswith(".safetensors")}
+    assert (len(weights) > 3) == (layout == "whole")
+    text = b"".join(data for name, data in files.items() if name not in weights)
+    assert str(tmp_path.parent.parent).encode() not in text
+    data = ModelCard(files["README.md"].decode()).data
+    assert (data.license, data.base_model) == ("apache-2.0", ["me/xlm-roberta", "me/bert"])
+    assert "me/xlm-roberta: mit; me/bert: mit" in files["README.md"].decode()
+
+
+def test_pushing_another_layout_removes_the_weights_of_the_first(
+    filled: Hub, push: Callable[..., str], folders: dict[str, Path]
+) -> None:
+    repo = filled.store.create("models", REPO, private=False)
+    repo.commit("theirs", {"README.md": filled.store.small_file(b"mine"), "LICENSE": filled.store.small_file(b"mine")})
+    for layout in ("whole", "adapter", "adapter"):
+        assert push(folders[layout], "--to", REPO, "--message", layout) == ""
+    files = filled.files("models", REPO)
+    assert [name for name in files if name.startswith("model") and "safetensors" in name] == ["model.safetensors"]
+    assert files["LICENSE"] == b"mine"
+    titles = [commit.title for commit in repo.commits.values()]
+    assert titles == ["initial commit", "theirs", "whole", "adapter"]  # the same again is no commit
+
+
+def test_branches_and_pull_requests_leave_main_alone(
+    filled: Hub, push: Callable[..., str], folders: dict[str, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert push(folders["adapter"], "--to", REPO) == ""
+    repo = filled.store.repo("models", REPO)
+    main_before = repo.at("main").oid
+    assert push(folders["whole"], "--to", REPO, "--revision", "self-contained") == ""
+    with caplog.at_level("INFO"):
+        assert push(folders["whole"], "--to", REPO, "--create-pr") == ""
+    assert caplog.messages[-1] == f"pushed: {filled.endpoint}/{REPO}/discussions/1"
+    assert repo.at("main").oid == main_before
+    assert repo.at("self-contained").tree == repo.at("refs/pr/1").tree != repo.at("main").tree
+    assert "pull request goes to main" in push(folders["whole"], "--to", REPO, "--create-pr", "--revision", "x")
+
+
+@pytest.mark.parametrize(
+    ("token", "said"),
+    [
+        ("", "no token for {endpoint}: run `hf auth login` or set HF_TOKEN"),
+        ("hf_nobodys", "{endpoint} refused to push to {repo}: 401 Invalid credentials in Authorization header"),
+        (READER, "{endpoint} refused to push to {repo}: 403 Forbidden: you must use a write token"),
+    ],
+)
+def test_a_token_that_may_not_write_is_one_line(
+    filled: Hub, push: Callable[..., str], folders: dict[str, Path], caplog: pytest.LogCaptureFixture, token, said
+) -> None:
+    with caplog.at_level("DEBUG"):
+        line = push(folders["adapter"], "--to", REPO, token=token)
+    assert line.startswith(said.format(endpoint=filled.endpoint, repo=REPO))
+    assert not token or token not in line + caplog.text
+    assert ("models", REPO) not in filled.store.repos
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [({"config.json": b'{"model_type": "bert"}', "model.safetensors": b"x"}, "bert"), ({"data.csv": b"1"}, "data.csv")],
+)
+def test_a_repository_with_other_content_stays_as_it_is(
+    filled: Hub, push: Callable[..., str], folders: dict[str, Path], content: dict[str, bytes], named: str
+) -> None:
+    repo = filled.store.create("models", REPO, private=False)
+    repo.commit("theirs", {name: filled.store.small_file(data) for name, data in content.items()})
+    assert push(folders["adapter"], "--to", REPO).startswith(f"{REPO} holds something else already ({named})")
+    assert filled.files("models", REPO) == content
+    assert push(folders["adapter"], "--to", REPO, "--create-pr") == ""
+    assert filled.files("models", REPO) == content
+
+
+def test_a_busy_server_and_lost_connections_are_survived(
+    filled: Hub, push: Callable[..., str], folders: dict[str, Path]
+) -> None:
+    plans = [
+        filled.inject(refused(429, retry_after=0), "POST", "/repos/create", times=2),
+        filled.inject(refused(500), "POST", "/commit/", times=2),
+        filled.inject(dropped(), "PUT", "/lfs/"),
+        filled.inject(refused(503), "PUT", "/lfs/", times=2),
+        filled.inject(dropped(done=True), "POST", r"\.git/info/lfs"),
+    ]
+    assert push(folders["whole"], "--to", REPO) == ""
+    assert [plan.hits for plan in plans] == [2, 2, 1, 2, 1]
+    assert {path.name for path in folders["whole"].glob("model*")} <= filled.files("models", REPO).keys()
+
+
+def test_an_answer_that_is_lost_opens_no_second_pull_request(
+    filled: Hub, push: Callable[..., str], folders: dict[str, Path]
+) -> None:
+    filled.inject(dropped(done=True), "POST", "/commit/")
+    assert f"cannot reach {filled.endpoint}" in push(folders["adapter"], "--to", REPO, "--create-pr")
+    assert set(filled.store.repo("models", REPO).branches) == {"main", "refs/pr/1"}
+
+
+def test_an_upload_that_arrives_damaged_changes_nothing(
+    filled: Hub, push: Callable[..., str], folders: dict[str, Path]
+) -> None:
+    assert push(folders["adapter"], "--to", REPO) == ""
+    before = filled.files("models", REPO)
+    filled.inject(corrupted(), "PUT", "/lfs/", times=1_000)
+    assert "the SHA-256 of what arrived is not the announced one" in push(folders["whole"], "--to", REPO)
+    assert filled.files("models", REPO) == before
+
+
+def test_ctrl_c_between_files_and_again_sends_only_the_rest(
+    filled: Hub, client: Client, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    shards = {hashlib.sha256(path.read_bytes()).hexdigest() for path in folders["whole"].glob("*.safetensors")}
+    stuck = sorted(shards)[0]
+    plan = filled.inject(dropped(), "PUT", f"/lfs/{stuck}", times=1_000)
+    command = ["-c", "from modeling_lira.cli import main; main()", "push", str(folders["whole"]), "--to", REPO]
+    process = subprocess.Popen(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env={"PATH": "", "OMP_NUM_THREADS": "1", **filled.environment(WRITER, tmp_path / "home")},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not (plan.hits and shards - {stuck} <= filled.store.blobs.keys()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130, said
+    assert said.splitlines()[-1] == "lira: interrupted; run the same command again to go on"
+    assert filled.files("models", REPO) == {}
+    plan.times = 0
+    before = len(filled.seen)
+    done = client(*command)
+    assert done.returncode == 0, done.stderr
+    assert [seen.path for seen in filled.seen[before:] if seen.method == "PUT"] == [f"/lfs/{stuck}"]
+    assert {path.name for path in folders["whole"].glob("model*")} <= filled.files("models", REPO).keys()
+
+
+def test_a_model_pushes_itself(filled: Hub, as_writer: pytest.MonkeyPatch, model: LiraModel) -> None:
+    made = model.push_to_hub(REPO, save_backbones=False, private=True, tags=["shop"], commit_message="mine")
+    assert made.commit_url.startswith(f"{filled.endpoint}/{REPO}/commit/")
+    files = filled.files("models", REPO)
+    assert files.keys() >= RUN_FILES
+    assert "shop" in ModelCard(files["README.md"].decode()).data.tags
+    assert_close(LiraModel.from_pretrained(REPO).encode_query(TEXTS), model.encode_query(TEXTS))
+
+
+# ---------------------------------------------------------------- a folder ready to push
+
+
+def test_a_ready_folder_is_what_would_be_pushed(
+    filled: Hub, push: Callable[..., str], folders: dict[str, Path], tmp_path: Path
+) -> None:
+    ready = tmp_path / "search"
+    assert push(folders["whole"], "--output", ready) == ""
+    assert push(folders["adapter"], "--output", ready) == ""
+    assert push(folders["adapter"], "--to", "search") == ""
+    files = {path.relative_to(ready).as_posix(): path.read_bytes() for path in ready.rglob("*") if path.is_file()}
+    pushed = filled.files("models", REPO)
+    del files["README.md"], pushed["README.md"]  # the one knows the Hub's licences and the whole name
+    assert files == pushed
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "mine.txt").write_text("mine")
+    assert "holds something else" in push(folders["adapter"], "--output", other)
+    assert [path.name for path in other.iterdir()] == ["mine.txt"]
+
+
+def test_a_full_disk_leaves_the_ready_folder_as_it_was(
+    push: Callable[..., str], folders: dict[str, Path], tmp_path: Path
+) -> None:
+    ready = tmp_path / "ready"
+    assert push(folders["adapter"], "--output", ready) == ""
+    before = {path: path.read_bytes() for path in ready.rglob("*") if path.is_file()}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        line = push(folders["adapter"], "--output", ready)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "File too large" in line
+    assert {path: path.read_bytes() for path in ready.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["RUN"], "say where to"),
+        (["RUN", "--to", REPO, "--output", "x"], "say where to"),
+        (["nowhere", "--to", REPO], "nowhere holds no model"),
+        (["RUN", "--to", "a/b/c"], "cannot push to a/b/c: Repo id must"),
+        (["RUN", "--to", REPO, "--evaluation", "nowhere.json"], "nowhere.json cannot be read"),
+    ],
+)
+def test_what_cannot_be_pushed_is_one_line(
+    push: Callable[..., str], folders: dict[str, Path], arguments: list[str], said: str
+) -> None:
+    assert push(*(folders["adapter"] if word == "RUN" else word for word in arguments)).startswith(said)
+
+
+def test_an_adapter_on_folders_is_not_pushed(
+    push: Callable[..., str], build_model: Callable[..., LiraModel], tmp_path: Path
+) -> None:
+    built = build_model(anchor_texts=TEXTS)
+    built.save_pretrained(tmp_path / "adapter", save_backbones=False)
+    line = push(tmp_path / "adapter", "--to", REPO)
+    assert re.match(r"the multilingual backbone is '/.*', which nobody else has: save .* save_backbones=True", line)
+    built.save_pretrained(tmp_path / "whole")
+    assert push(tmp_path / "whole", "--output", tmp_path / "ready") == ""
+    text = "".join(path.read_text() for path in (tmp_path / "ready").glob("*.json"))
+    assert str(tmp_path.parent.parent) not in text
+    loaded = LiraModel.from_pretrained(tmp_path / "ready")
+    assert torch.equal(loaded.encode_query(TEXTS), built.encode_query(TEXTS))
