@@ -29,6 +29,8 @@ def register(app: typer.Typer) -> None:
     app.command("mteb", epilog="Example: python -m eval mteb --model runs/mine/model --tasks products,public")(
         mteb_tasks
     )
+    app.command(epilog="Example: python -m eval report --keep")(report)
+    app.command("all", epilog="Example: python -m eval all --quick --model runs/mine/model")(everything)
 
 
 def generalisation(
@@ -95,3 +97,46 @@ def mteb_tasks(
     names = [one for name in tasks.replace(",", " ").split() for one in (PUBLIC if name == "public" else (name,))]
     sources = Sources(corpus, xquad, cldr, candidates, translations)
     run_mteb(model, names, sources, streams, _codes(languages), records, (multilingual, english))
+
+
+def report(
+    runs: Annotated[Path, typer.Option(help="Where the commands left their results.")] = RECORDS.parent,
+    output: Annotated[Path, typer.Option(help="Gets evaluation.md, evaluation.html and the plots.")] = Path(
+        "runs/report"
+    ),
+    corpus: Annotated[str, typer.Option(help="Refuse records of another version of this corpus.")] = "",
+    keep: Annotated[bool, typer.Option("--keep", help="Keep what README and cards show in eval/results.")] = False,
+) -> None:
+    """Put all results on one page; write the figures that are kept beside the code into README and model cards."""
+    from .readme import ROOT, keep_found, update_all
+    from .record import corpus_version
+    from .report import write_report
+
+    page = write_report(runs, output, corpus_version(corpus) if corpus else None)
+    typer.echo(f"report: {page}")
+    if keep:
+        typer.echo(f"kept: {', '.join(keep_found(runs)) or 'nothing'}")
+    for path in update_all(ROOT):
+        typer.echo(f"written anew: {path.relative_to(ROOT)}")
+
+
+def everything(
+    model: Model,
+    corpus: Annotated[str, typer.Option(help="Corpus folder or Hub dataset.")] = "runs/corpus",
+    xquad: Annotated[Path | None, typer.Option(help="Folder with xquad.en.json, xquad.th.json, …")] = None,
+    cldr: Annotated[Path | None, typer.Option(help="The annotations folder of cldr-annotations-full.")] = None,
+    candidates: Annotated[
+        Path | None, typer.Option(help="Translations of XQuAD's questions, as `lira critique` writes them.")
+    ] = None,
+    streams: Streams = STREAMS,
+    multilingual: Multilingual = None,
+    english: English = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Small studies: minutes in place of hours.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Measure what is measured already, too.")] = False,
+) -> None:
+    """Run all measurements in order and report them. Interrupt it and run it again: finished steps are kept."""
+    from .everything import Plan, run_all
+    from .report import write_report
+
+    run_all(Plan(model, corpus, streams, quick, xquad, cldr, candidates, (multilingual, english)), again)
+    typer.echo(f"report: {write_report(RECORDS.parent, RECORDS.parent / 'report')}")

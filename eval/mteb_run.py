@@ -24,7 +24,7 @@ from modeling_lira.training.train import corpus_languages
 
 from .mteb_model import CODES, LiraEncoder, subsets_spoken
 from .mteb_tasks import PUBLIC, corpus_task, splits_task
-from .record import RECORDS, Meter, corpus_version
+from .record import RECORDS, Meter, corpus_version, weights_of
 from .unseen import CLDR, XQUAD, cldr_splits, read_candidates, xquad_splits
 
 PRODUCTS, ENGLISH_PRODUCTS = "products", "english-products"
@@ -104,7 +104,13 @@ def run_mteb(
         task, given = _task(name, sources, codes)
         encoder = LiraEncoder(loaded, StreamCache(streams), given, Path(model).name)
         found[name] = _scores(name, task, encoder)
-        payload = {"model": shown(model), "translations": bool(given), "task": name, "scores": found[name]}
+        payload = {
+            "model": shown(model),
+            "weights": [weights_of(model)],
+            "translations": bool(given),
+            "task": name,
+            "scores": found[name],
+        }
         path = meter.record(payload).write(records)
         console.print(_table(name, found[name]))
         console.print(f"numbers: {path}", highlight=False)

@@ -5,9 +5,14 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from modeling_lira.errors import LiraError
-from modeling_lira.files import atomic_write_text
+from huggingface_hub import ModelCard
 
+from modeling_lira.errors import LiraError
+from modeling_lira.files import atomic_write_bytes, atomic_write_text
+from modeling_lira.model_card import model_card, read_record
+from modeling_lira.publishing import RECORDS, card_sources
+
+ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("results")
 
 
@@ -110,9 +115,53 @@ def generalisation_block(results: dict) -> str:
 KEYS = ("mean", "low", "high")
 
 
+def retrieval_block(results: dict) -> str:
+    """Render how a saved model searches the corpus, mean of languages, and its gains over the encoder alone."""
+    payload = results["payload"]
+    searches = payload["search"]
+    systems = list(dict.fromkeys(system for found in searches.values() for system in found))
+    lines = [row_of(["nDCG@10 × 100", *searches]), row_of(["---"] * (len(searches) + 1))]
+    for system in systems:
+        cells = [_value(found[system]["ndcg@10"]["mean"]) if system in found else "–" for found in searches.values()]
+        lines.append(row_of([system, *cells]))
+    for pair in list(dict.fromkeys(pair for found in payload["differences"].values() for pair in found)):
+        found = [own.get(pair, {}).get("mean") for own in payload["differences"].values()]
+        cells = ["–" if own is None else _gain(own) for own in found]
+        lines.append(row_of([f"**{pair}**", *cells]))
+    languages, queries = len(payload["languages"]), sum(payload["queries"].values())
+    lines += [
+        "",
+        f"Mean of {languages} languages, {queries:,} {payload['split']} queries; paired 95% intervals, * at 5% "
+        f"by paired randomisation after Holm's correction. `{results['command']}`",
+    ]
+    return "\n".join(lines)
+
+
+def _gain(own: dict) -> str:
+    star = "*" if own["corrected_p"] < 0.05 else ""
+    return "{:+.1f}{} ({:+.1f} … {:+.1f})".format(100 * own["mean"], star, 100 * own["low"], 100 * own["high"])
+
+
+def index_block(results: dict) -> str:
+    """Render recall, latency and size of the search index."""
+    columns = ["index", "recall@10", "p50 ms", "p95 ms", "bytes a row", "built in s"]
+    lines = [row_of(columns), row_of(["---"] * len(columns))]
+    for method, own in results["methods"].items():
+        figures = [f"{own[name]:.1f}" for name in ("p50_ms", "p95_ms", "bytes_a_row")]
+        lines.append(row_of([method, f"{own['recall']:.3f}", *figures, f"{own['build_seconds']:.0f}"]))
+    lines += [
+        "",
+        f"{results['rows']:,} embeddings of {results['width']} numbers, {results['real_titles']:,} of them of real "
+        f"titles; {results['queries']:,} queries, one at a time, on {results['threads']} threads.",
+    ]
+    return "\n".join(lines)
+
+
 BLOCKS: dict[str, Callable[[dict], str]] = {
     "ablations": ablations_block,
     "generalisation": generalisation_block,
+    "retrieval": retrieval_block,
+    "index": index_block,
     "demo": demo_block,
     "throughput": throughput_block,
     "critic-check": check_block,
@@ -149,13 +198,65 @@ def keep(path: Path, name: str) -> None:
         results = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError) as error:
         raise LiraError(f"no results in {path}: {error}") from error
-    BLOCKS[name](results)
+    try:
+        BLOCKS[name](results)
+    except KeyError as error:
+        raise LiraError(f"{path} does not hold what the block shows: {error} is missing") from error
     atomic_write_text(RESULTS / f"{name}.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n")
 
 
 def update(path: Path) -> None:
     """Rewrite the marked blocks of the file at `path`."""
     atomic_write_text(path, render(path.read_text(encoding="utf-8")))
+
+
+def keep_found(runs: Path) -> list[str]:
+    """Keep every result of a folder of runs that a block shows; return the names of the blocks."""
+    from .report import PLAIN
+
+    places = {name: runs / "records" / f"{name}.json" for name in BLOCKS} | {
+        name: runs / place for name, place in PLAIN.items()
+    }
+    found = [name for name in BLOCKS if places[name].is_file()]
+    for name in found:
+        keep(places[name], name)
+    if "demo" in found:
+        chart = places["demo"].with_name("chart.png")
+        atomic_write_bytes(ROOT / "model_cards" / "demo_chart.png", chart.read_bytes())
+    return found
+
+
+def card_of(folder: Path) -> str:
+    """Return the card of a model folder as its own records give it, under the terms that its card names now.
+
+    Raises
+    ------
+    LiraError
+        A record that is damaged, or of other weights than the folder's.
+
+    Source: ours.
+    """
+    told = ModelCard.load(folder / "README.md").data.to_dict()
+    evaluation = folder / RECORDS["evaluation"]
+    sources = card_sources(
+        folder,
+        evaluation=evaluation if evaluation.is_file() else None,
+        dataset=next(iter(told.get("datasets") or []), ""),
+        licence=told.get("license", ""),
+    )
+    return model_card(folder, read_record(folder / "config.json"), folder.name, sources)
+
+
+def update_all(root: Path = ROOT) -> list[Path]:
+    """Write README and every model card anew from their results; return the files that changed."""
+    changed = []
+    readme = root / "README.md"
+    for path in (readme, *sorted((root / "model_cards").glob("*/README.md"))):
+        text = render(path.read_text(encoding="utf-8")) if path == readme else card_of(path.parent)
+        if text != path.read_text(encoding="utf-8"):
+            atomic_write_text(path, text)
+            changed.append(path)
+    return changed
 
 
 def row_of(cells: Sequence[str]) -> str:

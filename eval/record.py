@@ -23,6 +23,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from modeling_lira.command_line import command_line
 from modeling_lira.errors import LiraError
 from modeling_lira.files import atomic_write_text
+from modeling_lira.model_card import WEIGHTS, weights_digest
 
 RECORDS = Path("runs/records")
 """Where commands write their records by default, and where the report looks for them."""
@@ -183,6 +184,12 @@ def corpus_version(corpus: str) -> str:
         return str(HfApi().dataset_info(corpus).sha)[:12]
     except (OSError, HfHubHTTPError, HFValidationError, ValueError) as error:
         raise LiraError(f"corpus {corpus!r} is neither a folder of Parquet files nor a dataset on the Hub") from error
+
+
+def weights_of(model: str) -> str | None:
+    """Return a digest of a model folder's weights, by which a record knows them again; None for a Hub id."""
+    folder = Path(model)
+    return weights_digest(folder)[:12] if any(folder.glob(WEIGHTS)) else None
 
 
 def revision() -> str:

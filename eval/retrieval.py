@@ -33,7 +33,7 @@ from modeling_lira.training.validation import embed_split, embed_table
 
 from .correlations import CORRELATIONS, CorrelationSums, correlation_difference
 from .library_metrics import METRICS, NDCG, retrieval_metrics
-from .record import RECORDS, Meter, corpus_version
+from .record import RECORDS, Meter, corpus_version, weights_of
 from .significance import MEAN, correct, paired_differences
 
 ENGLISH_TITLES, LOCAL_TITLES = "English titles", "local titles"
@@ -332,6 +332,7 @@ def run_retrieval(
     tables = [cache_split(loaded[0], cache, load_split(corpus, code, split)) for code in codes]
     found = {
         "models": [shown(name) for name in models],
+        "weights": [weights_of(name) for name in models],
         "corpus": shown(corpus),
         "split": split,
         **summarise(score_corpus(loaded, tables)),

@@ -15,6 +15,7 @@ from torch import Tensor
 from dataset_builder.cldr import annotations_path, read_annotations
 from modeling_lira.agents.candidate import Candidate
 from modeling_lira.agents.tables import Table as CandidateTable
+from modeling_lira.command_line import shown
 from modeling_lira.comparison import (
     ENCODER,
     LIRA,
@@ -32,7 +33,7 @@ from modeling_lira.training.data import ENGLISH, NO_SCORES, RetrievalSplit, Spli
 from modeling_lira.training.stream_cache import StreamCache
 from modeling_lira.training.validation import embed_split
 
-from .record import RECORDS, Meter
+from .record import RECORDS, Meter, weights_of
 from .significance import MEAN, Difference, correct, paired_differences
 
 XQUAD, CLDR = "XQuAD", "CLDR"
@@ -385,9 +386,8 @@ def run_unseen(
     loaded = load_model(model, *backbones)
     sets = unseen_tables(loaded, StreamCache(streams), xquad, cldr, candidates, languages)
     found = measure_unseen(loaded, sets)
-    path = meter.record({"model": Path(model).name if Path(model).is_absolute() else model, "sets": found}).write(
-        records
-    )
+    payload = {"model": shown(model), "weights": [weights_of(model)], "sets": found}
+    path = meter.record(payload).write(records)
     for name, own in found.items():
         for table in tables_of(name, own):
             console.print(table)

@@ -5,20 +5,49 @@ import re
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
-from eval.readme import BLOCKS, RESULTS, render
+from eval import readme
+from eval.readme import BLOCKS, RESULTS, card_of, keep_found, render, update_all
 from modeling_lira import LiraError
 
 README = Path(__file__).parents[1] / "README.md"
+CARDS = README.parent / "model_cards"
 
 
-@pytest.mark.parametrize("name", BLOCKS)
+def blocks_in(text: str) -> list[str]:
+    return [name for name in BLOCKS if f"<!-- {name} -->" in text]
+
+
+@pytest.mark.parametrize("name", blocks_in(README.read_text(encoding="utf-8")))
 def test_a_block_says_what_its_results_say(name: str) -> None:
     text = README.read_text(encoding="utf-8")
     block = re.search(rf"<!-- {name} -->\n(.*?)<!-- /{name} -->", text, re.DOTALL)
     assert block is not None
     results = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
     assert block[1].strip() == BLOCKS[name](results).strip()
+
+
+def test_every_result_that_is_kept_is_shown() -> None:
+    kept = {path.stem for path in RESULTS.glob("*.json")}
+    assert kept <= set(blocks_in(README.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize(
+    "folder", sorted(path.parent for path in CARDS.glob("*/README.md")), ids=lambda path: path.name
+)
+def test_a_card_says_what_its_records_say(folder: Path) -> None:
+    assert (folder / "README.md").read_text(encoding="utf-8") == card_of(folder)
+
+
+def test_a_figure_that_was_typed_by_hand_does_not_stay() -> None:
+    text = README.read_text(encoding="utf-8")
+    start = text.index("<!-- demo -->")
+    place = re.compile(r"\d\.\d").search(text, start)
+    assert place is not None
+    forged = text[: place.start()] + "99.99" + text[place.end() :]
+    assert forged != text
+    assert render(forged) == text
 
 
 def test_a_changed_figure_is_written_anew(tmp_path: Path) -> None:
@@ -49,3 +78,32 @@ def test_every_relative_link_leads_somewhere() -> None:
     assert links
     for link in links:
         assert (README.parent / link).is_file(), link
+
+
+def test_a_card_is_of_its_own_weights(tmp_path: Path) -> None:
+    source = next(iter(sorted(path.parent for path in CARDS.glob("*/README.md"))))
+    card = tmp_path / "model_cards" / source.name
+    card.mkdir(parents=True)
+    for name in ("README.md", "config.json", "training.json", "evaluation.json", "model.safetensors"):
+        (card / name).write_bytes((source / name).read_bytes())
+    (tmp_path / "README.md").write_text("no block")
+    assert update_all(tmp_path) == []
+    text = (card / "README.md").read_text(encoding="utf-8")
+    (card / "README.md").write_text(text.replace("| **LiRA** |", "| **LiRA** (best) |"), encoding="utf-8")
+    assert update_all(tmp_path) == [card / "README.md"]
+    assert (card / "README.md").read_text(encoding="utf-8") == text
+    weights = load_file(card / "model.safetensors")
+    save_file({name: value + 1 for name, value in weights.items()}, card / "model.safetensors")
+    with pytest.raises(LiraError, match="the evaluation is of other weights"):
+        update_all(tmp_path)
+
+
+def test_results_are_kept_by_the_name_of_their_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readme, "RESULTS", tmp_path / "results")
+    throughput = json.loads((RESULTS / "throughput.json").read_text(encoding="utf-8"))
+    (tmp_path / "throughput.json").write_text(json.dumps(throughput))
+    assert keep_found(tmp_path) == ["throughput"]
+    assert json.loads((tmp_path / "results" / "throughput.json").read_text(encoding="utf-8")) == throughput
+    (tmp_path / "throughput.json").write_text('{"texts": 1}')
+    with pytest.raises(LiraError, match=r"throughput\.json does not hold what the block shows: 'ratio' is missing"):
+        keep_found(tmp_path)

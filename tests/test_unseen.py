@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from eval.__main__ import app
-from eval.record import read_record
+from eval.record import read_record, weights_of
 from eval.unseen import CLDR, XQUAD, cldr_splits, measure_unseen, run_unseen, unseen_tables, xquad_splits
 from modeling_lira import LiraError, LiraModel
 from modeling_lira.cli import run
@@ -159,7 +159,7 @@ def test_the_command_writes_a_record_and_runs_again_without_encoding(
     order = (str(saved), tmp_path / "streams", xquad, cldr, candidates, ["th", "vi"], tmp_path)
     first = run_unseen(*order)
     record = read_record(tmp_path / "generalisation.json", "generalisation")
-    assert record.payload == {"model": saved.name, "sets": first}
+    assert record.payload == {"model": saved.name, "weights": [weights_of(str(saved))], "sets": first}
     monkeypatch.setattr(LiraModel, "encode_streams", lambda *_: pytest.fail("a text was encoded again"))
     assert run_unseen(*order) == first
 
