@@ -44,7 +44,7 @@ POINTS: tuple[tuple[str, str, str], ...] = (
     (LIRA, COUNTED, "counted"),
     (LIRA, CRITIC_COUNTED, "critic counted"),
 )
-"""Quality of the first at the serving cost of the second; a linear head serves as its encoder does, but for a matrix."""
+"""Quality of the first at the serving cost of the second; a linear head serves as its encoder does."""
 
 
 def measure_cost(setting: Setting, systems: Sequence[str], singles: int, texts: int, translator: str) -> Path:

@@ -23,8 +23,18 @@ LINES = ("-", "--", "-.", ":")
 
 
 @contextmanager
-def figure_of(path: Path, rows: int, columns: int, width: float = 4.6, height: float = 3.6, **kwargs: Any) -> Iterator:
-    """Yield a figure and its axes [rows, columns]; on leaving, put one legend below all of them and write a PNG file.
+def figure_of(
+    path: Path,
+    rows: int,
+    columns: int,
+    width: float = 4.6,
+    height: float = 3.6,
+    legend_each: bool = False,
+    **kwargs: Any,
+) -> Iterator:
+    """Yield a figure and its axes [rows, columns]; on leaving, put the legend below and write a PNG file.
+
+    One legend stands below all panels, or with `legend_each` one below each.
 
     Raises
     ------
@@ -47,7 +57,12 @@ def figure_of(path: Path, rows: int, columns: int, width: float = 4.6, height: f
             axis.spines[["top", "right"]].set_visible(False)
             axis.grid(alpha=0.25)
             axis.set_axisbelow(True)
-        _legend_below(figure, axes)
+        if legend_each:
+            for axis in axes.flat:
+                axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.24), ncols=2, frameon=False, fontsize=8)
+            figure.tight_layout()
+        else:
+            _legend_below(figure, axes)
         with atomic_path(path) as temporary:
             figure.savefig(temporary, dpi=130, metadata={"Software": None})
     finally:

@@ -21,7 +21,6 @@ from modeling_lira.training.data import (
     ENGLISH,
     RetrievalSplit,
     SplitTables,
-    StreamTable,
     Texts,
     cache_split,
     load_split,
@@ -128,8 +127,10 @@ class Setting:
         return {part: [self._tables(part, code) for code in self.languages] for part in PARTS}
 
     def _tables(self, part: str, language: str) -> SplitTables:
-        whole = cache_split(self._template, self.cache, load_split(self.options.corpus, language, part))
-        return reduced_tables(whole, *QUICK_SIZES[part]) if self.quick else whole
+        split = load_split(self.options.corpus, language, part)
+        if self.quick:
+            split = reduced_split(split, *reduced_rows(split, *QUICK_SIZES[part]))
+        return cache_split(self._template, self.cache, split)
 
     def english_streams(self, texts: Sequence[str]) -> np.ndarray:
         """Return the English encoder's streams of query candidates, [N, S, dh]."""
@@ -204,17 +205,6 @@ def point_of(languages: Sequence[Tensor]) -> Point:
 # ---------------------------------------------------------------------- a part of a corpus
 
 
-def reduced_tables(tables: SplitTables, queries: int, documents: int, seed: int = 0) -> SplitTables:
-    """Return tables of some queries and documents, a best document of every query among them."""
-    rows, places = reduced_rows(tables.split, queries, documents, seed)
-    return SplitTables(
-        reduced_split(tables.split, rows, places),
-        _table_rows(tables.queries, rows),
-        _table_rows(tables.local, places),
-        _table_rows(tables.english, places),
-    )
-
-
 def reduced_rows(split: RetrievalSplit, queries: int, documents: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Draw query rows, and document rows that hold a best document of each; both ascending."""
     rng = np.random.default_rng(seed)
@@ -242,17 +232,6 @@ def reduced_split(split: RetrievalSplit, rows: np.ndarray, places: np.ndarray) -
         gains=[{new[key]: grade for key, grade in split.gains[row].items() if key in new} for row in chosen],
         hard_negatives=[[new[place] for place in split.hard_negatives[row] if place in new] for row in chosen],
         pairs=[[(new[place], target) for place, target in split.pairs[row] if place in new] for row in chosen],
-    )
-
-
-def _table_rows(table: object, rows: np.ndarray) -> StreamTable:
-    own = streams_of(table)  # type: ignore[arg-type]
-    return replace(
-        own,
-        rows=own.rows[rows],
-        scores=own.scores[rows],
-        language_ids=own.language_ids[rows],
-        multilingual=own.multilingual[rows],
     )
 
 

