@@ -80,6 +80,7 @@ def candidates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def model(build_model: Callable[..., LiraModel]) -> LiraModel:
+    torch.manual_seed(0)  # whatever ran before
     return build_model(num_feature_bins=2)
 
 
