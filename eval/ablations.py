@@ -203,7 +203,8 @@ def run_ablations(
     study = Study(options, output, streams, tuple(seeds))
     results = study.run(list(dict.fromkeys([LIRA, ENCODER, *chosen])))
     record = summary(results, options, seeds)
-    atomic_write_text(output / "ablations.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    plain = json.loads(json.dumps(record), parse_constant=lambda _: None)  # JSON has no NaN: what is closed is null
+    atomic_write_text(output / "ablations.json", json.dumps(plain, indent=1, ensure_ascii=False) + "\n")
     for table in tables_of(record):
         console.print(table)
     console.print(f"numbers: {output / 'ablations.json'}", highlight=False)
