@@ -60,7 +60,7 @@ TYPED_QUERIES = {
 }
 """What the demo asks in the end, one query a language, typed by hand."""
 
-OPTIONS = {"arca": ArcaOptions(), "lasr": LasrOptions(batch_size=44, epochs=10)}
+OPTIONS: dict[str, ArcaOptions | LasrOptions] = {"arca": ArcaOptions(), "lasr": LasrOptions(batch_size=44, epochs=10)}
 """A language of the slice has 220 training queries: smaller batches than the whole corpus', and more epochs."""
 
 CATALOGUES = {"English titles": True, "titles in the query's language": False}

@@ -106,7 +106,11 @@ def test_lora_changes_the_backbone_and_is_merged_when_saved(
 def test_bfloat16_training_ends_near_float32(small: dict[str, object], tmp_path: Path) -> None:
     vectors = []
     for precision in ("float32", "bfloat16"):
-        changed = {**small, "arca": None, "lasr": {"epochs": 4, "batch_size": 4, "learning_rates": {"lasr": 0.01}, "precision": precision}}
+        changed = {
+            **small,
+            "arca": None,
+            "lasr": {"epochs": 4, "batch_size": 4, "learning_rates": {"lasr": 0.01}, "precision": precision},
+        }
         model = train_module.train(read_options(written(tmp_path, changed)), tmp_path / precision)
         assert all(value.dtype.itemsize == 4 for value in model.parameters())
         vectors.append(model.encode_query(["áo thun nam", "nồi cơm"]))

@@ -36,9 +36,9 @@ class LasrWeights:
     """Weights of stage 2, by term, and what shapes the terms.
 
     `contrastive`, `hinge`, `mean_variance`, `consistency` and `correlation` weigh their terms against soft nDCG, which
-    has weight 1; hinge and consistency are off because they did not help on validation data. `margin` is the hinge's, `temperature` the soft ranks', `k` nDCG's; `contrastive_temperature` and
-    `consistency_temperature` are the softmaxes' over documents; `pearson_share` is a of L_corr and
-    `correlation_temperature` that of its soft ranks.
+    has weight 1; hinge and consistency are off because they did not help on validation data. `margin` is the hinge's,
+    `temperature` the soft ranks', `k` nDCG's; `contrastive_temperature` and `consistency_temperature` are the softmaxes'
+    over documents; `pearson_share` is a of L_corr and `correlation_temperature` that of its soft ranks.
 
     Source: paper, LaSR (terms); values are ours.
     """
