@@ -135,11 +135,10 @@ def _checked_rows(folder: Path, evaluation: Record | None) -> list[Record]:
 
 def _metadata(config: Mapping[str, Any], repo: str, sources: CardSources, rows: Sequence[Record]) -> ModelCardData:
     own = [row for row in rows if not row.get("baseline") and row["language"] != MEAN]
-    dataset = sources.dataset or _corpus(sources)
     more: dict[str, Any] = {"base_model_relation": "finetune" if config["backbones_included"] else "adapter"}
     return ModelCardData(
         base_model=backbone_ids(config) or None,
-        datasets=[dataset] if _HUB_ID.fullmatch(dataset) else None,
+        datasets=[sources.dataset] if _HUB_ID.fullmatch(sources.dataset) else None,
         language=list(config["languages"]),
         library_name="transformers",
         license=sources.licence or None,
@@ -165,12 +164,6 @@ def _result(row: Record, sources: CardSources) -> EvalResult:
         metric_name=f"{row['metric']}, {row['task']}, {row['system']}",
         metric_value=row["value"],
     )
-
-
-def _corpus(sources: CardSources) -> str:
-    """Return the corpus as the training's options name it; a folder of this name may not be the Hub's dataset."""
-    corpus = str(((sources.training or {}).get("options") or {}).get("corpus", ""))
-    return "" if Path(corpus).exists() else corpus
 
 
 # ---------------------------------------------------------------- text
@@ -212,7 +205,7 @@ def _training(sources: CardSources) -> str:
     if record is None:
         return "No record of the training came with these weights."
     options = record["options"]
-    corpus = sources.dataset or _corpus(sources) or Path(options["corpus"]).name
+    corpus = sources.dataset or Path(options["corpus"]).name
     shown = f"[{corpus}](https://huggingface.co/datasets/{corpus})" if _HUB_ID.fullmatch(corpus) else f"`{corpus}`"
     stages = [_stage(name, log) for name, log in record["training"].items()]
     versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers.utils.hub
 from conftest import MULTILINGUAL_TEXTS, disturb
 from huggingface_hub import ModelCard, constants
 from packaging.requirements import Requirement
@@ -74,6 +75,7 @@ def as_writer(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
     template = f"{hub.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(transformers.utils.hub, "_hf_api", None)  # it remembers endpoint and revisions
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no token"))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
@@ -380,12 +382,16 @@ def test_ctrl_c_between_files_and_again_sends_only_the_rest(
         env={"PATH": "", "OMP_NUM_THREADS": "1", **filled.environment(WRITER, tmp_path / "home")},
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores Ctrl-C
     )
-    deadline = time.monotonic() + 120
-    while not (plan.hits and shards - {stuck} <= filled.store.blobs.keys()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=120)
+    try:
+        deadline = time.monotonic() + 120
+        while not (plan.hits and shards - {stuck} <= filled.store.blobs.keys()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=120)
+    finally:
+        process.kill()
     assert process.returncode == 130, said
     assert said.splitlines()[-1] == "lira: interrupted; run the same command again to go on"
     assert filled.files("models", REPO) == {}
