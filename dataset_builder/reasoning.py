@@ -3,20 +3,23 @@
 import csv
 import json
 import random
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from modeling_lira.errors import LiraError
 from modeling_lira.files import atomic_write_text
 
-from .candidates import CandidateSource
+from .candidates import read_candidates
+from .gloss import glosser
 from .lexicon import ENGLISH, LANGUAGES, SIZE_GROUPS, Lexicon, load_lexicon
+from .noise import add_noise
 
 QUESTIONS_FOLDER = Path(__file__).parent / "questions"
 TEMPLATES_FILE = QUESTIONS_FOLDER / "templates.tsv"
 QUESTION_CANDIDATES = QUESTIONS_FOLDER / "candidates.jsonl.xz"
-SPLITS = {"train": 360, "validation": 40, "test": 120}
+SPLITS = {"train": 240, "validation": 40, "test": 100}
 """Questions a language."""
 NUM_CHOICES = 4
 _TYPE_SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}
@@ -30,6 +33,9 @@ _NEIGHBOURS = (
     {"home", "religious_festive"},
 )
 """Departments between which a shopper might hesitate: none is a wrong answer beside the other."""
+_SPOILED = ("wrong_sense", "drop", "truncated", "")
+"""What happens to the English rendering in place of a translation; every fourth stays as it is."""
+_NOISE = 0.5
 _MATERIALS = (
     "cotton", "plastic", "glass", "wood", "stainless_steel", "rubber", "ceramic", "paper", "wool", "silk", "leather",
 )  # fmt: skip
@@ -219,12 +225,13 @@ def questions(
     counts : mapping of split to questions a language, optional
         By default `SPLITS`.
     candidates : Path
-        Translations by language and text; a question that is not there gets the dictionary gloss.
+        Translations of language models, by language and text. A question that is not there gets a spoiled rendering
+        and the dictionary gloss.
 
     Source: ours.
     """
     lexicon, patterns = load_lexicon(), read_templates()
-    source = CandidateSource(lexicon, candidates)
+    translated = read_candidates(candidates)
     types = split_types(lexicon, seed)
     turns = [task for task, (share, _) in TASKS.items() for _ in range(share)]
     for split, count in (counts or SPLITS).items():
@@ -237,47 +244,49 @@ def questions(
             pattern = rng.choice(patterns[task, "test" if split == "test" else "train"])
             choices = [problem.right, *problem.wrong]
             rng.shuffle(choices)
-            rows = [
-                _question(lexicon, source, f"{split}-{number}", split, language, task, pattern, problem, choices)
-                for language in (ENGLISH, *LANGUAGES)
-            ]
+            rows = _rendered(lexicon, f"{split}-{number}", split, task, pattern, problem, choices)
             if rows[0].question not in asked and len(set(rows[0].choices)) == NUM_CHOICES:
                 asked.add(rows[0].question)
                 number += 1
-                yield from rows
+                for row in rows:
+                    made = [own.text for own in translated.get((row.language, row.question), ())]
+                    yield row if row.language == ENGLISH else replace(row, candidates=_with_gloss(lexicon, row, made))
 
 
-def _question(
+def _rendered(
     lexicon: Lexicon,
-    source: CandidateSource,
     identity: str,
     split: str,
-    language: str,
     task: str,
     pattern: Mapping[str, str],
     problem: _Problem,
     choices: Sequence[str],
-) -> Question:
-    def said(key: str, code: str) -> str:
-        return lexicon.vocabularies[code][key].name if ":" in key else key
+) -> list[Question]:
+    """Return one problem as a question in every language, English first, without candidates."""
 
-    def asked(code: str) -> str:
-        text = pattern[code].format(**{slot: said(key, code) for slot, key in problem.slots.items()})
+    def said(key: str, language: str) -> str:
+        return lexicon.vocabularies[language][key].name if ":" in key else key
+
+    def asked(language: str) -> str:
+        text = pattern[language].format(**{slot: said(key, language) for slot, key in problem.slots.items()})
         return text[:1].upper() + text[1:]
 
-    text = asked(language)
-    translations = [] if language == ENGLISH else [own.text for own in source.of(language, text)]
-    return Question(
-        id=identity,
-        split=split,
-        language=language,
-        task=task,
-        question=text,
-        english=asked(ENGLISH),
-        candidates=tuple(translations),
-        choices=tuple(said(key, ENGLISH) for key in choices),
-        answer=choices.index(problem.right),
-    )
+    english, names = asked(ENGLISH), tuple(said(key, ENGLISH) for key in choices)
+    right = choices.index(problem.right)
+    return [
+        Question(identity, split, language, task, asked(language), english, (), names, right)
+        for language in (ENGLISH, *LANGUAGES)
+    ]
+
+
+def _with_gloss(lexicon: Lexicon, row: Question, translations: Sequence[str]) -> tuple[str, ...]:
+    """Return a language model's translations, or else a spoiled rendering, and the dictionary gloss of the question."""
+    if not translations:
+        place = zlib.crc32(f"{row.language}:{row.id}".encode())
+        kind = _SPOILED[place % len(_SPOILED)]
+        translations = add_noise([[row.english]], _NOISE, kind, seed=place)[0] if kind else [row.english]
+    gloss = glosser(lexicon, row.language).gloss(row.question, 1)
+    return tuple(dict.fromkeys([*translations, *gloss]))
 
 
 def write_questions(folder: Path, seed: int = 0, candidates: Path = QUESTION_CANDIDATES) -> dict[str, int]:
@@ -296,9 +305,12 @@ def write_questions(folder: Path, seed: int = 0, candidates: Path = QUESTION_CAN
 def write_texts(path: Path, seed: int = 0) -> int:
     """Write the questions that are not English as JSON lines of `text`, `language`: the input of `lira translate`.
 
+    Test comes first, so that an interrupted translation has it.
+
     Source: ours.
     """
     asked = [question for question in questions(seed) if question.language != ENGLISH]
+    asked.sort(key=lambda question: list(SPLITS).index(question.split), reverse=True)
     rows = dict.fromkeys((question.question, question.language) for question in asked)
     lines = (json.dumps({"text": text, "language": language}, ensure_ascii=False) for text, language in rows)
     atomic_write_text(path, "".join(f"{line}\n" for line in lines))

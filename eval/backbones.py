@@ -54,8 +54,8 @@ def measure_backbones(setting: Setting, pairs: Sequence[str], systems: Sequence[
 
     Source: ours, after the paper's reviewers, who asked for other backbones.
     """
-    names, meter = known_systems(list(dict.fromkeys([LIRA, *systems]))), setting.meter("backbones")
-    chosen = {pair: _pair(pair) for pair in dict.fromkeys(pairs)}
+    names = known_systems([LIRA, *systems])
+    chosen, meter = {pair: _pair(pair) for pair in pairs}, setting.meter("backbones")
     for name in sorted({name for both in chosen.values() for name in both}):
         resolve(name)  # what is missing is told before hours of training
     payload: dict[str, Any] = {"languages": setting.languages, "pairs": {}}

@@ -73,8 +73,7 @@ def measure_cost(setting: Setting, systems: Sequence[str], singles: int, texts: 
 
     Source: ours, after the paper's reviewers, who asked for costs with the translators counted.
     """
-    meter = setting.meter("cost")
-    names = known_systems(systems)
+    names, meter = known_systems(systems), setting.meter("cost")
     training = {
         name: setting.step(f"train {name}", lambda name=name: _train(setting, name))
         for name in tqdm([*names, ENCODER, TRANSLATED], desc="training", unit="system", disable=None)

@@ -18,11 +18,12 @@ from typing import Any
 
 import torch
 from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub.errors import HFValidationError
 
 from modeling_lira.command_line import command_line
 from modeling_lira.errors import LiraError
 from modeling_lira.files import atomic_write_text
+from modeling_lira.hub_client import FAILED
 from modeling_lira.model_card import WEIGHTS, weights_digest
 
 RECORDS = Path("runs/records")
@@ -182,7 +183,7 @@ def corpus_version(corpus: str) -> str:
         return digest.hexdigest()[:12]
     try:
         return str(HfApi().dataset_info(corpus).sha)[:12]
-    except (OSError, HfHubHTTPError, HFValidationError, ValueError) as error:
+    except (*FAILED, OSError, HFValidationError, ValueError) as error:
         raise LiraError(f"corpus {corpus!r} is neither a folder of Parquet files nor a dataset on the Hub") from error
 
 

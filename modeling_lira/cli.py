@@ -19,6 +19,8 @@ from .search_commands import encode as encode_command
 from .search_commands import search as search_command
 from .training.commands import TRAIN_EXAMPLE
 from .training.commands import train as train_command
+from .training.reasoning_commands import REASONING_EXAMPLE
+from .training.reasoning_commands import train_reasoning as train_reasoning_command
 
 app = typer.Typer(
     name="lira",
@@ -57,6 +59,14 @@ def train(**arguments: object) -> None:
     """Check that what training needs is installed, then train."""
     _require({"datasets": "train", "accelerate": "train", "peft": "train"})
     train_command(**arguments)  # type: ignore[arg-type]
+
+
+@app.command(epilog=REASONING_EXAMPLE)
+@wraps(train_reasoning_command)
+def train_reasoning(**arguments: object) -> None:
+    """Check that what training needs is installed, then train a reasoning model."""
+    _require({"accelerate": "train", "peft": "train"})
+    train_reasoning_command(**arguments)  # type: ignore[arg-type]
 
 
 @app.command(epilog=EVALUATE_EXAMPLE)

@@ -7,6 +7,7 @@ from transformers.configuration_utils import SubConfigSpec
 from .configuration_lira import LiraConfig
 from .errors import LiraError
 
+STREAMS = ("fused", "multilingual")
 _LARGEST_PROJECTOR = 65_536
 
 
@@ -29,11 +30,14 @@ class LiraCausalLMConfig(PreTrainedConfig):
         (adapter-only).
     projector_size : int
         Inner width of the projector's residual branch.
+    stream : "fused" or "multilingual"
+        What the language model reads: LiRA's fused stream or, as a baseline, the multilingual encoder's alone, which
+        neither Arca's adaptor nor LaSR has seen.
 
     Raises
     ------
     LiraError
-        A projector that is empty or absurdly large.
+        A projector that is empty or absurdly large; another stream.
 
     Source: method, Reasoning; the sizes are ours.
     """
@@ -50,12 +54,15 @@ class LiraCausalLMConfig(PreTrainedConfig):
     text_revision: str | None = None
     backbones_included: bool = True
     projector_size: int = 512
+    stream: str = "fused"
 
     def __post_init__(self, **kwargs: object) -> None:
         """Build the two parts' configurations, then check the projector."""
         super().__post_init__(**kwargs)
         if not 1 <= self.projector_size <= _LARGEST_PROJECTOR:
             raise LiraError(f"projector_size must be between 1 and {_LARGEST_PROJECTOR}, got {self.projector_size}")
+        if self.stream not in STREAMS:
+            raise LiraError(f"stream must be one of {', '.join(STREAMS)}, got {self.stream!r}")
 
     @property
     def encoder(self) -> LiraConfig:

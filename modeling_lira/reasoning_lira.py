@@ -63,6 +63,7 @@ _PUSH_ARGUMENTS = (
     "tags",
 )
 _RENAMED = ("multilingual_input_ids", "multilingual_attention_mask")
+_TOKENS = ("input_ids", "attention_mask", "english_input_ids", "english_attention_mask")
 _ENCODER_INPUTS = (
     "multilingual_input_ids",
     "multilingual_attention_mask",
@@ -188,7 +189,7 @@ class LiraForCausalLM(LiraPreTrainedModel, GenerationMixin):
         revision : str, optional
             Of a Hub id, pinned in the config.
         dtype : torch.dtype
-            Of the language model and the projector.
+            Of the language model; what is trained has LiRA's.
         **config
             Fields of `LiraCausalLMConfig`.
 
@@ -209,7 +210,6 @@ class LiraForCausalLM(LiraPreTrainedModel, GenerationMixin):
             **config,  # type: ignore[arg-type]
         )
         model = cls(own, lira, loaded)
-        model.soft_prompt.to(dtype)
         model.generation_config = copy.deepcopy(loaded.generation_config)
         model.eval()
         tokenizer = source.load_tokenizer(sys.maxsize)
@@ -266,7 +266,7 @@ class LiraForCausalLM(LiraPreTrainedModel, GenerationMixin):
         The boundary becomes the mean target. Source: ours.
         """
         rows = fused[mask].double()  # [M, d]
-        words = target.repeat(1, 2, 1)[mask].double()  # [M, W]; both halves mean the same words
+        words = target.repeat(1, fused.shape[1] // target.shape[1], 1)[mask].double()  # [M, W], the same for each path
         centre, mean = rows.mean(0), words.mean(0)
         gram = (rows - centre).T @ (rows - centre)
         ridge = _RIDGE * gram.diagonal().mean().clamp_min(1e-12) * torch.eye(len(gram), dtype=gram.dtype)
@@ -297,8 +297,10 @@ class LiraForCausalLM(LiraPreTrainedModel, GenerationMixin):
         for at in range(0, len(texts), batch_size):
             part = slice(at, at + batch_size)
             batch = processor(texts[part], chosen[part], codes[part]).to(self.device)
-            output = self.lira(**batch)
-            parts.append((output.fused_states.float().cpu(), output.fused_mask.cpu()))
+            states = self._streams(batch)
+            states |= {name: own for name, own in batch.items() if name not in _TOKENS}
+            fused, mask = self.fuse(**states)  # type: ignore[arg-type]
+            parts.append((fused.float().cpu(), mask.cpu()))
         return torch.cat([states for states, _ in parts]), torch.cat([mask for _, mask in parts])
 
     def _pooled_words(self, texts: Sequence[str]) -> Tensor:
@@ -375,12 +377,39 @@ class LiraForCausalLM(LiraPreTrainedModel, GenerationMixin):
             }
             if given.get("input_ids") is None and given.get("multilingual_states") is None:
                 return None
-            output = self.lira(**given)
-            fused_states, fused_mask = output.fused_states, output.fused_mask
+            if given.get("multilingual_states") is None:
+                given |= self._streams(given)
+            streams = {name: own for name, own in given.items() if name not in _TOKENS}
+            fused_states, fused_mask = self.fuse(**streams)  # type: ignore[arg-type]
         if fused_mask is None:
             fused_mask = torch.ones(fused_states.shape[:2], dtype=torch.bool, device=fused_states.device)
         weight = self.soft_prompt.linear.weight
         return self.soft_prompt(fused_states.to(weight.dtype), fused_mask.bool())
+
+    def _streams(self, given: Mapping[str, Tensor | None]) -> dict[str, Tensor | None]:
+        """Return the backbones' pooled streams of a tokenized question."""
+        ids, mask = given["input_ids"], given.get("attention_mask")
+        assert ids is not None  # soft_tokens has looked
+        english = (given.get("english_input_ids"), given.get("english_attention_mask"))
+        states = self.lira.streams(ids, torch.ones_like(ids) if mask is None else mask, *english)
+        return {"multilingual_states": states[0], "english_states": states[1]}
+
+    def fuse(self, multilingual_states: Tensor, **inputs: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return what the language model is to read of pooled streams: states [B, T, d] and their mask [B, T].
+
+        Parameters
+        ----------
+        multilingual_states : Tensor, [B, S, dg]
+        **inputs
+            The other inputs of `LiraModel.fuse`.
+
+        Source: method, Reasoning; the multilingual stream alone is the baseline of Huang et al. (2024, MindMerger).
+        """
+        if self.config.stream == "multilingual":
+            states = self.lira.arca.multilingual_projection(multilingual_states)
+            return states, torch.ones(states.shape[:2], dtype=torch.bool, device=states.device)
+        output = self.lira.fuse(multilingual_states, **inputs)
+        return cast(Tensor, output.fused_states), cast(Tensor, output.fused_mask)
 
     def forward(
         self,
@@ -501,7 +530,7 @@ class LiraForCausalLM(LiraPreTrainedModel, GenerationMixin):
         count = tokens.shape[1]
         if attention_mask is None:
             attention_mask = torch.ones(inputs_embeds.shape[:2], dtype=torch.long, device=inputs_embeds.device)
-        self._check_length(count + inputs_embeds.shape[1])
+        self._check_length(count + inputs_embeds.shape[1], count)
         real = attention_mask.bool()
         own = (real.cumsum(1) - 1) + count + 1  # [B, L], after the soft tokens' keys 1 ... count
         keys = torch.where(self._is_bos(inputs_embeds) & (own == count + 1), 0, own)
@@ -531,10 +560,9 @@ class LiraForCausalLM(LiraPreTrainedModel, GenerationMixin):
             return {}
         return {"position_ids": (mask.cumsum(1) - 1).clamp_min(0)}
 
-    def _check_length(self, length: int) -> None:
+    def _check_length(self, length: int, soft: int) -> None:
         longest = getattr(self.config.text.get_text_config(), "max_position_embeddings", None)
         if isinstance(longest, int) and length > longest:
-            soft = 2 * self.config.encoder.num_feature_bins + 1
             raise LiraError(
                 f"prompt and answer are too long: {length} tokens with LiRA's {soft}; the model takes {longest}"
             )
@@ -578,7 +606,7 @@ class LiraForCausalLM(LiraPreTrainedModel, GenerationMixin):
             return generate(**prompt, attention_mask=attention_mask, **kwargs)
         merged = self._merge(soft, input_ids, attention_mask, inputs_embeds)
         new = kwargs.get("max_new_tokens", settings.max_new_tokens) or 1
-        self._check_length(int(merged.mask.sum(1).max()) + cast(int, new))
+        self._check_length(int(merged.mask.sum(1).max()) + cast(int, new), soft[0].shape[1])
         if kwargs.get("pad_token_id", settings.pad_token_id) is None:
             kwargs["pad_token_id"] = self.processor.tokenizer.pad_token_id
         result = generate(inputs_embeds=merged.embeds, attention_mask=merged.mask, **kwargs)

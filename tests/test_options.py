@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from modeling_lira import LiraError, LiraModel
 from modeling_lira.cli import app
 from modeling_lira.training import train as train_module
-from modeling_lira.training.commands import CONFIGS, named_options
+from modeling_lira.training.commands import named_options
 from modeling_lira.training.options import LasrOptions, LoraOptions, TrainingOptions, read_options
 
 
@@ -57,9 +57,7 @@ def test_what_does_not_fit_is_named_in_one_line(options: object, message: str, t
 
 
 def test_every_config_that_comes_with_the_package_is_readable() -> None:
-    names = {path.stem for path in CONFIGS.glob("*.yaml")}
-    assert names == {"retrieval", "ranking", "joint", "lora"}
-    for name in names:
+    for name in ("retrieval", "ranking", "joint", "lora"):
         options = named_options(name, corpus="elsewhere")
         assert isinstance(options, TrainingOptions) and options.corpus == "elsewhere"
 

@@ -56,7 +56,7 @@ SHAPES = {
 prompts with their soft tokens."""
 
 
-def save_language_model(name: str, folder: Path, pad: bool = True, eos: bool = True) -> Path:
+def save_language_model(name: str, folder: Path, pad: bool = True, eos: bool = True, sharpness: float = 4) -> Path:
     """Save a tiny random language model with a real byte-level tokenizer."""
     special = {
         "bos_token": "<bos>",
@@ -84,7 +84,7 @@ def save_language_model(name: str, folder: Path, pad: bool = True, eos: bool = T
     model = AutoModelForCausalLM.from_config(config)
     with torch.no_grad():  # as sharp as trained ones, so that different prompts get different answers
         for parameter in model.parameters():
-            parameter.mul_(4 if parameter.dim() > 1 else 1)
+            parameter.mul_(sharpness if parameter.dim() > 1 else 1)
     model.save_pretrained(folder)
     fast.save_pretrained(folder)
     return folder

@@ -37,8 +37,8 @@ class LasrWeights:
 
     `contrastive`, `hinge`, `mean_variance`, `consistency` and `correlation` weigh their terms against soft nDCG, which
     has weight 1; hinge and consistency are off because they did not help on validation data. `margin` is the hinge's,
-    `temperature` the soft ranks', `k` nDCG's; `contrastive_temperature` and `consistency_temperature` are the softmaxes'
-    over documents; `pearson_share` is a of L_corr and `correlation_temperature` that of its soft ranks.
+    `temperature` the soft ranks', `k` nDCG's; `contrastive_temperature` and `consistency_temperature` are those of the
+    softmaxes over documents; `pearson_share` is a of L_corr and `correlation_temperature` that of its soft ranks.
 
     Source: paper, LaSR (terms); values are ours.
     """

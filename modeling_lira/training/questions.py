@@ -1,0 +1,110 @@
+"""Questions with their answers, read from JSON lines or from a dataset."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from modeling_lira.errors import LiraError
+
+
+@dataclass(frozen=True)
+class Example:
+    """A question in one language and its answer in English.
+
+    `id` is shared by the same question in other languages; `choices` are empty where the answer is free;
+    `english` is what the question says in English, where that is known.
+    """
+
+    id: str
+    language: str
+    question: str
+    candidates: tuple[str, ...]
+    answer: str
+    choices: tuple[str, ...] = ()
+    english: str = ""
+    task: str = ""
+
+
+def read_questions(source: Path | str, split: str) -> list[Example]:
+    """Read a split of questions.
+
+    Parameters
+    ----------
+    source : path or str
+        A folder with `<split>.jsonl`, or a dataset that `datasets` loads. Each row has `question`, `language` and
+        `answer`: the text, or the place of the right one in `choices`. `candidates` (English translations), `id`,
+        `english` and `task` are optional.
+    split : str
+
+    Raises
+    ------
+    LiraError
+        A source without that split, or a row that is no such question.
+
+    Source: ours.
+    """
+    path = Path(source) / f"{split}.jsonl"
+    if path.is_file():
+        lines = path.read_text(encoding="utf-8").split("\n")
+        rows = [(f"{path} line {number}", line) for number, line in enumerate(lines, 1) if line.strip()]
+        found = [_parsed(line, place) for place, line in rows]
+    elif Path(source).is_dir():
+        raise LiraError(f"{path} is not there: `python -m dataset_builder reasoning --output {source}` writes it")
+    else:
+        found = _from_dataset(str(source), split)
+    if not found:
+        raise LiraError(f"{source} has no question in split {split!r}")
+    return found
+
+
+def _from_dataset(name: str, split: str) -> list[Example]:
+    from datasets import load_dataset
+
+    try:
+        rows = load_dataset(name, split=split)
+    except (OSError, ValueError, ConnectionError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise LiraError(f"questions {name!r}: no such folder, and no dataset with split {split!r}: {reason}") from error
+    return [_example(row, f"{name} {split} row {number}") for number, row in enumerate(rows)]
+
+
+def _parsed(line: str, place: str) -> Example:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise LiraError(f"{place}: not JSON ({error})") from error
+    if not isinstance(row, dict):
+        raise LiraError(f"{place}: expected an object with question, language and answer, got {type(row).__name__}")
+    return _example(row, place)
+
+
+def _example(row: Mapping[str, object], place: str) -> Example:
+    choices = _texts(row.get("choices"), f"{place}: choices")
+    answer = row.get("answer")
+    if isinstance(answer, int) and not isinstance(answer, bool):
+        if not 0 <= answer < len(choices):
+            raise LiraError(f"{place}: answer {answer} is not the place of one of {len(choices)} choices")
+        answer = choices[answer]
+    texts = {"question": row.get("question"), "language": row.get("language"), "answer": answer}
+    for name, value in texts.items():
+        if not isinstance(value, str) or not value.strip():
+            raise LiraError(f"{place}: {name} must be a text, got {value!r}")
+    return Example(
+        id=str(row.get("id", place)),
+        language=str(texts["language"]),
+        question=str(texts["question"]),
+        candidates=_texts(row.get("candidates"), f"{place}: candidates"),
+        answer=str(texts["answer"]),
+        choices=choices,
+        english=str(row.get("english") or ""),
+        task=str(row.get("task") or ""),
+    )
+
+
+def _texts(value: object, place: str) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, Sequence) or isinstance(value, str) or not all(isinstance(text, str) for text in value):
+        raise LiraError(f"{place} must be a list of str, got {value!r}")
+    return tuple(text for text in value if text.strip())

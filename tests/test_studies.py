@@ -1,0 +1,462 @@
+"""The studies on a tiny corpus and by hand: intervals, reduced corpora, noise, bound, cost, few-shot, sensitivity."""
+
+import json
+import math
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+import torch
+from test_training import make_split
+
+from dataset_builder.lexicon import load_lexicon
+from dataset_builder.queries import Query
+from eval import cost
+from eval.__main__ import app
+from eval.backbones import _measured, _pair
+from eval.baselines import streams_of
+from eval.bound import (
+    FARTHEST,
+    anchor_log_probabilities,
+    divergence,
+    edited,
+    lipschitz_ratios,
+    measure_bound,
+    right_side,
+    shares_of,
+)
+from eval.few_shot import measure_few_shot, options_for
+from eval.noise import CRITIC, REFERENCE, SAMPLED, conditions_of, measure_noise, stacked
+from eval.references import english_reference, references_of
+from eval.sensitivity import changed_tables, decision, default_choice, halvings, measure_sensitivity
+from eval.serving import FREE, GIVEN, WAYS, Job, serve
+from eval.setting import Setting, few_queries, known_systems, point_of, reduced_rows, reduced_split
+from eval.systems import ENCODER, LINEAR, LIRA, SYSTEMS
+from modeling_lira import LiraError, LiraModel
+from modeling_lira.anchors import english_anchors
+from modeling_lira.cli import run
+from modeling_lira.training.data import cache_split
+from modeling_lira.training.options import ArcaOptions, LasrOptions, TrainingOptions
+from modeling_lira.training.stream_cache import StreamCache
+from modeling_lira.training.validation import embed_split
+
+LANGUAGES = ("vi", "th")
+
+
+@pytest.fixture(scope="module")
+def setting(build_model: Callable[..., LiraModel], tmp_path_factory: pytest.TempPathFactory) -> Setting:
+    """A setting whose corpus is eight queries and products a language, whose references are their first words."""
+    folder = tmp_path_factory.mktemp("setting")
+    options = TrainingOptions(
+        corpus="tiny",
+        arca=ArcaOptions(epochs=1, batch_size=8),
+        lasr=LasrOptions(epochs=1, batch_size=4, doc_queue=0, corr_queue=0),
+    )
+    own = Setting(options, folder / "out", folder / "streams", (0,), records=folder / "records")
+    model = build_model()
+    splits = [make_split(code, place) for place, code in enumerate(LANGUAGES)]
+    tables = [cache_split(model, StreamCache(folder / "streams"), split) for split in splits]
+    own.__dict__.update(
+        languages=LANGUAGES,
+        corpus="0" * 12,
+        _template=model,
+        tables=dict.fromkeys(("train", "validation", "test"), tables),
+    )
+    for split in splits:
+        found = {text: split.english_titles[row] for row, text in enumerate(split.queries.texts)}
+        (folder / "out").mkdir(exist_ok=True)
+        (folder / "out" / f"references-{split.language}-0.json").write_text(json.dumps(found), encoding="utf-8")
+    return own
+
+
+def payload_of(path: Path) -> dict:
+    found = json.loads(path.read_text(encoding="utf-8"))
+    assert found["corpus"] == "0" * 12
+    assert found["seeds"] == [0]
+    return found["payload"]
+
+
+# ---------------------------------------------------------------------- what the studies share
+
+
+def test_a_point_is_the_mean_over_languages_and_seeds_whatever_their_sizes() -> None:
+    many, few = torch.tensor([[0.0, 0.2, 0.4], [0.2, 0.4, 0.6]]), torch.tensor([1.0])
+    point = point_of([many, few])
+    assert point.mean == pytest.approx((0.3 + 1.0) / 2)
+    assert point.low < point.mean < point.high
+    constant = point_of([torch.full((5,), 0.5), torch.tensor([0.5, float("nan")])])
+    assert constant.mean == 0.5
+    assert math.isnan(point_of([torch.tensor([float("nan")]), few]).mean)
+
+
+def test_the_interval_of_a_point_is_that_of_the_mean() -> None:
+    values = torch.randn(400, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    point = point_of([values])
+    error = float(values.std() / 20)
+    assert point.low == pytest.approx(point.mean - 1.96 * error, abs=0.2 * error)
+    assert point.high == pytest.approx(point.mean + 1.96 * error, abs=0.2 * error)
+
+
+def test_a_reduced_split_keeps_a_best_document_of_each_query_and_all_judgements_between_what_stays() -> None:
+    split = make_split("vi", 0)
+    rows, places = reduced_rows(split, 3, 5)
+    found = reduced_split(split, rows, places)
+    assert (len(found.queries), len(found.titles)) == (3, 5)
+    for new, old in enumerate(rows):
+        assert found.queries.texts[new] == split.queries.texts[old]
+        assert found.queries.candidates[new] == split.queries.candidates[old]
+        named = {found.document_ids[place]: grade for place, grade in found.gains[new].items()}
+        assert named == {
+            split.document_ids[place]: grade for place, grade in split.gains[old].items() if place in places
+        }
+        assert 3 in named.values()
+        assert {found.titles[place] for place, _ in found.pairs[new]} <= set(split.titles)
+
+
+def test_few_queries_of_a_seed_are_among_more_of_them(setting: Setting) -> None:
+    tables = setting.tables["train"][0]
+
+    def kept(count: int, seed: int) -> set[int]:
+        found = few_queries(tables, count, seed)
+        assert not streams_of(found.queries).has_english[[not gains for gains in found.split.gains]].any()
+        return {row for row, gains in enumerate(found.split.gains) if gains}
+
+    assert kept(2, 0) < kept(5, 0)
+    assert len(kept(5, 0)) == 5
+    assert kept(3, 0) != kept(3, 1)
+    assert all(tables.split.gains)  # the tables themselves stay
+
+
+def test_a_step_is_computed_once_and_anew_for_what_it_depends_on(setting: Setting) -> None:
+    calls: list[int] = []
+
+    def compute() -> dict[str, torch.Tensor]:
+        calls.append(len(calls))
+        return {"value": torch.tensor([len(calls)])}
+
+    first = setting.step("a step", compute, level=1)["value"]
+    assert torch.equal(setting.step("a step", compute, level=1)["value"], first)
+    assert not torch.equal(setting.step("a step", compute, level=2)["value"], first)
+    assert calls == [0, 1]
+
+
+def test_models_of_a_setting_share_backbones_but_nothing_else(setting: Setting) -> None:
+    one, two = setting.start(), setting.start()
+    assert one.multilingual_encoder is two.multilingual_encoder
+    with torch.no_grad():
+        one.arca.multilingual_projection.weight.zero_()
+    assert two.arca.multilingual_projection.weight.any()
+    texts = ["áo thun", "nồi cơm"]
+    assert torch.allclose(two.encode_query(texts, "vi"), setting._template.encode_query(texts, "vi"), atol=1e-6)
+
+
+# ---------------------------------------------------------------------- noise
+
+
+def test_an_english_reference_says_what_the_query_asks_for() -> None:
+    lexicon = load_lexicon(languages=("th",))
+    asked = (("colour", "red"), ("volume", "350ml"), ("gender", "boys"))
+    query = Query("1", "ขวดนม", "th", "test", "bare", "head", "baby_bottle", "", asked, False)
+    assert english_reference(lexicon, query) == "red baby bottle for boys 350ml"
+    vague = replace(query, type="", department="kitchen", constraints=(("colour", "red"),))
+    assert english_reference(lexicon, vague) == "red kitchen"
+
+
+def test_a_text_without_a_reference_is_named(setting: Setting) -> None:
+    with pytest.raises(LiraError, match="'unheard of', have no English reference"):
+        references_of("vi", ["unheard of"], setting.output)
+
+
+def test_stacked_conditions_have_their_own_candidates_and_critics(setting: Setting) -> None:
+    tables = setting.tables["test"][0]
+    conditions = conditions_of(tables, ["untranslated"], [0.0, 1.0], 0, setting.output)
+    queries = streams_of(stacked(setting, tables, conditions).queries)
+    names, count = list(conditions), len(tables.queries)
+    texts = sorted({text for rows in conditions.values() for row in rows for text in row})
+
+    def shown(name: str) -> list[list[str]]:
+        rows = queries.rows[names.index(name) * count :][:count]
+        return [[texts[place] for place in row if place >= 0] for row in rows]
+
+    clean = tables.split.queries.candidates
+    assert shown(SAMPLED) == shown("untranslated 0") == clean
+    assert shown("untranslated 1") == [
+        [text] * len(row) for text, row in zip(tables.split.queries.texts, clean, strict=True)
+    ]
+    scored = ~np.isnan(queries.scores.reshape(len(names), count, -1)).all(-1)
+    assert scored[names.index(CRITIC)].tolist() == [bool(row) for row in clean]
+    assert not np.delete(scored, names.index(CRITIC), 0).any()
+
+
+def test_noise_measures_what_it_says(setting: Setting) -> None:
+    path = measure_noise(setting, [LIRA, ENCODER], ["swap", "drop"], [0.0, 1.0])
+    found = payload_of(path)
+    sampled = found["translators"][LIRA][SAMPLED]
+    assert found["noise"]["swap"][LIRA][0] == found["noise"]["drop"][LIRA][0] == sampled
+    alone = found["translators"][ENCODER]
+    assert all(own == alone["none"] for own in alone.values())
+    embed, _ = SYSTEMS[ENCODER].build(setting.protocol(), 0)
+    expected = [embed(tables).ndcg() for tables in setting.tables["test"]]
+    assert alone["none"]["mean"]["mean"] == pytest.approx(float(torch.stack([own.mean() for own in expected]).mean()))
+    for name in ("noise.png", "translators.png"):
+        assert (setting.output / name).stat().st_size > 10_000
+    assert set(found["translators"][LIRA][REFERENCE]) == {"mean", *LANGUAGES}
+
+
+@pytest.mark.parametrize(
+    ("systems", "kinds", "levels", "message"),
+    [
+        (["magic"], ["swap"], [0.0], "system 'magic' is unknown"),
+        ([LIRA], ["fog"], [0.0], "noise 'fog' is unknown"),
+        ([LIRA], ["swap"], [1.5], "levels in \\[0, 1\\], got 1.5"),
+    ],
+)
+def test_wrong_noise_is_named(
+    setting: Setting, systems: list[str], kinds: list[str], levels: list[float], message: str
+) -> None:
+    with pytest.raises(LiraError, match=message):
+        measure_noise(setting, systems, kinds, levels)
+
+
+# ---------------------------------------------------------------------- the bound
+
+
+def test_divergence_and_the_bound_by_hand() -> None:
+    """Two anchors at a right angle: p = (e, 1) / (e + 1) for a text on the first, (1, 1) / 2 for one between them."""
+    bank = torch.eye(2)
+    on, between = torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 1.0]])
+    log_p, log_q = (anchor_log_probabilities(own, bank, 1.0) for own in (on, between))
+    first = math.e / (math.e + 1)
+    expected = first * math.log(2 * first) + (1 - first) * math.log(2 * (1 - first))
+    assert float(divergence(log_p, log_q)) == pytest.approx(expected)
+    assert float(divergence(log_p, log_p)) == 0.0
+    found = right_side(torch.tensor([0.5]), torch.tensor([0.02]), kernel=0.7, times=2.0)
+    assert float(found) == pytest.approx(0.5 + 2 * 0.7 * 0.2)
+
+
+def test_lipschitz_ratios_of_a_linear_map_are_between_its_singular_values() -> None:
+    generator = torch.Generator().manual_seed(0)
+    matrix = torch.diag(torch.tensor([3.0, 2.0, 0.5]))
+    z, near = (torch.randn(200, 3, generator=generator) for _ in range(2))
+    near[0] = z[0]
+    ratios = lipschitz_ratios(z @ matrix, z, near @ matrix, near)
+    assert bool(ratios[0].isnan())
+    assert float(ratios[1:].min()) >= 0.5 and float(ratios[1:].max()) <= 3.0
+    axis = lipschitz_ratios(
+        torch.tensor([[3.0, 0, 0]]), torch.tensor([[1.0, 0, 0]]), torch.zeros(1, 3), torch.zeros(1, 3)
+    )
+    assert float(axis) == pytest.approx(3.0)
+
+
+def test_shares_say_where_the_inequalities_hold() -> None:
+    values = {
+        "eps1": torch.tensor([1.0, 1.0, 3.0]),
+        "eps2": torch.tensor([0.0, 0.5, 0.0]),  # C sqrt(2 eps2) is 0, 1 and 0 for C = 1
+        "distance": torch.tensor([1.5, 2.0, 2.0]),
+        "downstream": torch.tensor([0.4, 0.5, 2.0]),
+    }
+    found = shares_of(values, kernel=1.0, lipschitz=0.5)
+    assert found["holds"].tolist() == [0, 1, 1]
+    assert found["holds_twice"].tolist() == [0, 1, 1]
+    assert found["holds_downstream"].tolist() == [1, 1, 0]
+    assert found["says_something"].tolist() == [1, 1, 0]
+    assert pytest.approx(float(torch.tensor([1.0, 0, 1, 0]).sub(torch.tensor([-1.0, 0, -1, 0])).norm())) == FARTHEST
+
+
+def test_an_edit_changes_one_word() -> None:
+    rng = random.Random(0)
+    for _ in range(50):
+        before, after = ["red", "cotton", "shirt"], edited("red cotton shirt", ["zebra"], rng).split()
+        assert abs(len(after) - len(before)) <= 1
+        assert [word for word in after if word != "zebra"] in (
+            before, *([word for place, word in enumerate(before) if place != out] for out in range(3)),
+        )  # fmt: skip
+        assert after != before
+    assert {edited("shirt", ["zebra"], rng) for _ in range(20)} == {"zebra", "shirt zebra"}
+
+
+def test_the_bound_is_measured_in_every_state(setting: Setting) -> None:
+    found = payload_of(measure_bound(setting, 0.1))
+    assert list(found["states"]) == ["untrained", "after Arca", "LaSR, 1 epochs"]
+    for state in found["states"].values():
+        own = state["mean"]
+        assert own["C"] == pytest.approx(1.0, abs=1e-4)
+        assert 0 <= own["distance"]["mean"] <= FARTHEST
+        assert own["eps1"]["mean"] <= own["bound"]["mean"]
+        assert own["L_p95"] > 0
+        assert all(0 <= share["mean"] <= 1 for share in own["shares"].values())
+    assert (setting.output / "bound.png").stat().st_size > 10_000
+    with pytest.raises(LiraError, match="temperature must be positive, got 0"):
+        measure_bound(setting, 0)
+
+
+# ---------------------------------------------------------------------- cost
+
+
+def _tiny_job(backbones: dict[str, Path], way: str, translator: str = "none") -> Job:
+    return Job(
+        way, str(backbones["xlm-roberta"]), str(backbones["bert"]), translator, ["vi"],
+        ["áo sơ mi", "điện thoại cũ"], ["vi", "vi"], [["shirt", "white shirt"], []], 4, 2, 1,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("way", [ENCODER, "translate, then encode", FREE, GIVEN])
+def test_ways_to_serve_are_timed(backbones: dict[str, Path], way: str) -> None:
+    threads = torch.get_num_threads()
+    try:
+        found = serve(_tiny_job(backbones, way))
+    finally:
+        torch.set_num_threads(threads)
+    assert len(found["latencies"]) == 2
+    assert all(own > 0 for values in found.values() for own in values)
+
+
+def test_a_failed_process_is_one_line(backbones: dict[str, Path]) -> None:
+    with pytest.raises(LiraError, match=r"^serving 'LiRA; translator counted' failed: .*nowhere"):
+        cost.probe(_tiny_job(backbones, "LiRA; translator counted", "pypi:nowhere"))
+
+
+def test_cost_counts_what_is_trained(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    served: list[Job] = []
+
+    def probe(job: Job) -> dict[str, list[float]]:
+        served.append(job)
+        return {"latencies": [0.01, 0.03], "rate": [50.0], "memory": [1.5]}
+
+    monkeypatch.setattr(cost, "probe", probe)
+    found = payload_of(cost.measure_cost(setting, [LIRA, LINEAR], 2, 3, "none"))
+    assert [job.way for job in served] == list(WAYS)
+    assert served[0].texts[:2] == [tables.split.queries.texts[0] for tables in setting.tables["test"]]
+    width = setting.start().config.width
+    linear = found["training"][LINEAR]
+    assert linear["parameters_trained"] == width * width + width
+    encoder = found["training"][ENCODER]["parameters"]
+    assert linear["parameters"] == encoder + width * width + width
+    assert encoder == sum(own.numel() for own in setting.start().multilingual_encoder.parameters())
+    assert 0 < found["training"][LIRA]["parameters_trained"] < found["training"][LIRA]["parameters"]
+    assert found["training"][LIRA]["cpu_seconds"] > 0
+    own = found["serving"][GIVEN]
+    assert (own["p50_ms"], own["texts_per_second"]) == (pytest.approx(20.0), 50.0)
+    assert own["index_bytes_per_document"] == 4 * 2 * width
+    assert found["serving"][ENCODER]["index_bytes_per_document"] == 4 * width
+    assert (setting.output / "cost.png").stat().st_size > 10_000
+
+
+# ---------------------------------------------------------------------- few queries, other backbones
+
+
+def test_small_training_sets_are_read_more_often_in_smaller_batches() -> None:
+    options = LasrOptions(epochs=3, batch_size=24)
+    shapes = [(own.batch_size, own.epochs) for own in (options_for(options, count) for count in (16, 64, 256, 1024))]
+    assert shapes == [(16, 12), (24, 12), (24, 3), (24, 3)]
+
+
+def test_few_shot_goes_from_none_to_all(setting: Setting) -> None:
+    found = payload_of(measure_few_shot(setting, [LIRA, "connector", ENCODER], ["0", "4", "all"]))
+    assert found["training_queries_per_language"] == [0, 4, 8]
+    curves = found["ways"]["English titles"]
+    untrained = [embed_split(setting.start(), tables).ndcg() for tables in setting.tables["test"]]
+    expected = float(torch.stack([own.mean() for own in untrained]).mean())
+    assert curves[LIRA][0]["mean"]["mean"] == pytest.approx(expected)
+    assert curves["connector"][0] is None and curves["connector"][1] is not None
+    assert curves[ENCODER][0] == curves[ENCODER][2]
+    assert (setting.output / "few-shot.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("size", ["3", "-1", "many", ""])
+def test_wrong_sizes_are_named(setting: Setting, size: str) -> None:
+    with pytest.raises(LiraError, match=f"size '{size}': expected 0"):
+        measure_few_shot(setting, [LIRA], [size])
+
+
+def test_a_pair_of_backbones_is_scored_with_paired_gains(setting: Setting) -> None:
+    found = _measured(setting, [LIRA, ENCODER, "translate, then encode"])
+    systems, gains = found["systems"]["English titles"], found["gains"]["English titles"]
+    assert gains[ENCODER]["mean"] == pytest.approx(systems[LIRA]["mean"] - systems[ENCODER]["mean"])
+    assert "translate, then encode" not in found["gains"]["local titles"]
+    assert _pair("a/b+c/d") == ("a/b", "c/d")
+    with pytest.raises(LiraError, match="pair 'alone': expected MULTILINGUAL"):
+        _pair("alone")
+
+
+# ---------------------------------------------------------------------- sensitivity
+
+
+def test_fewer_bins_are_those_of_a_model_with_fewer(setting: Setting, build_model: Callable[..., LiraModel]) -> None:
+    tables = setting.tables["test"][0]
+    choice = replace(default_choice(setting), bins=2, candidates=1)
+    changed = changed_tables(tables, choice)
+    expected = build_model(num_feature_bins=2).encode_streams(tables.split.titles, "multilingual", "document")
+    found = torch.from_numpy(streams_of(changed.local).multilingual.astype(np.float32))
+    assert torch.allclose(found, expected, atol=2e-2 * float(expected.abs().max()))
+    assert (streams_of(changed.queries).rows[:, 1:] == -1).all()
+    assert halvings(8) == [8, 4, 2, 1]
+    assert halvings(6) == [6, 3]
+
+
+def test_the_default_stays_unless_the_best_wins_again() -> None:
+    assert decision([0.50, 0.52, 0.51], [0.54, 0.54, 0.54])[0] == "best"
+    assert decision([0.50, 0.52, 0.51], [0.52, 0.52, 0.52])[0] == "default"
+    assert decision([0.50], [0.90])[0] == "default"
+
+
+def test_a_search_goes_on_where_it_was(setting: Setting) -> None:
+    payload_of(measure_sensitivity(setting, 2, 8))
+    found = payload_of(measure_sensitivity(setting, 3, 8))
+    assert len(found["trials"]) == 3
+    start = found["default"]
+    assert {name: found["trials"][0][name] for name in start} == pytest.approx(start)
+    assert found["best"] == {name: max(found["trials"], key=lambda own: own["score"])[name] for name in start}
+    assert found["scores_over_seeds"]["default"] == pytest.approx([found["trials"][0]["score"]])
+    assert found["values"] == start  # one seed decides nothing
+    assert (setting.output / "sensitivity.png").stat().st_size > 10_000
+    assert optuna.logging.get_verbosity() == optuna.logging.WARNING
+    with pytest.raises(LiraError, match="needs two trials"):
+        measure_sensitivity(setting, 1, 8)
+
+
+# ---------------------------------------------------------------------- the commands
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["noise", "--seeds", "0,x"], "--seeds '0,x': expected whole numbers separated by commas"),
+        (["noise", "--levels", "low"], "--levels 'low': expected numbers separated by commas"),
+        (["noise", "--corpus", "no/corpus"], "corpus 'no/corpus' is neither a folder"),
+        (["bound", "--temperature", "-1"], "temperature must be positive, got -1"),
+        (["few-shot", "--corpus", "no/corpus", "--sizes", "2"], "size '2': expected 0"),
+        (["backbones", "--corpus", "no/corpus", "--pairs", "one"], "pair 'one': expected MULTILINGUAL+ENGLISH"),
+        (["sensitivity", "--trials", "1"], "a search needs two trials at least, got 1"),
+        (["cost", "--systems", "magic"], "system 'magic' is unknown"),
+    ],
+)
+def test_wrong_arguments_are_one_line(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(SystemExit) as stop:
+        run(app, "python -m eval", arguments)
+    assert stop.value.code == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    assert len(said) == 1 and message in said[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_systems_and_missing_stages_are_named(tmp_path: Path) -> None:
+    with pytest.raises(LiraError, match="system 'magic' is unknown: choose from LiRA"):
+        known_systems(["magic"])
+    with pytest.raises(LiraError, match="at least one seed"):
+        Setting(TrainingOptions(corpus="x"), tmp_path, tmp_path, ())
+    with pytest.raises(LiraError, match="must not leave one out"):
+        Setting(TrainingOptions(corpus="x", arca=None), tmp_path, tmp_path, (0,))
+    assert len(english_anchors()) > 100

@@ -1,0 +1,268 @@
+"""Stage R: questions, pairs of languages, labels, consistency, both phases, interruption and bad input."""
+
+import json
+import math
+
+import pytest
+import torch
+from test_reasoning import save_language_model
+
+from modeling_lira import LiraError, LiraForCausalLM
+from modeling_lira.cli import main
+from modeling_lira.reasoning_lira import IGNORED
+from modeling_lira.training import reasoning
+from modeling_lira.training.questions import read_questions
+from modeling_lira.training.reasoning import (
+    LanguagePairs,
+    QuestionCollator,
+    cache_questions,
+    language_consistency,
+    learnt_parts,
+    read_reasoning_options,
+    train_reasoning,
+)
+from modeling_lira.training.stream_cache import StreamCache
+
+ROWS = [
+    {
+        "id": "0",
+        "language": "vi",
+        "question": "áo sơ mi trắng?",
+        "candidates": ["white shirt?", "a shirt?"],
+        "answer": 1,
+    },
+    {"id": "0", "language": "en", "question": "white shirt?", "candidates": [], "answer": 1},
+    {"id": "0", "language": "bn", "question": "সাদা শার্ট?", "candidates": ["shirt?"], "answer": 1},
+    {"id": "1", "language": "vi", "question": "điện thoại cũ?", "candidates": [], "answer": 0},
+    {"id": "1", "language": "en", "question": "used phone?", "candidates": [], "answer": 0},
+    {"id": "1", "language": "bn", "question": "পুরানো ফোন?", "candidates": ["phone?"], "answer": 0},
+]
+ENGLISH = {"0": "white shirt?", "1": "used phone?"}
+
+
+def write_questions(folder, rows=None):
+    folder.mkdir(exist_ok=True)
+    full = [{**row, "choices": ["cheap phone", "shirt"], "english": ENGLISH[row["id"]]} for row in rows or ROWS]
+    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in full), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def options(backbones, tmp_path_factory):
+    root = tmp_path_factory.mktemp("reasoning")
+    config = root / "config.yaml"
+    config.write_text(
+        json.dumps(
+            {
+                "questions": str(write_questions(root / "questions")),
+                "language_model": str(save_language_model("llama", root / "llama", sharpness=2)),
+                "multilingual": str(backbones["xlm-roberta"]),
+                "english": str(backbones["bert"]),
+                "model": {"num_feature_bins": 3, "adaptor_size": 16, "actor_size": 8, "fusion_size": 32},
+                "projector_size": 16,
+                "dtype": "float32",
+                "batch_size": 4,
+                "mapping": 8,
+                "augmentation": 8,
+                "learning_rates": {"soft_prompt": 0.01, "lira.lasr": 0.003, "lira.arca.adaptor": 0.003},
+            }
+        )
+    )
+    return lambda **changes: read_reasoning_options(config, **changes)
+
+
+@pytest.fixture(scope="module")
+def trained(options, tmp_path_factory):
+    """The folder of one finished run."""
+    folder = tmp_path_factory.mktemp("run")
+    train_reasoning(options(), folder)
+    return folder
+
+
+def test_questions_are_read_with_the_answers_text(tmp_path):
+    found = read_questions(write_questions(tmp_path / "q"), "train")
+    assert [(example.answer, example.candidates) for example in found[:2]] == [
+        ("shirt", ("white shirt?", "a shirt?")),
+        ("shirt", ()),
+    ]
+    assert found[3].answer == "cheap phone" and found[3].english == "used phone?"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "line 1: not JSON"),
+        ("[1]", "expected an object"),
+        ('{"question": "x", "language": "vi"}', "answer must be a text"),
+        ('{"question": " ", "language": "vi", "answer": "y"}', "question must be a text"),
+        (
+            '{"question": "x", "language": "vi", "answer": 2, "choices": ["a", "b"]}',
+            "not the place of one of 2 choices",
+        ),
+        ('{"question": "x", "language": "vi", "answer": "y", "candidates": "z"}', "candidates must be a list"),
+    ],
+)
+def test_rows_that_are_no_questions(tmp_path, line, message):
+    (tmp_path / "train.jsonl").write_text(line)
+    with pytest.raises(LiraError, match=message):
+        read_questions(tmp_path, "train")
+
+
+def test_sources_that_hold_no_questions(tmp_path):
+    with pytest.raises(LiraError, match="dataset_builder reasoning"):
+        read_questions(tmp_path, "train")
+    (tmp_path / "train.jsonl").write_text("\n")
+    with pytest.raises(LiraError, match="no question in split"):
+        read_questions(tmp_path, "train")
+
+
+def test_every_row_is_in_one_pair_an_epoch_with_its_own_question(tmp_path):
+    examples = read_questions(write_questions(tmp_path / "q"), "train")
+    pairs = LanguagePairs(examples, 2, seed=0)
+    assert len(pairs) == 8
+    for epoch in (range(4), range(4, 8)):
+        drawn = [pairs[place] for place in epoch]
+        assert all(examples[one].id == examples[other].id for one, other in drawn)
+        assert {place for pair in drawn for place in pair} == set(range(6))
+        assert sum(one != other for one, other in drawn) == 2  # three languages: one pair and one left over
+    assert LanguagePairs(examples, 2, seed=0).pairs == pairs.pairs != LanguagePairs(examples, 2, seed=1).pairs
+    assert len(LanguagePairs(examples, 0.5, seed=0)) == 2
+
+
+@pytest.mark.parametrize("phase", ["mapping", "augmentation"])
+def test_labels_are_the_answer_and_its_end(options, build_model, tmp_path, phase):
+    given = options()
+    model = LiraForCausalLM.from_lira(build_model(num_feature_bins=3), given.language_model, projector_size=16)
+    examples = read_questions(given.questions, "train")
+    table = cache_questions(model.lira, StreamCache(tmp_path), examples)
+    batch = QuestionCollator(model, table, phase)([(0, 1), (3, 4)])
+    tokenizer = model.processor.tokenizer
+    for row, place in enumerate((0, 1, 3, 4)):
+        kept = batch["labels"][row] != IGNORED
+        assert tokenizer.decode(batch["labels"][row][kept]) == f" {examples[place].answer}<eos>"
+        assert torch.equal(batch["input_ids"][row][kept], batch["labels"][row][kept])
+        prompt = tokenizer.decode(batch["input_ids"][row][batch["attention_mask"][row].bool() & ~kept])
+        asked = f"Question: {examples[place].question}" if phase == "augmentation" else ""
+        assert prompt == f"<bos>{asked}\nAnswer:"
+    answers = (batch["labels"] != IGNORED).sum(1)
+    assert batch["logits_to_keep"] == answers.max() + 1
+    assert batch["candidate_mask"].tolist() == [[True, True], [True, False], [False, False], [True, False]]
+
+
+@torch.no_grad()
+def test_cached_streams_give_what_the_texts_give(options, build_model, tmp_path):
+    given = options()
+    model = LiraForCausalLM.from_lira(build_model(num_feature_bins=3), given.language_model, projector_size=16)
+    examples = read_questions(given.questions, "train")
+    table = cache_questions(model.lira, StreamCache(tmp_path), examples)
+    cached, mask = model.fuse(**table.inputs(range(len(examples))))
+    fresh, fresh_mask = model.fused(
+        [example.question for example in examples],
+        [example.language for example in examples],
+        [example.candidates for example in examples],
+    )
+    assert torch.equal(mask, fresh_mask)
+    torch.testing.assert_close(cached, fresh, atol=0.02, rtol=0.02)  # float16 between
+
+
+def test_consistency_by_hand():
+    """One pair, an answer of one token: symmetric KL of (0.5, 0.5) and (0.9, 0.1)."""
+    first, second = torch.tensor([0.5, 0.5]).log(), torch.tensor([0.9, 0.1]).log()
+    filler = torch.zeros(2)
+    logits = torch.stack([torch.stack([first, filler]), torch.stack([second, filler])])
+    labels = torch.tensor([[IGNORED, IGNORED, 1], [IGNORED, IGNORED, 1]])
+    expected = (-0.4 * math.log(0.5 / 0.9) + 0.4 * math.log(0.5 / 0.1)) / 2
+    assert float(language_consistency(logits, labels)) == pytest.approx(expected)
+    assert float(language_consistency(logits[[0, 0]], labels)) == 0
+
+
+def test_both_phases_learn_and_leave_the_frozen_parts_alone(options, trained):
+    record = json.loads((trained / "training.json").read_text())
+    for phase in ("mapping", "augmentation"):
+        losses = [entry["loss_answer"] for entry in record["logs"][phase] if "loss_answer" in entry]
+        assert losses[-1] < losses[0] - 0.05
+    loaded = LiraForCausalLM.from_pretrained(trained / "model")
+    assert not loaded.config.backbones_included  # so its weights are those of the pinned language model
+    assert float(loaded.soft_prompt.gate) not in (0.0, 1.0)
+    assert loaded.soft_prompt.up.weight.any() and loaded.lira.arca.adaptor.up.weight.any()  # which begin at zero
+
+
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(options, trained, tmp_path, monkeypatch):
+    given = options()
+    real, steps = reasoning.ReasoningTrainer.compute_loss, []
+
+    def counted(self, *arguments, **named):
+        if len(steps) == 5:
+            raise KeyboardInterrupt
+        steps.append(1)
+        return real(self, *arguments, **named)
+
+    monkeypatch.setattr(reasoning.ReasoningTrainer, "compute_loss", counted)
+    with pytest.raises(KeyboardInterrupt):
+        train_reasoning(given, tmp_path)
+    monkeypatch.undo()
+    model = train_reasoning(given, tmp_path)
+    expected = learnt_parts(LiraForCausalLM.from_pretrained(trained / "model"))
+    for name, value in learnt_parts(model).items():
+        torch.testing.assert_close(value, expected[name], atol=1e-5, rtol=1e-4)
+
+
+def test_lora_is_merged_and_saved_whole(options, tmp_path):
+    given = options(mapping=1, augmentation=0, lora={"rank": 2, "learning_rate": 0.05})
+    model = train_reasoning(given, tmp_path)
+    loaded = LiraForCausalLM.from_pretrained(tmp_path / "model")
+    assert loaded.config.backbones_included and not any(".lora_" in name for name in loaded.state_dict())
+    bare = LiraForCausalLM.from_lira(model.lira, given.language_model, projector_size=16).language_model.state_dict()
+    moved = {name for name, own in loaded.language_model.state_dict().items() if not torch.allclose(own, bare[name])}
+    assert moved and all("q_proj" in name or "v_proj" in name for name in moved)
+
+
+def test_the_baseline_reads_the_multilingual_stream_alone(options, tmp_path):
+    model = train_reasoning(options(mapping=1, augmentation=0, stream="multilingual"), tmp_path)
+    before = model.lira.arca.adaptor.up.weight
+    assert not before.any()  # untouched: it begins at zero
+    batch = model.processor(["áo sơ mi trắng?"], [["white shirt?"]], "vi")
+    without = model.processor(["áo sơ mi trắng?"], None, "vi")
+    with torch.no_grad():
+        torch.testing.assert_close(model(**batch).logits, model(**without).logits)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_size": 3}, "batch_size must be even"),
+        ({"dtype": "int8"}, "dtype must be float32 or bfloat16"),
+        ({"stream": "english"}, "stream must be one of fused, multilingual"),
+        ({"lora": {"target_modules": "nothing"}}, "no layer named nothing"),
+        ({"model": {"languages": ["vi"]}}, "'en' is not in the model's config"),
+    ],
+)
+def test_options_that_mean_nothing(options, tmp_path, changes, message):
+    with pytest.raises(LiraError, match=message):
+        train_reasoning(options(**changes), tmp_path)
+
+
+def test_configs_that_cannot_be_read(tmp_path):
+    with pytest.raises(LiraError, match="cannot be read"):
+        read_reasoning_options(tmp_path / "nowhere.yaml")
+    (tmp_path / "list.yaml").write_text("- 1")
+    with pytest.raises(LiraError, match="must be a mapping"):
+        read_reasoning_options(tmp_path / "list.yaml")
+
+
+def test_the_command_reads_the_packages_config(tmp_path, monkeypatch, capsys):
+    seen = []
+    monkeypatch.setattr(reasoning, "train_reasoning", lambda given, output: seen.append((given, output)))
+    with pytest.raises(SystemExit) as done:
+        main(["train-reasoning", "--output", str(tmp_path), "--seed", "3", "--stream", "multilingual"])
+    assert done.value.code == 0
+    ((given, output),) = seen
+    assert (given.seed, given.stream, given.language_model, output) == (
+        3,
+        "multilingual",
+        "pypi:gemma-3-270m",
+        tmp_path,
+    )
+    with pytest.raises(SystemExit) as done:
+        main(["train-reasoning", "--output", str(tmp_path), "--config", str(tmp_path / "none.yaml")])
+    assert done.value.code == 2 and len(capsys.readouterr().err.strip().splitlines()) == 1
