@@ -59,11 +59,13 @@ def test_what_is_found_is_what_comparing_all_finds(tmp_path, method, dtype, tole
     index = SearchIndex.create(tmp_path / "index", WIDTH, method, dtype)
     index.add(names(700), rows)
     index.save()
-    truth, cosines = brute_force(rows, queries, 10)
+    truth, _ = brute_force(rows, queries, 10)
+    unit = [values / np.linalg.norm(values, axis=1, keepdims=True) for values in (queries, rows)]
+    least = 1.0 if (method, dtype) == ("exact", "float32") else 0.95  # a graph is another at every build
     for opened in (index, SearchIndex.open(tmp_path / "index")):
         found, scores = opened.nearest(queries, 10)
-        assert recall(found, truth) >= (1.0 if dtype == "float32" else 0.95)
-        np.testing.assert_allclose(scores, cosines, atol=tolerance)
+        assert recall(found, truth) >= least
+        np.testing.assert_allclose(scores, np.take_along_axis(unit[0] @ unit[1].T, found, 1), atol=tolerance)
         assert (np.diff(scores, axis=1) <= 0).all()
 
 
@@ -141,7 +143,9 @@ def test_growing_in_steps_equals_one_step(tmp_path, method, dtype):
         assert len(list((tmp_path / "steps").iterdir())) == 4  # nothing of earlier states
     for found in (steps, SearchIndex.open(tmp_path / "steps")):
         assert len(found) == 300
-        assert recall(found.nearest(queries, 10)[0], whole.nearest(queries, 10)[0]) >= 0.999
+        assert recall(found.nearest(queries, 10)[0], whole.nearest(queries, 10)[0]) >= (
+            0.95 if method == "hnsw" else 0.999
+        )
         assert [hit.id for hit in found.search(rows[[0, 120, 299]], 1)[2]] == ["p299"]
 
 
