@@ -174,6 +174,8 @@ def test_loading_takes_the_arguments_of_transformers(folders, layout):
     changed = LiraModel.from_pretrained(folders[layout], num_candidates=2, attn_implementation="eager")
     assert changed.config.num_candidates == 2 and changed.dtype == torch.float32
     assert changed.lasr.layers[0].config._attn_implementation == "eager"
+    placed = LiraModel.from_pretrained(folders[layout], device_map="cpu")
+    assert {parameter.device.type for parameter in placed.parameters()} == {"cpu"}
     config = LiraConfig.from_pretrained(folders[layout], num_feature_bins=4)
     other = LiraModel.from_pretrained(folders[layout], config=config)
     assert other.config.num_feature_bins == 4

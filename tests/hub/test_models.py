@@ -19,14 +19,19 @@ from conftest import MULTILINGUAL_TEXTS, disturb
 from huggingface_hub import ModelCard, constants
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 from torch.testing import assert_close
+from transformers import TrainingArguments
 
 from hub.conftest import ROOT, Client
 from hub.faults import corrupted, dropped, refused, truncated
 from hub.server import READER, WRITER, Hub
 from modeling_lira import LiraError, LiraModel
 from modeling_lira.cli import main
+from modeling_lira.training.options import ArcaWeights
+from modeling_lira.training.stages import ArcaStage
+from modeling_lira.training.trainer import LiraTrainer
 
 LANGUAGES = ["vi", "vi", "th", "th", "id", "id", "ms", "ms", "ur", "ur", "bn", "bn", "fil", "fil"]
 TEXTS = list(MULTILINGUAL_TEXTS[: len(LANGUAGES)])
@@ -410,6 +415,38 @@ def test_a_model_pushes_itself(filled: Hub, as_writer: pytest.MonkeyPatch, model
     assert files.keys() >= RUN_FILES
     assert "shop" in ModelCard(files["README.md"].decode()).data.tags
     assert_close(LiraModel.from_pretrained(REPO).encode_query(TEXTS), model.encode_query(TEXTS))
+
+
+def test_a_trainer_pushes_the_model_and_not_the_stage(
+    filled: Hub, as_writer: pytest.MonkeyPatch, model: LiraModel, tmp_path: Path
+) -> None:
+    arguments = {"output_dir": str(tmp_path), "report_to": [], "use_cpu": True, "hub_private_repo": True}
+    stage = ArcaStage(model, {"arca": 1e-4}, ArcaWeights())
+    trainer = LiraTrainer(stage, TrainingArguments(**arguments, hub_model_id=REPO), lambda _: {"score": 0.0})
+    made = trainer.push_to_hub("trained", save_backbones=False, training=None)
+    assert made is not None and made.commit_message == "trained"
+    assert filled.store.repo("models", REPO).private
+    assert filled.files("models", REPO).keys() >= RUN_FILES
+    assert_close(LiraModel.from_pretrained(REPO).encode_query(TEXTS), model.encode_query(TEXTS))
+    nowhere = LiraTrainer(stage, TrainingArguments(**arguments), lambda _: {"score": 0.0})
+    with pytest.raises(LiraError, match="hub_model_id"):
+        nowhere.push_to_hub()
+
+
+def test_lora_weights_of_a_repository_load_on_top_of_the_model_of_another(
+    filled: Hub, push: Callable[..., str], folders: dict[str, Path]
+) -> None:
+    assert push(folders["adapter"], "--to", REPO) == ""
+    settings = LoraConfig(target_modules=r".*_encoder\..*\.(query|value)", task_type="FEATURE_EXTRACTION", r=2)
+    peft = get_peft_model(LiraModel.from_pretrained(REPO), settings)
+    for name, parameter in peft.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=2.0)
+    expected = peft.base_model.model.encode_query(TEXTS)
+    peft.push_to_hub("me/lora")
+    assert_close(LiraModel.from_pretrained("me/lora").encode_query(TEXTS), expected, atol=1e-5, rtol=0)
+    plain = LiraModel.from_pretrained(REPO).encode_query(TEXTS)
+    assert not torch.allclose(plain, expected, atol=1e-3)
 
 
 # ---------------------------------------------------------------- a folder ready to push
