@@ -30,6 +30,7 @@ RECORDS = Path("runs/records")
 """Where commands write their records by default, and where the report looks for them."""
 PACKAGES = ("torch", "transformers", "datasets", "numpy", "mteb", "sentence-transformers", "ranx")
 ROOT = Path(__file__).parents[1]
+_NO_DATASET: tuple[type[Exception], ...] = (*FAILED, OSError, HFValidationError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ def corpus_version(corpus: str) -> str:
         return digest.hexdigest()[:12]
     try:
         return str(HfApi().dataset_info(corpus).sha)[:12]
-    except (*FAILED, OSError, HFValidationError, ValueError) as error:
+    except _NO_DATASET as error:
         raise LiraError(f"corpus {corpus!r} is neither a folder of Parquet files nor a dataset on the Hub") from error
 
 

@@ -110,7 +110,11 @@ def default_choice(setting: Setting) -> Choice:
     """Return what the setting's options say."""
     weights, config = setting.arca.weights, setting.start().config
     return Choice(
-        *(getattr(weights, name) for name in ("alpha", "beta", "gamma", "delta", "eta")),
+        alpha=weights.alpha,
+        beta=weights.beta,
+        gamma=weights.gamma,
+        delta=weights.delta,
+        eta=weights.eta,
         candidates=config.num_candidates,
         bins=config.num_feature_bins,
         english_weight=float(config.english_weight_init),
@@ -185,7 +189,7 @@ def _start(setting: Setting, choice: Choice) -> LiraModel:
     usual = setting.start()
     config = copy.deepcopy(usual.config)
     config.english_weight_init = choice.english_weight
-    model = LiraModel(config, usual.multilingual_encoder, usual.english_encoder)  # type: ignore[arg-type]
+    model = LiraModel(config, usual.multilingual_encoder, usual.english_encoder)
     for name in ("multilingual_projection", "english_projection"):
         model.arca.get_submodule(name).load_state_dict(usual.arca.get_submodule(name).state_dict())
     model.processor = usual.processor

@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from modeling_lira.errors import LiraError
+
+if TYPE_CHECKING:
+    from .setting import Setting
 
 Corpus = Annotated[str, typer.Option(help="Corpus folder or Hub dataset.")]
 Config = Annotated[str, typer.Option(help="LiRA's training options: a YAML file or a name of `lira train`.")]
@@ -20,7 +23,9 @@ STREAMS = Path("runs/streams")
 Number = TypeVar("Number", int, float)
 
 
-def _setting(corpus: str, config: str, languages: str, output: Path, streams: Path, seeds: str, quick: bool):  # noqa: ANN202  # imported when a command runs
+def _setting(
+    corpus: str, config: str, languages: str, output: Path, streams: Path, seeds: str, quick: bool
+) -> "Setting":
     """Return the setting that the shared options describe."""
     from modeling_lira.training.commands import named_options
 
