@@ -133,7 +133,7 @@ def shown_pair(pair: str) -> str:
 
 def _draw(path: Path, payload: Mapping[str, Any]) -> None:
     pairs = payload["pairs"]
-    with figure_of(path, 1, len(WAYS), sharey=True, height=4.4) as (_, axes):
+    with figure_of(path, 1, len(WAYS), width=max(4.6, 1.4 * len(pairs)), height=4.4, sharey=True) as (_, axes):
         for axis, way in zip(axes[0], WAYS, strict=True):
             names = list(next(iter(pairs.values()))["systems"][way])
             width = 0.8 / len(names)

@@ -30,6 +30,8 @@ from .drawing import COLOURS, figure_of
 from .setting import Setting, Values, few_queries
 
 QUICK_TRIALS, QUICK_QUERIES = 3, 96
+MOST_BINS = 8
+"""Bins that the streams are made with, at least: fewer are means of these."""
 DEVIATIONS = 2.0
 """Deviations over seeds by which a found setting must beat the default to be chosen."""
 
@@ -61,7 +63,8 @@ LABELS = {
     "english_weight": "gate's start w", "gate": "gate learns", "temperature": "temperature, contrastive",
     "rank_temperature": "temperature, soft nDCG",
 }  # fmt: skip
-LOGARITHMIC = ("temperature", "rank_temperature")
+LOGARITHMIC = {"temperature": (0.01, 0.03, 0.1, 0.2), "rank_temperature": (0.005, 0.02, 0.07, 0.2)}
+"""Ticks of what is searched on a logarithmic scale; the ends are the search's."""
 
 
 def measure_sensitivity(setting: Setting, trials: int, queries: int) -> Path:
@@ -92,12 +95,19 @@ def measure_sensitivity(setting: Setting, trials: int, queries: int) -> Path:
         raise LiraError(f"a search needs two trials at least, got {trials}")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     meter, start = setting.meter("sensitivity"), default_choice(setting)
+    finest = start.bins * -(-MOST_BINS // start.bins)
+    if finest != start.bins:
+        model = {**setting.options.model, "num_feature_bins": finest}
+        setting = replace(setting, options=replace(setting.options, model=model))
     study = _study(setting, start, queries)
+
+    def score(trial: Trial) -> float:
+        return _score(setting, suggested(trial, start, finest), setting.seeds[0], queries)
+
     for _ in tqdm(range(len(_finished(study)), trials), desc="trials", unit="trial", disable=None):
-        study.sampler = optuna.samplers.TPESampler(
-            seed=len(study.trials)
-        )  # a resumed search goes on as an unbroken one
-        study.optimize(lambda trial: _score(setting, suggested(trial, start), setting.seeds[0], queries), n_trials=1)
+        # Seeded by the trial's number, so that a resumed search goes on as an unbroken one.
+        study.sampler = optuna.samplers.TPESampler(seed=len(study.trials))
+        study.optimize(score, n_trials=1)
     best = Choice(**study.best_trial.user_attrs["choice"])
     repeated = {name: _repeated(setting, own, queries) for name, own in (("default", start), ("best", best))}
     payload = _payload(study, start, best, repeated) | {"languages": setting.languages, "training_queries": queries}
@@ -124,8 +134,8 @@ def default_choice(setting: Setting) -> Choice:
     )
 
 
-def suggested(trial: Trial, start: Choice) -> Choice:
-    """Return the trial's settings; the first trial of a study has the default ones."""
+def suggested(trial: Trial, start: Choice, finest: int) -> Choice:
+    """Return the trial's settings, of at most `finest` bins; the first trial of a study has the default ones."""
     choice = Choice(
         alpha=trial.suggest_float("alpha", 0.0, 1.0),
         beta=trial.suggest_float("beta", 0.0, 0.5),
@@ -133,14 +143,18 @@ def suggested(trial: Trial, start: Choice) -> Choice:
         delta=trial.suggest_float("delta", 0.0, 2.0),
         eta=trial.suggest_float("eta", 0.0, 1.0),
         candidates=trial.suggest_categorical("candidates", halvings(start.candidates)),
-        bins=trial.suggest_categorical("bins", halvings(start.bins)),
+        bins=trial.suggest_categorical("bins", halvings(finest)),
         english_weight=trial.suggest_float("english_weight", 0.05, 0.8),
         gate=trial.suggest_categorical("gate", [True, False]),
-        temperature=trial.suggest_float("temperature", 0.01, 0.2, log=True),
-        rank_temperature=trial.suggest_float("rank_temperature", 0.005, 0.2, log=True),
+        temperature=trial.suggest_float("temperature", *_ends("temperature"), log=True),
+        rank_temperature=trial.suggest_float("rank_temperature", *_ends("rank_temperature"), log=True),
     )
     trial.set_user_attr("choice", asdict(choice))
     return choice
+
+
+def _ends(name: str) -> tuple[float, float]:
+    return LOGARITHMIC[name][0], LOGARITHMIC[name][-1]
 
 
 def halvings(count: int) -> list[int]:
@@ -179,7 +193,8 @@ def _score(setting: Setting, choice: Choice, seed: int, queries: int) -> float:
     weights = replace(
         setting.lasr.weights, contrastive_temperature=choice.temperature, temperature=choice.rank_temperature
     )
-    lasr = replace(setting.lasr, learning_rates=rates, weights=weights)
+    batch = min(setting.lasr.batch_size, queries, *(len(own.queries) for own in train))
+    lasr = replace(setting.lasr, learning_rates=rates, weights=weights, batch_size=batch)
     run_stage("arca", model, train, validation, setting.output / "stages", seed, arca)
     run_stage("lasr", model, train, validation, setting.output / "stages", seed, lasr)
     return validation_scores(model, validation, lasr.objective)[BEST]
@@ -298,12 +313,15 @@ def _draw(path: Path, payload: Mapping[str, Any]) -> None:
                 axis.set_title(f"importance {100 * importance:.0f}%", loc="left", fontsize=8)
             if name in LOGARITHMIC:
                 axis.set_xscale("log")
+                axis.set_xticks(LOGARITHMIC[name], [f"{tick:g}" for tick in LOGARITHMIC[name]])
+                axis.minorticks_off()
             elif name in ("candidates", "bins"):
                 axis.set_xscale("log", base=2)
                 ticks = sorted({own[name] for own in trials})
                 axis.set_xticks(ticks, [str(tick) for tick in ticks])
             elif name == "gate":
                 axis.set_xticks([0, 1], ["no", "yes"])
+                axis.set_xlim(-0.5, 1.5)
         for axis in axes[:, 0]:
             axis.set_ylabel("validation score × 100", fontsize=9)
         for axis in axes.flat[len(names) :]:

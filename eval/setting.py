@@ -100,12 +100,13 @@ class Setting:
 
     @cached_property
     def _template(self) -> LiraModel:
-        return LiraModel.from_backbones(
-            self.options.multilingual,
-            self.options.english,
-            languages=[*(self.options.languages or corpus_languages(self.options.corpus)), ENGLISH],
-            **self.options.model,  # type: ignore[arg-type]
-        )
+        with torch.random.fork_rng():  # a model that starts next is the same whether this is its first or not
+            return LiraModel.from_backbones(
+                self.options.multilingual,
+                self.options.english,
+                languages=[*(self.options.languages or corpus_languages(self.options.corpus)), ENGLISH],
+                **self.options.model,  # type: ignore[arg-type]
+            )
 
     def start(self) -> LiraModel:
         """Return an untrained model; all of them share the frozen backbones."""

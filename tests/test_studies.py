@@ -154,6 +154,16 @@ def test_models_of_a_setting_share_backbones_but_nothing_else(setting: Setting) 
     assert torch.allclose(two.encode_query(texts, "vi"), setting._template.encode_query(texts, "vi"), atol=1e-6)
 
 
+def test_a_model_starts_the_same_whether_it_is_the_first_or_not(backbones: dict[str, Path], tmp_path: Path) -> None:
+    options = TrainingOptions("none", str(backbones["xlm-roberta"]), str(backbones["bert"]), ("vi",))
+    own = Setting(options, tmp_path, tmp_path, (0,))
+    weights = []
+    for _ in range(2):
+        torch.manual_seed(5)
+        weights.append(own.start().lasr.enter.weight)
+    assert torch.equal(*weights)
+
+
 # ---------------------------------------------------------------------- noise
 
 
