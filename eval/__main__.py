@@ -9,7 +9,7 @@ from modeling_lira.cli import run
 from modeling_lira.errors import LiraError
 from modeling_lira.files import atomic_write_bytes
 
-from . import evidence_commands, study_commands
+from . import evidence_commands, reasoning_commands, study_commands
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Measure LiRA, from a checkout."
@@ -108,6 +108,7 @@ def readme(
 
 evidence_commands.register(app)
 study_commands.register(app)
+reasoning_commands.register(app)
 
 if __name__ == "__main__":
     run(app, "python -m eval")
