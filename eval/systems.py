@@ -81,7 +81,8 @@ class Variant:
         model = protocol.start()
         self.model(model)
         train, validation = ([self.tables(own) for own in part] for part in (protocol.train, protocol.validation))
-        arca = replace(protocol.arca, weights=replace(protocol.arca.weights, **self.arca_weights or {}))
+        weights = replace(protocol.arca.weights, **self.arca_weights or {})
+        arca = replace(protocol.arca, weights=weights, **self.arca or {})  # type: ignore[arg-type]
         lasr = replace(protocol.lasr, weights=replace(protocol.lasr.weights, **self.lasr_weights or {}))  # type: ignore[arg-type]
         rates = {**lasr.learning_rates, **dict.fromkeys(self.frozen, 0.0)}
         lasr = replace(lasr, learning_rates=rates, **self.lasr or {})  # type: ignore[arg-type]
@@ -164,6 +165,8 @@ def _head(
 LIRA = "LiRA"
 ENCODER = "multilingual encoder alone"
 LINEAR = "linear head, InfoNCE"
+_KEPT: dict[str, object] = {"must_improve": False}
+"""Go on from stage 1 even where validation scores were better before it."""
 _NO_NOISE = {"english_path_dropout": 0.0, "candidate_noise": 0.0}
 SYSTEMS: dict[str, System] = {
     LIRA: System(Variant().build),
@@ -172,7 +175,8 @@ SYSTEMS: dict[str, System] = {
     "no actor (greedy candidate)": System(Variant(tables=first_candidate_only).build),
     "no translation": System(Variant(tables=without_translations, anchors=False).build),
     "no multilingual path": System(Variant(model=_read_english_only, lasr=_NO_NOISE).build, local_titles=False),
-    "no geometry": System(Variant(arca_weights={"geometry": 0.0}).build),
+    "stage 1 kept": System(Variant(arca=_KEPT).build),
+    "stage 1 kept, no geometry": System(Variant(arca=_KEPT, arca_weights={"geometry": 0.0}).build),
     "no gate": System(Variant(frozen=("lasr.gate",)).build),
     "with consistency": System(Variant(lasr_weights={"consistency": 0.1}).build),
     "with hinge": System(Variant(lasr_weights={"hinge": 0.5}).build),

@@ -155,6 +155,9 @@ class LiraForCausalLM(LiraPreTrainedModel, GenerationMixin):
         self._processor: LiraCausalLMProcessor | None = None
         self._processor_arguments: _ProcessorArguments = {}
         self._loaded_sample: Tensor | None = None
+        head = self.language_model.get_output_embeddings()
+        if head is not None:
+            head.register_forward_pre_hook(_contiguous)
         self._freeze_backbones()
         self.post_init()
 
@@ -480,10 +483,11 @@ class LiraForCausalLM(LiraPreTrainedModel, GenerationMixin):
         )
         if soft is None:
             prompt = {"input_ids": input_ids} if inputs_embeds is None else {"inputs_embeds": inputs_embeds}
-            output = self.language_model(
-                **prompt, attention_mask=attention_mask, logits_to_keep=logits_to_keep, **kwargs
-            )
             mask = attention_mask
+            if mask is not None and "position_ids" not in kwargs:
+                length = cast(Tensor, input_ids if inputs_embeds is None else inputs_embeds).shape[1]
+                kwargs |= {name: own[:, -length:] for name, own in self._positions(mask).items()}
+            output = self.language_model(**prompt, attention_mask=mask, logits_to_keep=logits_to_keep, **kwargs)
         else:
             merged = self._merge(soft, input_ids, attention_mask, inputs_embeds, labels)
             labels, mask = merged.labels, merged.mask
@@ -785,6 +789,11 @@ class _TextSource(_Source):
                 f"language model {str(self.name)!r} lacks weight {missing[0]!r}: its files are not complete"
             )
         return model
+
+
+def _contiguous(module: nn.Module, arguments: tuple[Tensor]) -> tuple[Tensor]:
+    """Give the head whole states: for a slice of them PyTorch copies the head's weight once for every row."""
+    return (arguments[0].contiguous(),)
 
 
 def _rows(values: Tensor, index: Tensor) -> Tensor:

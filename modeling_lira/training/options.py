@@ -63,7 +63,8 @@ class ArcaOptions:
 
     `epochs` over all pairs of a text and its translations, `batch_size` texts on all processes together, peak
     `learning_rates` by sub-module, `patience` in epochs without a better validation score, `decay` of the
-    weights towards those that the stage starts with, in units of the learning rate.
+    weights towards those that the stage starts with, in units of the learning rate. `must_improve` gives the stage's
+    work up where no epoch scores better on validation than the model did before it.
 
     Source: ours.
     """
@@ -73,6 +74,7 @@ class ArcaOptions:
     learning_rates: dict[str, float] = field(default_factory=lambda: {"arca.adaptor": 1e-5, "arca.actor": 1e-4})
     patience: int = 2
     decay: float = 10.0
+    must_improve: bool = True
     precision: str = "float32"
     weights: ArcaWeights = field(default_factory=ArcaWeights)
 

@@ -320,7 +320,7 @@ class ReasoningTrainer(Trainer):
         """Return the stage's loss, remembering its terms for the log."""
         outputs = model(**inputs)
         for name in ("answer", "consistency"):
-            self.term_sums[name] = self.term_sums.get(name, 0.0) + float(outputs[name])
+            self.term_sums[name] = self.term_sums.get(name, 0.0) + float(outputs[name].detach())
         self.term_steps += 1
         return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
 

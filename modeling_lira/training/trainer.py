@@ -361,7 +361,8 @@ def _run(
     trainer.state.log_history.insert(
         0, {"epoch": 0.0, "step": 0, **{f"eval_{name}": value for name, value in before.items()}}
     )
-    if trainer.state.best_metric is None or trainer.state.best_metric < before[BEST]:
+    improved = trainer.state.best_metric is not None and trainer.state.best_metric >= before[BEST]
+    if not improved and getattr(options, "must_improve", True):
         logger.warning("no epoch beat the model as it was before the stage: its weights stay as they were")
         stage.lira.load_state_dict(start, strict=False)
     else:
