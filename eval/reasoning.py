@@ -196,20 +196,22 @@ def _listing(text: str, choices: Sequence[str]) -> str:
 # ---------------------------------------------------------------- models
 
 
-def load_reasoner(name: str, text_model: str | None = None) -> LiraForCausalLM:
+def load_reasoner(
+    name: str, text_model: str | None = None, multilingual: str | None = None, english: str | None = None
+) -> LiraForCausalLM:
     """Load a saved reasoning model, with this package's own code, onto the GPU if there is one.
 
     Parameters
     ----------
     name : str
         Folder or Hub id.
-    text_model : str, optional
-        Language model in place of the one that it names.
+    text_model, multilingual, english : str, optional
+        Language model and encoders in place of those that it names.
 
     Raises
     ------
     LiraError
-        Neither folder nor Hub id of a reasoning model, or one whose language model is not to be found.
+        Neither folder nor Hub id of a reasoning model, or one whose language model or encoders are not to be found.
 
     Source: ours.
     """
@@ -217,7 +219,9 @@ def load_reasoner(name: str, text_model: str | None = None) -> LiraForCausalLM:
         kind = PreTrainedConfig.get_config_dict(name)[0].get("model_type")
         if kind != LiraForCausalLM.config_class.model_type:
             raise LiraError(f"model {name!r} is of type {kind!r}, no reasoning model: `lira train-reasoning` makes one")
-        model = LiraForCausalLM.from_pretrained(name, text_model=text_model)
+        model = LiraForCausalLM.from_pretrained(
+            name, text_model=text_model, multilingual_backbone=multilingual, english_backbone=english
+        )
         model.processor  # noqa: B018  # read now, so that what is missing is said now
     except LiraError:
         raise
@@ -263,12 +267,13 @@ class Reader:
 class Sources:
     """Saved models: those to measure, several seeds of one kind, and rivals of the multilingual stream alone.
 
-    `text_model` takes the place of the language model that they name; `dtype` is the language model's.
+    `parts` take the place of the language model and the two encoders that they name, where not None; `dtype` is the
+    language model's.
     """
 
     models: Sequence[str]
     rivals: Sequence[str] = ()
-    text_model: str | None = None
+    parts: Sequence[str | None] = (None, None, None)
     dtype: str = DTYPES[0]
 
     def __post_init__(self) -> None:
@@ -360,7 +365,7 @@ def measure(
     total = sum(len(own) for _, own, _ in planned) * len(places)
     with tqdm(total=total, desc=task.name, unit="language", disable=None) as bar:
         for name, own, rival in planned:
-            model = load_reasoner(name, sources.text_model)
+            model = load_reasoner(name, *sources.parts)
             _check_stream(model, name, rival)
             reader = Reader(model, streams, examples, sources.dtype)
             told = told or _told(model, sources.dtype)

@@ -18,6 +18,8 @@ Languages = Annotated[str, typer.Option(help="Language codes; all of the data wh
 More = Annotated[list[str] | None, typer.Argument(metavar="[LANGUAGE]...", help="More codes after --languages.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only so many questions a language.")]
 TextModel = Annotated[str | None, typer.Option(help="Language model, in place of the one that the models name.")]
+Multilingual = Annotated[str | None, typer.Option(help="Multilingual encoder, in place of the models' own.")]
+English = Annotated[str | None, typer.Option(help="English encoder, in place of the models' own.")]
 DType = Annotated[str, typer.Option("--dtype", help="bfloat16 or float32, of the language model.")]
 By = Annotated[str, typer.Option("--by", help="likelihood of the choices, or generation.")]
 Rule = Annotated[str, typer.Option(help="mean or sum of a choice's token log-probabilities.")]
@@ -54,6 +56,8 @@ def own(
     by: By = "likelihood",
     rule: Rule = "mean",
     text_model: TextModel = None,
+    multilingual: Multilingual = None,
+    english: English = None,
     dtype: DType = "bfloat16",
     max_new_tokens: NewTokens = 24,
     batch_size: Batch = 16,
@@ -68,7 +72,7 @@ def own(
     from .reasoning import Sources, check_choices, choice_task, chosen_examples, run_reasoning
 
     task = choice_task("own", by, rule, max_new_tokens=max_new_tokens, batch_size=batch_size)
-    sources = Sources(model, rival or (), text_model, dtype)
+    sources = Sources(model, rival or (), (text_model, multilingual, english), dtype)
     examples = chosen_examples(read_questions(data, split), _codes(languages, more), limit)
     check_choices(examples)
     run_reasoning(task, examples, sources, streams, output, records, {"data": shown(data), "split": split})
@@ -86,6 +90,8 @@ def mcqa(
     rule: Rule = "mean",
     listed: Annotated[bool, typer.Option(help="Show the choices before a generated answer.")] = True,
     text_model: TextModel = None,
+    multilingual: Multilingual = None,
+    english: English = None,
     dtype: DType = "bfloat16",
     max_new_tokens: NewTokens = 24,
     batch_size: Batch = 16,
@@ -100,7 +106,7 @@ def mcqa(
     from .reasoning import Sources, check_choices, choice_task, chosen_examples, run_reasoning, with_candidates
 
     task = choice_task("mcqa", by, rule, listed, max_new_tokens, batch_size)
-    sources = Sources(model, rival or (), text_model, dtype)
+    sources = Sources(model, rival or (), (text_model, multilingual, english), dtype)
     codes = _codes(languages, more)
     examples = with_candidates(chosen_examples(read_mcqa(data, codes), codes, limit), candidates)
     check_choices(examples)
@@ -117,6 +123,8 @@ def mgsm(
     candidates: Candidates = None,
     shots: Annotated[int, typer.Option(help="Worked examples in the prompt, 0 to 8.")] = 0,
     text_model: TextModel = None,
+    multilingual: Multilingual = None,
+    english: English = None,
     dtype: DType = "bfloat16",
     max_new_tokens: NewTokens = 128,
     batch_size: Batch = 16,
@@ -130,7 +138,7 @@ def mgsm(
     from .mgsm import mgsm_task, read_mgsm, size_note
     from .reasoning import Sources, chosen_examples, run_reasoning, with_candidates
 
-    sources = Sources(model, rival or (), text_model, dtype)
+    sources = Sources(model, rival or (), (text_model, multilingual, english), dtype)
     codes = _codes(languages, more)
     examples = with_candidates(chosen_examples(read_mgsm(data, codes), codes, limit), candidates)
     there = list(dict.fromkeys(example.language for example in examples))
