@@ -24,6 +24,8 @@ _NUMBER = re.compile(
     rf"(?P<after>\s?(?:₫|đồng|vnđ|vnd))?",
     re.IGNORECASE,
 )
+_LONGEST = 200
+"""Characters of a number: a language model may repeat a digit for ever."""
 _SLASH = "\N{FRACTION SLASH}"
 
 
@@ -66,6 +68,8 @@ def _plain(text: str) -> str:
 def _numbers(text: str, language: str) -> list[Fraction]:
     found = []
     for match in _NUMBER.finditer(text):
+        if len(match[0]) > _LONGEST:
+            continue
         money = f"{match['before'] or ''}{match['after'] or ''}".casefold()
         dots = language in DOT_GROUPS or any(name in money for name in ("rp", "₫", "đồng", "vn"))
         values = _numerals(match["top"], dots)

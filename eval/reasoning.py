@@ -35,6 +35,7 @@ from .unseen import read_candidates
 ENGLISH = "en"
 BARE = "language model alone"
 TRANSLATED = "language model on the translation"
+ALL_TRANSLATIONS = "language model on all translations"
 REFERENCE = "language model on the English reference"
 MAPPING = "multilingual encoder alone before it (MindMerger)"
 RULES = ("mean", "sum")
@@ -69,16 +70,23 @@ def _translation(example: Example) -> str:
     return example.candidates[0] if example.candidates else example.question
 
 
+def _translations(example: Example) -> str:
+    return " / ".join(example.candidates) or example.question
+
+
 def _reference(example: Example) -> str:
     return example.english
 
 
 def systems_of(examples: Sequence[Example]) -> list[System]:
-    """Return the rows of a table: those that need translations or English references only where there are any."""
+    """Return the rows of a table: those that need translations or English references only where there are any.
+
+    The translation is the first; a language model that reads all of them is told as much as LiRA is.
+    """
     rows = [System(BARE, _question)]
     translated = any(example.candidates for example in examples)
     if translated:
-        rows.append(System(TRANSLATED, _translation))
+        rows += [System(TRANSLATED, _translation), System(ALL_TRANSLATIONS, _translations)]
     if all(example.english for example in examples):
         rows.append(System(REFERENCE, _reference))
     rows.append(System(LIRA_FREE, _question, lira=True))
@@ -122,8 +130,9 @@ def choice_task(
     name : str
     by : "likelihood" or "generation"
     rule : "mean" or "sum"
-        Of the log-probabilities of a choice's tokens. On our validation questions, of which nothing was trained, the
-        bare model decides.
+        Of the log-probabilities of a choice's tokens. The default was decided on our validation questions by what no
+        training changes, gemma-3-270m alone: mean 57.5 in English and 34.3 over the seven languages, sum 55.0 and 35.0;
+        40 questions a language, so the two differ by no more than chance.
     listed : bool
         Show the choices in the prompt of a generated answer.
     max_new_tokens, batch_size : int
@@ -507,7 +516,7 @@ def _differences(values: Values, languages: Sequence[str]) -> dict[str, Any]:
 
 def _pairs(values: Values) -> Iterator[tuple[str, str]]:
     """Yield LiRA with every other row, and LiRA without translations with those that have none either."""
-    for rival in (BARE, TRANSLATED, REFERENCE, MAPPING, LIRA_FREE):
+    for rival in (BARE, TRANSLATED, ALL_TRANSLATIONS, REFERENCE, MAPPING, LIRA_FREE):
         if LIRA in values and rival in values:
             yield LIRA, rival
     for rival in (BARE, MAPPING):
