@@ -13,6 +13,8 @@ from modeling_lira.errors import LiraError
 from modeling_lira.reasoning_lira import LiraForCausalLM
 
 BATCH_SIZE = 16
+_ROWS = 8
+"""Answers whose logits are held as float32 at a time: a vocabulary is large."""
 _POINT = "\N{MODIFIER LETTER TRIANGULAR COLON}"
 """A letter, in place of a separator within a number."""
 _UNSPACED = re.compile("[\u0e00-\u0eff\u3040-\u30ff\u4e00-\u9fff]")
@@ -87,8 +89,7 @@ def _likelihoods(
 ) -> Iterator[list[Likelihood]]:
     """Yield every answer's likelihood of one batch, a row of answers a prompt."""
     ids, mask = left_padded(model, prompts)
-    positions = {} if question else model._positions(mask)
-    output = model(ids, mask, logits_to_keep=1, use_cache=True, past_key_values=DynamicCache(), **positions, **question)
+    output = model(ids, mask, logits_to_keep=1, use_cache=True, past_key_values=DynamicCache(), **question)
     owners = torch.tensor([row for row, own in enumerate(answers) for _ in own], device=ids.device)  # [A]
     flat = [own for row in answers for own in row]
     first = torch.tensor([own[0] for own in flat], device=ids.device)
@@ -102,13 +103,19 @@ def _likelihoods(
         whole = torch.cat([output.attention_mask[owners], real.long()], 1)
         cache = output.past_key_values
         cache.batch_select_indices(owners)
-        later = {name: own[:, -width:] for name, own in model._positions(whole).items()}
-        logits = model(shown, whole, past_key_values=cache, use_cache=True, **later).logits.float()  # [A, n, V]
-        scores = logits.gather(2, wanted[..., None])[..., 0] - logits.logsumexp(-1)
+        logits = model(shown, whole, past_key_values=cache, use_cache=True).logits  # [A, n, V]
+        parts = zip(logits.split(_ROWS), wanted.split(_ROWS), strict=True)
+        scores = torch.cat([_token_scores(*part) for part in parts])
         totals = totals + torch.where(real, scores, 0.0).sum(1)
     values = iter(totals.tolist())
     for row in answers:
         yield [Likelihood(next(values), len(own)) for own in row]
+
+
+def _token_scores(logits: Tensor, wanted: Tensor) -> Tensor:
+    """Return the log-probabilities [A, n] of tokens [A, n]."""
+    logits = logits.float()
+    return logits.gather(2, wanted[..., None])[..., 0] - logits.logsumexp(-1)
 
 
 @torch.inference_mode()
@@ -160,7 +167,7 @@ def generated(
             max_new_tokens=max_new_tokens,
             pad_token_id=tokenizer.pad_token_id,
             stopping_criteria=StoppingCriteriaList([_Stopped(tokenizer, start, stops)]),
-            **({} if shared is None else {"past_key_values": _shifted(shared, (mask == 0).sum(1))}),
+            past_key_values=None if shared is None else _shifted(shared, (mask == 0).sum(1)),
             **given,
         )
         texts = tokenizer.batch_decode(written[:, ids.shape[1] :], skip_special_tokens=True)
@@ -186,8 +193,8 @@ def _shifted(cache: DynamicCache, padding: Tensor) -> DynamicCache:
     length = cache.get_seq_length()
     places = (torch.arange(length, device=padding.device) - padding[:, None]) % length  # [B, P]
     moved = DynamicCache()
-    for number, layer in enumerate(cache.layers):
-        keys, values = (own[0][:, places].transpose(0, 1) for own in (layer.keys, layer.values))  # [B, heads, P, D]
+    for number, (own_keys, own_values, _) in enumerate(cache):
+        keys, values = (own[0][:, places].transpose(0, 1) for own in (own_keys, own_values))  # [B, heads, P, D]
         moved.update(keys, values, number)
     return moved
 

@@ -25,6 +25,9 @@ UNNUMBERED = "without a number"
 MAX_NEW_TOKENS = 128
 SMALL = 1_000_000_000
 """Parameters below which a language model solves next to nothing of MGSM."""
+_LINE = ("\n", "Q:")
+_NEXT = ("\nQuestion:",)
+"""Where an answer ends with worked examples before it, and without."""
 _LABEL = re.compile(r"\s*([^:：]{1,40}?)\s*[:：]\s*(.+)", re.DOTALL)
 
 
@@ -132,10 +135,11 @@ def read_shots(data: str, language: str, count: int) -> Shots:
 def _without_labels(pairs: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], list[tuple[str, str]]]:
     """Take off what stands before the colon of every question and of every answer; without that, English labels."""
     found = [(_LABEL.match(question), _LABEL.match(answer)) for question, answer in pairs]
-    labels = {(first[1], second[1]) if first and second else None for first, second in found}
-    if len(labels) != 1 or None in labels:
+    parts = [(first.groups(), second.groups()) for first, second in found if first and second]
+    labels = {(first[0], second[0]) for first, second in parts}
+    if len(parts) < len(pairs) or len(labels) != 1:
         return LABELS, list(pairs)
-    return labels.pop(), [(first[2], second[2]) for first, second in found]
+    return labels.pop(), [(first[1], second[1]) for first, second in parts]
 
 
 # ---------------------------------------------------------------- asking
@@ -188,10 +192,10 @@ def _score(
         prefix = tokenizer(own.text)["input_ids"]
         prompts = [f"{own.labels[0]}: {text}\n{own.labels[1]}:" for text in texts]
         ids = [tokenizer(prompt, add_special_tokens=False)["input_ids"] for prompt in prompts]
-        stops = ("\n", "Q:")
+        stops = _LINE
     else:
         prefix, ids = [], [tokenizer(PROMPT.format(question=text))["input_ids"] for text in texts]
-        stops = ("\nQuestion:",)
+        stops = _NEXT
     answers = generated(model, ids, question, max_new_tokens, stops, prefix, batch_size)
     numbers = [extract_number(answer, language) for answer in answers]
     right = [extract_number(example.answer) for example in examples]

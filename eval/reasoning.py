@@ -150,9 +150,9 @@ def choice_task(
         raise LiraError(f"--rule must be one of {', '.join(RULES)}, got {rule!r}")
     if by == LIKELIHOOD:
         return Task(name, partial(_by_likelihood, batch_size=batch_size), rule, {"by": by})
-    settings = {"listed": listed, "max_new_tokens": max_new_tokens}
-    score = partial(_by_generation, **settings, batch_size=batch_size)
-    return Task(f"{name}-generation", score, CORRECT, {"by": by, **settings})
+    score = partial(_by_generation, listed=listed, max_new_tokens=max_new_tokens, batch_size=batch_size)
+    settings = {"by": by, "listed": listed, "max_new_tokens": max_new_tokens}
+    return Task(f"{name}-generation", score, CORRECT, settings)
 
 
 def _by_likelihood(
@@ -418,7 +418,7 @@ def _step(
     asked = [reader.tables[True].examples[place] for place in places]
     texts = [system.text(example) for example in asked]
     depends = {
-        "task": [task.name, task.settings],
+        "task": [task.name, task.settings, PROMPT, LISTED],
         "model": [reader.whole, system.candidates] if system.lira else reader.language_model,
         "dtype": dtype,
         "texts": texts,
