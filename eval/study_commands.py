@@ -61,7 +61,7 @@ def register(app: typer.Typer) -> None:
 
 def noise(
     corpus: Corpus = "runs/corpus",
-    config: Config = "joint",
+    config: Config = "retrieval",
     languages: Languages = "",
     systems: Systems = None,
     kinds: Annotated[list[str] | None, typer.Option(help="A kind of noise; all of them when left out.")] = None,
@@ -86,7 +86,7 @@ def noise(
 
 def cost(
     corpus: Corpus = "runs/corpus",
-    config: Config = "joint",
+    config: Config = "retrieval",
     languages: Languages = "",
     systems: Systems = None,
     translator: Annotated[str, typer.Option(help="Causal language model that translates and criticises.")] = (
@@ -109,7 +109,7 @@ def cost(
 
 def bound(
     corpus: Corpus = "runs/corpus",
-    config: Config = "joint",
+    config: Config = "retrieval",
     languages: Languages = "",
     temperature: Annotated[float, typer.Option(help="Of the softmax over anchors that estimates p(s | t).")] = 0.05,
     output: Output = Path("runs/bound"),
@@ -125,7 +125,7 @@ def bound(
 
 def few_shot(
     corpus: Corpus = "runs/corpus",
-    config: Config = "joint",
+    config: Config = "retrieval",
     languages: Languages = "",
     systems: Systems = None,
     sizes: Annotated[str, typer.Option(help="Labelled training queries a language, or all, separated by commas.")] = (
@@ -146,7 +146,7 @@ def few_shot(
 
 def backbones(
     corpus: Corpus = "runs/corpus",
-    config: Config = "joint",
+    config: Config = "retrieval",
     languages: Languages = "",
     pairs: Annotated[list[str] | None, typer.Option(help="MULTILINGUAL+ENGLISH; repeat for more.")] = None,
     systems: Systems = None,
@@ -165,7 +165,7 @@ def backbones(
 
 def sensitivity(
     corpus: Corpus = "runs/corpus",
-    config: Config = "joint",
+    config: Config = "retrieval",
     languages: Languages = "",
     trials: Annotated[int, typer.Option(help="Settings to try, earlier runs' included.")] = 40,
     queries: Annotated[int, typer.Option(min=24, help="Training queries a language of every trial.")] = 400,
