@@ -12,6 +12,7 @@ HUB_CONFIG = "X-CSQA-{language}"
 """Name of a language's part in the Hub dataset."""
 SPLIT = "validation"
 """The Hub's test part has no answers."""
+_CONVERTED = "refs/convert/parquet"
 
 
 def read_mcqa(data: str, languages: Sequence[str] | None = None) -> list[Example]:
@@ -72,8 +73,11 @@ def load_rows(name: str, config: str, split: str) -> Sequence[Mapping[str, Any]]
     from datasets import load_dataset
 
     try:
-        return load_dataset(name, config, split=split)
-    except (OSError, ValueError, ConnectionError) as error:
+        try:
+            return load_dataset(name, config, split=split)
+        except RuntimeError:  # it is a script, which nobody should run; the Hub keeps what scripts once gave
+            return load_dataset(name, config, split=split, revision=_CONVERTED)
+    except (OSError, ValueError, RuntimeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise LiraError(
             f"{name!r}: no such file or folder, and no dataset with {config!r} {split}: {reason}"

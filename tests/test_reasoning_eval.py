@@ -386,6 +386,28 @@ def test_multiple_choice_is_read(tmp_path):
             read_mcqa(str(missing))
 
 
+def test_multiple_choice_of_the_hub(monkeypatch):
+    asked = []
+
+    def load_dataset(name, config, split, revision=None):
+        asked.append((name, config, split, revision))
+        if revision is None:
+            raise RuntimeError("Dataset scripts are no longer supported, but found x.py")
+        if config == "X-CSQA-th":
+            raise ValueError("BuilderConfig 'X-CSQA-th' not found.\nAvailable: …")
+        return [ROW]
+
+    monkeypatch.setattr("datasets.load_dataset", load_dataset)
+    assert [own.answer for own in read_mcqa("someone/xcsr", ["vi"])] == ["cũ"]
+    assert asked[-1] == ("someone/xcsr", "X-CSQA-vi", "validation", "refs/convert/parquet")
+    with pytest.raises(
+        LiraError, match=r"no dataset with 'X-CSQA-th' validation: BuilderConfig 'X-CSQA-th' not found.$"
+    ):
+        read_mcqa("someone/xcsr", ["th"])
+    with pytest.raises(LiraError, match="of a Hub dataset name the --languages"):
+        read_mcqa("someone/xcsr")
+
+
 @pytest.mark.parametrize("by", ["likelihood", "generation"])
 def test_multiple_choice_with_translations_to_the_record(folders, tmp_path, by):
     data, scored = tmp_path / "dev.jsonl", tmp_path / "scored.jsonl"
