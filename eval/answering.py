@@ -61,7 +61,7 @@ def choice_likelihoods(
     choices : sequence of Q sequences of str
     question : callable
     batch_size : int
-        Prompts at a time; no result depends on it.
+        Prompts at a time; results differ by rounding alone.
 
     Raises
     ------
@@ -141,7 +141,7 @@ def generated(
         What all prompts begin with. It runs once where no question is given; else soft tokens, which differ from
         question to question, stand before it.
     batch_size : int
-        Prompts at a time; no answer depends on it.
+        Prompts at a time; answers depend on it by rounding alone.
 
     Raises
     ------

@@ -25,7 +25,7 @@ By = Annotated[str, typer.Option("--by", help="likelihood of the choices, or gen
 Rule = Annotated[str, typer.Option(help="mean or sum of a choice's token log-probabilities.")]
 Candidates = Annotated[Path | None, typer.Option(help="Translations of the questions, as `lira critique` writes them.")]
 Streams = Annotated[Path, typer.Option(help="Keeps the encoders' streams of every text; shared by all commands.")]
-Batch = Annotated[int, typer.Option(min=1, help="Prompts at a time; changes the speed and no result.")]
+Batch = Annotated[int, typer.Option(min=1, help="Prompts at a time: changes the speed, results by rounding alone.")]
 NewTokens = Annotated[int, typer.Option(min=1, help="Longest generated answer, in tokens.")]
 Output = Annotated[Path, typer.Option(help="Keeps finished steps: interrupted, the command goes on.")]
 Records = Annotated[Path, typer.Option(help="Gets the record.")]
