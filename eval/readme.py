@@ -157,7 +157,32 @@ def index_block(results: dict) -> str:
     return "\n".join(lines)
 
 
+def answers_block(results: dict) -> str:
+    """Render the share of questions that every system answers right, and LiRA's gain over it."""
+    payload = results["payload"]
+    measures = payload["measures"][payload["main"]]
+    languages = list(next(iter(measures.values())))
+    lines = [row_of(["accuracy × 100", *languages, "LiRA's gain, mean (95%)"])]
+    lines.append(row_of(["---"] * (len(languages) + 2)))
+    for system, own in measures.items():
+        cells = [_value(own[code]) for code in languages]
+        gain = payload["differences"].get(f"LiRA against {system}", {}).get("mean")
+        lines.append(row_of([system, *cells, "" if gain is None else _gain(gain)]))
+    spread = payload["deviation_over_models"].get("LiRA") or 0.0
+    english = payload["english"].get("LiRA against language model alone", {}).get("en")
+    lines += [
+        "",
+        f"{', '.join(f'{count} {code}' for code, count in payload['questions'].items())} questions; mean of "
+        f"{len(payload['languages'])} languages without English; standard deviation of LiRA's over seeds "
+        f"{100 * spread:.1f}{'' if english is None else f'; English against the model alone {_gain(english)}'}. "
+        f"`{results['command']}`",
+    ]
+    return "\n".join(lines)
+
+
 BLOCKS: dict[str, Callable[[dict], str]] = {
+    "own": answers_block,
+    "mgsm": answers_block,
     "ablations": ablations_block,
     "generalisation": generalisation_block,
     "retrieval": retrieval_block,

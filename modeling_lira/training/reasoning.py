@@ -77,7 +77,7 @@ class ReasoningOptions:
     model: dict[str, object] = field(default_factory=lambda: {"fusion_size": 384})
     projector_size: int = 512
     stream: str = "fused"
-    mapping: float = 1.0
+    mapping: float = 0.25
     augmentation: float = 1.0
     batch_size: int = 16
     consistency: float = 0.1
