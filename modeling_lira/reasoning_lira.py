@@ -602,17 +602,19 @@ class LiraForCausalLM(LiraPreTrainedModel, GenerationMixin):
         Source: ours.
         """
         question = {name: kwargs.pop(name) for name in _ENCODER_INPUTS if name in kwargs}
-        settings = cast(GenerationConfig, kwargs.pop("generation_config", None) or self.generation_config)
+        settings = copy.deepcopy(
+            cast(GenerationConfig, kwargs.pop("generation_config", None) or self.generation_config)
+        )
+        kwargs = settings.update(**kwargs)  # what is no setting
         generate = partial(cast(Callable[..., Tensor], self.language_model.generate), generation_config=settings)
         soft = self.soft_tokens(**question)  # type: ignore[arg-type]
         if soft is None:
             prompt = {"input_ids": input_ids} if inputs_embeds is None else {"inputs_embeds": inputs_embeds}
             return generate(**prompt, attention_mask=attention_mask, **kwargs)
         merged = self._merge(soft, input_ids, attention_mask, inputs_embeds)
-        new = kwargs.get("max_new_tokens", settings.max_new_tokens) or 1
-        self._check_length(int(merged.mask.sum(1).max()) + cast(int, new), soft[0].shape[1])
-        if kwargs.get("pad_token_id", settings.pad_token_id) is None:
-            kwargs["pad_token_id"] = self.processor.tokenizer.pad_token_id
+        self._check_length(int(merged.mask.sum(1).max()) + (settings.max_new_tokens or 1), soft[0].shape[1])
+        if settings.pad_token_id is None:
+            settings.pad_token_id = self.processor.tokenizer.pad_token_id
         result = generate(inputs_embeds=merged.embeds, attention_mask=merged.mask, **kwargs)
         if input_ids is None:
             return result
