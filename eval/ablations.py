@@ -133,7 +133,8 @@ class Study:
             self.start, self.tables["train"], self.tables["validation"],
             self.options.arca, self.options.lasr, self.output / "stages",
         )  # fmt: skip
-        planned = [(name, seed) for name in names for seed in (self.seeds if SYSTEMS[name].seeds else self.seeds[:1])]
+        many = {name: SYSTEMS[name].seeds and not SYSTEMS[name].once for name in names}
+        planned = [(name, seed) for name in names for seed in (self.seeds if many[name] else self.seeds[:1])]
         runs: dict[str, list[Run]] = {name: [] for name in names}
         details: dict[str, list[dict[str, float]]] = {name: [] for name in names}
         for name, seed in tqdm(planned, desc="systems", unit="run", disable=None):

@@ -44,13 +44,14 @@ class System:
     """One row of the table.
 
     `build` trains it with a seed and returns how it embeds a split and what is worth knowing of the training;
-    `local_titles` says whether it can search titles that are not English; `seeds` whether every seed is run: not
-    what depends on none, and not what takes as long as all others together.
+    `local_titles` says whether it can search titles that are not English; `seeds` whether it depends on a seed;
+    `once` whether the ablation trains it with the first seed only, as it takes as long as all others together.
     """
 
     build: Callable[[Protocol, int], tuple[Embedder, Details]]
     local_titles: bool = True
     seeds: bool = True
+    once: bool = False
 
 
 Tables = Callable[[SplitTables], SplitTables]
@@ -189,6 +190,6 @@ SYSTEMS: dict[str, System] = {
     "concatenation": System(_frozen(baselines.concatenation), seeds=False),
     LINEAR: System(partial(_head, baselines.LinearHead, baselines.retrieval_loss)),
     "MSE mapping to English": System(partial(_head, baselines.EnglishMapping, baselines.mapping_loss)),
-    "connector": System(partial(_head, baselines.Connector, baselines.retrieval_loss), seeds=False),
+    "connector": System(partial(_head, baselines.Connector, baselines.retrieval_loss), once=True),
 }
 """By name; LiRA first, then its ablations, then the baselines."""
