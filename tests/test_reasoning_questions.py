@@ -81,7 +81,7 @@ def test_the_cheaper_thing_is_the_one_with_the_lower_price():
 @pytest.mark.parametrize(("task", "step"), [("size_up", 1), ("size_down", -1)])
 def test_the_next_size_is_one_step_away(task, step):
     for own in english(task):
-        size = next(size for size in re.findall(r"Size (\w+)", own.question) if size in SIZES)
+        size = next(size for size in re.findall(r"[Ss]ize (\w+)", own.question) if size in SIZES)
         assert own.choices[own.answer] == SIZES[SIZES.index(size) + step]
 
 
