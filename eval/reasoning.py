@@ -29,7 +29,7 @@ from modeling_lira.training.stream_cache import StreamCache
 
 from .answering import BATCH_SIZE, Question, alone, choice_likelihoods, generated, matched_choice
 from .record import RECORDS, Meter, weights_of
-from .significance import MEAN, correct, paired_differences
+from .significance import MEAN, correct, deviation_over_models, difference_cell, paired_differences
 from .unseen import read_candidates
 
 ENGLISH = "en"
@@ -466,7 +466,7 @@ def summarise(scores: Scores, main: str, tasks: Mapping[str, Sequence[str]] | No
         "main": main,
         "measures": {name: {system: _means(own) for system, own in values.items()} for name, values in found.items()},
         "deviation_over_models": {
-            system: _deviation([own[code] for code in low or languages]) for system, own in compared.items()
+            system: deviation_over_models([own[code] for code in low or languages]) for system, own in compared.items()
         },
         "differences": _differences(compared, low),
         "english": _differences(compared, [ENGLISH]) if ENGLISH in languages else {},
@@ -490,12 +490,6 @@ def _means(own: Mapping[str, Tensor]) -> dict[str, float]:
     means = {code: float(values.mean()) for code, values in own.items()}
     low = [value for code, value in means.items() if code != ENGLISH]
     return {**means, **({MEAN: sum(low) / len(low)} if low else {})}
-
-
-def _deviation(languages: Sequence[Tensor]) -> float:
-    """Return the standard deviation over models of the mean over languages; 0 for one model."""
-    runs = torch.stack([own.mean(1) for own in languages]).mean(0)  # [R]
-    return float(runs.std()) if len(runs) > 1 else 0.0
 
 
 def _differences(values: Values, languages: Sequence[str]) -> dict[str, Any]:
@@ -615,10 +609,5 @@ def table_of(found: Mapping[str, Any], title: str) -> Table:
     table.add_section()
     for pair in found["differences"] or found["english"]:
         values = {**found["differences"].get(pair, {}), **found["english"].get(pair, {})}
-        table.add_row(pair, *(_difference(values[column]) for column in columns))
+        table.add_row(pair, *(difference_cell(values[column]) for column in columns))
     return table
-
-
-def _difference(own: Mapping[str, float]) -> str:
-    star = "*" if own["corrected_p"] < 0.05 else ""
-    return f"{100 * own['mean']:+.1f}{star}\n{100 * own['low']:+.1f}…{100 * own['high']:+.1f}"

@@ -34,7 +34,7 @@ from modeling_lira.training.validation import embed_split, embed_table
 from .correlations import CORRELATIONS, CorrelationSums, correlation_difference
 from .library_metrics import METRICS, NDCG, retrieval_metrics
 from .record import RECORDS, Meter, corpus_version, weights_of
-from .significance import MEAN, correct, paired_differences
+from .significance import MEAN, correct, deviation_over_models, difference_cell, paired_differences
 
 ENGLISH_TITLES, LOCAL_TITLES = "English titles", "local titles"
 TRANSLATED_TITLES = "local titles with English translations"
@@ -200,7 +200,10 @@ def summarise(scores: Scores) -> dict[str, Any]:
             for documents, systems in scores.values.items()
         },
         "deviation_over_models": {
-            documents: {system: _deviation(found) for system, found in systems.items()}
+            documents: {
+                system: deviation_over_models([own[NDCG] for own in found.values()])
+                for system, found in systems.items()
+            }
             for documents, systems in scores.values.items()
         },
         "kinds": _parts(scores, by_kind),
@@ -239,12 +242,6 @@ def _parts(scores: Scores, parts: Mapping[str, Mapping[str, Tensor]]) -> dict[st
         }
         for documents, systems in scores.values.items()
     }
-
-
-def _deviation(found: Mapping[str, Mapping[str, Tensor]]) -> float:
-    """Return the standard deviation over models of the mean nDCG@10 over languages; 0 for one model."""
-    runs = torch.stack([own[NDCG].nanmean(1) for own in found.values()]).mean(0)  # [R]
-    return float(runs.std()) if len(runs) > 1 else 0.0
 
 
 def _pairs(systems: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -370,7 +367,7 @@ def tables_of(found: Mapping[str, Any]) -> list[ShownTable]:
             table.add_row(system, *(f"{100 * value:.1f}" for value in [*map(metrics[NDCG].get, languages), *others]))
         table.add_section()
         for pair, values in found["differences"].get(documents, {}).items():
-            table.add_row(pair, *(_difference(values[code]) for code in languages))
+            table.add_row(pair, *(difference_cell(values[code]) for code in languages))
         tables.append(table)
     columns = [*next(iter(next(iter(found["kinds"].values())).values())), SEEN, UNSEEN]
     parts = _table("nDCG@10 x 100, mean of languages", columns, "By kind of query, and type seen in training or not")
@@ -395,8 +392,3 @@ def _table(first: str, columns: Sequence[str], title: str) -> ShownTable:
     for column in columns:
         table.add_column(column, justify="right")
     return table
-
-
-def _difference(own: Mapping[str, float]) -> str:
-    star = "*" if own["corrected_p"] < 0.05 else ""
-    return f"{100 * own['mean']:+.1f}{star}\n{100 * own['low']:+.1f}…{100 * own['high']:+.1f}"

@@ -170,3 +170,26 @@ def holm(values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(values) - rank) * values[place]))
         corrected[place] = largest
     return corrected
+
+
+def deviation_over_models(languages: Sequence[Tensor]) -> float:
+    """Return the standard deviation over models of the mean over languages; 0 for one model.
+
+    Parameters
+    ----------
+    languages : sequence of Tensor, [R, Q] each
+        A language's queries, of R models; NaN where a query counts for nothing.
+
+    Source: ours.
+    """
+    runs = torch.stack([own.nanmean(1) for own in languages]).mean(0)  # [R]
+    return float(runs.std()) if len(runs) > 1 else 0.0
+
+
+def difference_cell(own: Mapping[str, float]) -> str:
+    """Return a recorded difference x 100 and its interval on two lines, with a star at 5% after the correction.
+
+    Source: ours.
+    """
+    star = "*" if own["corrected_p"] < 0.05 else ""
+    return f"{100 * own['mean']:+.1f}{star}\n{100 * own['low']:+.1f}…{100 * own['high']:+.1f}"
