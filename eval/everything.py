@@ -22,22 +22,17 @@ INTERRUPTED = 130
 
 @dataclass(frozen=True)
 class Step:
-    """A command of `python -m eval`, the results by which it counts as done, and what a record must be of.
-
-    `results` are file names below `runs/`; one of them is enough.
-    """
+    """A command of `python -m eval`, the result below `runs/` by which it counts as done, and what it must be of."""
 
     name: str
     arguments: tuple[str, ...]
-    results: tuple[str, ...]
+    result: str
     corpus: str | None = None
     weights: str | None = None
 
     def done(self, runs: Path) -> bool:
         """Whether a result of this corpus and these weights is there."""
-        return any(self._fits(runs / result) for result in self.results)
-
-    def _fits(self, path: Path) -> bool:
+        path = runs / self.result
         if path.parent.name != RECORDS.name:
             return path.is_file()
         try:
@@ -71,27 +66,26 @@ def steps_of(plan: Plan) -> Iterator[Step]:
     model: tuple[str, ...] = ("--model", plan.model, *streams)
     for option, backbone in zip(("--multilingual", "--english"), plan.backbones, strict=True):
         model += (option, backbone) if backbone is not None else ()
-    yield Step("retrieval", ("retrieval", *model, *corpus), _records("retrieval"), version, weights)
+    yield Step("retrieval", ("retrieval", *model, *corpus), _record("retrieval"), version, weights)
     folders = {"--xquad": plan.xquad, "--cldr": plan.cldr}
     if plan.xquad is not None:
         folders["--candidates"] = plan.candidates
     chosen = [part for option, path in folders.items() if path is not None for part in (option, str(path))]
     if chosen:
-        yield Step("generalisation", ("generalisation", *model, *chosen), _records("generalisation"), None, weights)
+        yield Step("generalisation", ("generalisation", *model, *chosen), _record("generalisation"), None, weights)
     task = "english-products"
-    yield Step("mteb", ("mteb", *model, *corpus, "--tasks", task), _records(f"mteb-{task}"), version, weights)
+    yield Step("mteb", ("mteb", *model, *corpus, "--tasks", task), _record(f"mteb-{task}"), version, weights)
     for name in studies():
-        records = _records(name, "-quick" if plan.quick else "")
-        yield Step(name, (name, *corpus, *streams, *(("--quick",) if plan.quick else ())), records, version)
+        record = _record(f"{name}-quick" if plan.quick else name)
+        yield Step(name, (name, *corpus, *streams, *(("--quick",) if plan.quick else ())), record, version)
     if not plan.quick:
-        yield Step("ablations", ("ablations", *corpus), (PLAIN["ablations"],))
-        yield Step("throughput", ("throughput",), (PLAIN["throughput"],))
-        yield Step("index", ("index",), (PLAIN["index"],))
+        yield Step("ablations", ("ablations", *corpus), PLAIN["ablations"])
+        yield Step("throughput", ("throughput",), PLAIN["throughput"])
+        yield Step("index", ("index",), PLAIN["index"])
 
 
-def _records(name: str, ending: str = "") -> tuple[str, ...]:
-    spelt = dict.fromkeys((name, name.replace("-", "_")))
-    return tuple(f"{RECORDS.name}/{one}{ending}.json" for one in spelt)
+def _record(name: str) -> str:
+    return f"{RECORDS.name}/{name}.json"
 
 
 def studies() -> list[str]:

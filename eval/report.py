@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,8 @@ from markdown_it import MarkdownIt
 from modeling_lira.errors import LiraError
 from modeling_lira.files import atomic_write_bytes, atomic_write_text
 
+from .blocks import BLOCKS, row_of
 from .drawing import COLOURS, MARKERS, figure_of
-from .readme import BLOCKS, RESULTS, row_of
 from .record import Record, read_record
 from .significance import MEAN
 
@@ -25,7 +25,7 @@ PLAIN = {
 }
 """Results that are no records, and where their commands put them, below `runs/`."""
 ORDER = (
-    "retrieval", "generalisation", "ablations", "few_shot", "noise", "backbones", "sensitivity", "bound", "cost",
+    "retrieval", "generalisation", "ablations", "few-shot", "noise", "backbones", "sensitivity", "bound", "cost",
     "throughput", "index", "mteb", "demo", "critic-check",
 )  # fmt: skip
 TITLES = {
@@ -81,7 +81,7 @@ def write_report(runs: Path, output: Path, corpus: str | None = None) -> Path:
     found = found_results(runs, corpus)
     parts = ["# Evaluation", _summary(found)]
     for own in found:
-        parts += [f"## {_title(own)}", _origin(own), *_pictures(own, output), *SECTIONS.get(own.base, generic)(own)]
+        parts += [f"## {_title(own)}", _origin(own), *_pictures(own, output), *_section(own)]
     text = "\n\n".join(part for part in parts if part) + "\n"
     atomic_write_text(output / "evaluation.md", text)
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
@@ -99,7 +99,7 @@ def found_results(runs: Path, corpus: str | None = None) -> list[Found]:
     for name, version in measured.items():
         if version != wanted:
             raise LiraError(f"record {name!r} was measured on corpus version {version}, not {wanted}: run it again")
-    found = [Found(own.name, own.payload, own, _plots(runs, own.name)) for own in records]
+    found = [Found(own.name, own.payload, own, plots_of(runs, own.name)) for own in records]
     for name, place in PLAIN.items():
         if (runs / place).is_file():
             found.append(Found(name, _read(runs / place), None, tuple(sorted((runs / place).parent.glob("chart.png")))))
@@ -109,7 +109,8 @@ def found_results(runs: Path, corpus: str | None = None) -> list[Found]:
     return sorted(found, key=lambda own: (places.get(own.base, len(places)), own.name))
 
 
-def _plots(runs: Path, name: str) -> tuple[Path, ...]:
+def plots_of(runs: Path, name: str) -> tuple[Path, ...]:
+    """Return the pictures that a measurement left below a folder of runs."""
     base = name.removesuffix("-quick")
     folder = runs / base / "quick" if name != base else runs / base
     return tuple(sorted(folder.glob("*.png")))
@@ -357,8 +358,17 @@ def _decimal(value: float | None) -> str:
     return "–" if value is None or value != value else f"{value:.3f}"
 
 
+def _section(own: Found) -> Iterator[str]:
+    return SECTIONS.get(own.base, _block if own.base in BLOCKS else generic)(own)
+
+
 def _block(own: Found) -> Iterator[str]:
-    yield BLOCKS[own.name](dict(own.payload))
+    """Yield the README's block, then whatever else a record holds."""
+    if own.record is None:
+        yield BLOCKS[own.base](dict(own.payload))
+    else:
+        yield BLOCKS[own.base](asdict(own.record))
+        yield from generic(own)
 
 
 # ---------------------------------------------------------------- results of any form
@@ -438,7 +448,4 @@ SECTIONS: dict[str, Callable[[Found], Iterator[str]]] = {
     "retrieval": _retrieval,
     "generalisation": _unseen,
     "mteb": _mteb,
-    **{name: _block for name in PLAIN if name in BLOCKS},
 }
-
-__all__ = ["RESULTS", "Found", "found_results", "gain_plot", "write_report"]

@@ -43,8 +43,9 @@ def runs(tmp_path: Path) -> Path:
     Meter("retrieval", corpus="c1").record(retrieval_payload()).write(records)
     curve = {
         "measure": "nDCG@10",
-        "levels": [0.0, 0.5],
+        "levels": [0.0],
         "noise": {"swap": {"LiRA": [{"mean": {"mean": 0.5, "low": 0.4, "high": 0.6}}]}},
+        "translators": {"LiRA": {"none": {"mean": {"mean": 0.3, "low": 0.2, "high": 0.4}}}},
         "systems": {"a": {"seconds": 2.0, "parameters": 1200000}, "b": {"seconds": 3.0, "parameters": None}},
     }
     Meter("noise-quick", seeds=(0,), corpus="c1").record(curve).write(records)
@@ -68,6 +69,7 @@ def test_the_page_shows_figures_their_origin_and_their_plots(runs: Path, tmp_pat
     assert re.search(r"\| LiRA against multilingual encoder alone \| \+20\.0 \(\+20\.0 … \+20\.0\), d \d", text)
     assert "corpus version c1" in text and "seeds 0" in text and "CPU-seconds" in text
     assert "| 0 | 0.5 (0.4 … 0.6) |" in text
+    assert "| swap, LiRA | 50.0 (40.0 … 60.0) |" in text and "| LiRA | 30.0 (20.0 … 40.0) |" in text
     assert "| a | 2 | 1,200,000 |" in text and "| b | 3 | – |" in text
     assert "| a | 80 | 1.00 |" in text
     html = page.read_text(encoding="utf-8")
@@ -113,7 +115,14 @@ def test_the_command_ends_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_every_payload_has_a_form(runs: Path) -> None:
     (own,) = (found for found in found_results(runs) if found.name == "noise-quick")
     lines = list(generic(own))
-    assert [line for line in lines if line.startswith("#")] == ["### noise", "#### swap", "##### LiRA", "### systems"]
+    assert [line for line in lines if line.startswith("#")] == [
+        "### noise",
+        "#### swap",
+        "##### LiRA",
+        "### translators",
+        "#### LiRA",
+        "### systems",
+    ]
 
 
 # ---------------------------------------------------------------- everything

@@ -8,7 +8,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from eval import readme
-from eval.readme import BLOCKS, RESULTS, card_of, keep_found, render, update_all
+from eval.blocks import BLOCKS
+from eval.readme import RESULTS, card_of, keep_found, render, update_all
 from modeling_lira import LiraError
 
 README = Path(__file__).parents[1] / "README.md"
