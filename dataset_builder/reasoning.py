@@ -19,7 +19,7 @@ from .noise import add_noise
 QUESTIONS_FOLDER = Path(__file__).parent / "questions"
 TEMPLATES_FILE = QUESTIONS_FOLDER / "templates.tsv"
 QUESTION_CANDIDATES = QUESTIONS_FOLDER / "candidates.jsonl.xz"
-SPLITS = {"train": 480, "validation": 40, "test": 100}
+SPLITS = {"train": 960, "validation": 40, "test": 100}
 """Questions a language."""
 NUM_CHOICES = 4
 _TYPE_SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}
@@ -164,7 +164,7 @@ TASKS: dict[str, tuple[int, Draw]] = {
 
 
 def read_templates(path: Path = TEMPLATES_FILE) -> dict[tuple[str, str], list[dict[str, str]]]:
-    """Return, by task and split (train or test), the question patterns as one text a language.
+    """Return, by task and split, the question patterns as one text a language.
 
     Raises
     ------
@@ -182,7 +182,7 @@ def read_templates(path: Path = TEMPLATES_FILE) -> dict[tuple[str, str], list[di
     found: dict[tuple[str, str], list[dict[str, str]]] = {}
     for number, cells in enumerate(rows[1:], 2):
         row = dict(zip(rows[0], cells, strict=True))
-        if row["task"] not in TASKS or row["split"] not in ("train", "test"):
+        if row["task"] not in TASKS or row["split"] not in SPLITS:
             raise LiraError(f"{path.name} line {number}: task {row['task']!r} or split {row['split']!r} is unknown")
         slots = {language: sorted(_slots(row[language])) for language in columns[2:]}
         for language, own in slots.items():
@@ -216,8 +216,7 @@ def questions(
 ) -> Iterator[Question]:
     """Yield every question of every split in English and the seven languages.
 
-    Templates and the product types that questions ask about differ between training and test; validation asks about
-    product types of its own in training's words.
+    Every split has templates and product types to ask about of its own.
 
     Parameters
     ----------
@@ -241,7 +240,7 @@ def questions(
         while number < count:
             task = turns[number % len(turns)]
             problem = TASKS[task][1](lexicon, types[split], rng)
-            pattern = rng.choice(patterns[task, "test" if split == "test" else "train"])
+            pattern = rng.choice(patterns[task, split])
             choices = [problem.right, *problem.wrong]
             rng.shuffle(choices)
             rows = _rendered(lexicon, f"{split}-{number}", split, task, pattern, problem, choices)

@@ -77,8 +77,8 @@ class ReasoningOptions:
     model: dict[str, object] = field(default_factory=lambda: {"fusion_size": 384})
     projector_size: int = 512
     stream: str = "fused"
-    mapping: float = 0.25
-    augmentation: float = 1.0
+    mapping: float = 0.125
+    augmentation: float = 0.5
     batch_size: int = 16
     consistency: float = 0.1
     learning_rates: dict[str, float] = field(
