@@ -1,6 +1,10 @@
 """Measured figures as Markdown: one function a block of the README, from the JSON that the measurement wrote."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+
+from .backbones import shown_pair
+
+KEYS = ("mean", "low", "high")
 
 
 def demo_block(results: dict) -> str:
@@ -11,8 +15,7 @@ def demo_block(results: dict) -> str:
         lines += [
             f"nDCG@10 × 100 on test, searching {title}:",
             "",
-            row_of(["system", *languages]),
-            row_of(["---"] * (len(languages) + 1)),
+            *head_of(["system", *languages]),
         ]
         for system, values in numbers["systems"].items():
             lines.append(row_of([system, *(f"{100 * values[language]:.1f}" for language in languages)]))
@@ -33,7 +36,7 @@ def demo_block(results: dict) -> str:
 
 def throughput_block(results: dict) -> str:
     """Render the throughput table."""
-    lines = [row_of(["system", "texts/s", "ratio"]), row_of(["---"] * 3)]
+    lines = head_of(["system", "texts/s", "ratio"])
     for system, ratio in results["ratio"].items():
         lines.append(row_of([system, f"{results['texts_per_second'][system]:.0f}", f"{ratio:.2f}"]))
     lines.append("")
@@ -50,8 +53,7 @@ def check_block(results: dict) -> str:
     counts = [str(values["count"]) for values in languages.values()]
     return "\n".join(
         [
-            row_of(["", *languages]),
-            row_of(["---"] * (len(languages) + 1)),
+            *head_of(["", *languages]),
             row_of(["share", *shares]),
             row_of(["comparisons", *counts]),
         ]
@@ -62,15 +64,15 @@ def ablations_block(results: dict) -> str:
     """Render every system's means on test, and LiRA's gain over it."""
     ways = list(next(iter(results["systems"].values()))["ndcg@10"])
     columns = ["system", *ways, "unseen types", "Pearson", "Spearman", "LiRA's gain, English titles (95%)"]
-    lines = [row_of(columns), row_of(["---"] * len(columns))]
+    lines = head_of(columns)
     for name, own in results["systems"].items():
         cells = [
-            _value(own["ndcg@10"][way])
+            scaled(own["ndcg@10"][way])
             + (f" ± {100 * spread:.1f}" if (spread := own["deviation_over_seeds"][way]) else "")
             for way in ways
         ]
-        unseen = _value(own["ndcg@10_unseen_types"]["English titles"])
-        correlations = [_value(value, 1, 3) for value in own["correlation"].values()]
+        unseen = scaled(own["ndcg@10_unseen_types"]["English titles"])
+        correlations = [scaled(value, 1, 3) for value in own["correlation"].values()]
         gain = results["gains"].get(f"English titles against {name}")
         shown = "" if gain is None else "{:+.1f} ({:+.1f} … {:+.1f})".format(*(100 * v for v in gain["all"]["mean"]))
         lines.append(row_of([name, *cells, unseen, *correlations, shown]))
@@ -79,27 +81,19 @@ def ablations_block(results: dict) -> str:
     return "\n".join(lines)
 
 
-def _value(value: float | None, factor: int = 100, digits: int = 1) -> str:
-    return "–" if value is None or value != value else f"{factor * value:.{digits}f}"  # NaN equals nothing
-
-
 def generalisation_block(results: dict) -> str:
     """Render what a saved model reaches on texts unlike its training's."""
     lines = []
     for name, own in results["payload"]["sets"].items():
         languages = list(next(iter(own["ndcg@10"].values())))
-        lines += [f"{name}, nDCG@10 × 100:", "", row_of(["system", *languages]), row_of(["---"] * (len(languages) + 1))]
+        lines += [f"{name}, nDCG@10 × 100:", "", *head_of(["system", *languages])]
         for system, values in own["ndcg@10"].items():
-            lines.append(row_of([system, *(_value(values.get(language)) for language in languages)]))
+            lines.append(row_of([system, *(scaled(values.get(language)) for language in languages)]))
         for pair, values in own["differences"].items():
             if "encoder alone" in pair:
-                mean = values["mean"]
-                lines += ["", f"{pair}: {{:+.1f}} ({{:+.1f}} … {{:+.1f}}).".format(*(100 * mean[k] for k in KEYS))]
+                lines += ["", f"{pair}: {interval(values['mean'])}."]
         lines.append("")
     return "\n".join(lines)
-
-
-KEYS = ("mean", "low", "high")
 
 
 def retrieval_block(results: dict) -> str:
@@ -107,9 +101,9 @@ def retrieval_block(results: dict) -> str:
     payload = results["payload"]
     searches = payload["search"]
     systems = list(dict.fromkeys(system for found in searches.values() for system in found))
-    lines = [row_of(["nDCG@10 × 100", *searches]), row_of(["---"] * (len(searches) + 1))]
+    lines = head_of(["nDCG@10 × 100", *searches])
     for system in systems:
-        cells = [_value(found[system]["ndcg@10"]["mean"]) if system in found else "–" for found in searches.values()]
+        cells = [scaled(found[system]["ndcg@10"]["mean"]) if system in found else "–" for found in searches.values()]
         lines.append(row_of([system, *cells]))
     for pair in list(dict.fromkeys(pair for found in payload["differences"].values() for pair in found)):
         found = [own.get(pair, {}).get("mean") for own in payload["differences"].values()]
@@ -132,7 +126,7 @@ def _gain(own: dict) -> str:
 def index_block(results: dict) -> str:
     """Render recall, latency and size of the search index."""
     columns = ["index", "recall@10", "p50 ms", "p95 ms", "bytes a row", "built in s"]
-    lines = [row_of(columns), row_of(["---"] * len(columns))]
+    lines = head_of(columns)
     for method, own in results["methods"].items():
         figures = [f"{own[name]:.1f}" for name in ("p50_ms", "p95_ms", "bytes_a_row")]
         lines.append(row_of([method, f"{own['recall']:.3f}", *figures, f"{own['build_seconds']:.0f}"]))
@@ -149,10 +143,9 @@ def answers_block(results: dict) -> str:
     payload = results["payload"]
     measures = payload["measures"][payload["main"]]
     languages = list(next(iter(measures.values())))
-    lines = [row_of(["accuracy × 100", *languages, "LiRA's gain, mean (95%)"])]
-    lines.append(row_of(["---"] * (len(languages) + 2)))
+    lines = head_of(["accuracy × 100", *languages, "LiRA's gain, mean (95%)"])
     for system, own in measures.items():
-        cells = [_value(own[code]) for code in languages]
+        cells = [scaled(own[code]) for code in languages]
         gain = payload["differences"].get(f"LiRA against {system}", {}).get("mean")
         lines.append(row_of([system, *cells, "" if gain is None else _gain(gain)]))
     spread = payload["deviation_over_models"].get("LiRA") or 0.0
@@ -171,8 +164,7 @@ def few_shot_block(results: dict) -> str:
     """Render nDCG@10 by the number of labelled queries, for every way to search."""
     payload = results["payload"]
     sizes = payload["training_queries_per_language"]
-    lines = [row_of(["training queries a language", *(f"{size:,}" for size in sizes)])]
-    lines.append(row_of(["---"] * (len(sizes) + 1)))
+    lines = head_of(["training queries a language", *(f"{size:,}" for size in sizes)])
     for way, systems in payload["ways"].items():
         for system, points in systems.items():
             cells = ["–" if own is None else _spread(own["mean"]) for own in points]
@@ -185,13 +177,12 @@ def noise_block(results: dict) -> str:
     """Render nDCG@10 under noise of every kind, and by translator."""
     payload = results["payload"]
     levels = payload["levels"]
-    lines = [row_of(["kind of noise, system", *(f"{100 * level:g}% spoiled" for level in levels)])]
-    lines.append(row_of(["---"] * (len(levels) + 1)))
+    lines = head_of(["kind of noise, system", *(f"{100 * level:g}% spoiled" for level in levels)])
     for kind, systems in payload["noise"].items():
         for system, points in systems.items():
             lines.append(row_of([f"{kind.replace('_', ' ')}, {system}", *(_spread(own["mean"]) for own in points)]))
     translators = list(next(iter(payload["translators"].values())))
-    lines += ["", row_of(["translator", *translators]), row_of(["---"] * (len(translators) + 1))]
+    lines += ["", *head_of(["translator", *translators])]
     for system, points in payload["translators"].items():
         lines.append(row_of([system, *(_spread(own["mean"]) for own in points.values())]))
     return _studied(lines, results, "nDCG@10 × 100 on test, English titles, with its 95% interval")
@@ -201,15 +192,14 @@ def backbones_block(results: dict) -> str:
     """Render every system's nDCG@10 on every pair of backbones, and LiRA's gain over it."""
     payload = results["payload"]
     ways = list(next(iter(payload["pairs"].values()))["systems"])
-    lines = [row_of(["multilingual + English encoder", "system", *ways]), row_of(["---"] * (len(ways) + 2))]
+    lines = head_of(["multilingual + English encoder", "system", *ways])
     for pair, own in payload["pairs"].items():
-        shown = " + ".join(name.removeprefix("pypi:") for name in pair.split("+"))
         for system in next(iter(own["systems"].values())):
             cells = []
             for way in ways:
                 gain = own["gains"][way].get(system)
-                cells.append(_value(own["systems"][way][system]["mean"]) + (f"; {_bounds(gain)}" if gain else ""))
-            lines.append(row_of([shown, system, *cells]))
+                cells.append(scaled(own["systems"][way][system]["mean"]) + (f"; {interval(gain)}" if gain else ""))
+            lines.append(row_of([shown_pair(pair), system, *cells]))
     return _studied(lines, results, "nDCG@10 × 100 on test; LiRA's gain over it with its paired 95% interval")
 
 
@@ -217,7 +207,7 @@ def sensitivity_block(results: dict) -> str:
     """Render the default and the best trial's settings, how much each matters, and which is taken."""
     payload = results["payload"]
     columns = ["setting", "default", "best trial", "importance"]
-    lines = [row_of(columns), row_of(["---"] * len(columns))]
+    lines = head_of(columns)
     for name, value in payload["default"].items():
         importance = payload["importances"].get(name)
         shown = "–" if importance is None else f"{100 * importance:.0f}%"
@@ -234,7 +224,7 @@ def bound_block(results: dict) -> str:
     payload = results["payload"]
     columns = ["state", "ε₁", "ε₂", "C", "L (95th percentile)", "‖z − z*‖", "ε₁ + C√(2ε₂)", "holds", "L·bound holds"]
     columns.append("below 2√2")
-    lines = [row_of(columns), row_of(["---"] * len(columns))]
+    lines = head_of(columns)
     for state, found in payload["states"].items():
         own = found["mean"]
         cells = [f"{own[name]['mean']:.3f}" for name in ("eps1", "eps2")]
@@ -251,13 +241,13 @@ def cost_block(results: dict) -> str:
     """Render what training and serving take, beside the quality that they buy."""
     payload = results["payload"]
     columns = ["system", "nDCG@10 × 100", "trained parameters", "all parameters", "training CPU-seconds"]
-    lines = [row_of(columns), row_of(["---"] * len(columns))]
+    lines = head_of(columns)
     for system, own in payload["training"].items():
         quality = _spread(payload["quality"][system])
         counts = [f"{own[name]:,}" for name in ("parameters_trained", "parameters")]
         lines.append(row_of([system, quality, *counts, f"{own['cpu_seconds']:,.0f}"]))
     columns = ["serving a query", "p50 ms", "p95 ms", "texts/s", "peak memory GiB", "index bytes a document"]
-    lines += ["", row_of(columns), row_of(["---"] * len(columns))]
+    lines += ["", *head_of(columns)]
     for way, own in payload["serving"].items():
         times = [f"{own[name]:.1f}" for name in ("p50_ms", "p95_ms", "texts_per_second", "peak_memory_gib")]
         lines.append(row_of([way, *times, f"{own['index_bytes_per_document']:,}"]))
@@ -274,10 +264,6 @@ def _spread(point: dict) -> str:
     if point["mean"] is None:  # a record's NaN: nothing was measured
         return "–"
     return "{:.1f} ({:.1f} … {:.1f})".format(*(100 * point[key] for key in KEYS))
-
-
-def _bounds(gain: dict) -> str:
-    return "{:+.1f} ({:+.1f} … {:+.1f})".format(*(100 * gain[key] for key in KEYS))
 
 
 def _studied(lines: list[str], results: dict, told: str) -> str:
@@ -308,3 +294,21 @@ BLOCKS: dict[str, Callable[[dict], str]] = {
 def row_of(cells: Sequence[str]) -> str:
     """Return a line of a Markdown table."""
     return f"| {' | '.join(cells)} |"
+
+
+def head_of(columns: Sequence[str]) -> list[str]:
+    """Return the two lines that a Markdown table begins with."""
+    return [row_of(columns), row_of(["---"] * len(columns))]
+
+
+def interval(own: Mapping[str, float | None] | None, factor: float = 100, digits: int = 1) -> str:
+    """Return a difference with its interval."""
+    if own is None or any(own[key] is None for key in KEYS):
+        return "–"
+    mean, low, high = (factor * float(own[key] or 0) for key in KEYS)
+    return f"{mean:+.{digits}f} ({low:+.{digits}f} … {high:+.{digits}f})"
+
+
+def scaled(value: float | None, factor: int = 100, digits: int = 1) -> str:
+    """Return a value times a factor, a dash where there is none."""
+    return "–" if value is None or value != value else f"{factor * value:.{digits}f}"  # NaN equals nothing

@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 from modeling_lira.errors import LiraError
 from modeling_lira.files import atomic_write_bytes, atomic_write_text
 
-from .blocks import BLOCKS, row_of
+from .blocks import BLOCKS, head_of, interval, row_of, scaled
 from .drawing import COLOURS, MARKERS, figure_of
 from .record import Record, read_record
 from .significance import MEAN
@@ -243,8 +243,8 @@ _LEGEND = (
 
 def table(header: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
     """Return a Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(row_of([str(cell).replace("|", "/").replace("\n", " ") for cell in line]) for line in lines)
+    head, *cells = ([str(cell).replace("|", "/").replace("\n", " ") for cell in line] for line in (header, *rows))
+    return "\n".join([*head_of(head), *map(row_of, cells)])
 
 
 def _retrieval(own: Found) -> Iterator[str]:
@@ -259,7 +259,7 @@ def _retrieval(own: Found) -> Iterator[str]:
         metrics = list(next(iter(systems.values())))
         first, *others = metrics
         rows = [
-            [system, *(hundred(own[first].get(code)) for code in languages), *(hundred(own[m][MEAN]) for m in others)]
+            [system, *(scaled(own[first].get(code)) for code in languages), *(scaled(own[m][MEAN]) for m in others)]
             for system, own in systems.items()
         ]
         yield table([f"{first}", *languages, *others], rows)
@@ -272,8 +272,8 @@ def _retrieval(own: Found) -> Iterator[str]:
     kinds = list(next(iter(next(iter(payload["kinds"].values())).values())))
     types = list(next(iter(next(iter(payload["types"].values())).values())))
     rows = [
-        [f"{system}, {what}", *(hundred(parts[kind][MEAN]) for kind in kinds),
-         *(hundred(payload["types"][what][system][one][MEAN]) for one in types)]
+        [f"{system}, {what}", *(scaled(parts[kind][MEAN]) for kind in kinds),
+         *(scaled(payload["types"][what][system][one][MEAN]) for one in types)]
         for what, systems in payload["kinds"].items() for system, parts in systems.items()
     ]  # fmt: skip
     yield table(["", *kinds, *types], rows)
@@ -283,7 +283,7 @@ def _retrieval(own: Found) -> Iterator[str]:
             yield table(
                 [name, *languages],
                 [
-                    [system, *(_decimal(own[name].get(code)) for code in languages)]
+                    [system, *(scaled(own[name].get(code), 1, 3) for code in languages)]
                     for system, own in payload["ranking"].items()
                 ],
             )
@@ -309,8 +309,8 @@ def _unseen(own: Found) -> Iterator[str]:
             [
                 [
                     system,
-                    *(hundred(values.get(code)) for code in languages),
-                    hundred(found["gap_to_english"].get(system)),
+                    *(scaled(values.get(code)) for code in languages),
+                    scaled(found["gap_to_english"].get(system)),
                 ]
                 for system, values in found["ndcg@10"].items()
             ],
@@ -325,7 +325,7 @@ def _mteb(own: Found) -> Iterator[str]:
     ]
     columns = list(dict.fromkeys(key for _, _, values in rows for key in values))
     yield table(
-        ["split", "subset", *columns], [[a, b, *(hundred(values.get(key)) for key in columns)] for a, b, values in rows]
+        ["split", "subset", *columns], [[a, b, *(scaled(values.get(key)) for key in columns)] for a, b, values in rows]
     )
 
 
@@ -339,23 +339,6 @@ def _difference(own: Mapping[str, float] | None) -> str:
         return "–"
     star = "*" if own["corrected_p"] < 0.05 else ""
     return f"{interval(own)}{star}, d {own['effect']:.2f}"
-
-
-def interval(own: Mapping[str, float | None] | None, factor: float = 100, digits: int = 1) -> str:
-    """Return a difference with its interval."""
-    if own is None or any(own[key] is None for key in ("mean", "low", "high")):
-        return "–"
-    mean, low, high = (factor * float(own[key] or 0) for key in ("mean", "low", "high"))
-    return f"{mean:+.{digits}f} ({low:+.{digits}f} … {high:+.{digits}f})"
-
-
-def hundred(value: float | None) -> str:
-    """Return a share × 100, a dash where there is none."""
-    return "–" if value is None or value != value else f"{100 * value:.1f}"
-
-
-def _decimal(value: float | None) -> str:
-    return "–" if value is None or value != value else f"{value:.3f}"
 
 
 def _section(own: Found) -> Iterator[str]:
