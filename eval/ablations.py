@@ -133,8 +133,7 @@ class Study:
             self.start, self.tables["train"], self.tables["validation"],
             self.options.arca, self.options.lasr, self.output / "stages",
         )  # fmt: skip
-        many = {name: SYSTEMS[name].seeds and not SYSTEMS[name].once for name in names}
-        planned = [(name, seed) for name in names for seed in (self.seeds if many[name] else self.seeds[:1])]
+        planned = [(name, seed) for name in names for seed in SYSTEMS[name].seeds_of(self.seeds)]
         runs: dict[str, list[Run]] = {name: [] for name in names}
         details: dict[str, list[dict[str, float]]] = {name: [] for name in names}
         for name, seed in tqdm(planned, desc="systems", unit="run", disable=None):

@@ -80,7 +80,7 @@ def _measured(setting: Setting, names: Sequence[str]) -> dict[str, Any]:
     runs = {
         name: [
             setting.step(f"{name} {seed}", lambda name=name, seed=seed: _scores(setting, name, seed))
-            for seed in (setting.seeds if SYSTEMS[name].seeds else setting.seeds[:1])
+            for seed in SYSTEMS[name].seeds_of(setting.seeds)
         ]
         for name in tqdm(names, desc="systems", unit="system", disable=None)
     }

@@ -124,7 +124,7 @@ def measure_bound(setting: Setting, temperature: float) -> Path:
     if temperature <= 0:
         raise LiraError(f"temperature must be positive, got {temperature}")
     meter = setting.meter("bound")
-    states = [UNTRAINED, ARCA, *(f"LaSR, {count} epochs" for count in sorted({1, setting.lasr.epochs}))]
+    states = [UNTRAINED, ARCA, *(f"LaSR, epoch {count}" for count in sorted({1, setting.lasr.epochs}))]
     runs = {
         state: [
             setting.step(
@@ -149,7 +149,7 @@ def _model(setting: Setting, state: str, seed: int) -> LiraModel:
     if state != UNTRAINED:
         run_stage("arca", model, protocol.train, protocol.validation, protocol.folder, seed, protocol.arca)
     if state not in (UNTRAINED, ARCA):
-        options = replace(protocol.lasr, epochs=int(state.split()[1]))
+        options = replace(protocol.lasr, epochs=int(state.split()[-1]))
         run_stage("lasr", model, protocol.train, protocol.validation, protocol.folder, seed, options)
     return model.eval()
 

@@ -67,7 +67,7 @@ def measure_few_shot(setting: Setting, systems: Sequence[str], sizes: Sequence[s
         (name, size, seed)
         for size in counts
         for name in names
-        for seed in (setting.seeds if SYSTEMS[name].seeds else setting.seeds[:1])
+        for seed in SYSTEMS[name].seeds_of(setting.seeds)
         if SYSTEMS[name].seeds or size == counts[0]  # what is not trained is the same for every size
     ]
     runs: dict[tuple[str, int | None], list[Values]] = {}

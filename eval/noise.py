@@ -68,7 +68,7 @@ def measure_noise(setting: Setting, systems: Sequence[str], kinds: Sequence[str]
     names, meter = known_systems(systems), setting.meter("noise")
     _check(kinds, levels)
     runs: dict[str, list[Values]] = {name: [] for name in names}
-    planned = [(name, seed) for name in names for seed in (setting.seeds if SYSTEMS[name].seeds else setting.seeds[:1])]
+    planned = [(name, seed) for name in names for seed in SYSTEMS[name].seeds_of(setting.seeds)]
     for name, seed in tqdm(planned, desc="systems", unit="run", disable=None):
         run = setting.step(
             f"{name} {seed}",

@@ -186,10 +186,14 @@ def deviation_over_models(languages: Sequence[Tensor]) -> float:
     return float(runs.std()) if len(runs) > 1 else 0.0
 
 
-def difference_cell(own: Mapping[str, float]) -> str:
+def difference_cell(own: Mapping[str, float] | None) -> str:
     """Return a recorded difference x 100 and its interval on two lines, with a star at 5% after the correction.
+
+    A dash where there is none.
 
     Source: ours.
     """
+    if own is None:
+        return "–"
     star = "*" if own["corrected_p"] < 0.05 else ""
-    return f"{100 * own['mean']:+.1f}{star}\n{100 * own['low']:+.1f}…{100 * own['high']:+.1f}"
+    return f"{100 * own['mean']:+.1f}{star}\n{100 * own['low']:+.1f} … {100 * own['high']:+.1f}"

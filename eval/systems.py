@@ -45,13 +45,17 @@ class System:
 
     `build` trains it with a seed and returns how it embeds a split and what is worth knowing of the training;
     `local_titles` says whether it can search titles that are not English; `seeds` whether it depends on a seed;
-    `once` whether the ablation trains it with the first seed only, as it takes as long as all others together.
+    `once` whether it is trained with the first seed only, as it takes as long as all others together.
     """
 
     build: Callable[[Protocol, int], tuple[Embedder, Details]]
     local_titles: bool = True
     seeds: bool = True
     once: bool = False
+
+    def seeds_of(self, seeds: Sequence[int]) -> Sequence[int]:
+        """Return which of `seeds` to train with."""
+        return seeds if self.seeds and not self.once else seeds[:1]
 
 
 Tables = Callable[[SplitTables], SplitTables]

@@ -33,8 +33,9 @@ from modeling_lira.training.data import ENGLISH, NO_SCORES, RetrievalSplit, Spli
 from modeling_lira.training.stream_cache import StreamCache
 from modeling_lira.training.validation import embed_split
 
+from .blocks import scaled
 from .record import RECORDS, Meter, weights_of
-from .significance import MEAN, Difference, correct, paired_differences
+from .significance import MEAN, Difference, correct, difference_cell, paired_differences
 
 XQUAD, CLDR = "XQuAD", "CLDR"
 SAMPLES = 2_000
@@ -405,18 +406,7 @@ def tables_of(name: str, found: Mapping[str, Any]) -> list[ShownTable]:
         for language in languages:
             table.add_column(language, justify="right")
     for system, values in found["ndcg@10"].items():
-        scores.add_row(system, *(_hundred(values.get(language)) for language in languages))
+        scores.add_row(system, *(scaled(values.get(language)) for language in languages))
     for pair, values in found["differences"].items():
-        gains.add_row(pair, *(_difference(values.get(language)) for language in languages))
+        gains.add_row(pair, *(difference_cell(values.get(language)) for language in languages))
     return [scores, gains]
-
-
-def _hundred(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f}"
-
-
-def _difference(own: Mapping[str, float] | None) -> str:
-    if own is None:
-        return "–"
-    star = "*" if own["corrected_p"] < 0.05 else ""
-    return f"{100 * own['mean']:+.1f}{star}\n{100 * own['low']:+.1f} … {100 * own['high']:+.1f}"

@@ -291,7 +291,7 @@ def test_an_edit_changes_one_word() -> None:
 
 def test_the_bound_is_measured_in_every_state(setting: Setting) -> None:
     found = payload_of(measure_bound(setting, 0.1))
-    assert list(found["states"]) == ["untrained", "after Arca", "LaSR, 1 epochs"]
+    assert list(found["states"]) == ["untrained", "after Arca", "LaSR, epoch 1"]
     for state in found["states"].values():
         own = state["mean"]
         assert own["C"] == pytest.approx(1.0, abs=1e-4)
