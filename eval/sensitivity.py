@@ -99,7 +99,7 @@ def measure_sensitivity(setting: Setting, trials: int, queries: int) -> Path:
     if finest != start.bins:
         model = {**setting.options.model, "num_feature_bins": finest}
         setting = replace(setting, options=replace(setting.options, model=model))
-    study = _study(setting, start, queries)
+    study = _study(setting, start, queries, finest)
 
     def score(trial: Trial) -> float:
         return _score(setting, suggested(trial, start, finest), setting.seeds[0], queries)
@@ -165,15 +165,25 @@ def halvings(count: int) -> list[int]:
     return found
 
 
-def _study(setting: Setting, start: Choice, queries: int) -> optuna.Study:
-    """Open the study of these data and options, or begin it with the default."""
+def first_choices(start: Choice, finest: int) -> list[Choice]:
+    """Return the default, then each other number of bins and of candidates and the frozen gate, by itself.
+
+    A search of tens of trials would not meet every one of them.
+    """
+    bins = [replace(start, bins=count) for count in halvings(finest)]
+    candidates = [replace(start, candidates=count) for count in halvings(start.candidates)]
+    return list(dict.fromkeys([start, *bins, *candidates, replace(start, gate=not start.gate)]))
+
+
+def _study(setting: Setting, start: Choice, queries: int, finest: int) -> optuna.Study:
+    """Open the study of these data and options, or begin it with `first_choices`."""
     told = [setting.corpus, setting.quick, setting.languages, queries, asdict(replace(setting.options, corpus=""))]
     name = hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:12]
     setting.output.mkdir(parents=True, exist_ok=True)
     storage = JournalStorage(JournalFileBackend(str(setting.output / f"study-{name}.jsonl")))
     study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
-    if not _finished(study):
-        study.enqueue_trial(asdict(start))
+    for choice in first_choices(start, finest):
+        study.enqueue_trial(asdict(choice), skip_if_exists=True)
     return study
 
 

@@ -4,7 +4,7 @@ import json
 import math
 import random
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, astuple, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +32,14 @@ from eval.bound import (
 from eval.few_shot import measure_few_shot, options_for
 from eval.noise import CRITIC, REFERENCE, SAMPLED, conditions_of, measure_noise, stacked
 from eval.references import english_reference, references_of
-from eval.sensitivity import changed_tables, decision, default_choice, halvings, measure_sensitivity
+from eval.sensitivity import (
+    changed_tables,
+    decision,
+    default_choice,
+    first_choices,
+    halvings,
+    measure_sensitivity,
+)
 from eval.serving import FREE, GIVEN, WAYS, Job, serve
 from eval.setting import Setting, few_queries, known_systems, point_of, reduced_rows, reduced_split
 from eval.systems import ENCODER, LINEAR, LIRA, SYSTEMS
@@ -408,6 +415,16 @@ def test_fewer_bins_are_those_of_a_model_with_fewer(setting: Setting, build_mode
     assert halvings(6) == [6, 3]
 
 
+def test_a_search_begins_with_the_default_and_one_change_at_a_time(setting: Setting) -> None:
+    start = replace(default_choice(setting), bins=1, candidates=4)
+    first = first_choices(start, 8)
+    assert first[0] == start
+    assert [own.bins for own in first[1:4]] == [8, 4, 2]
+    assert [own.candidates for own in first[4:6]] == [2, 1]
+    assert [own.gate for own in first[6:]] == [not start.gate]
+    assert all(sum(old != new for old, new in zip(astuple(start), astuple(own), strict=True)) == 1 for own in first[1:])
+
+
 def test_the_default_stays_unless_the_best_wins_again() -> None:
     assert decision([0.50, 0.52, 0.51], [0.54, 0.54, 0.54])[0] == "best"
     assert decision([0.50, 0.52, 0.51], [0.52, 0.52, 0.52])[0] == "default"
@@ -419,7 +436,10 @@ def test_a_search_goes_on_where_it_was(setting: Setting) -> None:
     found = payload_of(measure_sensitivity(setting, 3, 8))
     assert len(found["trials"]) == 3
     start = found["default"]
-    assert {name: found["trials"][0][name] for name in start} == pytest.approx(start)
+    usual = default_choice(setting)
+    finest = usual.bins * -(-8 // usual.bins)
+    for trial, choice in zip(found["trials"], first_choices(usual, finest)[:3], strict=True):
+        assert {name: trial[name] for name in start} == pytest.approx(asdict(choice))
     assert found["best"] == {name: max(found["trials"], key=lambda own: own["score"])[name] for name in start}
     assert found["scores_over_seeds"]["default"] == pytest.approx([found["trials"][0]["score"]])
     assert found["values"] == start  # one seed decides nothing

@@ -118,15 +118,25 @@ def test_sources_that_hold_no_questions(tmp_path):
 
 def test_every_row_is_in_one_pair_an_epoch_with_its_own_question(tmp_path):
     examples = read_questions(write_questions(tmp_path / "q"), "train")
-    pairs = LanguagePairs(examples, 2, seed=0)
+    pairs = LanguagePairs(examples, 2, 0.5, seed=0)
     assert len(pairs) == 8
     for epoch in (range(4), range(4, 8)):
-        drawn = [pairs[place] for place in epoch]
+        drawn = [(one, other) for (one, _), (other, _) in (pairs[place] for place in epoch)]
         assert all(examples[one].id == examples[other].id for one, other in drawn)
         assert {place for pair in drawn for place in pair} == set(range(6))
         assert sum(one != other for one, other in drawn) == 2  # three languages: one pair and one left over
-    assert LanguagePairs(examples, 2, seed=0).pairs == pairs.pairs != LanguagePairs(examples, 2, seed=1).pairs
-    assert len(LanguagePairs(examples, 0.5, seed=0)) == 2
+    assert LanguagePairs(examples, 2, 0.5, seed=0).pairs == pairs.pairs
+    assert LanguagePairs(examples, 2, 0.5, seed=1).pairs != pairs.pairs
+    assert len(LanguagePairs(examples, 0.5, 0.5, seed=0)) == 2
+
+
+@pytest.mark.parametrize(("dropout", "low", "high"), [(0.0, 1.0, 1.0), (0.25, 0.7, 0.8), (1.0, 0.0, 0.0)])
+def test_a_share_of_the_questions_loses_its_translations(tmp_path, dropout, low, high):
+    examples = read_questions(write_questions(tmp_path / "q"), "train")
+    drawn = [row for pair in LanguagePairs(examples, 500, dropout, seed=0).pairs for row in pair]
+    assert low <= sum(translated for _, translated in drawn) / len(drawn) <= high
+    seen = {place: {translated for other, translated in drawn if other == place} for place in range(6)}
+    assert all(len(own) == (2 if 0 < dropout < 1 else 1) for own in seen.values())
 
 
 @pytest.mark.parametrize("phase", ["mapping", "augmentation"])
@@ -135,7 +145,7 @@ def test_labels_are_the_answer_and_its_end(options, build_model, tmp_path, phase
     model = LiraForCausalLM.from_lira(build_model(num_feature_bins=3), given.language_model, projector_size=16)
     examples = read_questions(given.questions, "train")
     table = cache_questions(model.lira, StreamCache(tmp_path), examples)
-    batch = QuestionCollator(model, table, phase)([(0, 1), (3, 4)])
+    batch = QuestionCollator(model, table, phase)([((0, False), (1, True)), ((3, True), (4, True))])
     tokenizer = model.processor.tokenizer
     for row, place in enumerate((0, 1, 3, 4)):
         kept = batch["labels"][row] != IGNORED
@@ -146,7 +156,9 @@ def test_labels_are_the_answer_and_its_end(options, build_model, tmp_path, phase
         assert prompt == f"<bos>{asked}\nAnswer:"
     answers = (batch["labels"] != IGNORED).sum(1)
     assert batch["logits_to_keep"] == answers.max() + 1
-    assert batch["candidate_mask"].tolist() == [[True, True], [True, False], [False, False], [True, False]]
+    assert batch["candidate_mask"].tolist() == [[False, False], [True, False], [False, False], [True, False]]
+    bare = QuestionCollator(model, table, phase)([((0, False), (1, False))])
+    assert "english_states" not in bare and "candidate_mask" not in bare
 
 
 @torch.no_grad()
@@ -231,6 +243,7 @@ def test_the_baseline_reads_the_multilingual_stream_alone(options, tmp_path):
     ("changes", "message"),
     [
         ({"batch_size": 3}, "batch_size must be even"),
+        ({"english_path_dropout": 1.5}, "english_path_dropout must be between 0 and 1, got 1.5"),
         ({"dtype": "int8"}, "dtype must be float32 or bfloat16"),
         ({"stream": "english"}, "stream must be one of fused, multilingual"),
         ({"lora": {"target_modules": "nothing"}}, "no layer named nothing"),

@@ -63,8 +63,8 @@ class ReasoningOptions:
     folders or `pypi:` names; `model` are fields of `LiraConfig`, `projector_size` and `stream` of `LiraCausalLMConfig`.
     `mapping` and `augmentation` are epochs of the two phases: the question through LiRA alone, then also in the prompt.
     `batch_size` counts questions, each beside itself in another language; `consistency` weighs how far the two may
-    differ. `learning_rates` go by sub-module, 0 or no name that fits meaning frozen. `dtype` is the frozen language
-    model's.
+    differ. `english_path_dropout` is the share of questions whose translations are hidden. `learning_rates` go by
+    sub-module, 0 or no name that fits meaning frozen. `dtype` is the frozen language model's.
 
     Source: method, Reasoning; values are ours.
     """
@@ -74,13 +74,14 @@ class ReasoningOptions:
     multilingual: str = "intfloat/multilingual-e5-small"
     english: str = "sentence-transformers/all-MiniLM-L6-v2"
     seed: int = 0
-    model: dict[str, object] = field(default_factory=lambda: {"fusion_size": 384})
+    model: dict[str, object] = field(default_factory=lambda: {"fusion_size": 384, "num_feature_bins": 32})
     projector_size: int = 512
     stream: str = "fused"
     mapping: float = 0.125
     augmentation: float = 0.5
     batch_size: int = 16
     consistency: float = 0.1
+    english_path_dropout: float = 0.25
     learning_rates: dict[str, float] = field(
         default_factory=lambda: {"soft_prompt": 5e-4, "lira.lasr": 1e-4, "lira.arca.adaptor": 1e-4}
     )
@@ -91,6 +92,8 @@ class ReasoningOptions:
         """Refuse what no run could mean."""
         if self.batch_size < 2 or self.batch_size % 2:
             raise LiraError(f"batch_size must be even, questions go in pairs of languages: got {self.batch_size}")
+        if not 0 <= self.english_path_dropout <= 1:
+            raise LiraError(f"english_path_dropout must be between 0 and 1, got {self.english_path_dropout}")
         if self.dtype not in ("float32", "bfloat16"):
             raise LiraError(f"dtype must be float32 or bfloat16, got {self.dtype!r}")
 
@@ -132,9 +135,11 @@ class QuestionTable:
     rows: np.ndarray
     language_ids: Tensor
 
-    def inputs(self, index: Sequence[int]) -> dict[str, Tensor]:
-        """Return a batch's question as `LiraModel.fuse` takes it."""
+    def inputs(self, index: Sequence[int], translated: Sequence[bool] | None = None) -> dict[str, Tensor]:
+        """Return a batch's questions as `LiraModel.fuse` takes them; `translated` says which keep their candidates."""
         rows = self.rows[list(index)]
+        if translated is not None:
+            rows = np.where(np.asarray(translated)[:, None], rows, -1)
         inputs = {
             "multilingual_states": torch.from_numpy(self.multilingual[list(index)]).float(),
             "language_ids": self.language_ids[list(index)],
@@ -172,25 +177,32 @@ def cache_questions(lira: LiraModel, cache: StreamCache, examples: Sequence[Exam
     )
 
 
-class LanguagePairs(Dataset):
-    """Pairs of places in a table: the same question in two languages, every row once an epoch.
+Row = tuple[int, bool]
+"""A question's place in a table, and whether its translations are seen."""
 
-    A row that is left over is paired with itself. All epochs are laid out ahead, so an interrupted run goes on with
-    the pairs that it would have had.
+
+class LanguagePairs(Dataset):
+    """Pairs of rows: the same question in two languages, every one once an epoch, some without their translations.
+
+    A question that is left over is paired with itself. All epochs are laid out ahead, so an interrupted run goes on
+    with the pairs that it would have had.
 
     Source: ours.
     """
 
-    def __init__(self, examples: Sequence[Example], epochs: float, seed: int) -> None:
+    def __init__(self, examples: Sequence[Example], epochs: float, dropout: float, seed: int) -> None:
         rng = random.Random(seed)
         order = sorted(range(len(examples)), key=lambda place: examples[place].id)
         groups = [list(own) for _, own in groupby(order, key=lambda place: examples[place].id)]
-        self.pairs: list[tuple[int, int]] = []
+        pairs: list[tuple[int, int]] = []
         for _ in range(math.ceil(epochs)):
             epoch = [pair for group in groups for pair in self._deal(group, rng)]
             rng.shuffle(epoch)
-            self.pairs += epoch
-        self.pairs = self.pairs[: round(len(self.pairs) * epochs / max(1, math.ceil(epochs)))]
+            pairs += epoch
+        kept = pairs[: round(len(pairs) * epochs / max(1, math.ceil(epochs)))]
+        self.pairs: list[tuple[Row, Row]] = [
+            ((first, rng.random() >= dropout), (second, rng.random() >= dropout)) for first, second in kept
+        ]
 
     @staticmethod
     def _deal(group: list[int], rng: random.Random) -> Iterator[tuple[int, int]]:
@@ -201,7 +213,7 @@ class LanguagePairs(Dataset):
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def __getitem__(self, index: int) -> tuple[int, int]:
+    def __getitem__(self, index: int) -> tuple[Row, Row]:
         return self.pairs[index]
 
 
@@ -213,9 +225,9 @@ class QuestionCollator:
         self.table = table
         self.mapping = phase == "mapping"
 
-    def __call__(self, pairs: Sequence[tuple[int, int]]) -> dict[str, Tensor | int]:
+    def __call__(self, pairs: Sequence[tuple[Row, Row]]) -> dict[str, Tensor | int]:
         """Return the inputs of `ReasoningStage` for P pairs, B = 2P rows, a pair's rows beside each other."""
-        index = [place for pair in pairs for place in pair]
+        index, translated = zip(*(row for pair in pairs for row in pair), strict=True)
         prompts, answers = zip(*(self._tokens(self.table.examples[place]) for place in index), strict=True)
         rows = [prompt + answer for prompt, answer in zip(prompts, answers, strict=True)]
         width = max(map(len, rows))
@@ -228,7 +240,7 @@ class QuestionCollator:
             "attention_mask": real,
             "labels": labels,
             "logits_to_keep": max(map(len, answers)) + 1,
-            **self.table.inputs(index),
+            **self.table.inputs(index, translated),
         }
 
     def _tokens(self, example: Example) -> tuple[list[int], list[int]]:
@@ -462,7 +474,8 @@ def run_phase(
     log = folder / "log.json"
     if not log.is_file():
         stage = ReasoningStage(model, options)
-        pairs = LanguagePairs(table.examples, getattr(options, phase), options.seed + PHASES.index(phase))
+        seed = options.seed + PHASES.index(phase)
+        pairs = LanguagePairs(table.examples, getattr(options, phase), options.english_path_dropout, seed)
         arguments = _arguments(folder / "checkpoints", options, len(pairs))
         trainer = ReasoningTrainer(
             stage,
