@@ -63,8 +63,9 @@ class ReasoningOptions:
     folders or `pypi:` names; `model` are fields of `LiraConfig`, `projector_size` and `stream` of `LiraCausalLMConfig`.
     `mapping` and `augmentation` are epochs of the two phases: the question through LiRA alone, then also in the prompt.
     `batch_size` counts questions, each beside itself in another language; `consistency` weighs how far the two may
-    differ. `english_path_dropout` is the share of questions whose translations are hidden. `learning_rates` go by
-    sub-module, 0 or no name that fits meaning frozen. `dtype` is the frozen language model's.
+    differ. `english_path_dropout` is the share of questions whose translations are hidden: what it gains without
+    translations it loses with them. `learning_rates` go by sub-module, 0 or no name that fits meaning frozen. `dtype`
+    is the frozen language model's.
 
     Source: method, Reasoning; values are ours.
     """
@@ -81,7 +82,7 @@ class ReasoningOptions:
     augmentation: float = 0.5
     batch_size: int = 16
     consistency: float = 0.1
-    english_path_dropout: float = 0.25
+    english_path_dropout: float = 0.0
     learning_rates: dict[str, float] = field(
         default_factory=lambda: {"soft_prompt": 5e-4, "lira.lasr": 1e-4, "lira.arca.adaptor": 1e-4}
     )
