@@ -4,7 +4,7 @@ import copy
 import inspect
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -256,24 +256,34 @@ class LiraForCausalLM(LiraPreTrainedModel, GenerationMixin):
         renderings = list(texts if english is None else english)
         if len(renderings) != len(texts):
             raise LiraError(f"english must hold one rendering a text: {len(renderings)} for {len(texts)} texts")
-        fused, mask = self.fused(texts, languages, candidates, batch_size)
-        target = torch.cat(
-            [self._pooled_words(renderings[at : at + batch_size]) for at in range(0, len(texts), batch_size)]
+        processor = self.processor.encoder
+        codes = processor.check_languages(languages, len(texts))
+        chosen = processor.check_candidates(texts, candidates, codes)
+        parts = [slice(at, at + batch_size) for at in range(0, len(texts), batch_size)]
+        self.fit_projector(
+            (*self.fused(texts[part], codes[part], chosen[part]), self._pooled_words(renderings[part]))
+            for part in parts
         )
-        self.fit_projector(fused, mask, target)
 
     @torch.no_grad()
-    def fit_projector(self, fused: Tensor, mask: Tensor, target: Tensor) -> None:
+    def fit_projector(self, batches: Iterable[tuple[Tensor, Tensor, Tensor]]) -> None:
         """Solve for the projector's linear layer: fused [N, 2S, d] with mask [N, 2S] to targets [N, S, W].
 
-        The boundary becomes the mean target. Source: ours.
+        Batches are summed up, so that memory does not grow with their number. The boundary becomes the mean target.
+
+        Source: ours.
         """
-        rows = fused[mask].double()  # [M, d]
-        words = target.repeat(1, fused.shape[1] // target.shape[1], 1)[mask].double()  # [M, W], the same for each path
-        centre, mean = rows.mean(0), words.mean(0)
-        gram = (rows - centre).T @ (rows - centre)
-        ridge = _RIDGE * gram.diagonal().mean().clamp_min(1e-12) * torch.eye(len(gram), dtype=gram.dtype)
-        weight = torch.linalg.solve(gram + ridge, (rows - centre).T @ (words - mean)).T  # [W, d]
+        count, sums, products = 0, torch.zeros(()), torch.zeros(())
+        width = self.soft_prompt.linear.in_features
+        for fused, mask, target in batches:
+            rows = fused[mask].double()  # [M, d]
+            words = target.repeat(1, fused.shape[1] // target.shape[1], 1)[mask].double()  # [M, W], of each path
+            both = torch.cat([rows, words], 1)  # [M, d + W]
+            count, sums, products = count + len(rows), sums + both.sum(0), products + rows.T @ both
+        centre, mean = (sums / count).split([width, len(sums) - width])
+        gram, cross = (products - count * torch.outer(centre, sums / count)).split([width, len(sums) - width], 1)
+        ridge = _RIDGE * gram.diagonal().mean().clamp_min(1e-12) * torch.eye(width, dtype=gram.dtype)
+        weight = torch.linalg.solve(gram + ridge, cross).T  # [W, d]
         self.soft_prompt.linear.weight.copy_(weight)
         self.soft_prompt.linear.bias.copy_(mean - weight @ centre)
         self.soft_prompt.boundary.copy_(mean)

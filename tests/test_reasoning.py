@@ -314,6 +314,29 @@ def test_frozen_parts_stay_in_evaluation_mode(closed):
 
 
 @torch.no_grad()
+def test_the_projector_is_the_same_ridge_regression_in_one_batch_and_in_many(closed):
+    model, draw = copy.deepcopy(closed), torch.Generator().manual_seed(0)
+    width, words = model.soft_prompt.linear.in_features, model.soft_prompt.linear.out_features
+    fused = torch.randn(9, 6, width, generator=draw) + 3
+    target = torch.randn(9, 3, words, generator=draw) - 2
+    mask = torch.rand(9, 6, generator=draw) < 0.7
+    model.fit_projector([(fused, mask, target)])
+    once = copy.deepcopy(model.soft_prompt.state_dict())
+    model.fit_projector((fused[at : at + 2], mask[at : at + 2], target[at : at + 2]) for at in range(0, 9, 2))
+    for name, own in model.soft_prompt.state_dict().items():
+        torch.testing.assert_close(own, once[name], atol=1e-5, rtol=1e-5)
+    rows, wanted = fused[mask].double(), torch.cat([target, target], 1)[mask].double()
+    x, y = rows - rows.mean(0), wanted - wanted.mean(0)
+    gram = x.T @ x
+    weight = torch.linalg.inv(gram + 1e-3 * gram.diagonal().mean() * torch.eye(width, dtype=gram.dtype)) @ x.T @ y
+    torch.testing.assert_close(once["linear.weight"].double(), weight.T, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        once["linear.bias"].double(), wanted.mean(0) - rows.mean(0) @ weight, atol=1e-4, rtol=1e-4
+    )
+    torch.testing.assert_close(once["boundary"].double(), wanted.mean(0), atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
 def test_the_projector_starts_at_the_words_of_the_english_rendering(closed):
     """A ridge regression: its residuals have mean zero, and it predicts the words better than their mean does."""
     model = copy.deepcopy(closed)

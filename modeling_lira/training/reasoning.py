@@ -442,9 +442,10 @@ def start_projector(model: LiraForCausalLM, table: QuestionTable, batch_size: in
     if not known:
         return
     parts = [known[at : at + batch_size] for at in range(0, len(known), batch_size)]
-    fused = [model.fuse(**table.inputs(part)) for part in parts]
-    words = [model._pooled_words([table.examples[place].english for place in part]) for part in parts]
-    model.fit_projector(torch.cat([own for own, _ in fused]), torch.cat([mask for _, mask in fused]), torch.cat(words))
+    words = ([table.examples[place].english for place in part] for part in parts)
+    model.fit_projector(
+        (*model.fuse(**table.inputs(part)), model._pooled_words(own)) for part, own in zip(parts, words, strict=True)
+    )
 
 
 def add_language_lora(model: LiraForCausalLM, options: LanguageModelLora) -> None:
