@@ -17,11 +17,11 @@ from modeling_lira.training.reasoning import (
     QuestionCollator,
     cache_questions,
     language_consistency,
-    learnt_parts,
     read_reasoning_options,
     train_reasoning,
 )
 from modeling_lira.training.stream_cache import StreamCache
+from modeling_lira.training.trainer import trained_parts
 
 ROWS = [
     {
@@ -214,8 +214,8 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(options, trained, tmp_p
         train_reasoning(given, tmp_path)
     monkeypatch.undo()
     model = train_reasoning(given, tmp_path)
-    expected = learnt_parts(LiraForCausalLM.from_pretrained(trained / "model"))
-    for name, value in learnt_parts(model).items():
+    expected = trained_parts(LiraForCausalLM.from_pretrained(trained / "model"))
+    for name, value in trained_parts(model).items():
         torch.testing.assert_close(value, expected[name], atol=1e-5, rtol=1e-4)
 
 

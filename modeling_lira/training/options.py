@@ -198,6 +198,11 @@ def read_options(path: Path | str, **changes: object) -> TrainingOptions:
 
     Source: ours.
     """
+    return read_yaml(TrainingOptions, path, changes)
+
+
+def read_yaml(kind: type[Options], path: Path | str, changes: Mapping[str, object]) -> Options:
+    """Read a YAML file as a dataclass of options; changes and errors as in `read_options`. Source: ours."""
     try:
         found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -205,7 +210,7 @@ def read_options(path: Path | str, **changes: object) -> TrainingOptions:
     if not isinstance(found, dict):
         raise LiraError(f"config {str(path)!r} must be a mapping of options, got {type(found).__name__}")
     given = {**found, **{name: value for name, value in changes.items() if value is not None}}
-    return parse(TrainingOptions, given, str(path))
+    return parse(kind, given, str(path))
 
 
 def parse(kind: type[Options], given: Mapping[str, object], place: str) -> Options:

@@ -15,25 +15,22 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-import yaml
 from peft import LoraConfig, PeftModel, get_peft_model
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import Dataset, SequentialSampler
-from transformers import Trainer, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
+from transformers import TrainingArguments
 
 from modeling_lira.command_line import command_line
 from modeling_lira.errors import LiraError
-from modeling_lira.files import atomic_path, atomic_write_text
+from modeling_lira.files import atomic_write_text
 from modeling_lira.modeling_lira import LiraModel
 from modeling_lira.processing_lira_causal_lm import PROMPT
 from modeling_lira.reasoning_lira import IGNORED, LiraForCausalLM
 
-from .options import parse
+from .options import read_yaml
 from .questions import Example, read_questions
 from .stream_cache import StreamCache
-from .trainer import WEIGHTS
+from .trainer import TermTrainer, last_checkpoint, load_trained_parts, save_trained_parts
 
 logger = logging.getLogger(__name__)
 
@@ -100,23 +97,8 @@ class ReasoningOptions:
 
 
 def read_reasoning_options(path: Path | str, **changes: object) -> ReasoningOptions:
-    """Read a YAML file of `ReasoningOptions`; `changes` that are not None replace its values.
-
-    Raises
-    ------
-    LiraError
-        A file that cannot be read, is no YAML mapping, names an unknown option or gives one a value of another type.
-
-    Source: ours.
-    """
-    try:
-        found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise LiraError(f"config {str(path)!r} cannot be read: {' '.join(str(error).split())}") from error
-    if not isinstance(found, dict):
-        raise LiraError(f"config {str(path)!r} must be a mapping of options, got {type(found).__name__}")
-    given = {**found, **{name: value for name, value in changes.items() if value is not None}}
-    return parse(ReasoningOptions, given, str(path))
+    """Read a YAML file of `ReasoningOptions`; changes and errors as in `read_options`. Source: ours."""
+    return read_yaml(ReasoningOptions, path, changes)
 
 
 # ------------------------------------------------------------------ data
@@ -311,67 +293,27 @@ def _rate(name: str, options: ReasoningOptions) -> float:
     return options.learning_rates[max(fitting, key=len)] if fitting else 0.0
 
 
-class ReasoningTrainer(Trainer):
+class ReasoningTrainer(TermTrainer):
     """Train one phase; checkpoints hold what is trained and nothing else."""
 
     def __init__(self, stage: ReasoningStage, args: TrainingArguments, **kwargs: Any) -> None:
         super().__init__(model=stage, args=args, **kwargs)
         self.stage = stage
-        self.term_sums: dict[str, float] = {}
-        self.term_steps = 0
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> SequentialSampler:
         return SequentialSampler(cast(LanguagePairs, self.train_dataset))  # the pairs are shuffled already
 
-    def compute_loss(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Tensor],
-        return_outputs: bool = False,
-        num_items_in_batch: Tensor | int | None = None,
-    ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
-        """Return the stage's loss, remembering its terms for the log."""
-        outputs = model(**inputs)
-        for name in ("answer", "consistency"):
-            self.term_sums[name] = self.term_sums.get(name, 0.0) + float(outputs[name].detach())
-        self.term_steps += 1
-        return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
-
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log the mean of every loss term beside the loss."""
-        if "loss" in logs and self.term_steps:
-            logs |= {f"loss_{name}": total / self.term_steps for name, total in self.term_sums.items()}
-            logs["gate"] = float(self.stage.model.soft_prompt.gate)
-            self.term_sums, self.term_steps = {}, 0
+        """Log the gate beside the loss and its terms."""
+        if "loss" in logs:
+            logs["gate"] = float(self.stage.model.soft_prompt.gate.detach())
         super().log(logs, start_time)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
-        save_learnt(self.stage.model, Path(output_dir or str(self.args.output_dir)))
+        save_trained_parts(self.stage.model, Path(output_dir or str(self.args.output_dir)))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        load_learnt(self.stage.model, resume_from_checkpoint)
-
-
-def learnt_parts(model: LiraForCausalLM) -> dict[str, Tensor]:
-    """Return the weights that stage R may change: all but the frozen backbones', LoRA's among them."""
-    frozen = model.backbone_keys()
-    return {
-        name: value.contiguous() for name, value in model.state_dict().items() if name not in frozen or ".lora_" in name
-    }
-
-
-def save_learnt(model: LiraForCausalLM, folder: Path | str) -> None:
-    """Write what stage R may have changed into `folder`."""
-    with atomic_path(Path(folder) / WEIGHTS) as temporary:
-        save_file(learnt_parts(model), temporary)
-
-
-def load_learnt(model: LiraForCausalLM, folder: Path | str) -> None:
-    """Read what an earlier run changed into `model`; raise `LiraError` where it does not fit."""
-    found, expected = load_file(Path(folder) / WEIGHTS), learnt_parts(model)
-    if found.keys() != expected.keys():
-        raise LiraError(f"checkpoint {folder} does not fit the model: {sorted(found.keys() ^ expected.keys())[:3]}")
-    model.load_state_dict(found, strict=False)
+        load_trained_parts(self.stage.model, resume_from_checkpoint)
 
 
 # ------------------------------------------------------------------ a run
@@ -487,11 +429,11 @@ def run_phase(
             optimizers=(torch.optim.AdamW(stage.parameter_groups(), weight_decay=0.01), None),
         )
         begun = time.perf_counter()
-        trainer.train(resume_from_checkpoint=_last_checkpoint(folder / "checkpoints"))
-        save_learnt(model, folder)
+        trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
+        save_trained_parts(model, folder)
         seconds = {"seconds": round(time.perf_counter() - begun, 1)}
         atomic_write_text(log, json.dumps([*trainer.state.log_history, seconds], indent=1) + "\n")
-    load_learnt(model, folder)
+    load_trained_parts(model, folder)
     history = json.loads(log.read_text(encoding="utf-8"))
     losses = [entry["loss_answer"] for entry in history if "loss_answer" in entry]
     if losses:
@@ -521,7 +463,3 @@ def _arguments(folder: Path, options: ReasoningOptions, pairs: int) -> TrainingA
         seed=options.seed,
         disable_tqdm=not sys.stderr.isatty(),
     )
-
-
-def _last_checkpoint(folder: Path) -> str | None:
-    return get_last_checkpoint(str(folder)) if folder.is_dir() else None

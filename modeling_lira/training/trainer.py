@@ -28,6 +28,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from modeling_lira.errors import LiraError
 from modeling_lira.files import atomic_path
 from modeling_lira.modeling_lira import LiraModel
+from modeling_lira.reasoning_lira import LiraForCausalLM
 
 from .batches import LanguageSampler, PairCollator, PairRows, PairSampler, QueryRows, RetrievalCollator
 from .data import SplitTables
@@ -41,7 +42,41 @@ WEIGHTS = "model.safetensors"
 QUEUES = "queues.safetensors"
 
 
-class LiraTrainer(Trainer):
+class TermTrainer(Trainer):
+    """Train a module that returns its loss beside the loss's terms: each term's mean is logged.
+
+    Source: ours.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.term_sums: dict[str, float] = {}
+        self.term_steps = 0
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
+        """Return the stage's loss, remembering its terms for the log."""
+        outputs = model(**inputs)
+        for name, value in outputs.items():
+            if name != "loss":
+                self.term_sums[name] = self.term_sums.get(name, 0.0) + float(value.detach())
+        self.term_steps += 1
+        return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log the mean of every loss term beside the loss."""
+        if "loss" in logs and self.term_steps:
+            logs |= {f"loss_{name}": total / self.term_steps for name, total in self.term_sums.items()}
+            self.term_sums, self.term_steps = {}, 0
+        super().log(logs, start_time)
+
+
+class LiraTrainer(TermTrainer):
     """Train one stage: every loss term is logged, validation is retrieval, checkpoints are adapter-only.
 
     Parameters
@@ -71,33 +106,9 @@ class LiraTrainer(Trainer):
         self.lira = stage.lira
         self.validate = validate
         self.sampler = sampler
-        self.term_sums: dict[str, float] = {}
-        self.term_steps = 0
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
         return self.sampler or super()._get_train_sampler(train_dataset)
-
-    def compute_loss(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Tensor],
-        return_outputs: bool = False,
-        num_items_in_batch: Tensor | int | None = None,
-    ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
-        """Return the stage's loss, remembering its terms for the log."""
-        outputs = model(**inputs)
-        for name, value in outputs.items():
-            if name != "loss":
-                self.term_sums[name] = self.term_sums.get(name, 0.0) + float(value)
-        self.term_steps += 1
-        return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
-
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log the mean of every loss term beside the loss."""
-        if "loss" in logs and self.term_steps:
-            logs |= {f"loss_{name}": total / self.term_steps for name, total in self.term_sums.items()}
-            self.term_sums, self.term_steps = {}, 0
-        super().log(logs, start_time)
 
     def evaluate(
         self, eval_dataset: object = None, ignore_keys: Sequence[str] | None = None, metric_key_prefix: str = "eval"
@@ -216,7 +227,7 @@ class QuietProgress(ProgressCallback):
         """Leave the numbers to the log."""
 
 
-def trained_parts(model: LiraModel) -> dict[str, Tensor]:
+def trained_parts(model: LiraModel | LiraForCausalLM) -> dict[str, Tensor]:
     """Return the weights that training may change: all but the frozen backbones', LoRA's among them."""
     frozen = model.backbone_keys()
     return {
@@ -224,17 +235,17 @@ def trained_parts(model: LiraModel) -> dict[str, Tensor]:
     }
 
 
-def save_trained_parts(model: LiraModel, folder: Path | str) -> None:
+def save_trained_parts(model: LiraModel | LiraForCausalLM, folder: Path | str) -> None:
     """Write what training may have changed into `folder`."""
     with atomic_path(Path(folder) / WEIGHTS) as temporary:
         save_file(trained_parts(model), temporary)
 
 
-def load_trained_parts(model: LiraModel, folder: Path | str) -> None:
+def load_trained_parts(model: LiraModel | LiraForCausalLM, folder: Path | str) -> None:
     """Read the trained parts of a checkpoint into `model`; raise `LiraError` where they do not fit."""
     found, expected = load_file(Path(folder) / WEIGHTS), trained_parts(model)
     if found.keys() != expected.keys():
-        raise LiraError(f"checkpoint {folder} does not fit the model: {sorted(found.keys() ^ expected.keys())}")
+        raise LiraError(f"checkpoint {folder} does not fit the model: {sorted(found.keys() ^ expected.keys())[:3]}")
     model.load_state_dict(found, strict=False)
 
 
@@ -357,7 +368,7 @@ def _run(
         trainer.add_callback(QuietProgress())
     start = {name: value.clone() for name, value in trained_parts(stage.lira).items()}
     before = trainer.validate(stage.lira)
-    trainer.train(resume_from_checkpoint=_last_checkpoint(Path(str(arguments.output_dir))))
+    trainer.train(resume_from_checkpoint=last_checkpoint(Path(str(arguments.output_dir))))
     trainer.state.log_history.insert(
         0, {"epoch": 0.0, "step": 0, **{f"eval_{name}": value for name, value in before.items()}}
     )
@@ -379,5 +390,6 @@ def average_with_start(model: LiraModel, start: Mapping[str, Tensor], share: flo
     model.load_state_dict({name: value.lerp(start[name], share) for name, value in now.items()}, strict=False)
 
 
-def _last_checkpoint(folder: Path) -> str | None:
+def last_checkpoint(folder: Path) -> str | None:
+    """Return the newest checkpoint in a folder, None where there is none."""
     return get_last_checkpoint(str(folder)) if folder.is_dir() else None
