@@ -29,17 +29,10 @@ from modeling_lira.training.stream_cache import StreamCache
 from modeling_lira.training.train import corpus_languages
 from modeling_lira.training.validation import Embedded
 
-from .systems import ENCODER, LINEAR, LIRA, SYSTEMS, Protocol
+from .systems import ENCODER, LINEAR, LIRA, SYSTEMS, WAYS, Protocol, System
 
 logger = logging.getLogger(__name__)
 console = Console(width=150)
-WAYS = {
-    "English titles": (True, True),
-    "English titles, no translations": (True, False),
-    "local titles": (False, True),
-    "local titles, no translations": (False, False),
-}
-"""How a shop may search: what titles, and whether the query comes with translations."""
 PARTS = ("train", "validation", "test")
 Run = dict[str, Tensor]
 """Per-query nDCG@10 by `way/language`, and correlations by `pearson/language`."""
@@ -150,23 +143,19 @@ class Study:
         embed, details = SYSTEMS[name].build(protocol, seed)
         scores: Run = {}
         for tables in self.tables["test"]:
-            scores |= score(embed(tables), SYSTEMS[name].local_titles)
+            scores |= score(SYSTEMS[name], embed(tables))
         record = {**details, "all_seconds": round(time.perf_counter() - start, 1)}
         atomic_write_text(path.with_suffix(".json"), json.dumps(record))
         with atomic_path(path) as temporary:
             save_file(scores, temporary)
 
 
-def score(embedded: Embedded, local_titles: bool = True) -> Run:
+def score(system: System, embedded: Embedded) -> Run:
     """Return a split's per-query nDCG@10 in every way of searching, and its correlations; NaN where a way is closed."""
-    language = embedded.tables.split.language
-    scores: Run = {}
-    for way, (english_titles, with_candidates) in WAYS.items():
-        values = embedded.ndcg(english_titles=english_titles, with_candidates=with_candidates)
-        closed = not (english_titles or local_titles)
-        scores[f"{way}/{language}"] = values * float("nan") if closed else values
+    scores = system.scores(embedded, WAYS)
     for name, value in zip(("pearson", "spearman"), embedded.correlations(), strict=True):
-        scores[f"{name}/{language}"] = torch.tensor(value if local_titles else float("nan"))
+        own = torch.tensor(value if system.local_titles else float("nan"))
+        scores[f"{name}/{embedded.tables.split.language}"] = own
     return scores
 
 

@@ -16,7 +16,7 @@ from modeling_lira.metrics import bootstrap_interval
 
 from .drawing import COLOURS, figure_of
 from .setting import Point, Setting, Values, known_systems, point_of
-from .systems import ENCODER, LINEAR, LIRA, SYSTEMS
+from .systems import ENCODER, LINEAR, LIRA, STUDIED_WAYS, SYSTEMS
 
 E5, MINILM, MPNET = "pypi:multilingual-e5-small", "pypi:all-minilm-l6-v2", "pypi:all-mpnet-base-v2"
 PAIRS = (f"{E5}+{MINILM}", f"{E5}+{MPNET}", f"{E5}+{E5}", f"{MINILM}+{MINILM}")
@@ -24,11 +24,6 @@ PAIRS = (f"{E5}+{MINILM}", f"{E5}+{MPNET}", f"{E5}+{E5}", f"{MINILM}+{MINILM}")
 QUICK_PAIRS = (f"{E5}+{MINILM}", f"{MINILM}+{MINILM}")
 COMPARED = (LIRA, LINEAR, "translate, then encode", ENCODER)
 QUICK_COMPARED = (LIRA, LINEAR, ENCODER)
-WAYS = {
-    "English titles": (True, True),
-    "English titles, no translations": (True, False),
-    "local titles": (False, True),
-}
 
 
 def measure_backbones(setting: Setting, pairs: Sequence[str], systems: Sequence[str]) -> Path:
@@ -89,7 +84,7 @@ def _measured(setting: Setting, names: Sequence[str]) -> dict[str, Any]:
             name: [torch.stack([run[f"{way}/{code}"] for run in own]).mean(0) for code in setting.languages]
             for name, own in runs.items()
         }
-        for way in WAYS
+        for way in STUDIED_WAYS
     }
     return {
         "systems": {
@@ -118,11 +113,7 @@ def _scores(setting: Setting, name: str, seed: int) -> Values:
     embed, _ = SYSTEMS[name].build(setting.protocol(), seed)
     values: Values = {}
     for tables in setting.tables["test"]:
-        found = embed(tables)
-        for way, (english, candidates) in WAYS.items():
-            scores = found.ndcg(english_titles=english, with_candidates=candidates)
-            closed = not (english or SYSTEMS[name].local_titles)
-            values[f"{way}/{tables.split.language}"] = scores * float("nan") if closed else scores
+        values |= SYSTEMS[name].scores(embed(tables), STUDIED_WAYS)
     return values
 
 
@@ -133,8 +124,8 @@ def shown_pair(pair: str) -> str:
 
 def _draw(path: Path, payload: Mapping[str, Any]) -> None:
     pairs = payload["pairs"]
-    with figure_of(path, 1, len(WAYS), width=max(4.6, 1.4 * len(pairs)), height=4.4, sharey=True) as (_, axes):
-        for axis, way in zip(axes[0], WAYS, strict=True):
+    with figure_of(path, 1, len(STUDIED_WAYS), width=max(4.6, 1.4 * len(pairs)), height=4.4, sharey=True) as (_, axes):
+        for axis, way in zip(axes[0], STUDIED_WAYS, strict=True):
             names = list(next(iter(pairs.values()))["systems"][way])
             width = 0.8 / len(names)
             for number, name in enumerate(names):
@@ -163,12 +154,12 @@ def _table(payload: Mapping[str, Any]) -> Table:
     table = Table(title="nDCG@10 × 100 on test; LiRA's paired gain over each, 95% interval", title_justify="left")
     table.add_column("backbones", no_wrap=True)
     table.add_column("system", no_wrap=True)
-    for way in WAYS:
+    for way in STUDIED_WAYS:
         table.add_column(way, justify="right")
     for pair, own in payload["pairs"].items():
         for name in next(iter(own["systems"].values())):
             cells = []
-            for way in WAYS:
+            for way in STUDIED_WAYS:
                 cell, gain = f"{100 * own['systems'][way][name]['mean']:.1f}", own["gains"][way].get(name)
                 if gain:
                     cell += f" ({100 * gain['mean']:+.1f}, {100 * gain['low']:+.1f} … {100 * gain['high']:+.1f})"

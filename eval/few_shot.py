@@ -17,7 +17,7 @@ from modeling_lira.training.validation import embed_split
 from .baselines import LinearHead, embedded_by
 from .drawing import curves, figure_of
 from .setting import Point, Setting, Values, few_queries, known_systems, point_of
-from .systems import ENCODER, LINEAR, LIRA, SYSTEMS
+from .systems import ENCODER, LINEAR, LIRA, STUDIED_WAYS, SYSTEMS
 
 COMPARED = (LIRA, LINEAR, "MSE mapping to English", "translate, then encode", ENCODER)
 ALL = "all"
@@ -26,11 +26,6 @@ QUICK_SIZES = ("0", "16", ALL)
 QUICK_COMPARED = (LIRA, LINEAR, ENCODER)
 UNTRAINED = (LIRA, LINEAR)
 """Systems that search before any training; another head is noise until it has learned something."""
-WAYS = {
-    "English titles": (True, True),
-    "English titles, no translations": (True, False),
-    "local titles": (False, True),
-}
 MOST_EPOCHS = 4
 """How many times the usual epochs the smallest training sets are read."""
 ENOUGH = 1_024
@@ -115,11 +110,7 @@ def _scores(setting: Setting, name: str, size: int | None, seed: int) -> Values:
         embed, _ = SYSTEMS[name].build(setting.protocol(train, lasr), seed)
     values: Values = {}
     for tables in setting.tables["test"]:
-        found = embed(tables)
-        for way, (english, candidates) in WAYS.items():
-            scores = found.ndcg(english_titles=english, with_candidates=candidates)
-            closed = not (english or SYSTEMS[name].local_titles)
-            values[f"{way}/{tables.split.language}"] = scores * float("nan") if closed else scores
+        values |= SYSTEMS[name].scores(embed(tables), STUDIED_WAYS)
     return values
 
 
@@ -142,7 +133,7 @@ def _payload(
         "measure": "nDCG@10 on test",
         "languages": setting.languages,
         "training_queries_per_language": [whole if count is None else min(count, whole) for count in counts],
-        "ways": {way: {name: [plain(name, count, way) for count in counts] for name in names} for way in WAYS},
+        "ways": {way: {name: [plain(name, count, way) for count in counts] for name in names} for way in STUDIED_WAYS},
     }
 
 
@@ -152,7 +143,7 @@ def _point(plain: Mapping[str, Any] | None) -> Point:
 
 def _draw(path: Path, payload: Mapping[str, Any]) -> None:
     sizes = payload["training_queries_per_language"]
-    with figure_of(path, 1, len(WAYS), sharey=True) as (_, axes):
+    with figure_of(path, 1, len(STUDIED_WAYS), sharey=True) as (_, axes):
         for axis, (way, systems) in zip(axes[0], payload["ways"].items(), strict=True):
             curves(axis, sizes, {name: [_point(own) for own in found] for name, found in systems.items()})
             axis.set_xscale("symlog", linthresh=16, base=4)
@@ -164,7 +155,7 @@ def _draw(path: Path, payload: Mapping[str, Any]) -> None:
 
 
 def _table(payload: Mapping[str, Any]) -> Table:
-    way = next(iter(WAYS))
+    way = next(iter(STUDIED_WAYS))
     table = Table(title=f"nDCG@10 × 100, {way}, by training queries a language", title_justify="left")
     table.add_column("system", no_wrap=True)
     for size in payload["training_queries_per_language"]:

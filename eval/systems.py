@@ -39,6 +39,19 @@ class Protocol:
     folder: Path
 
 
+Ways = Mapping[str, tuple[bool, bool]]
+"""Ways to search, by name: whether titles are English, and whether queries have their translations."""
+WAYS: Ways = {
+    "English titles": (True, True),
+    "English titles, no translations": (True, False),
+    "local titles": (False, True),
+    "local titles, no translations": (False, False),
+}
+"""How a shop may search."""
+STUDIED_WAYS: Ways = {name: way for name, way in WAYS.items() if way != (False, False)}
+"""Those that the studies compare."""
+
+
 @dataclass(frozen=True)
 class System:
     """One row of the table.
@@ -56,6 +69,15 @@ class System:
     def seeds_of(self, seeds: Sequence[int]) -> Sequence[int]:
         """Return which of `seeds` to train with."""
         return seeds if self.seeds and not self.once else seeds[:1]
+
+    def scores(self, found: Embedded, ways: Ways) -> dict[str, Tensor]:
+        """Return nDCG@10 [Q] of a split by `way/language`, NaN where the system cannot search so."""
+        scores = {}
+        for way, (english_titles, with_candidates) in ways.items():
+            own = found.ndcg(english_titles=english_titles, with_candidates=with_candidates)
+            closed = not (english_titles or self.local_titles)
+            scores[f"{way}/{found.tables.split.language}"] = own * float("nan") if closed else own
+        return scores
 
 
 Tables = Callable[[SplitTables], SplitTables]

@@ -10,12 +10,13 @@ import torch
 from test_training import make_split
 from torch.nn import functional as F
 
-from eval.ablations import WAYS, Results, run_ablations, score
+from eval.ablations import Results, run_ablations, score
 from eval.baselines import concatenation, streams_of
 from eval.systems import (
     ENCODER,
     LIRA,
     SYSTEMS,
+    WAYS,
     Protocol,
     first_candidate_only,
     without_critic_scores,
@@ -79,7 +80,7 @@ def test_every_system_trains_and_embeds(
     arca = ArcaOptions(epochs=1, batch_size=8)
     lasr = LasrOptions(epochs=1, batch_size=4, doc_queue=8)
     embed, details = SYSTEMS[name].build(Protocol(build_model, tables, tables, arca, lasr, tmp_path), 0)
-    found = score(embed(tables[0]), SYSTEMS[name].local_titles)
+    found = score(SYSTEMS[name], embed(tables[0]))
     values = found["English titles/vi"]
     assert values.shape == (8,) and ((values >= 0) & (values <= 1)).all()
     assert bool(found["local titles/vi"].isnan().all()) == (not SYSTEMS[name].local_titles)
