@@ -21,6 +21,7 @@ from modeling_lira.comparison import LIRA, LIRA_FREE
 from modeling_lira.encode import fingerprint
 from modeling_lira.errors import LiraError
 from modeling_lira.files import atomic_write_text
+from modeling_lira.metrics import bootstrap_interval
 from modeling_lira.processing_lira_causal_lm import PROMPT
 from modeling_lira.reasoning_lira import LiraForCausalLM
 from modeling_lira.training.questions import Example
@@ -486,6 +487,21 @@ def _values(scores: Scores, measure: str) -> Values:
     }
 
 
+def card_rows(scores: Scores, task: Task) -> list[dict[str, Any]]:
+    """Return accuracies with 95% bootstrap intervals as the rows of a model's card.
+
+    Source: ours.
+    """
+    rows = []
+    for system, languages in _values(scores, task.main).items():
+        for code, own in languages.items():
+            values = own.mean(0)
+            told = {"system": system, "task": task.name, "language": code, "metric": "accuracy"}
+            found = {"value": float(values.mean()), "interval": bootstrap_interval(values)}
+            rows.append(told | found | {"baseline": system not in (LIRA, LIRA_FREE)})
+    return rows
+
+
 def _means(own: Mapping[str, Tensor]) -> dict[str, float]:
     means = {code: float(values.mean()) for code, values in own.items()}
     low = [value for code, value in means.items() if code != ENGLISH]
@@ -580,6 +596,8 @@ def run_reasoning(
         "remark": remark(told["parameters"]),
         **summarise(scores, task.main, tasks),
     }
+    if len(sources.models) == 1:
+        found["results"] = card_rows(scores, task)
     path = meter.record(found).write(records)
     console.print(table_of(found, f"{task.name}: accuracy x 100, by {task.main}"))
     for measure_name, systems in found["measures"].items():

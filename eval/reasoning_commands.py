@@ -75,7 +75,7 @@ def own(
     sources = Sources(model, rival or (), (text_model, multilingual, english), dtype)
     examples = chosen_examples(read_questions(data, split), _codes(languages, more), limit)
     check_choices(examples)
-    run_reasoning(task, examples, sources, streams, output, records, {"data": shown(data), "split": split})
+    run_reasoning(task, examples, sources, streams, output, records, {"dataset": shown(data), "split": split})
 
 
 def mcqa(
@@ -110,7 +110,7 @@ def mcqa(
     codes = _codes(languages, more)
     examples = with_candidates(chosen_examples(read_mcqa(data, codes), codes, limit), candidates)
     check_choices(examples)
-    run_reasoning(task, examples, sources, streams, output, records, {"data": shown(data)})
+    run_reasoning(task, examples, sources, streams, output, records, {"dataset": shown(data)})
 
 
 def mgsm(
@@ -143,4 +143,4 @@ def mgsm(
     examples = with_candidates(chosen_examples(read_mgsm(data, codes), codes, limit), candidates)
     there = list(dict.fromkeys(example.language for example in examples))
     task = mgsm_task(data, there, shots, max_new_tokens, batch_size)
-    run_reasoning(task, examples, sources, streams, output, records, {"data": shown(data)}, size_note)
+    run_reasoning(task, examples, sources, streams, output, records, {"dataset": shown(data)}, size_note)

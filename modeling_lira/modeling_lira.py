@@ -114,7 +114,7 @@ class LiraModelOutput(ModelOutput):
 
 
 class LiraPreTrainedModel(PreTrainedModel):
-    """Weight initialisation and loading shared by LiRA models."""
+    """Weight initialisation and publishing shared by LiRA models."""
 
     config: LiraConfig
     config_class = LiraConfig
@@ -136,6 +136,63 @@ class LiraPreTrainedModel(PreTrainedModel):
         elif isinstance(module, nn.LayerNorm):
             init.ones_(module.weight)
             init.zeros_(module.bias)
+
+    def push_to_hub(  # type: ignore[override]
+        self,
+        repo_id: str,
+        *,
+        save_backbones: bool | None = None,
+        training: Mapping[str, object] | None = None,
+        evaluation: Mapping[str, object] | None = None,
+        dataset: str = "",
+        licence: str = "",
+        commit_message: str | None = None,
+        commit_description: str | None = None,
+        private: bool | None = None,
+        token: bool | str | None = None,
+        revision: str | None = None,
+        create_pr: bool = False,
+        max_shard_size: int | str = "50GB",
+        tags: Sequence[str] = (),
+    ) -> CommitInfo:
+        """Put the model into a repository: weights, config, code, processor, sentence-transformers' files and card.
+
+        Parameters
+        ----------
+        repo_id : str
+            `organisation/name`; made if it does not exist.
+        save_backbones : bool, optional
+            As in `save_pretrained`.
+        training, evaluation : mapping, optional
+            Records for the card, as in `model_card.py`.
+        dataset : str
+            Hub id of the corpus, for the card.
+        licence : str
+            Of the trained weights, as the Hub names licences.
+        commit_message, commit_description, private, token, revision, create_pr, max_shard_size, tags
+            As in `PreTrainedModel.push_to_hub`; `revision` is a branch, made if it does not exist.
+
+        Raises
+        ------
+        LiraError
+            As `save_pretrained`; no token or no right to write; a repository that holds something else; no connection.
+
+        Source: ours.
+        """
+        sources = CardSources(training, evaluation, dataset, licence, tags=tags)
+        with tempfile.TemporaryDirectory() as name:
+            self.save_pretrained(name, save_backbones=save_backbones, max_shard_size=max_shard_size)
+            return push_folder(
+                Path(name),
+                repo_id,
+                sources,
+                message=commit_message or "Upload model",
+                description=commit_description,
+                private=private,
+                token=token,
+                revision=revision,
+                create_pr=create_pr,
+            )
 
 
 class LiraModel(LiraPreTrainedModel):
@@ -612,63 +669,6 @@ class LiraModel(LiraPreTrainedModel):
                 self.push_to_hub(**{"repo_id": target.name, **given})  # type: ignore[arg-type]
         finally:
             self.config = own
-
-    def push_to_hub(  # type: ignore[override]
-        self,
-        repo_id: str,
-        *,
-        save_backbones: bool | None = None,
-        training: Mapping[str, object] | None = None,
-        evaluation: Mapping[str, object] | None = None,
-        dataset: str = "",
-        licence: str = "",
-        commit_message: str | None = None,
-        commit_description: str | None = None,
-        private: bool | None = None,
-        token: bool | str | None = None,
-        revision: str | None = None,
-        create_pr: bool = False,
-        max_shard_size: int | str = "50GB",
-        tags: Sequence[str] = (),
-    ) -> CommitInfo:
-        """Put the model into a repository: weights, config, code, processor, sentence-transformers' files and card.
-
-        Parameters
-        ----------
-        repo_id : str
-            `organisation/name`; made if it does not exist.
-        save_backbones : bool, optional
-            As in `save_pretrained`.
-        training, evaluation : mapping, optional
-            Records for the card, as in `model_card.py`.
-        dataset : str
-            Hub id of the corpus, for the card.
-        licence : str
-            Of the trained weights, as the Hub names licences.
-        commit_message, commit_description, private, token, revision, create_pr, max_shard_size, tags
-            As in `PreTrainedModel.push_to_hub`; `revision` is a branch, made if it does not exist.
-
-        Raises
-        ------
-        LiraError
-            As `save_pretrained`; no token or no right to write; a repository that holds something else; no connection.
-
-        Source: ours.
-        """
-        sources = CardSources(training, evaluation, dataset, licence, tags=tags)
-        with tempfile.TemporaryDirectory() as name:
-            self.save_pretrained(name, save_backbones=save_backbones, max_shard_size=max_shard_size)
-            return push_folder(
-                Path(name),
-                repo_id,
-                sources,
-                message=commit_message or "Upload model",
-                description=commit_description,
-                private=private,
-                token=token,
-                revision=revision,
-                create_pr=create_pr,
-            )
 
     def _check_pinned(self) -> None:
         """Raise `LiraError` where the pinned names cannot bring these backbones back."""

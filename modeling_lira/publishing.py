@@ -12,7 +12,7 @@ from .errors import LiraError
 from .files import atomic_write_bytes
 from .hub import CARD, prepare, push_folder
 from .hub_client import STALE
-from .model_card import CardSources, Record, read_record, weights_digest
+from .model_card import CardSources, Record, of_these_weights, read_record
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def card_sources(
         measured = _flat(read_record(evaluation))
     elif (run / RECORDS["evaluation"]).is_file():
         measured = _flat(read_record(run / RECORDS["evaluation"]))
-        if measured.get("weights") not in (None, weights_digest(model_folder(run))):
+        if not of_these_weights(measured, model_folder(run)):
             logger.warning("%s is of other weights: left out of the card", run / RECORDS["evaluation"])
             measured = None
     licences = {backbone.source: backbone.licence.lower() for backbone in BACKBONES.values()}
@@ -69,7 +69,10 @@ def card_sources(
 
 def _flat(record: Record) -> Record:
     payload = record.get("payload")
-    return {**record, **payload} if isinstance(payload, dict) else record
+    flat = {**record, **payload} if isinstance(payload, dict) else {**record}
+    if isinstance(flat.get("weights"), list) and len(flat["weights"]) == 1:
+        flat["weights"] = flat["weights"][0]
+    return flat
 
 
 def push_run(run: Path, repo: str, sources: CardSources, **arguments: Any) -> CommitInfo:

@@ -11,11 +11,19 @@ from huggingface_hub import CommitInfo, HfApi
 
 from .errors import LiraError
 from .hub_client import FAILED, Content, push_files
-from .model_card import PATHS, CardSources, backbone_ids, model_card, read_record
+from .model_card import (
+    LANGUAGE_MODEL,
+    CardSources,
+    backbone_ids,
+    encoder_config,
+    frozen_parts,
+    model_card,
+    read_record,
+)
 
 CARD = "README.md"
 _PUBLIC = re.compile(
-    r"(english_tokenizer/)?[\w.-]+\.(json|txt|model|jinja)|[\w-]+\.py|model[\w-]*\.safetensors", re.ASCII
+    r"((english|multilingual)_tokenizer/)?[\w.-]+\.(json|txt|model|jinja)|[\w-]+\.py|model[\w-]*\.safetensors", re.ASCII
 )
 """Files that a model consists of; whatever else is in its folder, such as pickles or notes, stays where it is."""
 _HIDDEN = re.compile(r"(^|/)\.")
@@ -30,7 +38,7 @@ def prepare(folder: Path, repo: str, sources: CardSources) -> dict[str, Content]
     Parameters
     ----------
     folder : Path
-        A folder of `LiraModel.save_pretrained`.
+        A folder of `save_pretrained`, of an embedding or a reasoning model.
     repo : str
         The repository's name, for the card.
     sources : CardSources
@@ -91,20 +99,23 @@ def licences_on_hub(names: list[str]) -> dict[str, str]:
 def _public_config(folder: Path) -> dict[str, Any]:
     """Read the config without the paths of this machine."""
     config = dict(read_record(folder / "config.json"))
-    if config.get("model_type") != "lira":
-        raise LiraError(f"{folder} holds a {config.get('model_type')!r} model, not a LiRA encoder")
-    for path in PATHS:
-        name, own = str(config[f"{path}_backbone"]), dict(config[f"{path}_config"])
-        if Path(name).is_absolute() or name.startswith("pypi:"):
+    kind = config.get("model_type")
+    if kind not in ("lira", "lira_causal_lm"):
+        raise LiraError(f"{folder} holds a {kind!r} model, not one of LiRA's")
+    encoder = dict(encoder_config(config))
+    for part in frozen_parts(config):
+        whole = config if part.role == LANGUAGE_MODEL else encoder
+        if Path(part.name).is_absolute() or part.name.startswith("pypi:"):
             if not config["backbones_included"]:
                 raise LiraError(
-                    f"the {path} backbone is {name!r}, which nobody else has: save the model with save_backbones=True"
+                    f"the {part.role} is {part.name!r}, which nobody else has: save the model with save_backbones=True"
                 )
-            config[f"{path}_backbone"] = ""
+            whole[part.name_key] = ""
+        own = dict(part.config)
         if Path(str(own.get("_name_or_path", ""))).is_absolute():
             del own["_name_or_path"]
-        config[f"{path}_config"] = own
-    return config
+        whole[part.config_key] = own
+    return {**config, "lira_config": encoder} if kind == "lira_causal_lm" else {**config, **encoder}
 
 
 def _as_json(value: Mapping[str, Any]) -> bytes:

@@ -22,11 +22,20 @@ from huggingface_hub import EvalResult, ModelCardData
 from safetensors import safe_open
 
 from .errors import LiraError
+from .reasoning_card import (
+    REASONING_FETCHED,
+    REASONING_PIPELINE,
+    REASONING_TAGS,
+    REASONING_TASK,
+    REASONING_TEMPLATE,
+    reasoning_training,
+)
 
 Record = Mapping[str, Any]
 MEAN = "mean"
 WEIGHTS = "model*.safetensors"
-PATHS = ("multilingual", "english")
+LANGUAGE_MODEL = "language model"
+_FROZEN = ("multilingual_encoder.", "english_encoder.", "language_model.")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _NOT_TOLD = "not told here; see its own page"
 
@@ -68,8 +77,56 @@ def weights_digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
+@dataclass(frozen=True)
+class FrozenPart:
+    """A pretrained model that a checkpoint rests on, and under which keys its config has the name and the rest."""
+
+    role: str
+    name_key: str
+    name: str
+    revision: str | None
+    config_key: str
+    config: Mapping[str, Any]
+
+
+def encoder_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the encoder's config: a reasoning model's has it inside, an embedding model's is it."""
+    return config["lira_config"] if is_reasoning(config) else config
+
+
+def is_reasoning(config: Mapping[str, Any]) -> bool:
+    """Whether it is the config of a language model with LiRA before it."""
+    return config["model_type"] == "lira_causal_lm"
+
+
+def frozen_parts(config: Mapping[str, Any]) -> list[FrozenPart]:
+    """Return both encoders and, of a reasoning model, the language model."""
+    keys = [
+        (encoder_config(config), f"{path} backbone", f"{path}_backbone", f"{path}_revision", f"{path}_config")
+        for path in ("multilingual", "english")
+    ]
+    if is_reasoning(config):
+        keys.append((config, LANGUAGE_MODEL, "text_model", "text_revision", "text_config"))
+    return [
+        FrozenPart(role, name, whole[name], whole.get(revision), own, whole[own])
+        for whole, role, name, revision, own in keys
+    ]
+
+
+def backbone_ids(config: Mapping[str, Any]) -> list[str]:
+    """Return the frozen parts that are on the Hub, each once."""
+    names = [part.name for part in frozen_parts(config)]
+    return list(dict.fromkeys(name for name in names if _HUB_ID.fullmatch(name)))
+
+
+def of_these_weights(evaluation: Record, folder: Path) -> bool:
+    """Whether an evaluation is of a folder's weights, or does not say of which."""
+    told = evaluation.get("weights")
+    return told is None or (isinstance(told, str) and told != "" and weights_digest(folder).startswith(told))
+
+
 def model_card(folder: Path, config: Mapping[str, Any], repo: str, sources: CardSources) -> str:
-    """Return the card of a saved model.
+    """Return the card of a saved model, one that embeds or one that reasons.
 
     Parameters
     ----------
@@ -90,32 +147,27 @@ def model_card(folder: Path, config: Mapping[str, Any], repo: str, sources: Card
     """
     rows = _checked_rows(folder, sources.evaluation)
     head = _metadata(config, repo, sources, rows).to_yaml(line_break="\n")
-    included = config["backbones_included"]
-    text = Template(_TEMPLATE).substitute(
+    included, languages = config["backbones_included"], encoder_config(config)["languages"]
+    text = Template(REASONING_TEMPLATE if is_reasoning(config) else _TEMPLATE).substitute(
         repo=repo,
-        languages=", ".join(config["languages"]),
+        languages=", ".join(languages),
         layout=_WHOLE if included else _ADAPTER,
-        fetched="" if included else _FETCHED,
-        example=config["languages"][0],
+        fetched="" if included else REASONING_FETCHED if is_reasoning(config) else _FETCHED,
+        example=languages[0],
         backbones=_backbones(config, sources),
         sizes=_sizes(folder),
-        training=_training(sources),
+        training=_training(config, sources),
         evaluation=_evaluation(sources, rows),
         licence=_licence(config, sources),
+        citation=_CITATION,
     )
     return f"---\n{head.rstrip()}\n---\n\n{text}"
-
-
-def backbone_ids(config: Mapping[str, Any]) -> list[str]:
-    """Return the backbones that are on the Hub, each once."""
-    names = [config[f"{path}_backbone"] for path in PATHS]
-    return list(dict.fromkeys(name for name in names if _HUB_ID.fullmatch(name)))
 
 
 def _checked_rows(folder: Path, evaluation: Record | None) -> list[Record]:
     if evaluation is None:
         return []
-    if evaluation.get("weights") not in (None, weights_digest(folder)):
+    if not of_these_weights(evaluation, folder):
         raise LiraError("the evaluation is of other weights than these: evaluate this model, or leave it out")
     rows = evaluation.get("results")
     if not isinstance(rows, list) or not rows:
@@ -136,26 +188,28 @@ def _checked_rows(folder: Path, evaluation: Record | None) -> list[Record]:
 def _metadata(config: Mapping[str, Any], repo: str, sources: CardSources, rows: Sequence[Record]) -> ModelCardData:
     own = [row for row in rows if not row.get("baseline") and row["language"] != MEAN]
     more: dict[str, Any] = {"base_model_relation": "finetune" if config["backbones_included"] else "adapter"}
+    task = REASONING_TASK if is_reasoning(config) else "text-retrieval"
+    tags = REASONING_TAGS if is_reasoning(config) else ("sentence-transformers", "feature-extraction")
     return ModelCardData(
         base_model=backbone_ids(config) or None,
         datasets=[sources.dataset] if _HUB_ID.fullmatch(sources.dataset) else None,
-        language=list(config["languages"]),
+        language=list(encoder_config(config)["languages"]),
         library_name="transformers",
         license=sources.licence or None,
-        pipeline_tag="sentence-similarity",
-        tags=["lira", "sentence-transformers", "feature-extraction", "cross-lingual", "custom_code", *sources.tags],
+        pipeline_tag=REASONING_PIPELINE if is_reasoning(config) else "sentence-similarity",
+        tags=["lira", *tags, "cross-lingual", "custom_code", *sources.tags],
         model_name=repo.rpartition("/")[2],
-        eval_results=[_result(row, sources) for row in own] or None,
+        eval_results=[_result(row, sources, task) for row in own] or None,
         **(more if backbone_ids(config) else {}),
     )
 
 
-def _result(row: Record, sources: CardSources) -> EvalResult:
+def _result(row: Record, sources: CardSources, task: str) -> EvalResult:
     evaluation = sources.evaluation or {}
     dataset = sources.dataset or str(evaluation.get("dataset", "")) or "unnamed"
     name = dataset if _HUB_ID.fullmatch(dataset) else Path(dataset).name
     return EvalResult(
-        task_type="text-retrieval",
+        task_type=task,
         dataset_type=name,
         dataset_name=name,
         dataset_config=row["language"],
@@ -179,12 +233,13 @@ def table(header: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
 
 def _backbones(config: Mapping[str, Any], sources: CardSources) -> str:
     rows = []
-    for path in PATHS:
-        name = config[f"{path}_backbone"]
-        link = f"[{name}](https://huggingface.co/{name})" if _HUB_ID.fullmatch(name) else "a model of its author's own"
-        revision, own = config[f"{path}_revision"] or "main", config[f"{path}_config"]
-        shape = f"{own['model_type']}, {own['num_hidden_layers']} layers, {own['hidden_size']} wide"
-        rows.append([path, link, revision, shape, sources.licences.get(name, _NOT_TOLD)])
+    for part in frozen_parts(config):
+        link = f"[{part.name}](https://huggingface.co/{part.name})"
+        known = link if _HUB_ID.fullmatch(part.name) else "a model of its author's own"
+        sizes = {"layers": part.config.get("num_hidden_layers"), "wide": part.config.get("hidden_size")}
+        shape = ", ".join([part.config["model_type"], *(f"{size} {word}" for word, size in sizes.items() if size)])
+        licence = sources.licences.get(part.name, _NOT_TOLD)
+        rows.append([part.role.removesuffix(" backbone"), known, part.revision or "main", shape, licence])
     return table(["path", "backbone", "revision", "kind", "licence"], rows)
 
 
@@ -196,31 +251,34 @@ def _sizes(folder: Path) -> str:
             for key in opened.keys():  # noqa: SIM118  # not a dictionary
                 count = math.prod(opened.get_slice(key).get_shape())
                 total += count
-                trained += 0 if key.startswith(tuple(f"{path}_encoder." for path in PATHS)) else count
+                trained += 0 if key.removeprefix("lira.").startswith(_FROZEN) else count
     return f"{trained:,} parameters of LiRA's own; {total:,} in the weight file ({size / 1e6:.1f} MB)."
 
 
-def _training(sources: CardSources) -> str:
+def _training(config: Mapping[str, Any], sources: CardSources) -> str:
     record = sources.training
     if record is None:
         return "No record of the training came with these weights."
+    parts = reasoning_training(record) if is_reasoning(config) else _stages(record, sources)
+    if record.get("command"):
+        parts.append(f"```\n{record['command']}\n```")
+    options = json.dumps(record["options"], indent=1)
+    parts.append(f"<details><summary>All options</summary>\n\n```json\n{options}\n```\n\n</details>")
+    return "\n\n".join(parts)
+
+
+def _stages(record: Record, sources: CardSources) -> list[str]:
     options = record["options"]
     corpus = sources.dataset or Path(options["corpus"]).name
     shown = f"[{corpus}](https://huggingface.co/datasets/{corpus})" if _HUB_ID.fullmatch(corpus) else f"`{corpus}`"
     stages = [_stage(name, log) for name, log in record["training"].items()]
     versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
-    parts = [
+    return [
         f"Corpus: {shown}, train split; validation split for the choice of the epoch. Seed {options['seed']}.",
         table(["stage", "epochs", "validation score before", "best", "seconds", "CPU-seconds"], stages),
         f"On {record['threads']} threads in {record['processes']} process(es); {versions}. CPU-seconds are the "
         "measured cost (where a run was interrupted, of its last part); energy was not measured.",
     ]
-    if record.get("command"):
-        parts.append(f"```\n{record['command']}\n```")
-    parts.append(
-        f"<details><summary>All options</summary>\n\n```json\n{json.dumps(options, indent=1)}\n```\n\n</details>"
-    )
-    return "\n\n".join(parts)
 
 
 def _stage(name: str, log: Sequence[Record]) -> list[object]:
@@ -281,15 +339,22 @@ def _licence(config: Mapping[str, Any], sources: CardSources) -> str:
     return f"Trained weights: {own}. Code (`*.py`): Apache 2.0. Backbones, {where}: {backbones}."
 
 
-_WHOLE = "**Self-contained**: the weight file holds both backbones."
+_WHOLE = "**Self-contained**: the weight file holds the backbones too."
 _ADAPTER = (
-    "**Adapter-only**: the weight file holds the trained parts; the two frozen backbones are fetched from the Hub by "
+    "**Adapter-only**: the weight file holds the trained parts; the frozen backbones are fetched from the Hub by "
     "the ids and revisions in `config.json`."
 )
 _FETCHED = """
 Behind a firewall, give folders in place of the pinned backbones: `AutoModel.from_pretrained(…,
 multilingual_backbone="/models/a", english_backbone="/models/b")`.
 """
+_CITATION = """```bibtex
+@misc{lira2025,
+  title = {LiRA: Linguistic Robust Anchoring},
+  note  = {arXiv:2510.14466; this implementation is independent of its authors},
+  year  = {2025}
+}
+```"""
 _TEMPLATE = """# $repo
 
 Sentence embeddings for search in $languages: [LiRA](https://arxiv.org/abs/2510.14466) on two frozen encoders. A
@@ -339,11 +404,5 @@ $licence
 
 ## Citation
 
-```bibtex
-@misc{lira2025,
-  title = {LiRA: Linguistic Robust Anchoring},
-  note  = {arXiv:2510.14466; this implementation is independent of its authors},
-  year  = {2025}
-}
-```
+$citation
 """

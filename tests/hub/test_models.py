@@ -21,13 +21,14 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
+from test_reasoning import opened, save_language_model
 from torch.testing import assert_close
 from transformers import TrainingArguments
 
 from hub.conftest import ROOT, Client
 from hub.faults import corrupted, dropped, refused, truncated
 from hub.server import READER, WRITER, Hub
-from modeling_lira import LiraError, LiraModel
+from modeling_lira import LiraError, LiraForCausalLM, LiraModel
 from modeling_lira.cli import main
 from modeling_lira.training.options import ArcaWeights
 from modeling_lira.training.stages import ArcaStage
@@ -415,6 +416,32 @@ def test_a_model_pushes_itself(filled: Hub, as_writer: pytest.MonkeyPatch, model
     assert files.keys() >= RUN_FILES
     assert "shop" in ModelCard(files["README.md"].decode()).data.tags
     assert_close(LiraModel.from_pretrained(REPO).encode_query(TEXTS), model.encode_query(TEXTS))
+
+
+@pytest.mark.parametrize("layout", ["whole", "adapter"])
+def test_a_reasoning_model_goes_there_and_comes_back(
+    filled: Hub, push: Callable[..., str], model: LiraModel, tmp_path: Path, layout: str
+) -> None:
+    folder = save_language_model("llama", tmp_path / "llm")
+    files = {path.name: filled.store.small_file(path.read_bytes()) for path in folder.iterdir()}
+    weights = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    repo = filled.store.create("models", "me/llm", private=False)
+    repo.commit("first", {**files, "model.safetensors": filled.store.large_file(weights)})
+    own = opened(LiraForCausalLM.from_lira(model, folder, projector_size=8))
+    own.config.text_model = "me/llm"
+    own.save_pretrained(tmp_path / "run" / "model", save_backbones=layout == "whole")
+    assert push(tmp_path / "run", "--to", "me/answers") == ""
+    there = filled.files("models", "me/answers")
+    assert there.keys() >= {"reasoning_lira.py", "multilingual_tokenizer/config.json", "english_tokenizer/config.json"}
+    card = ModelCard(there["README.md"].decode())
+    assert card.data.base_model == ["me/xlm-roberta", "me/bert", "me/llm"]
+    assert str(tmp_path) not in there["config.json"].decode()
+    loaded = LiraForCausalLM.from_pretrained("me/answers")
+    asked = loaded.processor(TEXTS[:2], languages="vi")
+    settings = {"max_new_tokens": 5, "do_sample": False}
+    assert torch.equal(loaded.generate(**asked, **settings), own.generate(**asked, **settings))
+    assert own.push_to_hub("me/again", save_backbones=layout == "whole").commit_url
+    assert filled.files("models", "me/again").keys() == there.keys()
 
 
 def test_a_trainer_pushes_the_model_and_not_the_stage(
