@@ -38,6 +38,7 @@ CODE = {
     "model_card.py",
     "modeling_lira.py",
     "processing_lira.py",
+    "reasoning_card.py",
     "st_lira.py",
 }
 ALLOWED = {"huggingface_hub", "numpy", "safetensors", "torch", "tqdm", "transformers"}
