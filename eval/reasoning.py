@@ -253,7 +253,7 @@ class Reader:
         }
         self.model = model
         self.whole = fingerprint(model)
-        sample = model._text_sample().float().numpy().tobytes()
+        sample = model._frozen_sample().float().numpy().tobytes()
         self.language_model = hashlib.sha256(sample + str(model.config.text_model).encode()).hexdigest()[:16]
         model.language_model.to(getattr(torch, dtype))
 

