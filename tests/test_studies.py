@@ -1,6 +1,7 @@
 """The studies on a tiny corpus and by hand: intervals, reduced corpora, noise, bound, cost, few-shot, sensitivity."""
 
 import json
+import time
 import math
 import random
 from collections.abc import Callable
@@ -361,6 +362,15 @@ def test_cost_counts_what_is_trained(setting: Setting, monkeypatch: pytest.Monke
     assert own["index_bytes_per_document"] == 4 * 2 * width
     assert found["serving"][ENCODER]["index_bytes_per_document"] == 4 * width
     assert (setting.output / "cost.png").stat().st_size > 10_000
+
+
+def test_encoding_the_texts_is_no_part_of_the_training_time(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    protocol, clock = Setting.protocol, time.perf_counter
+    monkeypatch.setattr(Setting, "protocol", lambda self, **own: (order.append("texts"), protocol(self, **own))[1])
+    monkeypatch.setattr(cost.time, "perf_counter", lambda: (order.append("clock"), clock())[1])
+    assert "seconds" in cost._train(setting, LINEAR)
+    assert [key for place, key in enumerate(order) if key != "clock" or place == 1] == ["texts", "clock"]
 
 
 # ---------------------------------------------------------------------- few queries, other backbones
