@@ -33,7 +33,6 @@ from .baselines import streams_of
 from .record import RECORDS, Meter, corpus_version
 from .systems import SYSTEMS, Protocol
 
-PARTS = ("train", "validation", "test")
 QUICK_SIZES = {"train": (192, 600), "validation": (60, 200), "test": (150, 800)}
 """Queries and documents of each part in a quick run."""
 QUICK_LANGUAGES = ("th", "bn")
@@ -48,6 +47,18 @@ class Point:
     mean: float
     low: float
     high: float
+
+
+class _Parts(dict[str, list[SplitTables]]):
+    """Tables by part, each made when it is first asked for."""
+
+    def __init__(self, make: Callable[[str], list[SplitTables]]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, part: str) -> list[SplitTables]:
+        self[part] = self._make(part)
+        return self[part]
 
 
 @dataclass(frozen=True)
@@ -123,9 +134,9 @@ class Setting:
         return StreamCache(self.streams)
 
     @cached_property
-    def tables(self) -> dict[str, list[SplitTables]]:
-        """Streams of every part of the corpus, one a language."""
-        return {part: [self._tables(part, code) for code in self.languages] for part in PARTS}
+    def tables(self) -> "_Parts":
+        """Streams of each part of the corpus, one a language; a part is encoded when it is first asked for."""
+        return _Parts(lambda part: [self._tables(part, code) for code in self.languages])
 
     def _tables(self, part: str, language: str) -> SplitTables:
         split = load_split(self.options.corpus, language, part)
