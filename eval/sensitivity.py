@@ -135,7 +135,7 @@ def default_choice(setting: Setting) -> Choice:
 
 
 def suggested(trial: Trial, start: Choice, finest: int) -> Choice:
-    """Return the trial's settings, of at most `finest` bins; the first trial of a study has the default ones."""
+    """Return the trial's settings, of at most `finest` bins."""
     choice = Choice(
         alpha=trial.suggest_float("alpha", 0.0, 1.0),
         beta=trial.suggest_float("beta", 0.0, 0.5),
@@ -182,8 +182,11 @@ def _study(setting: Setting, start: Choice, queries: int, finest: int) -> optuna
     setting.output.mkdir(parents=True, exist_ok=True)
     storage = JournalStorage(JournalFileBackend(str(setting.output / f"study-{name}.jsonl")))
     study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
+    states = (TrialState.COMPLETE, TrialState.WAITING)  # what was interrupted is tried again
+    known = [trial.system_attrs.get("fixed_params") for trial in study.get_trials(deepcopy=False, states=states)]
     for choice in first_choices(start, finest):
-        study.enqueue_trial(asdict(choice), skip_if_exists=True)
+        if asdict(choice) not in known:
+            study.enqueue_trial(asdict(choice))
     return study
 
 
@@ -304,13 +307,14 @@ def _payload(
 
 def _draw(path: Path, payload: Mapping[str, Any]) -> None:
     trials = payload["trials"]
+    default = [own for own in trials if own == {**own, **payload["default"]}]
     names = [own.name for own in fields(Choice)]
     columns = 4
     rows = -(-len(names) // columns)
     with figure_of(path, rows, columns, width=3.4, height=2.7, sharey=True) as (_, axes):
         for axis, name in zip(axes.flat, names, strict=False):
             for number, (label, shown) in enumerate(
-                (("trial", trials[1:]), ("default", trials[:1]), ("best", [max(trials, key=lambda own: own["score"])]))
+                (("trial", trials), ("default", default), ("best", [max(trials, key=lambda own: own["score"])]))
             ):
                 axis.scatter(
                     [float(own[name]) for own in shown], [100 * own["score"] for own in shown],

@@ -16,7 +16,7 @@ from test_training import make_split
 
 from dataset_builder.lexicon import load_lexicon
 from dataset_builder.queries import Query
-from eval import cost
+from eval import cost, sensitivity
 from eval.__main__ import app
 from eval.backbones import _measured, _pair
 from eval.baselines import streams_of
@@ -457,6 +457,21 @@ def test_a_search_goes_on_where_it_was(setting: Setting) -> None:
     assert optuna.logging.get_verbosity() == optuna.logging.WARNING
     with pytest.raises(LiraError, match="needs two trials"):
         measure_sensitivity(setting, 1, 8)
+
+
+def test_an_interrupted_trial_is_tried_again(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual, queries = default_choice(setting), 7  # another study than that of other tests
+
+    def interrupted(*_: object) -> float:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sensitivity, "_score", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        measure_sensitivity(setting, 2, queries)
+    monkeypatch.setattr(sensitivity, "_score", lambda *_: 0.5)
+    choices = first_choices(usual, usual.bins * -(-8 // usual.bins))
+    tried = payload_of(measure_sensitivity(setting, len(choices), queries))["trials"]
+    assert all(any(trial == {"score": 0.5, **asdict(choice)} for trial in tried) for choice in choices)
 
 
 # ---------------------------------------------------------------------- the commands
