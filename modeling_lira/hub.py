@@ -17,6 +17,7 @@ from .model_card import (
     backbone_ids,
     encoder_config,
     frozen_parts,
+    is_reasoning,
     model_card,
     read_record,
 )
@@ -115,7 +116,7 @@ def _public_config(folder: Path) -> dict[str, Any]:
         if Path(str(own.get("_name_or_path", ""))).is_absolute():
             del own["_name_or_path"]
         whole[part.config_key] = own
-    return {**config, "lira_config": encoder} if kind == "lira_causal_lm" else {**config, **encoder}
+    return {**config, "lira_config": encoder} if is_reasoning(config) else {**config, **encoder}
 
 
 def _as_json(value: Mapping[str, Any]) -> bytes:

@@ -325,15 +325,32 @@ def _config_from(
     return config, {**unused, **dtype}
 
 
-def access_of(hub: HubArguments) -> HubArguments:
-    """Return what of a checkpoint's arguments holds for its backbones too."""
-    return cast(HubArguments, {key: hub[key] for key in ("cache_dir", "token", "local_files_only") if key in hub})
+def chosen_backbone(
+    config: PreTrainedConfig,
+    included: bool,
+    keys: tuple[str, str],
+    override: str | os.PathLike | None,
+    hub: HubArguments,
+) -> FrozenBackbone | None:
+    """Pin an overriding backbone in the config, in place; return the one to fetch, None where the checkpoint has it.
 
-
-def check_pinned_name(key: str, name: str) -> None:
-    """Raise `LiraError` for a relative path: saving writes full ones, nobody means this, and it leads anywhere."""
-    if ".." in Path(name).parts:
-        raise LiraError(f"{key} in the config must be a Hub id or a full path, got {name!r}")
+    `keys` are the config's, of the backbone's name and of its revision; `included` tells whether the checkpoint holds
+    its backbones.
+    """
+    name_key, revision_key = keys
+    name, revision = getattr(config, name_key), getattr(config, revision_key)
+    access = cast(HubArguments, {key: hub[key] for key in ("cache_dir", "token", "local_files_only") if key in hub})
+    if override is not None:
+        source = FrozenBackbone(override, None, access)
+        pinned = source.pinned
+        setattr(config, name_key, pinned)
+        setattr(config, revision_key, revision if pinned == name else None)
+        return source
+    if included:
+        return None
+    if ".." in Path(name).parts:  # saving writes full paths: nobody means this, and it leads anywhere
+        raise LiraError(f"{name_key} in the config must be a Hub id or a full path, got {name!r}")
+    return FrozenBackbone(name, revision, access)
 
 
 def choose_encoders(
@@ -341,19 +358,12 @@ def choose_encoders(
 ) -> tuple[LiraConfig, dict[str, FrozenBackbone]]:
     """Return the config with the overriding backbones pinned, and the backbones that are not in the checkpoint."""
     config = copy.deepcopy(config)
-    access = access_of(hub)
     fetched = {}
     for path in PATHS:
-        override = overrides[path]
-        name, revision = getattr(config, f"{path}_backbone"), getattr(config, f"{path}_revision")
-        if override is not None:
-            fetched[path] = FrozenBackbone(override, None, access)
-            pinned = fetched[path].pinned
-            setattr(config, f"{path}_backbone", pinned)
-            setattr(config, f"{path}_revision", revision if pinned == name else None)
-        elif not stored.backbones_included:
-            check_pinned_name(f"{path}_backbone", name)
-            fetched[path] = FrozenBackbone(name, revision, access)
+        keys = f"{path}_backbone", f"{path}_revision"
+        source = chosen_backbone(config, stored.backbones_included, keys, overrides[path], hub)
+        if source is not None:
+            fetched[path] = source
     return config, fetched
 
 

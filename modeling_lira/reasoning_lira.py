@@ -25,9 +25,8 @@ from .modeling_lira import LiraModel
 from .pretrained_lira import (
     PATHS,
     LiraPreTrainedModel,
-    access_of,
-    check_pinned_name,
     choose_encoders,
+    chosen_backbone,
     encoder_weights,
 )
 from .processing_lira_causal_lm import LiraCausalLMProcessor
@@ -667,14 +666,8 @@ class LiraForCausalLM(LiraPreTrainedModel, GenerationMixin):
         config = copy.deepcopy(config)
         config.lira_config, encoders = choose_encoders(config.encoder, stored.encoder, overrides, hub)
         state = {f"lira.{key}": own for key, own in encoder_weights(config.encoder, encoders).items()}
-        source = None
-        if overrides["text"] is not None:
-            source = FrozenBackbone(overrides["text"], None, access_of(hub))
-            if source.pinned != stored.text_model:
-                config.text_model, config.text_revision = source.pinned, None
-        elif not stored.backbones_included:
-            check_pinned_name("text_model", stored.text_model)
-            source = FrozenBackbone(stored.text_model, stored.text_revision, access_of(hub))
+        keys = "text_model", "text_revision"
+        source = chosen_backbone(config, stored.backbones_included, keys, overrides["text"], hub)
         if source is not None:
             build = partial(language_model_from_config, config.text)
             state |= fitting_weights(source, source.load_language_model(torch.float32), build, "language_model.")
