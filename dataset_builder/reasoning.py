@@ -19,7 +19,7 @@ from .noise import add_noise
 QUESTIONS_FOLDER = Path(__file__).parent / "questions"
 TEMPLATES_FILE = QUESTIONS_FOLDER / "templates.tsv"
 QUESTION_CANDIDATES = QUESTIONS_FOLDER / "candidates.jsonl.xz"
-SPLITS = {"train": 960, "validation": 40, "test": 100}
+SPLITS = {"train": 960, "validation": 100, "test": 100}
 """Questions a language."""
 NUM_CHOICES = 4
 _TYPE_SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}

@@ -106,10 +106,12 @@ class StandIn(nn.Linear):
 
 
 class LaSR(nn.Module):
-    """Language-coupled Semantic Reasoner: [E_lr; w E_en] plus what a light Transformer sees in both streams.
+    """Language-coupled Semantic Reasoner: both paths plus what a light Transformer sees in them.
 
-    The Transformer's part starts at zero, so an untrained model ranks as its backbones do, and is divided by the width:
-    an optimizer moves every weight by about its learning rate, and d of them would otherwise soon outweigh both paths.
+    One embedding, [E_lr; w E_en] plus the Transformer's mean, and 2S tokens, [U_lr; U_en] plus the Transformer's own.
+    Its part in the embedding starts at zero, so an untrained model ranks as its backbones do. Both parts are divided by
+    the width: an optimizer moves every weight by about its learning rate, and d of them would otherwise soon outweigh
+    both paths; and tokens that are a random Transformer's alone carried over badly to questions asked in new words.
 
     Source: paper, LaSR; gate and residual form are ours.
     """
@@ -157,7 +159,9 @@ class LaSR(nn.Module):
         paths = torch.cat([multilingual_embedding, weight[:, None] * english_embedding], -1)  # [B, 2d]
         whole = paths + self.residual(pooled) / pooled.shape[-1]
         sentence = F.normalize(whole[:, : self.embedding_size].float(), dim=-1)  # [B, D]
-        return LasrOutput(sentence, *self._with_english_half(states, mask), weight)
+        streams = multilingual_stream if english_stream is None else torch.cat([multilingual_stream, english_stream], 1)
+        fused = streams + states / states.shape[-1]  # [B, S or 2S, d]
+        return LasrOutput(sentence, *self._with_english_half(fused, mask), weight)
 
     def _fuse(
         self, multilingual: Tensor, english: Tensor | None, has_english: Tensor, language_ids: Tensor
