@@ -1,6 +1,6 @@
 """Measured figures as Markdown: one function a block of the README, from the JSON that the measurement wrote."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from .backbones import shown_pair
 
@@ -156,8 +156,22 @@ def answers_block(results: dict) -> str:
         f"{len(payload['languages'])} languages without English; standard deviation of LiRA's over seeds "
         f"{100 * spread:.1f}{'' if english is None else f'; English against the model alone {_gain(english)}'}. "
         f"`{results['command']}`",
+        *_by_other_rule(payload),
     ]
     return "\n".join(lines)
+
+
+def _by_other_rule(payload: Mapping) -> Iterator[str]:
+    """Yield what the same answers come to when a choice's likelihood is counted in the other way."""
+    for rule, pairs in payload.get("by_other_rule", {}).items():
+        gains = [
+            f"{pair.removeprefix('LiRA ')} {_gain(own['mean'])}"
+            for pair, own in pairs.items()
+            if pair.startswith("LiRA against")
+        ]
+        if gains:
+            lira = payload["measures"][rule]["LiRA"]["mean"]
+            yield from ("", f"With `--rule {rule}` instead, LiRA's mean is {scaled(lira)}; {', '.join(gains)}.")
 
 
 def few_shot_block(results: dict) -> str:

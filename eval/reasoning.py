@@ -471,6 +471,7 @@ def summarise(scores: Scores, main: str, tasks: Mapping[str, Sequence[str]] | No
         },
         "differences": _differences(compared, low),
         "english": _differences(compared, [ENGLISH]) if ENGLISH in languages else {},
+        "by_other_rule": {name: _differences(found[name], low) for name in names if name in RULES and name != main},
     }
     if tasks is not None and any(any(own) for own in tasks.values()):
         summary["kinds"] = {system: dict(_by_kind(own, tasks, low)) for system, own in compared.items()}

@@ -17,6 +17,7 @@ from test_reasoning import opened, save_language_model
 from eval import mgsm, reasoning
 from eval.__main__ import app
 from eval.answers import extract_number
+from eval.blocks import answers_block
 from eval.mcqa import read_mcqa
 from eval.mgsm import EXEMPLARS, LABELS, mgsm_task, read_mgsm, read_shots, size_note
 from eval.reasoning import (
@@ -219,6 +220,9 @@ def test_numbers_by_hand():
     gain = found["differences"][f"{LIRA} against {BARE}"]
     assert {code: own["mean"] for code, own in gain.items()} == pytest.approx({"vi": 0.625, "th": 1.0, "mean": 0.8125})
     assert gain["vi"]["low"] <= 0.625 <= gain["vi"]["high"] and gain["vi"]["count"] == 4
+    assert found["by_other_rule"]["sum"][f"{LIRA} against {BARE}"]["mean"]["mean"] == 0
+    shown = answers_block({"payload": found, "command": "python -m eval own"})
+    assert "With `--rule sum` instead, LiRA's mean is 0.0; against language model alone +0.0 (+0.0 … +0.0)" in shown
     assert {f"{LIRA} against {MAPPING}", f"{LIRA_FREE} against {BARE}", f"{LIRA_FREE} against {MAPPING}"} < set(
         found["differences"]
     )
