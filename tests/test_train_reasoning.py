@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections import Counter
 
 import pytest
 import torch
@@ -12,7 +11,7 @@ from modeling_lira import LiraError, LiraForCausalLM
 from modeling_lira.cli import main
 from modeling_lira.reasoning_lira import IGNORED
 from modeling_lira.training import reasoning
-from modeling_lira.training.questions import Example, read_questions
+from modeling_lira.training.questions import read_questions
 from modeling_lira.training.reasoning import (
     LanguagePairs,
     QuestionCollator,
@@ -131,19 +130,6 @@ def test_every_row_is_in_one_pair_an_epoch_with_its_own_question(tmp_path):
     assert len(LanguagePairs(examples, 0.5, 0.5, seed=0)) == 2
 
 
-@pytest.mark.parametrize(("mixing", "common", "rare"), [(1.0, 8, 2), (0.5, 7, 3), (0.0, 5, 5)])
-def test_rare_kinds_of_questions_are_asked_more_often_than_they_come(mixing, common, rare):
-    examples = [
-        Example(id=str(number), language="vi", question="?", candidates=(), answer="1", task="ab"[number > 7])
-        for number in range(10)
-    ]
-    for seed in range(3):
-        asked = Counter(pair[0][0] for pair in LanguagePairs(examples, 1, 0.0, seed, mixing).pairs)
-        assert [sum(asked[place] for place in own) for own in (range(8), range(8, 10))] == [common, rare]
-        assert max(asked[place] for place in range(8)) == 1
-        assert {asked[place] for place in (8, 9)} <= {rare // 2, rare - rare // 2}
-
-
 @pytest.mark.parametrize(("dropout", "low", "high"), [(0.0, 1.0, 1.0), (0.25, 0.7, 0.8), (1.0, 0.0, 0.0)])
 def test_a_share_of_the_questions_loses_its_translations(tmp_path, dropout, low, high):
     examples = read_questions(write_questions(tmp_path / "q"), "train")
@@ -257,7 +243,6 @@ def test_the_baseline_reads_the_multilingual_stream_alone(options, tmp_path):
     ("changes", "message"),
     [
         ({"batch_size": 3}, "batch_size must be even"),
-        ({"mixing": -0.5}, "mixing must be between 0 and 1, got -0.5"),
         ({"english_path_dropout": 1.5}, "english_path_dropout must be between 0 and 1, got 1.5"),
         ({"dtype": "int8"}, "dtype must be float32 or bfloat16"),
         ({"stream": "english"}, "stream must be one of fused, multilingual"),

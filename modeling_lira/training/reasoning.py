@@ -6,7 +6,6 @@ import math
 import random
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -61,10 +60,9 @@ class ReasoningOptions:
     folders or `pypi:` names; `model` are fields of `LiraConfig`, `projector_size` and `stream` of `LiraCausalLMConfig`.
     `mapping` and `augmentation` are epochs of the two phases: the question through LiRA alone, then also in the prompt.
     `batch_size` counts questions, each beside itself in another language; `consistency` weighs how far the two may
-    differ. A kind of question (`task`) that n questions have is asked in proportion to n^`mixing`: below 1, rare kinds
-    are learnt too. `english_path_dropout` is the share of questions whose translations are hidden: what it gains
-    without translations it loses with them. `learning_rates` go by sub-module, 0 or no name that fits meaning frozen.
-    `dtype` is the frozen language model's.
+    differ. `english_path_dropout` is the share of questions whose translations are hidden: what it gains without
+    translations it loses with them. `learning_rates` go by sub-module, 0 or no name that fits meaning frozen. `dtype`
+    is the frozen language model's.
 
     Source: method, Reasoning; values are ours.
     """
@@ -81,10 +79,9 @@ class ReasoningOptions:
     augmentation: float = 0.5
     batch_size: int = 16
     consistency: float = 0.1
-    mixing: float = 0.5
     english_path_dropout: float = 0.0
     learning_rates: dict[str, float] = field(
-        default_factory=lambda: {"soft_prompt": 5e-4, "lira.lasr": 1e-4, "lira.arca.adaptor": 1e-4}
+        default_factory=lambda: {"soft_prompt": 1.5e-3, "lira.lasr": 1e-4, "lira.arca.adaptor": 1e-4}
     )
     dtype: str = "bfloat16"
     lora: LanguageModelLora | None = None
@@ -93,8 +90,6 @@ class ReasoningOptions:
         """Refuse what no run could mean."""
         if self.batch_size < 2 or self.batch_size % 2:
             raise LiraError(f"batch_size must be even, questions go in pairs of languages: got {self.batch_size}")
-        if not 0 <= self.mixing <= 1:
-            raise LiraError(f"mixing must be between 0 and 1, got {self.mixing}")
         if not 0 <= self.english_path_dropout <= 1:
             raise LiraError(f"english_path_dropout must be between 0 and 1, got {self.english_path_dropout}")
         if self.dtype not in ("float32", "bfloat16"):
@@ -170,43 +165,27 @@ Row = tuple[int, bool]
 
 
 class LanguagePairs(Dataset):
-    """Pairs of rows: the same question in two languages, some without their translations.
+    """Pairs of rows: the same question in two languages, every one once an epoch, some without their translations.
 
-    With a `mixing` of 1 every question comes once an epoch; below that an epoch is as long, has more of the rare kinds
-    and leaves out as many of the others. A question that is left over is paired with itself. All epochs are laid out
-    ahead, so an interrupted run goes on with the pairs that it would have had.
+    A question that is left over is paired with itself. All epochs are laid out ahead, so an interrupted run goes on
+    with the pairs that it would have had.
 
-    Source: ours; the mixing of kinds as in Raffel et al. (2020, temperature-scaled).
+    Source: ours.
     """
 
-    def __init__(
-        self, examples: Sequence[Example], epochs: float, dropout: float, seed: int, mixing: float = 1.0
-    ) -> None:
+    def __init__(self, examples: Sequence[Example], epochs: float, dropout: float, seed: int) -> None:
         rng = random.Random(seed)
         order = sorted(range(len(examples)), key=lambda place: examples[place].id)
         groups = [list(own) for _, own in groupby(order, key=lambda place: examples[place].id)]
         pairs: list[tuple[int, int]] = []
         for _ in range(math.ceil(epochs)):
-            drawn = self._draw(groups, [examples[group[0]].task for group in groups], mixing, rng)
-            epoch = [pair for group in drawn for pair in self._deal(group, rng)]
+            epoch = [pair for group in groups for pair in self._deal(group, rng)]
             rng.shuffle(epoch)
             pairs += epoch
         kept = pairs[: round(len(pairs) * epochs / max(1, math.ceil(epochs)))]
         self.pairs: list[tuple[Row, Row]] = [
             ((first, rng.random() >= dropout), (second, rng.random() >= dropout)) for first, second in kept
         ]
-
-    @staticmethod
-    def _draw(
-        groups: Sequence[list[int]], tasks: Sequence[str], mixing: float, rng: random.Random
-    ) -> Iterator[list[int]]:
-        counts = Counter(tasks)
-        whole = sum(count**mixing for count in counts.values())
-        for task, count in counts.items():
-            own = [group for group, name in zip(groups, tasks, strict=True) if name == task]
-            times, rest = divmod(round(len(groups) * count**mixing / whole), count)
-            yield from own * times
-            yield from rng.sample(own, rest)
 
     @staticmethod
     def _deal(group: list[int], rng: random.Random) -> Iterator[tuple[int, int]]:
@@ -441,7 +420,7 @@ def run_phase(
         stage = ReasoningStage(model, options)
         seed = options.seed + PHASES.index(phase)
         pairs = LanguagePairs(
-            table.examples, getattr(options, phase), options.english_path_dropout, seed, options.mixing
+            table.examples, getattr(options, phase), options.english_path_dropout, seed
         )
         arguments = _arguments(folder / "checkpoints", options, len(pairs))
         trainer = ReasoningTrainer(
