@@ -243,14 +243,14 @@ def test_own_questions_to_the_record(folders, tmp_path, capsys):
     assert called(*arguments) == 0
     found = read_record(tmp_path / "records" / "own.json", "own").payload
     assert found["questions"] == {"bn": 1, "vi": 1, "en": 1} and found["languages"] == ["bn", "vi"]
-    assert set(found["measures"]) == {"mean", "sum"} and found["main"] == "mean" and len(found["weights"]) == 2
+    assert set(found["measures"]) == {"mean", "sum"} and found["main"] == "sum" and len(found["weights"]) == 2
     assert set(found["measures"]["mean"]) == {
         BARE, TRANSLATED, ALL_TRANSLATIONS, REFERENCE, LIRA, LIRA_FREE, MAPPING,
     }  # fmt: skip
     shown = capsys.readouterr().out
     assert "LiRA against language model alone" in shown and "numbers:" in shown
     files = set((tmp_path / "own" / "steps").iterdir())
-    assert called(*arguments, "--rule", "sum") == 0  # scored already
+    assert called(*arguments, "--rule", "mean") == 0  # scored already
     assert set((tmp_path / "own" / "steps").iterdir()) == files
 
 

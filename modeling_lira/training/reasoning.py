@@ -419,9 +419,7 @@ def run_phase(
     if not log.is_file():
         stage = ReasoningStage(model, options)
         seed = options.seed + PHASES.index(phase)
-        pairs = LanguagePairs(
-            table.examples, getattr(options, phase), options.english_path_dropout, seed
-        )
+        pairs = LanguagePairs(table.examples, getattr(options, phase), options.english_path_dropout, seed)
         arguments = _arguments(folder / "checkpoints", options, len(pairs))
         trainer = ReasoningTrainer(
             stage,
