@@ -111,7 +111,7 @@ class LaSR(nn.Module):
     One embedding, [E_lr; w E_en] plus the Transformer's mean, and 2S tokens, [U_lr; U_en] plus the Transformer's own.
     Its part in the embedding starts at zero, so an untrained model ranks as its backbones do. Both parts are divided by
     the width: an optimizer moves every weight by about its learning rate, and d of them would otherwise soon outweigh
-    both paths; and tokens that are a random Transformer's alone carried over badly to questions asked in new words.
+    both paths. So the tokens, too, begin as what Arca hands on.
 
     Source: paper, LaSR; gate and residual form are ours.
     """
