@@ -128,12 +128,9 @@ def test_fused_states_have_both_halves_and_zeros_where_nothing_is():
 
 def test_fused_states_are_both_streams_plus_the_transformers_share():
     batch, lasr = inputs(), small_lasr()
-    both = torch.cat([batch["multilingual_stream"], batch["english_stream"]], 1)
-    seen, mask = lasr._fuse(
-        *(batch[name] for name in ("multilingual_stream", "english_stream")),
-        batch["has_english"],
-        batch["language_ids"],
-    )
+    streams = batch["multilingual_stream"], batch["english_stream"]
+    both = torch.cat(streams, 1)
+    seen, mask = lasr._fuse(*streams, batch["has_english"], batch["language_ids"])
     expected = (both + seen / WIDTH) * mask[..., None]
     torch.testing.assert_close(lasr(**batch).fused_states, expected)
     torch.nn.init.zeros_(lasr.leave.weight)
