@@ -13,12 +13,12 @@ from modeling_lira.errors import LiraError
 from modeling_lira.files import atomic_write_text
 
 from .agreement import compare, dictionaries, disagreement_lines, summarise
-from .candidates import CANDIDATES_FILE, read_scored, write_candidates
-from .corpus import build_corpus, known_languages, release_queries
-from .language_id import SUPPORTED
+from .candidate_source import CANDIDATES_FILE, read_scored, write_candidates
+from .generator.corpus import build_corpus, known_languages, release_queries
+from .generator.splits import release_named
 from .lexicon import LANGUAGES, load_lexicon
-from .reasoning import QUESTION_CANDIDATES, write_questions, write_texts
-from .splits import release_named
+from .logs.language_id import SUPPORTED
+from .shopping_questions import QUESTION_CANDIDATES, write_questions, write_texts
 
 logger = logging.getLogger(__name__)
 app = typer.Typer(
@@ -67,7 +67,7 @@ def build(
 
         build_cldr_corpus(output, source_input, known_languages(_languages(languages)), seed, candidates)
     else:
-        from .log_corpus import build_log_corpus
+        from .logs.corpus import build_log_corpus
 
         codes = known_languages(_languages(languages, SUPPORTED), SUPPORTED)
         build_log_corpus(output, source_input, codes, _pairs(column or []), seed, candidates)
@@ -161,10 +161,10 @@ def report(
     document_prefix: Annotated[str, typer.Option(help="What it wants before a document.")] = "passage: ",
 ) -> None:
     """Measure a corpus: counts, texts, leakage, relevance, plain systems on it, candidates, samples."""
-    from .baselines import EncoderSystem
     from .layout import check_complete
-    from .report import baseline_tables, outliers, write_report
-    from .report_page import to_text
+    from .page import to_text
+    from .quality.baselines import EncoderSystem
+    from .quality.report import baseline_tables, outliers, write_report
 
     check_complete(corpus)  # before the encoder is loaded
     findings = write_report(corpus, output, EncoderSystem(encoder, query_prefix, document_prefix) if encoder else None)

@@ -9,9 +9,8 @@ from modeling_lira.files import atomic_write_text
 
 from .card_yaml import card_data
 from .counting import SplitCounts, count_corpus
-from .layout import CARD, PARTS, SCHEMAS
-from .report_page import Table, to_markdown
-from .splits import SPLITS
+from .layout import CARD, PARTS, SCHEMAS, SPLITS
+from .page import Table, to_markdown
 
 TEMPLATES = Path(__file__).parent / "cards"
 TITLES = {

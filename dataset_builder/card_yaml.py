@@ -10,8 +10,7 @@ from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import DatasetCardData
 
 from .counting import rows_of
-from .layout import ALL, PARTS, SCHEMAS, shards
-from .splits import SPLITS
+from .layout import ALL, PARTS, SCHEMAS, SPLITS, shards
 
 
 def card_data(folder: Path, languages: Sequence[str], name: str, licence: str, card_languages: Sequence[str]) -> str:

@@ -7,12 +7,12 @@ from tqdm import tqdm
 
 from modeling_lira.errors import LiraError
 
-from .candidates import CANDIDATES_FILE, CandidateSource
+from .candidate_source import CANDIDATES_FILE, CandidateSource
 from .card import write_card
 from .cldr import Annotation, annotations_path, read_annotations
 from .judged import CatalogueItem, JudgedQuery, split_of_text, write_judged
+from .layout import SPLITS
 from .lexicon import ENGLISH, LANGUAGES, load_lexicon, normalise_text
-from .splits import SPLITS
 from .staging import staged
 
 SHARED_KEYWORDS = 2

@@ -8,8 +8,7 @@ from pathlib import Path
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from .layout import languages_in, read_part, shards
-from .splits import SPLITS
+from .layout import SPLITS, languages_in, read_part, shards
 
 
 @dataclass(frozen=True)

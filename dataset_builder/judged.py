@@ -6,10 +6,9 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .candidates import CandidateSource
-from .catalogue import stable_hash
-from .layout import PartWriter, Row
-from .splits import SPLITS
+from .candidate_source import CandidateSource
+from .generator.catalogue import stable_hash
+from .layout import SPLITS, PartWriter, Row
 
 SIMILARITY = {3: 1.0, 2: 0.7, 1: 0.4, 0: 0.0}
 MAX_PAIRS = 8

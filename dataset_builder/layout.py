@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 from modeling_lira.errors import LiraError
 
 from .lexicon import LANGUAGES
-from .splits import SPLITS
 
 PARTS = ("corpus", "queries", "qrels", "ranking")
 ALL = "all"
@@ -240,3 +239,6 @@ class PartWriter:
 def _fsync(path: Path) -> None:
     with path.open("rb") as handle:
         os.fsync(handle.fileno())
+
+
+SPLITS = ("train", "validation", "test")

@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from dataset_builder.catalogue import Catalogue
-from dataset_builder.corpus import slice_queries
+from dataset_builder.generator.catalogue import Catalogue
+from dataset_builder.generator.corpus import slice_queries
 from dataset_builder.lexicon import load_lexicon
 from modeling_lira.choices import DType, Kind, Method
 from modeling_lira.demo import LANGUAGES

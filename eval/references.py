@@ -5,11 +5,11 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from dataset_builder.corpus import release_queries
+from dataset_builder.generator.corpus import release_queries
+from dataset_builder.generator.queries import Query
+from dataset_builder.generator.splits import release_named
+from dataset_builder.generator.wording import Speaker, fill
 from dataset_builder.lexicon import ENGLISH, LANGUAGES, Lexicon, load_lexicon
-from dataset_builder.queries import Query
-from dataset_builder.splits import release_named
-from dataset_builder.wording import Speaker, fill
 from modeling_lira.errors import LiraError
 from modeling_lira.files import atomic_write_text
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from sentence_transformers import SentenceTransformer
 from tqdm.auto import tqdm
 
-from dataset_builder.corpus import slice_queries
+from dataset_builder.generator.corpus import slice_queries
 from modeling_lira.backbones import resolve
 from modeling_lira.demo import LANGUAGES
 from modeling_lira.errors import LiraError

@@ -19,7 +19,7 @@ from rich.table import Table
 from safetensors.torch import save_file
 from torch import Tensor
 
-from dataset_builder.corpus import build_corpus
+from dataset_builder.generator.corpus import build_corpus
 
 from .charts import bar_chart
 from .comparison import (

@@ -6,11 +6,12 @@ import datasets
 import pyarrow.parquet as pq
 import pytest
 
-from dataset_builder import build, corpus
-from dataset_builder.build import ProductRetrieval
-from dataset_builder.corpus import build_corpus
-from dataset_builder.layout import PARTS, SCHEMAS, read_part
-from dataset_builder.splits import SPLITS, Quota, Release
+from dataset_builder import datasets_builder as build
+from dataset_builder.datasets_builder import ProductRetrieval
+from dataset_builder.generator import corpus
+from dataset_builder.generator.corpus import build_corpus
+from dataset_builder.generator.splits import Quota, Release
+from dataset_builder.layout import PARTS, SCHEMAS, SPLITS, read_part
 
 TINY = Release("tiny", Quota(60, 20, 40), Quota(20, 5, 10))
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from dataset_builder.candidates import CandidateSource, write_candidates
+from dataset_builder.candidate_source import CandidateSource, write_candidates
 from dataset_builder.card import write_card
-from dataset_builder.corpus import write_language
+from dataset_builder.generator.corpus import write_language
+from dataset_builder.generator.splits import Quota, Release
 from dataset_builder.layout import CARD, read_part
 from dataset_builder.lexicon import load_lexicon
-from dataset_builder.splits import Quota, Release
 from modeling_lira.agents.candidate import Candidate
 
 TINY = Release("tiny", Quota(1_060, 20, 40), Quota(20, 5, 10))

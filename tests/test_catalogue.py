@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from dataset_builder.catalogue import (
+from dataset_builder.generator.catalogue import (
     Catalogue,
     Popularity,
     contradictions,
@@ -14,9 +14,9 @@ from dataset_builder.catalogue import (
     product_id,
     stable_hash,
 )
+from dataset_builder.generator.products import ProductList
+from dataset_builder.generator.wording import Speaker, fill, says
 from dataset_builder.lexicon import ENGLISH, Lexicon, load_lexicon
-from dataset_builder.products import ProductList
-from dataset_builder.wording import Speaker, fill, says
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,7 @@ from datasets import load_dataset
 from dataset_builder.__main__ import main
 from dataset_builder.cldr import Annotation
 from dataset_builder.cldr_corpus import build_cldr_corpus, item_id, judge, keyword_owners
-from dataset_builder.layout import read_part
-from dataset_builder.splits import SPLITS
+from dataset_builder.layout import SPLITS, read_part
 
 TABLE = {
     "🐈": Annotation("cat", ("cat", "pet", "animal", "house")),

@@ -8,14 +8,14 @@ import datasets
 import pytest
 from datasets import Features, get_dataset_config_names, load_dataset, load_dataset_builder
 
-from dataset_builder import corpus as corpus_module
 from dataset_builder import layout, staging
-from dataset_builder.candidates import CandidateSource
-from dataset_builder.corpus import build_corpus, slice_queries, write_language
-from dataset_builder.layout import CARD, PARTS, SCHEMAS, PartWriter, read_part, shards
-from dataset_builder.leakage import check_leakage
+from dataset_builder.candidate_source import CandidateSource
+from dataset_builder.generator import corpus as corpus_module
+from dataset_builder.generator.corpus import build_corpus, slice_queries, write_language
+from dataset_builder.generator.splits import Quota, Release, release_named
+from dataset_builder.layout import CARD, PARTS, SCHEMAS, SPLITS, PartWriter, read_part, shards
 from dataset_builder.lexicon import LANGUAGES, load_lexicon, normalise_text
-from dataset_builder.splits import SPLITS, Quota, Release, release_named
+from dataset_builder.quality.leakage import check_leakage
 from modeling_lira.agents.candidate import Candidate
 from modeling_lira.errors import LiraError
 
@@ -178,7 +178,7 @@ def test_slice_queries_are_those_of_the_folder_with_their_candidates(folder: Pat
 
 
 def test_committed_candidates_come_before_the_gloss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataset_builder.candidates import write_candidates
+    from dataset_builder.candidate_source import write_candidates
 
     query = next(iter(slice_queries(("fil",))))
     path = tmp_path / "candidates.jsonl.xz"
@@ -195,8 +195,8 @@ def test_products_that_are_not_kept_make_no_difference(tmp_path: Path, monkeypat
     """The way of the mega release: products made again, several shards, several tables of judgements."""
     lexicon = load_lexicon(languages=("bn",))
     write_language(lexicon, "bn", TINY, 0, CandidateSource(lexicon), tmp_path / "kept")
-    monkeypatch.setattr("dataset_builder.products.ProductList.__init__.__defaults__", (5,))
-    monkeypatch.setattr("dataset_builder.rows.QRELS_PER_TABLE", 7)
+    monkeypatch.setattr("dataset_builder.generator.products.ProductList.__init__.__defaults__", (5,))
+    monkeypatch.setattr("dataset_builder.generator.rows.QRELS_PER_TABLE", 7)
     monkeypatch.setattr(layout.PartWriter.__init__, "__defaults__", (50,))
     monkeypatch.setattr(layout, "ROWS_PER_GROUP", 16)
     write_language(lexicon, "bn", TINY, 0, CandidateSource(lexicon), tmp_path / "made")

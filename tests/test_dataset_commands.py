@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from dataset_builder.__main__ import main
-from dataset_builder.corpus import build_corpus, slice_queries
+from dataset_builder.generator.corpus import build_corpus, slice_queries
 
 ROOT = Path(__file__).parents[1]
 

@@ -4,8 +4,8 @@ import unicodedata
 
 import pytest
 
-from dataset_builder.language_id import identify, language_code
-from dataset_builder.log_cleaning import clean_text
+from dataset_builder.logs.cleaning import clean_text
+from dataset_builder.logs.language_id import identify, language_code
 from modeling_lira.errors import LiraError
 
 
@@ -72,7 +72,7 @@ def test_language_code(given: str, code: str) -> None:
 def test_missing_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
-    from dataset_builder.language_id import _identifier
+    from dataset_builder.logs.language_id import _identifier
 
     _identifier.cache_clear()
     monkeypatch.setitem(sys.modules, "py3langid.langid", None)

@@ -12,13 +12,12 @@ import pytest
 from datasets import load_dataset
 
 from dataset_builder.__main__ import main
-from dataset_builder.layout import read_part
-from dataset_builder.leakage import check_language
+from dataset_builder.layout import SPLITS, read_part
 from dataset_builder.lexicon import Lexicon, load_lexicon
-from dataset_builder.log_collect import collect
-from dataset_builder.log_corpus import build_log_corpus, by_languages, item_id, judge
-from dataset_builder.log_reading import BadRow, LogRow
-from dataset_builder.splits import SPLITS
+from dataset_builder.logs.collect import collect
+from dataset_builder.logs.corpus import build_log_corpus, by_languages, item_id, judge
+from dataset_builder.logs.reading import BadRow, LogRow
+from dataset_builder.quality.leakage import check_language
 from modeling_lira.errors import LiraError
 
 NONE = Path("no candidates")
@@ -323,7 +322,7 @@ def test_positions_change_the_grade(tmp_path: Path) -> None:
 def test_a_log_without_its_library_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import sys
 
-    from dataset_builder.language_id import _identifier
+    from dataset_builder.logs.language_id import _identifier
 
     (tmp_path / "log.csv").write_text("query,product,action\ncheap mug,red mug,click\n", "utf-8")
     _identifier.cache_clear()

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dataset_builder.log_reading import BadRow, LogRow, column_map, read_log
+from dataset_builder.logs.reading import BadRow, LogRow, column_map, read_log
 from modeling_lira.errors import LiraError
 
 ROWS = [

@@ -5,7 +5,7 @@ from array import array
 
 import pytest
 
-from dataset_builder.log_relevance import PairEvents, average_rates, examination, exposure, grades, weighted_clicks
+from dataset_builder.logs.clicks import PairEvents, average_rates, examination, exposure, grades, weighted_clicks
 
 
 def pair(positions: list[int], clicks: int = 0, carts: int = 0, purchases: int = 0) -> PairEvents:

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from dataset_builder.personal_data import scrub
+from dataset_builder.logs.personal_data import scrub
 
 
 def scrubbed(text: str) -> tuple[str, dict[str, int]]:

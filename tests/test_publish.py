@@ -7,12 +7,12 @@ from datasets import load_dataset
 from huggingface_hub import constants
 
 from dataset_builder.__main__ import main
-from dataset_builder.candidates import CandidateSource
+from dataset_builder.candidate_source import CandidateSource
 from dataset_builder.card import write_card
-from dataset_builder.corpus import write_language
+from dataset_builder.generator.corpus import write_language
+from dataset_builder.generator.splits import Quota, Release
 from dataset_builder.lexicon import load_lexicon
 from dataset_builder.publish import publish_to_folder
-from dataset_builder.splits import Quota, Release
 from modeling_lira.errors import LiraError
 
 TINY = Release("tiny", Quota(60, 20, 40), Quota(20, 5, 10))

@@ -6,9 +6,9 @@ from functools import cache
 
 import pytest
 
-from dataset_builder.candidates import read_candidates
+from dataset_builder.candidate_source import read_candidates
 from dataset_builder.lexicon import ENGLISH, LANGUAGES, SIZE_GROUPS, load_lexicon
-from dataset_builder.reasoning import (
+from dataset_builder.shopping_questions import (
     QUESTION_CANDIDATES,
     SPLITS,
     TASKS,

@@ -2,12 +2,13 @@
 
 import pytest
 
-from dataset_builder.catalogue import Catalogue, Product
+from dataset_builder.generator.catalogue import Catalogue, Product
+from dataset_builder.generator.queries import Query, generate_queries
+from dataset_builder.generator.relevance import HardNegatives, SplitIndex, accepted_values, name_parts
+from dataset_builder.generator.rows import similarity
+from dataset_builder.generator.splits import Quota, Release, split_products, unseen_types
+from dataset_builder.layout import SPLITS
 from dataset_builder.lexicon import Lexicon, load_lexicon
-from dataset_builder.queries import Query, generate_queries
-from dataset_builder.relevance import HardNegatives, SplitIndex, accepted_values, name_parts
-from dataset_builder.rows import similarity
-from dataset_builder.splits import SPLITS, Quota, Release, split_products, unseen_types
 
 RELEASE = Release("small", Quota(250, 60, 150), Quota(150, 30, 60))
 

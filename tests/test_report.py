@@ -12,18 +12,18 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 
 from dataset_builder.__main__ import main
-from dataset_builder.baselines import Baseline, EncoderSystem, bm25_system, score_system
 from dataset_builder.bm25 import BM25, tokens
-from dataset_builder.candidates import CandidateSource
+from dataset_builder.candidate_source import CandidateSource
 from dataset_builder.card import write_card
-from dataset_builder.corpus import write_language
-from dataset_builder.layout import PARTS, PartWriter
+from dataset_builder.generator.corpus import write_language
+from dataset_builder.generator.splits import Quota, Release
+from dataset_builder.layout import PARTS, SPLITS, PartWriter
 from dataset_builder.lexicon import load_lexicon
-from dataset_builder.measures import candidate_quality, relevant_per_query
-from dataset_builder.report import baseline_tables, outliers, write_report
-from dataset_builder.report_page import Heading, Paragraph, Picture, Table, to_html, to_markdown, to_text
+from dataset_builder.page import Heading, Paragraph, Picture, Table, to_html, to_markdown, to_text
+from dataset_builder.quality.baselines import Baseline, EncoderSystem, bm25_system, score_system
+from dataset_builder.quality.measures import candidate_quality, relevant_per_query
+from dataset_builder.quality.report import baseline_tables, outliers, write_report
 from dataset_builder.scripts import script_shares
-from dataset_builder.splits import SPLITS, Quota, Release
 
 TINY = Release("tiny", Quota(120, 30, 80), Quota(40, 10, 20))
 FACTS = {"release": "tiny", "seed": 0, "types": 614, "departments": 17}

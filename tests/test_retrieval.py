@@ -9,8 +9,8 @@ import pytest
 import torch
 from test_training import make_split
 
-from dataset_builder import corpus as corpus_module
-from dataset_builder.splits import Quota, Release
+from dataset_builder.generator import corpus as corpus_module
+from dataset_builder.generator.splits import Quota, Release
 from eval.__main__ import app
 from eval.correlations import CorrelationSums, correlation_difference
 from eval.library_metrics import METRICS, MRR, NDCG, RECALL

@@ -4,11 +4,9 @@ import itertools
 
 import pytest
 
-from dataset_builder.catalogue import Catalogue
-from dataset_builder.lexicon import Lexicon, load_lexicon, normalise_text
-from dataset_builder.splits import (
+from dataset_builder.generator.catalogue import Catalogue
+from dataset_builder.generator.splits import (
     RELEASES,
-    SPLITS,
     UNSEEN_EVERY,
     Quota,
     Release,
@@ -18,6 +16,8 @@ from dataset_builder.splits import (
     split_products,
     unseen_types,
 )
+from dataset_builder.layout import SPLITS
+from dataset_builder.lexicon import Lexicon, load_lexicon, normalise_text
 from modeling_lira.errors import LiraError
 
 

@@ -14,8 +14,8 @@ import pytest
 import torch
 from test_training import make_split
 
+from dataset_builder.generator.queries import Query
 from dataset_builder.lexicon import load_lexicon
-from dataset_builder.queries import Query
 from eval import cost, sensitivity
 from eval.__main__ import app
 from eval.backbones import _measured, _pair

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from modeling_lira.agents.batching import digest
-from modeling_lira.agents.candidate import Scores
-from modeling_lira.errors import LiraError
-from modeling_lira.files import atomic_write_text
+from ..errors import LiraError
+from ..files import atomic_write_text
+from .batching import digest
+from .candidate import Scores
 
 LOWEST, HIGHEST = 1.0, 10.0
 NEUTRAL = 5.5

@@ -16,9 +16,9 @@ from typing import Generic, NoReturn, TypeVar
 
 import httpx
 
-from modeling_lira.agents.concurrency import as_finished
-from modeling_lira.agents.text import harmless, one_line
-from modeling_lira.errors import LiraError
+from ..errors import LiraError
+from .concurrency import as_finished
+from .text import harmless, one_line
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
-from modeling_lira.agents.candidate import Critic, Scores
+from .candidate import Critic, Scores
 
 PASS_SHARE = 0.95
 SHIFTS = (1, 11)

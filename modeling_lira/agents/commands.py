@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modeling_lira.errors import LiraError
-from modeling_lira.files import atomic_write_text
+from ..errors import LiraError
+from ..files import atomic_write_text
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from modeling_lira.agents.candidate import Critic, Translator
-    from modeling_lira.agents.chat_server import ChatServer
-    from modeling_lira.agents.tables import Table
+    from .candidate import Critic, Translator
+    from .chat_server import ChatServer
+    from .tables import Table
 
 logger = logging.getLogger(__name__)
 
@@ -128,9 +128,9 @@ def translate(
 
     Candidates that the rows have already, from other models, are kept.
     """
-    from modeling_lira.agents.resumable import translate_all
-    from modeling_lira.agents.store import CandidateStore
-    from modeling_lira.agents.tables import Table, checked_suffix
+    from .resumable import translate_all
+    from .store import CandidateStore
+    from .tables import Table, checked_suffix
 
     _positive(
         num_candidates=num_candidates,
@@ -155,7 +155,7 @@ def translate(
         if dictionary is not None:
             translator = _glosser(dictionary, num_candidates)
         elif server is not None:
-            from modeling_lira.agents.server_agents import ServerTranslator
+            from .server_agents import ServerTranslator
 
             chat = _chat_server(server, model, concurrency, timeout)
             translator = ServerTranslator(chat, num_candidates=num_candidates, temperature=temperature, seed=seed)
@@ -226,10 +226,10 @@ def critique(
 
     def make_critic() -> "Critic":
         if server is not None:
-            from modeling_lira.agents.server_agents import ServerCritic
+            from .server_agents import ServerCritic
 
             return ServerCritic(_chat_server(server, model, concurrency, timeout))
-        from modeling_lira.agents.critic import CausalLMCritic
+        from .critic import CausalLMCritic
 
         name = model or DEFAULT_MODEL
         loaded, tokenizer = _load(name, revision, dtype, threads)
@@ -245,10 +245,10 @@ def critique(
         return
     if input is None or output is None:
         raise LiraError("critique needs --input and --output, or --check")
-    from modeling_lira.agents.calibration import Calibration
-    from modeling_lira.agents.resumable import critique_all
-    from modeling_lira.agents.store import CandidateStore
-    from modeling_lira.agents.tables import Table, checked_suffix
+    from .calibration import Calibration
+    from .resumable import critique_all
+    from .store import CandidateStore
+    from .tables import Table, checked_suffix
 
     checked_suffix(output)
     table = Table.read(input)
@@ -284,7 +284,7 @@ def _columns(table: "Table", text_column: str, language_column: str | None) -> t
 
 
 def _chat_server(server: str, model: str | None, concurrency: int, timeout: float) -> "ChatServer":
-    from modeling_lira.agents.chat_server import ChatServer
+    from .chat_server import ChatServer
 
     if model is None:
         raise LiraError("--server needs --model, the server's name for the model")
@@ -293,7 +293,7 @@ def _chat_server(server: str, model: str | None, concurrency: int, timeout: floa
 
 
 def _glosser(dictionary: Path, num_candidates: int) -> "Translator":
-    from modeling_lira.agents.dictionary import DictionaryTranslator, read_dictionary
+    from .dictionary import DictionaryTranslator, read_dictionary
 
     return DictionaryTranslator(read_dictionary(dictionary), name=dictionary.name, num_candidates=num_candidates)
 
@@ -309,8 +309,8 @@ def _local_translator(
     seed: int,
     batch_size: int,
 ) -> "Translator":
-    from modeling_lira.agents.seq2seq import Seq2SeqTranslator
-    from modeling_lira.agents.translator import CausalLMTranslator
+    from .seq2seq import Seq2SeqTranslator
+    from .translator import CausalLMTranslator
 
     if model.config.is_encoder_decoder:
         return Seq2SeqTranslator(
@@ -336,7 +336,7 @@ def _local_translator(
 
 def _check(critic: "Critic", output: Path | None) -> bool:
     """Print how often the critic is right in each language; return whether it is often enough in all."""
-    from modeling_lira.agents.check import PASS_SHARE, check, check_pairs
+    from .check import PASS_SHARE, check, check_pairs
 
     method = str(critic.settings["method"])
     passed = True
@@ -361,7 +361,7 @@ def _load(
 ) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
     import torch
 
-    from modeling_lira.backbones import PREFIX, load_translation_model
+    from ..backbones import PREFIX, load_translation_model
 
     if revision is not None and (model.startswith(PREFIX) or Path(model).exists()):
         raise LiraError(f"--revision is of a Hub model, which {model!r} is not")

@@ -5,14 +5,14 @@ from typing import Literal
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from modeling_lira.agents.batching import digest
-from modeling_lira.agents.calibration import Calibration
-from modeling_lira.agents.candidate import Scores, Settings
-from modeling_lira.agents.likelihood import NOTHING, LikelihoodModel, Row
-from modeling_lira.agents.prompts import LANGUAGE_NAMES, few_shot
-from modeling_lira.agents.rating import RatingModel
-from modeling_lira.agents.text import check_texts
-from modeling_lira.errors import LiraError
+from ..errors import LiraError
+from .batching import digest
+from .calibration import Calibration
+from .candidate import Scores, Settings
+from .likelihood import NOTHING, LikelihoodModel, Row
+from .prompts import LANGUAGE_NAMES, few_shot
+from .rating import RatingModel
+from .text import check_texts
 
 Method = Literal["likelihood", "rating", "auto"]
 ROUNDS = 8

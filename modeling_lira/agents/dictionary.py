@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice, product
 from pathlib import Path
 
-from modeling_lira.agents.batching import digest
-from modeling_lira.agents.candidate import Settings
-from modeling_lira.agents.prompts import LANGUAGE_NAMES
-from modeling_lira.agents.text import check_texts, clean_candidate, distinct, one_line
-from modeling_lira.errors import LiraError
+from ..errors import LiraError
+from .batching import digest
+from .candidate import Settings
+from .prompts import LANGUAGE_NAMES
+from .text import check_texts, clean_candidate, distinct, one_line
 
 COLUMNS = ("language", "term", "glosses")
 SEPARATOR = "|"

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
-from modeling_lira.agents.prompts import LANGUAGE_NAMES
-from modeling_lira.errors import LiraError
+from ..errors import LiraError
+from .prompts import LANGUAGE_NAMES
 
 NLLB = {
     "vi": "vie_Latn",

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from modeling_lira.agents.batching import encode, encode_beginning, equal_batches
-from modeling_lira.agents.prefix import Prefix, PrefixedModel
-from modeling_lira.agents.prompts import LABEL, few_shot, language_name
-from modeling_lira.agents.text import harmless
-from modeling_lira.agents.vocabulary import OutputHead, Vocabulary
+from .batching import encode, encode_beginning, equal_batches
+from .prefix import Prefix, PrefixedModel
+from .prompts import LABEL, few_shot, language_name
+from .text import harmless
+from .vocabulary import OutputHead, Vocabulary
 
 # A target is padded to the next multiple of this: a length that depends on no other row, as must the result.
 PADDING_STEP = 4

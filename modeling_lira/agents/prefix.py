@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import AttentionInterface, DynamicCache, PreTrainedModel
 
-from modeling_lira.errors import LiraError
+from ..errors import LiraError
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
-from modeling_lira.errors import LiraError
+from ..errors import LiraError
 
 LANGUAGE_NAMES = {
     "vi": "Vietnamese",

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from modeling_lira.agents.batching import encode, equal_batches
-from modeling_lira.agents.candidate import Scores
-from modeling_lira.agents.prefix import Prefix, PrefixedModel
-from modeling_lira.agents.prompts import PLACE, chat_template, language_name
-from modeling_lira.agents.text import harmless
-from modeling_lira.agents.vocabulary import OutputHead
-from modeling_lira.errors import LiraError
+from ..errors import LiraError
+from .batching import encode, equal_batches
+from .candidate import Scores
+from .prefix import Prefix, PrefixedModel
+from .prompts import PLACE, chat_template, language_name
+from .text import harmless
+from .vocabulary import OutputHead
 
 QUESTIONS = (
     "how completely and exactly the translation keeps the meaning of the text",

@@ -8,10 +8,10 @@ from typing import NoReturn, TypeVar
 
 from tqdm import tqdm
 
-from modeling_lira.agents.calibration import Calibration
-from modeling_lira.agents.candidate import Candidate, Critic, Scores, Translator
-from modeling_lira.agents.store import CandidateStore, Record, Value
-from modeling_lira.agents.text import check_texts
+from .calibration import Calibration
+from .candidate import Candidate, Critic, Scores, Translator
+from .store import CandidateStore, Record, Value
+from .text import check_texts
 
 logger = logging.getLogger(__name__)
 

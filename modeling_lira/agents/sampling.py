@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from modeling_lira.agents.batching import digest
+from .batching import digest
 
 
 def gumbel_noise(text: str, language: str, seed: int, draws: int, steps: int, width: int) -> Tensor:

@@ -9,12 +9,12 @@ from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_outputs import BaseModelOutput
 
-from modeling_lira.agents.batching import equal_batches
-from modeling_lira.agents.candidate import Settings
-from modeling_lira.agents.languages import routes
-from modeling_lira.agents.sampling import gumbel_noise
-from modeling_lira.agents.text import check_texts, clean_candidate, distinct, harmless
-from modeling_lira.errors import LiraError
+from ..errors import LiraError
+from .batching import equal_batches
+from .candidate import Settings
+from .languages import routes
+from .sampling import gumbel_noise
+from .text import check_texts, clean_candidate, distinct, harmless
 
 Decoding = Literal["sample", "beam"]
 BEAMS = 4

@@ -11,10 +11,10 @@ from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 
-from modeling_lira.agents.batching import digest
-from modeling_lira.agents.candidate import Settings
-from modeling_lira.errors import LiraError
-from modeling_lira.files import atomic_write_text
+from ..errors import LiraError
+from ..files import atomic_write_text
+from .batching import digest
+from .candidate import Settings
 
 logger = logging.getLogger(__name__)
 

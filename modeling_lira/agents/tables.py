@@ -8,11 +8,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from modeling_lira.agents.candidate import Candidate
-from modeling_lira.agents.prompts import LANGUAGE_NAMES
-from modeling_lira.agents.text import one_line
-from modeling_lira.errors import LiraError
-from modeling_lira.files import atomic_path
+from ..errors import LiraError
+from ..files import atomic_path
+from .candidate import Candidate
+from .prompts import LANGUAGE_NAMES
+from .text import one_line
 
 Row = dict[str, object]
 

@@ -3,8 +3,8 @@
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from modeling_lira.agents.prompts import LANGUAGE_NAMES
-from modeling_lira.errors import LiraError
+from ..errors import LiraError
+from .prompts import LANGUAGE_NAMES
 
 MAX_CANDIDATE_CHARACTERS = 400
 # Zero-width joiners carry meaning in Bengali, Urdu and Thai; every other format character is invisible noise.

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from modeling_lira.agents.batching import digest, encode, encode_beginning, equal_batches
-from modeling_lira.agents.candidate import Settings
-from modeling_lira.agents.prefix import Prefix, PrefixedModel, Rows
-from modeling_lira.agents.prompts import LANGUAGE_NAMES, translation_template
-from modeling_lira.agents.sampling import gumbel_noise
-from modeling_lira.agents.text import check_texts, clean_candidate, distinct, harmless
-from modeling_lira.agents.vocabulary import OutputHead, Vocabulary, stop_tokens
-from modeling_lira.errors import LiraError
+from ..errors import LiraError
+from .batching import digest, encode, encode_beginning, equal_batches
+from .candidate import Settings
+from .prefix import Prefix, PrefixedModel, Rows
+from .prompts import LANGUAGE_NAMES, translation_template
+from .sampling import gumbel_noise
+from .text import check_texts, clean_candidate, distinct, harmless
+from .vocabulary import OutputHead, Vocabulary, stop_tokens
 
 Style = Literal["few-shot", "chat", "auto"]
 

@@ -30,9 +30,8 @@ def train(
     """
     from accelerate import PartialState
 
-    from modeling_lira.hub_client import require_token
-    from modeling_lira.publishing import card_sources, push_run
-
+    from ..hub_client import require_token
+    from ..publishing import card_sources, push_run
     from .train import train as run
 
     options = named_options(config, corpus=corpus, seed=seed)

@@ -10,10 +10,9 @@ import torch
 from datasets import Dataset, load_dataset
 from torch import Tensor
 
-from modeling_lira.errors import LiraError
-from modeling_lira.modeling_lira import LiraModel
-from modeling_lira.processing_lira import LiraProcessor
-
+from ..errors import LiraError
+from ..modeling_lira import LiraModel
+from ..processing_lira import LiraProcessor
 from .stream_cache import StreamCache
 
 ENGLISH = "en"

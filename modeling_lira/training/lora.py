@@ -2,9 +2,8 @@
 
 from peft import LoraConfig, PeftModel, get_peft_model
 
-from modeling_lira.errors import LiraError
-from modeling_lira.modeling_lira import PATHS, LiraModel
-
+from ..errors import LiraError
+from ..modeling_lira import PATHS, LiraModel
 from .options import LoraOptions
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from modeling_lira.metrics import dcg_discounts
+from ..metrics import dcg_discounts
 
 RANKS_PER_SCORE = 20.0
 """Softness of the cut at k, in ranks, for a temperature of 1 in units of score: one rank at a temperature of 0.05."""

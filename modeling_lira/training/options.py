@@ -8,7 +8,7 @@ from typing import TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 
-from modeling_lira.errors import LiraError
+from ..errors import LiraError
 
 OBJECTIVES = ("retrieval", "ranking", "joint")
 PRECISIONS = ("float32", "bfloat16")

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from modeling_lira.errors import LiraError
+from ..errors import LiraError
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from modeling_lira.errors import LiraError
+from ..errors import LiraError
 
 
 class FifoQueue:

@@ -20,13 +20,12 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, SequentialSampler
 from transformers import TrainingArguments
 
-from modeling_lira.command_line import command_line
-from modeling_lira.errors import LiraError
-from modeling_lira.files import atomic_write_text
-from modeling_lira.modeling_lira import LiraModel
-from modeling_lira.processing_lira_causal_lm import PROMPT
-from modeling_lira.reasoning_lira import IGNORED, LiraForCausalLM
-
+from ..command_line import command_line
+from ..errors import LiraError
+from ..files import atomic_write_text
+from ..modeling_lira import LiraModel
+from ..processing_lira_causal_lm import PROMPT
+from ..reasoning_lira import IGNORED, LiraForCausalLM
 from .options import read_yaml
 from .questions import Example, read_questions
 from .stream_cache import StreamCache

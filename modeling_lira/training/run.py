@@ -9,9 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from modeling_lira.files import atomic_write_text
-from modeling_lira.modeling_lira import LiraModel
-
+from ..files import atomic_write_text
+from ..modeling_lira import LiraModel
 from .data import SplitTables
 from .options import ArcaOptions, LasrOptions
 from .trainer import LiraTrainer, load_trained_parts, save_trained_parts, train_arca, train_lasr

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from modeling_lira.modeling_lira import LiraModel, LiraModelOutput
-
+from ..modeling_lira import LiraModel, LiraModelOutput
 from .gathering import gather_rows, summed_gradient
 from .losses import (
     anchor_loss,

@@ -10,9 +10,9 @@ import numpy as np
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from modeling_lira.errors import LiraError
-from modeling_lira.files import atomic_write_text
-from modeling_lira.modeling_lira import LiraModel
+from ..errors import LiraError
+from ..files import atomic_write_text
+from ..modeling_lira import LiraModel
 
 _CHUNK = 1024
 

@@ -14,12 +14,11 @@ import torch
 from accelerate import PartialState
 from datasets import get_dataset_config_names
 
-from modeling_lira.command_line import command_line
-from modeling_lira.configuration_lira import LANGUAGES
-from modeling_lira.errors import LiraError
-from modeling_lira.files import atomic_write_text
-from modeling_lira.modeling_lira import LiraModel
-
+from ..command_line import command_line
+from ..configuration_lira import LANGUAGES
+from ..errors import LiraError
+from ..files import atomic_write_text
+from ..modeling_lira import LiraModel
 from .data import ENGLISH, RetrievalSplit, SplitTables, cache_split, load_split, token_split
 from .lora import add_lora, lora_rates, merge_lora
 from .options import TrainingOptions

@@ -25,11 +25,10 @@ from transformers import (
 )
 from transformers.trainer_utils import get_last_checkpoint
 
-from modeling_lira.errors import LiraError
-from modeling_lira.files import atomic_path
-from modeling_lira.modeling_lira import LiraModel
-from modeling_lira.reasoning_lira import LiraForCausalLM
-
+from ..errors import LiraError
+from ..files import atomic_path
+from ..modeling_lira import LiraModel
+from ..reasoning_lira import LiraForCausalLM
 from .batches import LanguageSampler, PairCollator, PairRows, PairSampler, QueryRows, RetrievalCollator
 from .data import SplitTables
 from .options import ArcaOptions, LasrOptions

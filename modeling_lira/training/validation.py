@@ -7,9 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modeling_lira.metrics import ndcg, pearson, spearman
-from modeling_lira.modeling_lira import LiraModel
-
+from ..metrics import ndcg, pearson, spearman
+from ..modeling_lira import LiraModel
 from .data import SplitTables, Table
 
 BEST = "score"

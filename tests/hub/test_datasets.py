@@ -8,13 +8,13 @@ import pytest
 from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCard, constants
 
-from dataset_builder import corpus as corpus_module
 from dataset_builder.__main__ import main
-from dataset_builder.baselines import bm25_system, score_system
-from dataset_builder.corpus import build_corpus
-from dataset_builder.layout import CARD, PARTS
+from dataset_builder.generator import corpus as corpus_module
+from dataset_builder.generator.corpus import build_corpus
+from dataset_builder.generator.splits import Quota, Release
+from dataset_builder.layout import CARD, PARTS, SPLITS
 from dataset_builder.lexicon import LANGUAGES
-from dataset_builder.splits import SPLITS, Quota, Release
+from dataset_builder.quality.baselines import bm25_system, score_system
 from hub.conftest import Client
 from hub.faults import corrupted, dropped, refused, truncated
 from hub.server import READER, WRITER, Hub

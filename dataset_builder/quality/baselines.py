@@ -13,8 +13,8 @@ from modeling_lira.backbones import resolve
 from modeling_lira.errors import LiraError
 from modeling_lira.metrics import ndcg
 
-from .bm25 import BM25, tokens
-from .layout import read_part
+from ..bm25 import BM25, tokens
+from ..layout import read_part
 from .measures import mean
 
 HOPELESS, TRIVIAL = 0.25, 0.85

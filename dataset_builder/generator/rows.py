@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pyarrow as pa
 
-from .candidates import CandidateSource
+from ..candidate_source import CandidateSource
+from ..layout import SCHEMAS, Row
+from ..lexicon import Lexicon
 from .catalogue import Product, price_band, product_id
-from .layout import SCHEMAS, Row
-from .lexicon import Lexicon
 from .products import ProductList
 from .queries import Query
 from .relevance import Judgements

@@ -7,9 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .layout import languages_in, read_part
-from .lexicon import normalise_text
-from .splits import SPLITS
+from ..layout import SPLITS, languages_in, read_part
+from ..lexicon import normalise_text
 
 Tables = Mapping[str, pa.Table]
 """One part's tables by split."""

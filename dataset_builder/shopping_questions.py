@@ -11,7 +11,7 @@ from pathlib import Path
 from modeling_lira.errors import LiraError
 from modeling_lira.files import atomic_write_text
 
-from .candidates import read_candidates
+from .candidate_source import read_candidates
 from .gloss import glosser
 from .lexicon import ENGLISH, LANGUAGES, SIZE_GROUPS, Lexicon, load_lexicon
 from .noise import add_noise

@@ -11,23 +11,15 @@ from tqdm import tqdm
 
 from modeling_lira.files import atomic_write_text
 
+from ..counting import SplitCounts, count_corpus
+from ..layout import SPLITS, check_complete, languages_in, read_part
+from ..lexicon import load_lexicon
+from ..page import Block, Heading, Paragraph, Picture, Table, to_html, to_markdown
+from ..scripts import script_shares
 from . import plots
 from .baselines import HOPELESS, TRIVIAL, Baseline, System, bm25_system, score_system
-from .counting import SplitCounts, count_corpus
-from .layout import check_complete, languages_in, read_part
 from .leakage import check_language
-from .lexicon import load_lexicon
-from .measures import (
-    CandidateQuality,
-    candidate_quality,
-    english_names,
-    mean,
-    relevant_per_query,
-    texts_of,
-)
-from .report_page import Block, Heading, Paragraph, Picture, Table, to_html, to_markdown
-from .scripts import script_shares
-from .splits import SPLITS
+from .measures import CandidateQuality, candidate_quality, english_names, mean, relevant_per_query, texts_of
 
 SAMPLES = 6
 Baselines = dict[str, dict[str, Baseline]]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from .lexicon import BANDS, ENGLISH, Brand, Lexicon, ProductType, Vocabulary
+from ..lexicon import BANDS, ENGLISH, Brand, Lexicon, ProductType, Vocabulary
 from .wording import Attribute, Speaker, fill, says, slots
 
 SELLER_WORDS = (

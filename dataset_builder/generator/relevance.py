@@ -8,8 +8,8 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from ..lexicon import Lexicon, normalise_text
 from .catalogue import Product
-from .lexicon import Lexicon, normalise_text
 from .queries import Query
 from .wording import Attribute
 

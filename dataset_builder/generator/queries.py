@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from ..layout import SPLITS
+from ..lexicon import BANDS, ENGLISH, ROMANISED_LANGUAGES, Lexicon, Vocabulary, normalise_text
 from .catalogue import Product
-from .lexicon import BANDS, ENGLISH, ROMANISED_LANGUAGES, Lexicon, Vocabulary, normalise_text
 from .misspelling import abbreviate, misspell, strip_diacritics
-from .splits import SPLITS, Release
+from .splits import Release
 from .wording import Attribute, Speaker, fill, says, slot_of, slots
 
 KINDS = ("bare", "synonym", "attribute", "vague", "misspelt", "code_mixed", "abbreviated", "romanised")

@@ -6,10 +6,10 @@ from functools import lru_cache
 
 from modeling_lira.errors import LiraError
 
+from ..layout import SPLITS
+from ..lexicon import Lexicon, normalise_text
 from .catalogue import Popularity, Product, stable_hash
-from .lexicon import Lexicon, normalise_text
 
-SPLITS = ("train", "validation", "test")
 UNSEEN_EVERY = 10
 _TRAIN, _VALIDATION = 0.60, 0.11
 _UNSEEN_VALIDATION = 0.27

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .layout import read_part
-from .lexicon import ENGLISH, Lexicon, normalise_text
-from .scripts import script_of
-from .splits import SPLITS
+from ..layout import SPLITS, read_part
+from ..lexicon import ENGLISH, Lexicon, normalise_text
+from ..scripts import script_of
 
 Names = dict[str, tuple[str, ...]]
 """English names by product type."""

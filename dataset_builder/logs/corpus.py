@@ -9,19 +9,19 @@ from tqdm import tqdm
 
 from modeling_lira.errors import LiraError
 
-from .bm25 import tokens
-from .candidates import CANDIDATES_FILE, CandidateSource
-from .card import write_card
-from .catalogue import stable_hash
-from .judged import CatalogueItem, JudgedQuery, split_of_text, write_judged
+from ..bm25 import tokens
+from ..candidate_source import CANDIDATES_FILE, CandidateSource
+from ..card import write_card
+from ..generator.catalogue import stable_hash
+from ..judged import CatalogueItem, JudgedQuery, split_of_text, write_judged
+from ..layout import SPLITS
+from ..lexicon import LANGUAGES, load_lexicon
+from ..page import Paragraph, Table, to_markdown
+from ..staging import staged
+from .clicks import LEAST_SEEN, average_rates, examination, exposure, grades
+from .collect import Log, LogQuery, collect
 from .language_id import SUPPORTED, identify
-from .lexicon import LANGUAGES, load_lexicon
-from .log_collect import Log, LogQuery, collect
-from .log_reading import read_log
-from .log_relevance import LEAST_SEEN, average_rates, examination, exposure, grades
-from .report_page import Paragraph, Table, to_markdown
-from .splits import SPLITS
-from .staging import staged
+from .reading import read_log
 
 logger = logging.getLogger(__name__)
 MAX_NEGATIVES = 8

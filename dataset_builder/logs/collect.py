@@ -4,13 +4,13 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from .catalogue import stable_hash
+from ..generator.catalogue import stable_hash
+from ..lexicon import normalise_text
+from .cleaning import clean_text
+from .clicks import ACTIONS, PairEvents
 from .language_id import language_code
-from .lexicon import normalise_text
-from .log_cleaning import clean_text
-from .log_reading import BadRow, LogRow
-from .log_relevance import ACTIONS, PairEvents
 from .personal_data import scrub
+from .reading import BadRow, LogRow
 
 LONGEST = {"query": 200, "product": 500}
 _TOO_LONG = "\0"

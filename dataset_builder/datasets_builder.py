@@ -9,12 +9,12 @@ from functools import lru_cache
 
 import datasets
 
-from .candidates import CandidateSource
-from .corpus import build_language
-from .layout import PARTS, SCHEMAS, Row
+from .candidate_source import CandidateSource
+from .generator.corpus import build_language
+from .generator.rows import LanguageData, corpus_row, qrel_tables, query_rows, ranking_rows
+from .generator.splits import release_named
+from .layout import PARTS, SCHEMAS, SPLITS, Row
 from .lexicon import LANGUAGES, Lexicon, load_lexicon
-from .rows import LanguageData, corpus_row, qrel_tables, query_rows, ranking_rows
-from .splits import SPLITS, release_named
 
 
 @dataclass

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from .lexicon import QUANTITY_GROUPS, SIZE_GROUPS, Vocabulary
+from ..lexicon import QUANTITY_GROUPS, SIZE_GROUPS, Vocabulary
 
 Attribute = tuple[str, str]
 

@@ -14,16 +14,16 @@ from tqdm import tqdm
 
 from modeling_lira.errors import LiraError
 
-from .candidates import CANDIDATES_FILE, CandidateSource
+from ..candidate_source import CANDIDATES_FILE, CandidateSource
+from ..layout import SPLITS, PartWriter
+from ..lexicon import ENGLISH, LANGUAGES, LEXICON_FOLDER, Lexicon, load_lexicon
+from ..staging import Settings, staged
 from .catalogue import Catalogue, Product
-from .layout import PartWriter
-from .lexicon import ENGLISH, LANGUAGES, LEXICON_FOLDER, Lexicon, load_lexicon
 from .products import ProductList
 from .queries import Query, generate_queries
 from .relevance import HardNegatives, SplitIndex
 from .rows import LanguageData, SplitData, corpus_row, qrel_tables, query_rows, ranking_rows
-from .splits import SPLITS, Release, release_named, releases_up_to, split_products, unseen_types
-from .staging import Settings, staged
+from .splits import Release, release_named, releases_up_to, split_products, unseen_types
 
 logger = logging.getLogger(__name__)
 OnProduct = Callable[[str, Product], None]
@@ -56,7 +56,7 @@ def build_corpus(
 
     Source: ours.
     """
-    from .card import write_card
+    from ..card import write_card
 
     start = time.perf_counter()
     release, codes = release_named(size), known_languages(languages)

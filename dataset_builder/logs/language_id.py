@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from modeling_lira.errors import LiraError
 
-from .lexicon import ENGLISH, LANGUAGES
-from .scripts import script_counts
+from ..lexicon import ENGLISH, LANGUAGES
+from ..scripts import script_counts
 
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier

@@ -1,0 +1,1 @@
+"""The synthetic product catalogue, its queries and their grades, written from the lexicon."""

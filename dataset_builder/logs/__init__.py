@@ -1,0 +1,1 @@
+"""A corpus from a shop's own search logs."""

@@ -1,0 +1,1 @@
+"""What a corpus is like: measures, leakage, baselines, and the report that shows them."""
