@@ -9,7 +9,9 @@ from modeling_lira.cli import run
 from modeling_lira.errors import LiraError
 from modeling_lira.files import atomic_write_bytes
 
-from . import evidence_commands, reasoning_commands, study_commands
+from .answers import commands as reasoning_commands
+from .benchmarks import commands as evidence_commands
+from .studies import commands as study_commands
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Measure LiRA, from a checkout."
@@ -30,7 +32,7 @@ def throughput(
     english: Annotated[str, typer.Option(help="English backbone.")] = "pypi:all-minilm-l6-v2",
 ) -> None:
     """Compare texts/second of encode_query with the bare multilingual encoder in sentence-transformers."""
-    from .throughput import measure_throughput
+    from .benchmarks.throughput import measure_throughput
 
     measure_throughput(texts, rounds, output, multilingual, english)
 
@@ -47,9 +49,9 @@ def ablations(
     systems: Annotated[list[str] | None, typer.Option(help="Only this system, beside LiRA; repeat for more.")] = None,
 ) -> None:
     """Train LiRA, LiRA without each of its parts, and the baselines; compare them on test, query by query."""
-    from modeling_lira.training.commands import named_options
+    from modeling_lira.cli.train import named_options
 
-    from .ablations import run_ablations
+    from .studies.ablations import run_ablations
 
     try:
         numbers = [int(seed) for seed in seeds.split(",")]
@@ -70,7 +72,7 @@ def index(
     model: Annotated[str | None, typer.Option(help="A saved model; by default an untrained one.")] = None,
 ) -> None:
     """Build, save, load and search an index, exact and HNSW. Interrupt it and run it again: it goes on."""
-    from .index_benchmark import measure_index
+    from .benchmarks.index_benchmark import measure_index
 
     measure_index(rows, titles, queries, seed, output, model)
 
@@ -87,7 +89,7 @@ def readme(
     ] = None,
 ) -> None:
     """Keep measured results beside the code and write them into the README's marked blocks."""
-    from .readme import keep, update
+    from .report.readme import keep, update
 
     root = Path(__file__).parents[1]
     if demo is not None:

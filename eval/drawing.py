@@ -10,7 +10,7 @@ import numpy as np
 from modeling_lira.errors import LiraError
 from modeling_lira.files import atomic_path
 
-from .setting import Point
+from .significance import Point
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

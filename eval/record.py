@@ -4,31 +4,26 @@ import hashlib
 import json
 import math
 import os
-import platform
-import resource
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HFValidationError
 
-from modeling_lira.command_line import command_line
 from modeling_lira.errors import LiraError
 from modeling_lira.files import atomic_write_text
 from modeling_lira.hub_client import FAILED
 from modeling_lira.model_card import WEIGHTS, weights_digest
+from modeling_lira.records.command_line import command_line
+from modeling_lira.records.provenance import hardware, peak_memory_gib, versions
 
 RECORDS = Path("runs/records")
 """Where commands write their records by default, and where the report looks for them."""
-PACKAGES = ("torch", "transformers", "datasets", "numpy", "mteb", "sentence-transformers", "ranx")
 ROOT = Path(__file__).parents[1]
 _NO_DATASET: tuple[type[Exception], ...] = (*FAILED, OSError, HFValidationError, ValueError)
 
@@ -209,42 +204,6 @@ def _git(*arguments: str) -> str:
         ).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return ""
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of what is installed of `PACKAGES`."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def hardware() -> dict[str, str | int | float]:
-    """Return the CPU's name, the threads in use, the RAM and the system."""
-    return {
-        "cpu": _cpu_name(),
-        "threads": torch.get_num_threads(),
-        "ram_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
-        "system": f"{platform.system()} {platform.machine()}",
-    }
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def peak_memory_gib() -> float:
-    """Return the largest resident memory that this process had."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
 
 def _plain(value: object, where: str) -> object:

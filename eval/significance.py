@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from modeling_lira.errors import LiraError
-from modeling_lira.metrics import bootstrap_means, interval_of
+from modeling_lira.evaluation.metrics import bootstrap_interval, bootstrap_means, interval_of
 
 MEAN = "mean"
 """Name of the mean over languages, beside the languages' own."""
@@ -197,3 +197,40 @@ def difference_cell(own: Mapping[str, float] | None) -> str:
         return "–"
     star = "*" if own["corrected_p"] < 0.05 else ""
     return f"{100 * own['mean']:+.1f}{star}\n{100 * own['low']:+.1f} … {100 * own['high']:+.1f}"
+
+
+BOOTSTRAP_SAMPLES = 2_000
+
+
+@dataclass(frozen=True)
+class Point:
+    """A mean with its 95% interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def point_of(languages: Sequence[Tensor]) -> Point:
+    """Return the mean over languages of per-query values, and its 95% interval.
+
+    Parameters
+    ----------
+    languages : sequence of Tensor
+        One a language, [R, Q] of R seeds, which are averaged first, or [Q]; NaN where a query has no value.
+
+    Returns
+    -------
+    Point
+        The interval is a percentile bootstrap over the queries of all languages; NaN throughout where there is none.
+
+    Source: ours.
+    """
+    means = [own.double().reshape(-1, own.shape[-1]).mean(0) for own in languages]
+    means = [own[~own.isnan()] for own in means]
+    if not all(len(own) for own in means):
+        return Point(float("nan"), float("nan"), float("nan"))
+    mean = float(torch.stack([own.mean() for own in means]).mean())
+    # Each query weighs as much as in the mean over languages, however many its language has.
+    whole = torch.cat([own * (sum(map(len, means)) / (len(means) * len(own))) for own in means])
+    return Point(mean, *bootstrap_interval(whole, samples=BOOTSTRAP_SAMPLES))

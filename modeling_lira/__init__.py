@@ -6,9 +6,9 @@ from .configuration_lira import LiraConfig
 from .configuration_lira_causal_lm import LiraCausalLMConfig
 from .errors import LiraError
 from .modeling_lira import LiraModel, LiraModelOutput
+from .modeling_lira_causal_lm import LiraCausalLMOutput, LiraForCausalLM
 from .processing_lira import LiraProcessor
 from .processing_lira_causal_lm import LiraCausalLMProcessor
-from .reasoning_lira import LiraCausalLMOutput, LiraForCausalLM
 
 __version__ = "0.1.0"
 __all__ = [

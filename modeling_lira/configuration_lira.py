@@ -148,3 +148,6 @@ class LiraConfig(PreTrainedConfig):
 def _default_heads(width: int) -> int:
     """Return about one head per 64 dimensions: the largest number up to that which divides the width."""
     return next(heads for heads in range(max(1, width // 64), 0, -1) if width % heads == 0)
+
+
+PATHS = ("multilingual", "english")

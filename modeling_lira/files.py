@@ -6,6 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError
+
+from .errors import LiraError
+
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
@@ -53,3 +57,33 @@ def atomic_write_text(path: Path | str, text: str) -> None:
     Source: ours.
     """
     atomic_write_bytes(path, text.encode("utf-8"))
+
+
+@contextmanager
+def staging_folder(target: Path) -> Iterator[Path]:
+    """Yield a temporary folder inside `target`, on the same disk; after a failure nothing of it stays."""
+    is_new = not target.exists()
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target, prefix=".saving-") as name:
+            yield Path(name)
+    except (OSError, SafetensorError) as error:
+        raise LiraError(f"cannot save to {str(target)!r}: {error}") from error
+    finally:
+        if is_new and target.is_dir() and not any(target.iterdir()):
+            target.rmdir()
+
+
+def move_over(source: Path, target: Path) -> None:
+    """Move every file of `source` into `target`, replacing what has the same name and weights of another layout."""
+    files = sorted(path for path in source.rglob("*") if path.is_file())
+    for path in files:
+        with path.open("rb+") as written:
+            os.fsync(written.fileno())
+        (target / path.relative_to(source)).parent.mkdir(parents=True, exist_ok=True)
+    for path in files:
+        path.replace(target / path.relative_to(source))
+    names = {path.name for path in files}
+    for old in target.glob("model*.safetensors*"):
+        if old.name not in names:  # one file before, shards now, or the other way round
+            old.unlink()

@@ -1,14 +1,16 @@
 """A pretrained model that stays frozen: where it comes from, and its weights, never silently random ones."""
 
+import copy
 import importlib
 import inspect
 import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypedDict, cast
 
@@ -28,6 +30,7 @@ from transformers import (
 )
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
 
+from .configuration_lira import PATHS, LiraConfig
 from .errors import LiraError
 from .hub_client import check_download
 
@@ -231,3 +234,54 @@ def weight_files(name: str | os.PathLike, hub: HubArguments) -> list[str]:
     for file in files:
         check_download(file)
     return files
+
+
+def chosen_backbone(
+    config: PreTrainedConfig,
+    included: bool,
+    keys: tuple[str, str],
+    override: str | os.PathLike | None,
+    hub: HubArguments,
+) -> FrozenBackbone | None:
+    """Pin an overriding backbone in the config, in place; return the one to fetch, None where the checkpoint has it.
+
+    `keys` are the config's, of the backbone's name and of its revision; `included` tells whether the checkpoint holds
+    its backbones.
+    """
+    name_key, revision_key = keys
+    name, revision = getattr(config, name_key), getattr(config, revision_key)
+    access = cast(HubArguments, {key: hub[key] for key in ("cache_dir", "token", "local_files_only") if key in hub})
+    if override is not None:
+        source = FrozenBackbone(override, None, access)
+        pinned = source.pinned
+        setattr(config, name_key, pinned)
+        setattr(config, revision_key, revision if pinned == name else None)
+        return source
+    if included:
+        return None
+    if ".." in Path(name).parts:  # saving writes full paths: nobody means this, and it leads anywhere
+        raise LiraError(f"{name_key} in the config must be a Hub id or a full path, got {name!r}")
+    return FrozenBackbone(name, revision, access)
+
+
+def choose_encoders(
+    config: LiraConfig, stored: LiraConfig, overrides: Mapping[str, str | os.PathLike | None], hub: HubArguments
+) -> tuple[LiraConfig, dict[str, FrozenBackbone]]:
+    """Return the config with the overriding backbones pinned, and the backbones that are not in the checkpoint."""
+    config = copy.deepcopy(config)
+    fetched = {}
+    for path in PATHS:
+        keys = f"{path}_backbone", f"{path}_revision"
+        source = chosen_backbone(config, stored.backbones_included, keys, overrides[path], hub)
+        if source is not None:
+            fetched[path] = source
+    return config, fetched
+
+
+def encoder_weights(config: LiraConfig, sources: Mapping[str, FrozenBackbone]) -> dict[str, Tensor]:
+    """Read encoders' weights under the model's names, checked against the architecture in the config."""
+    state: dict[str, Tensor] = {}
+    for path, source in sources.items():
+        build = partial(encoder_from_config, config.backbone(path))
+        state |= fitting_weights(source, source.load_encoder(torch.float32), build, f"{path}_encoder.")
+    return state

@@ -15,11 +15,18 @@ from transformers.utils import ModelOutput
 
 from .anchors import english_anchors
 from .arca import Arca, fit_procrustes, temporal_pool
-from .configuration_lira import LiraConfig
+from .configuration_lira import PATHS, LiraConfig
 from .errors import LiraError
-from .frozen_backbone import FrozenBackbone, HubArguments, encoder_from_config, longest_input
+from .frozen_backbone import (
+    FrozenBackbone,
+    HubArguments,
+    choose_encoders,
+    encoder_from_config,
+    encoder_weights,
+    longest_input,
+)
 from .lasr import LaSR
-from .pretrained_lira import PATHS, LiraPreTrainedModel, choose_encoders, encoder_weights
+from .pretrained_lira import LiraPreTrainedModel
 from .processing_lira import LiraProcessor
 
 if TYPE_CHECKING:

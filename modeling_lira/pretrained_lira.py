@@ -22,11 +22,9 @@ from transformers.utils import cached_file
 from .arca import Actor, Projection, ZeroLinear
 from .configuration_lira import LiraConfig
 from .errors import LiraError
+from .files import move_over, staging_folder
 from .frozen_backbone import (
-    FrozenBackbone,
     HubArguments,
-    encoder_from_config,
-    fitting_weights,
     read_weights,
     weight_files,
 )
@@ -34,7 +32,6 @@ from .hub import push_folder
 from .lasr import StandIn
 from .model_card import CardSources
 
-PATHS = ("multilingual", "english")
 _PUSH_ARGUMENTS = (
     "repo_id",
     "commit_message",
@@ -173,10 +170,10 @@ class LiraPreTrainedModel(PreTrainedModel):
         self.config = self._config_to_save(included)  # saving writes into the config; the model stays as it was
         self._keys_to_ignore_on_save = set() if included else self.backbone_keys()
         try:
-            with _staging_folder(target) as staged:
+            with staging_folder(target) as staged:
                 self._save_beside(staged)
                 super().save_pretrained(staged, **kwargs)  # type: ignore[arg-type]
-                _move_over(staged, target)
+                move_over(staged, target)
             if push_to_hub:
                 given = {name: kwargs[name] for name in _PUSH_ARGUMENTS if name in kwargs}
                 self.push_to_hub(**{"repo_id": target.name, **given})  # type: ignore[arg-type]
@@ -323,84 +320,3 @@ def _config_from(
     others = {key: value for key, value in kwargs.items() if key not in dtype}
     config, unused = config_class.from_pretrained(name, return_unused_kwargs=True, **hub, **others)
     return config, {**unused, **dtype}
-
-
-def chosen_backbone(
-    config: PreTrainedConfig,
-    included: bool,
-    keys: tuple[str, str],
-    override: str | os.PathLike | None,
-    hub: HubArguments,
-) -> FrozenBackbone | None:
-    """Pin an overriding backbone in the config, in place; return the one to fetch, None where the checkpoint has it.
-
-    `keys` are the config's, of the backbone's name and of its revision; `included` tells whether the checkpoint holds
-    its backbones.
-    """
-    name_key, revision_key = keys
-    name, revision = getattr(config, name_key), getattr(config, revision_key)
-    access = cast(HubArguments, {key: hub[key] for key in ("cache_dir", "token", "local_files_only") if key in hub})
-    if override is not None:
-        source = FrozenBackbone(override, None, access)
-        pinned = source.pinned
-        setattr(config, name_key, pinned)
-        setattr(config, revision_key, revision if pinned == name else None)
-        return source
-    if included:
-        return None
-    if ".." in Path(name).parts:  # saving writes full paths: nobody means this, and it leads anywhere
-        raise LiraError(f"{name_key} in the config must be a Hub id or a full path, got {name!r}")
-    return FrozenBackbone(name, revision, access)
-
-
-def choose_encoders(
-    config: LiraConfig, stored: LiraConfig, overrides: Mapping[str, str | os.PathLike | None], hub: HubArguments
-) -> tuple[LiraConfig, dict[str, FrozenBackbone]]:
-    """Return the config with the overriding backbones pinned, and the backbones that are not in the checkpoint."""
-    config = copy.deepcopy(config)
-    fetched = {}
-    for path in PATHS:
-        keys = f"{path}_backbone", f"{path}_revision"
-        source = chosen_backbone(config, stored.backbones_included, keys, overrides[path], hub)
-        if source is not None:
-            fetched[path] = source
-    return config, fetched
-
-
-def encoder_weights(config: LiraConfig, sources: Mapping[str, FrozenBackbone]) -> dict[str, Tensor]:
-    """Read encoders' weights under the model's names, checked against the architecture in the config."""
-    state: dict[str, Tensor] = {}
-    for path, source in sources.items():
-        build = partial(encoder_from_config, config.backbone(path))
-        state |= fitting_weights(source, source.load_encoder(torch.float32), build, f"{path}_encoder.")
-    return state
-
-
-@contextmanager
-def _staging_folder(target: Path) -> Iterator[Path]:
-    """Yield a temporary folder inside `target`, on the same disk; after a failure nothing of it stays."""
-    is_new = not target.exists()
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target, prefix=".saving-") as name:
-            yield Path(name)
-    except (OSError, SafetensorError) as error:
-        raise LiraError(f"cannot save to {str(target)!r}: {error}") from error
-    finally:
-        if is_new and target.is_dir() and not any(target.iterdir()):
-            target.rmdir()
-
-
-def _move_over(source: Path, target: Path) -> None:
-    """Move every file of `source` into `target`, replacing what has the same name and weights of another layout."""
-    files = sorted(path for path in source.rglob("*") if path.is_file())
-    for path in files:
-        with path.open("rb+") as written:
-            os.fsync(written.fileno())
-        (target / path.relative_to(source)).parent.mkdir(parents=True, exist_ok=True)
-    for path in files:
-        path.replace(target / path.relative_to(source))
-    names = {path.name for path in files}
-    for old in target.glob("model*.safetensors*"):
-        if old.name not in names:  # one file before, shards now, or the other way round
-            old.unlink()

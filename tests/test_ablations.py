@@ -10,9 +10,9 @@ import torch
 from test_training import make_split
 from torch.nn import functional as F
 
-from eval.ablations import Results, run_ablations, score
-from eval.baselines import concatenation, streams_of
-from eval.systems import (
+from eval.studies.ablations import Results, run_ablations, score
+from eval.studies.baselines import concatenation, streams_of
+from eval.studies.systems import (
     ENCODER,
     LIRA,
     SYSTEMS,
@@ -23,11 +23,11 @@ from eval.systems import (
     without_translations,
 )
 from modeling_lira import LiraError, LiraModel
-from modeling_lira.comparison import encoder_alone, translate_then_encode
-from modeling_lira.metrics import ndcg
-from modeling_lira.training.data import SplitTables, cache_split
+from modeling_lira.data.stream_cache import StreamCache
+from modeling_lira.data.tables import SplitTables, cache_split
+from modeling_lira.evaluation.comparison import encoder_alone, translate_then_encode
+from modeling_lira.evaluation.metrics import ndcg
 from modeling_lira.training.options import ArcaOptions, LasrOptions, TrainingOptions
-from modeling_lira.training.stream_cache import StreamCache
 
 
 @pytest.fixture(scope="module")

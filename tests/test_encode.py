@@ -14,12 +14,13 @@ from conftest import MULTILINGUAL_TEXTS, disturb
 from filelock import FileLock
 
 from modeling_lira import LiraError, LiraModel
-from modeling_lira import encode as encoding
-from modeling_lira.choices import DType, Format, Kind
 from modeling_lira.cli import app, run
-from modeling_lira.embeddings import EmbeddingFolder, quantise, restore
-from modeling_lira.encode import encode_file, fingerprint
-from modeling_lira.text_file import Columns, TextFile
+from modeling_lira.records.saved_model import fingerprint
+from modeling_lira.search import encode as encoding
+from modeling_lira.search.choices import DType, Format, Kind
+from modeling_lira.search.embeddings import EmbeddingFolder, quantise, restore
+from modeling_lira.search.encode import encode_file
+from modeling_lira.search.text_file import Columns, TextFile
 
 TEXTS = list(MULTILINGUAL_TEXTS)
 CODES = [code for code in ("vi", "th", "id", "ms", "ur", "bn", "fil", "en") for _ in range(2)]

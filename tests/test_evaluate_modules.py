@@ -7,7 +7,7 @@ from types import ModuleType
 import pytest
 import torch
 
-from eval.library_metrics import MRR, NDCG, RECALL, retrieval_metrics
+from eval.benchmarks.library_metrics import MRR, NDCG, RECALL, retrieval_metrics
 
 METRICS = Path(__file__).parents[1] / "eval" / "metrics"
 NAMES = {"ndcg": NDCG, "recall": RECALL, "mrr": MRR}

@@ -9,16 +9,16 @@ import pytest
 import torch
 from html_text import cells_of
 
-from eval import everything as everything_module
 from eval.__main__ import app
-from eval.everything import Plan, run_all, steps_of, studies
-from eval.library_metrics import METRICS
+from eval.benchmarks.library_metrics import METRICS
+from eval.benchmarks.retrieval import ENGLISH_TITLES, Scores, summarise
 from eval.record import Meter, weights_of
-from eval.report import found_results, generic, write_report
-from eval.retrieval import ENGLISH_TITLES, Scores, summarise
+from eval.report import everything as everything_module
+from eval.report.everything import Plan, run_all, steps_of, studies
+from eval.report.page import found_results, generic, write_report
 from modeling_lira import LiraError, LiraModel
 from modeling_lira.cli import run
-from modeling_lira.comparison import ENCODER, LIRA, LIRA_FREE
+from modeling_lira.evaluation.comparison import ENCODER, LIRA, LIRA_FREE
 
 PNG = bytes.fromhex("89504e470d0a1a0a") + b"picture"
 

@@ -32,6 +32,7 @@ CODE = {
     "arca.py",
     "configuration_lira.py",
     "errors.py",
+    "files.py",
     "frozen_backbone.py",
     "hub.py",
     "hub_client.py",
@@ -118,6 +119,21 @@ def imports_of(path: Path) -> Iterator[tuple[int, str]]:
             yield from ((0, name.name) for name in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield node.level, node.module or ""
+
+
+REASONING_CODE = {
+    "configuration_lira_causal_lm.py",
+    "modeling_lira_causal_lm.py",
+    "processing_lira_causal_lm.py",
+    "soft_prompt.py",
+}
+
+
+def test_every_file_at_the_package_root_goes_to_the_hub_and_no_other_does():
+    assert {path.name for path in SOURCE.glob("*.py")} - {"__init__.py"} == CODE | REASONING_CODE
+    for name in CODE | REASONING_CODE:
+        for level, module in imports_of(SOURCE / name):
+            assert level == 0 or (level == 1 and f"{module}.py" in CODE | REASONING_CODE), (name, module)
 
 
 def test_the_copied_files_are_what_the_model_and_the_processor_need_and_no_more():

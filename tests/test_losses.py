@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch.nn import functional as F
 
-from modeling_lira.metrics import ndcg
+from modeling_lira.evaluation.metrics import ndcg
 from modeling_lira.training.losses import (
     anchor_loss,
     candidate_rewards,

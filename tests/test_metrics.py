@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.library_metrics import MRR, NDCG, RECALL, retrieval_metrics
-from modeling_lira.metrics import dcg_discounts, ndcg
+from eval.benchmarks.library_metrics import MRR, NDCG, RECALL, retrieval_metrics
+from modeling_lira.evaluation.metrics import dcg_discounts, ndcg
 
 
 def test_discounts():

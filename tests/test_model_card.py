@@ -12,7 +12,7 @@ from huggingface_hub import ModelCard
 from modeling_lira import LiraError, LiraModel
 from modeling_lira.hub import prepare
 from modeling_lira.model_card import CardSources, weights_digest
-from modeling_lira.publishing import card_sources, write_ready
+from modeling_lira.records.publishing import card_sources, write_ready
 
 TASK = "search of English titles"
 TRAINING: dict[str, Any] = {

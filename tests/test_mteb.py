@@ -14,17 +14,18 @@ from test_training import make_split
 from test_unseen import QUESTIONS, candidates, cldr, xquad  # noqa: F401  # fixtures
 
 from eval.__main__ import app
-from eval.mteb_model import CODES, LiraEncoder, subsets_spoken
-from eval.mteb_run import ENGLISH_PRODUCTS, PRODUCTS, Sources, run_mteb
-from eval.mteb_tasks import PUBLIC, splits_task
+from eval.benchmarks.mteb_model import CODES, LiraEncoder, subsets_spoken
+from eval.benchmarks.mteb_run import ENGLISH_PRODUCTS, PRODUCTS, Sources, run_mteb
+from eval.benchmarks.mteb_tasks import PUBLIC, splits_task
+from eval.benchmarks.unseen import XQUAD, measure_unseen, read_candidates, unseen_tables
 from eval.record import corpus_version, read_record
-from eval.unseen import XQUAD, measure_unseen, read_candidates, unseen_tables
 from modeling_lira import LiraModel
 from modeling_lira.cli import run
-from modeling_lira.comparison import LIRA, LIRA_FREE
-from modeling_lira.training.data import cache_split, load_split
-from modeling_lira.training.stream_cache import StreamCache
-from modeling_lira.training.validation import embed_split
+from modeling_lira.data.corpus import load_split
+from modeling_lira.data.stream_cache import StreamCache
+from modeling_lira.data.tables import cache_split
+from modeling_lira.evaluation.comparison import LIRA, LIRA_FREE
+from modeling_lira.evaluation.embedded import embed_split
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from modeling_lira import LiraError, LiraModel
 from modeling_lira.cli import app
+from modeling_lira.cli.train import named_options
 from modeling_lira.training import train as train_module
-from modeling_lira.training.commands import named_options
 from modeling_lira.training.options import LasrOptions, LoraOptions, TrainingOptions, read_options
 
 

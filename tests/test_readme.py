@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from eval import readme
-from eval.blocks import BLOCKS
-from eval.readme import RESULTS, card_of, keep_found, render, update_all
+from eval.report import readme
+from eval.report.blocks import BLOCKS
+from eval.report.readme import RESULTS, card_of, keep_found, render, update_all
 from modeling_lira import LiraError
 
 README = Path(__file__).parents[1] / "README.md"

@@ -25,7 +25,7 @@ from transformers import (
 )
 
 from modeling_lira import LiraError, LiraForCausalLM, LiraModel
-from modeling_lira.reasoning_lira import IGNORED
+from modeling_lira.modeling_lira_causal_lm import IGNORED
 
 QUESTIONS = ["áo sơ mi trắng cho bé trai", "white shirt", "সাদা শার্ট"]
 LANGUAGES = ["vi", "en", "bn"]

@@ -12,7 +12,7 @@ from test_reasoning_eval import LANGUAGES, called, write_questions
 
 from modeling_lira import LiraError, LiraForCausalLM
 from modeling_lira.model_card import CardSources
-from modeling_lira.publishing import card_sources, write_ready
+from modeling_lira.records.publishing import card_sources, write_ready
 
 TRAINING: dict[str, Any] = {
     "command": "lira train-reasoning --questions runs/questions --output runs/mine",

@@ -14,13 +14,11 @@ import pytest
 import torch
 from test_reasoning import opened, save_language_model
 
-from eval import mgsm, reasoning
 from eval.__main__ import app
-from eval.answers import extract_number
-from eval.blocks import answers_block
-from eval.mcqa import read_mcqa
-from eval.mgsm import EXEMPLARS, LABELS, mgsm_task, read_mgsm, read_shots, size_note
-from eval.reasoning import (
+from eval.answers import measure as reasoning
+from eval.answers import mgsm
+from eval.answers.mcqa import read_mcqa
+from eval.answers.measure import (
     ALL_TRANSLATIONS,
     BARE,
     CORRECT,
@@ -33,17 +31,20 @@ from eval.reasoning import (
     Task,
     choice_task,
     chosen_examples,
-    load_reasoner,
     measure,
     summarise,
     systems_of,
     with_candidates,
 )
+from eval.answers.mgsm import EXEMPLARS, LABELS, mgsm_task, read_mgsm, read_shots, size_note
+from eval.answers.numbers import extract_number
 from eval.record import read_record
+from eval.report.blocks import answers_block
 from modeling_lira import LiraError, LiraForCausalLM
 from modeling_lira.cli import run
-from modeling_lira.comparison import LIRA, LIRA_FREE
-from modeling_lira.training.questions import Example
+from modeling_lira.data.questions import Example
+from modeling_lira.evaluation.comparison import LIRA, LIRA_FREE
+from modeling_lira.records.saved_model import load_reasoner
 
 EXAMPLES = [
     Example("0", "vi", "áo sơ mi trắng?", ("white shirt?", "a shirt?"), "shirt", ("cheap phone", "shirt"), "shirt?"),

@@ -12,7 +12,7 @@ import pytest
 from eval import record as module
 from eval.record import Meter, corpus_version, read_record, revision
 from modeling_lira import LiraError
-from modeling_lira.command_line import command_line
+from modeling_lira.records.command_line import command_line
 
 
 def test_a_record_comes_back_as_it_was_written(tmp_path: Path) -> None:

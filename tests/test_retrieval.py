@@ -12,10 +12,9 @@ from test_training import make_split
 from dataset_builder.generator import corpus as corpus_module
 from dataset_builder.generator.splits import Quota, Release
 from eval.__main__ import app
-from eval.correlations import CorrelationSums, correlation_difference
-from eval.library_metrics import METRICS, MRR, NDCG, RECALL
-from eval.record import corpus_version, read_record
-from eval.retrieval import (
+from eval.benchmarks.correlations import CorrelationSums, correlation_difference
+from eval.benchmarks.library_metrics import METRICS, MRR, NDCG, RECALL
+from eval.benchmarks.retrieval import (
     DOCUMENTS,
     ENGLISH_TITLES,
     LOCAL_TITLES,
@@ -27,12 +26,13 @@ from eval.retrieval import (
     score_corpus,
     summarise,
 )
+from eval.record import corpus_version, read_record
 from modeling_lira import LiraError, LiraModel
 from modeling_lira.cli import run
-from modeling_lira.comparison import ENCODER, LIRA, LIRA_FREE, TRANSLATE
-from modeling_lira.metrics import ndcg, pearson, spearman
-from modeling_lira.training.data import SplitTables, cache_split
-from modeling_lira.training.stream_cache import StreamCache
+from modeling_lira.data.stream_cache import StreamCache
+from modeling_lira.data.tables import SplitTables, cache_split
+from modeling_lira.evaluation.comparison import ENCODER, LIRA, LIRA_FREE, TRANSLATE
+from modeling_lira.evaluation.metrics import ndcg, pearson, spearman
 
 CODES = ("vi", "th")
 

@@ -12,12 +12,13 @@ import pytest
 import torch
 from conftest import MULTILINGUAL_TEXTS
 
-from modeling_lira import LiraError, LiraModel, search
-from modeling_lira.choices import DType, Format, Method
+from modeling_lira import LiraError, LiraModel
 from modeling_lira.cli import app, run
-from modeling_lira.embeddings import EmbeddingFolder, Settings
-from modeling_lira.encode import encode_file
 from modeling_lira.search import SearchIndex
+from modeling_lira.search import index as search
+from modeling_lira.search.choices import DType, Format, Method
+from modeling_lira.search.embeddings import EmbeddingFolder, Settings
+from modeling_lira.search.encode import encode_file
 
 WIDTH = 24
 METHODS = list(Method)

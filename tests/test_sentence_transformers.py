@@ -19,7 +19,7 @@ from test_hub_roundtrip import COMMIT, content, put_on_hub
 from torch.testing import assert_close
 
 from modeling_lira import LiraError, LiraModel
-from modeling_lira.metrics import ndcg
+from modeling_lira.evaluation.metrics import ndcg
 
 TEXTS = list(MULTILINGUAL_TEXTS)
 CODES = [code for code in ("vi", "th", "id", "ms", "ur", "bn", "fil", "en") for _ in range(2)]

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from eval.significance import correct, holm, paired_differences
 from modeling_lira import LiraError
-from modeling_lira.metrics import bootstrap_interval
+from modeling_lira.evaluation.metrics import bootstrap_interval
 
 
 def skewed(count: int, generator: torch.Generator) -> Tensor:

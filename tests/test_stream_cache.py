@@ -10,9 +10,9 @@ import pytest
 import torch
 from conftest import MULTILINGUAL_TEXTS
 
-import modeling_lira.training.stream_cache as stream_cache
+import modeling_lira.data.stream_cache as stream_cache
 from modeling_lira import LiraError, LiraModel, LiraProcessor
-from modeling_lira.training.stream_cache import StreamCache
+from modeling_lira.data.stream_cache import StreamCache
 
 TEXTS = list(MULTILINGUAL_TEXTS[:10])
 

@@ -16,11 +16,12 @@ from test_training import make_split
 
 from dataset_builder.generator.queries import Query
 from dataset_builder.lexicon import load_lexicon
-from eval import cost, sensitivity
 from eval.__main__ import app
-from eval.backbones import _measured, _pair
-from eval.baselines import streams_of
-from eval.bound import (
+from eval.significance import point_of
+from eval.studies import cost, sensitivity
+from eval.studies.backbones import _measured, _pair
+from eval.studies.baselines import streams_of
+from eval.studies.bound import (
     FARTHEST,
     anchor_log_probabilities,
     divergence,
@@ -30,10 +31,10 @@ from eval.bound import (
     right_side,
     shares_of,
 )
-from eval.few_shot import measure_few_shot, options_for
-from eval.noise import CRITIC, REFERENCE, SAMPLED, conditions_of, measure_noise, stacked
-from eval.references import english_reference, references_of
-from eval.sensitivity import (
+from eval.studies.few_shot import measure_few_shot, options_for
+from eval.studies.noise import CRITIC, REFERENCE, SAMPLED, conditions_of, measure_noise, stacked
+from eval.studies.references import english_reference, references_of
+from eval.studies.sensitivity import (
     changed_tables,
     decision,
     default_choice,
@@ -41,16 +42,16 @@ from eval.sensitivity import (
     halvings,
     measure_sensitivity,
 )
-from eval.serving import FREE, GIVEN, WAYS, Job, serve
-from eval.setting import Setting, few_queries, known_systems, point_of, reduced_rows, reduced_split
-from eval.systems import ENCODER, LINEAR, LIRA, SYSTEMS
+from eval.studies.serving import FREE, GIVEN, WAYS, Job, serve
+from eval.studies.setting import Setting, few_queries, known_systems, reduced_rows, reduced_split
+from eval.studies.systems import ENCODER, LINEAR, LIRA, SYSTEMS
 from modeling_lira import LiraError, LiraModel
 from modeling_lira.anchors import english_anchors
 from modeling_lira.cli import run
-from modeling_lira.training.data import cache_split
+from modeling_lira.data.stream_cache import StreamCache
+from modeling_lira.data.tables import cache_split
+from modeling_lira.evaluation.embedded import embed_split
 from modeling_lira.training.options import ArcaOptions, LasrOptions, TrainingOptions
-from modeling_lira.training.stream_cache import StreamCache
-from modeling_lira.training.validation import embed_split
 
 LANGUAGES = ("vi", "th")
 

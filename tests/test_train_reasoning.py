@@ -9,18 +9,15 @@ from test_reasoning import save_language_model
 
 from modeling_lira import LiraError, LiraForCausalLM
 from modeling_lira.cli import main
-from modeling_lira.reasoning_lira import IGNORED
+from modeling_lira.data.question_table import cache_questions
+from modeling_lira.data.questions import read_questions
+from modeling_lira.data.stream_cache import StreamCache
+from modeling_lira.modeling_lira_causal_lm import IGNORED
 from modeling_lira.training import reasoning
-from modeling_lira.training.questions import read_questions
-from modeling_lira.training.reasoning import (
-    LanguagePairs,
-    QuestionCollator,
-    cache_questions,
-    language_consistency,
-    read_reasoning_options,
-    train_reasoning,
-)
-from modeling_lira.training.stream_cache import StreamCache
+from modeling_lira.training.losses import language_consistency
+from modeling_lira.training.options import read_reasoning_options
+from modeling_lira.training.reasoning import train_reasoning
+from modeling_lira.training.reasoning_stage import LanguagePairs, QuestionCollator
 from modeling_lira.training.trainer import trained_parts
 
 ROWS = [

@@ -10,6 +10,10 @@ import torch
 from conftest import MULTILINGUAL_TEXTS
 
 from modeling_lira import LiraError, LiraModel
+from modeling_lira.data.corpus import RetrievalSplit, Texts
+from modeling_lira.data.stream_cache import StreamCache
+from modeling_lira.data.tables import SplitTables, cache_split, token_split
+from modeling_lira.evaluation.embedded import embed_split, embed_table, retrieval_ndcg
 from modeling_lira.training import trainer as trainer_module
 from modeling_lira.training.batches import (
     LanguageSampler,
@@ -19,13 +23,11 @@ from modeling_lira.training.batches import (
     QueryRows,
     RetrievalCollator,
 )
-from modeling_lira.training.data import RetrievalSplit, SplitTables, Texts, cache_split, token_split
 from modeling_lira.training.options import ArcaOptions, ArcaWeights, LasrOptions, LasrWeights
-from modeling_lira.training.run import run_stage
+from modeling_lira.training.resumable import run_stage
 from modeling_lira.training.stages import ArcaStage, LasrStage
-from modeling_lira.training.stream_cache import StreamCache
 from modeling_lira.training.trainer import TowardsStart, average_with_start, trained_parts
-from modeling_lira.training.validation import embed_split, embed_table, retrieval_ndcg, validation_scores
+from modeling_lira.training.validation import validation_scores
 
 WORDS = (
     "white shirt",

@@ -9,13 +9,13 @@ import torch
 from torch.nn import functional as F
 
 from eval.__main__ import app
+from eval.benchmarks.unseen import CLDR, XQUAD, cldr_splits, measure_unseen, run_unseen, unseen_tables, xquad_splits
 from eval.record import read_record, weights_of
-from eval.unseen import CLDR, XQUAD, cldr_splits, measure_unseen, run_unseen, unseen_tables, xquad_splits
 from modeling_lira import LiraError, LiraModel
 from modeling_lira.cli import run
-from modeling_lira.comparison import ENCODER, LIRA, LIRA_FREE, TRANSLATE
-from modeling_lira.metrics import ndcg
-from modeling_lira.training.stream_cache import StreamCache
+from modeling_lira.data.stream_cache import StreamCache
+from modeling_lira.evaluation.comparison import ENCODER, LIRA, LIRA_FREE, TRANSLATE
+from modeling_lira.evaluation.metrics import ndcg
 
 ENGLISH = ["white shirt", "used phone", "red rice", "small bottle", "warm blanket", "new camera"]
 QUESTIONS = {

@@ -9,10 +9,10 @@ import torch
 from test_training import make_split
 
 from modeling_lira import LiraModel
-from modeling_lira.training.data import cache_split
+from modeling_lira.data.stream_cache import StreamCache
+from modeling_lira.data.tables import cache_split
 from modeling_lira.training.options import ArcaOptions, LasrOptions
-from modeling_lira.training.run import run_stage
-from modeling_lira.training.stream_cache import StreamCache
+from modeling_lira.training.resumable import run_stage
 
 
 def main() -> None:

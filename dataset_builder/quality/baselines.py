@@ -11,7 +11,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from modeling_lira.backbones import resolve
 from modeling_lira.errors import LiraError
-from modeling_lira.metrics import ndcg
+from modeling_lira.evaluation.metrics import ndcg
 
 from ..bm25 import BM25, tokens
 from ..layout import read_part

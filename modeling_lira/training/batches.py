@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset, Sampler
 
-from .data import RetrievalSplit, SplitTables, Table
+from ..data.corpus import RetrievalSplit
+from ..data.tables import SplitTables, Table
 from .options import LasrOptions
 
 LANGUAGE_STRIDE = 2**24

@@ -4,7 +4,8 @@ from peft import LoraConfig, PeftModel, get_peft_model
 
 from ..errors import LiraError
 from ..modeling_lira import PATHS, LiraModel
-from .options import LoraOptions
+from ..modeling_lira_causal_lm import LiraForCausalLM
+from .options import LanguageModelLora, LoraOptions
 
 
 def add_lora(model: LiraModel, options: LoraOptions) -> None:
@@ -48,3 +49,20 @@ def merge_lora(model: LiraModel) -> None:
 def lora_rates(options: LoraOptions) -> dict[str, float]:
     """Return the learning rates of the low-rank layers, by sub-module."""
     return {f"{path}_encoder": options.learning_rate for path in options.backbones}
+
+
+def add_language_lora(model: LiraForCausalLM, options: LanguageModelLora) -> None:
+    """Put low-rank layers into the language model, in place; before training they change nothing.
+
+    Raises
+    ------
+    LiraError
+        A language model without a layer of the targeted names.
+
+    Source: Hu et al. (2021).
+    """
+    config = LoraConfig(r=options.rank, lora_alpha=options.alpha, target_modules=rf".*\.({options.target_modules})")
+    try:
+        model.language_model = get_peft_model(model.language_model, config)  # type: ignore[assignment]
+    except ValueError as error:
+        raise LiraError(f"lora: the language model has no layer named {options.target_modules}") from error

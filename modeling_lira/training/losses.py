@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..metrics import dcg_discounts
+from ..evaluation.metrics import dcg_discounts
+from ..modeling_lira_causal_lm import IGNORED
 
 RANKS_PER_SCORE = 20.0
 """Softness of the cut at k, in ranks, for a temperature of 1 in units of score: one rank at a temperature of 0.05."""
@@ -254,3 +255,22 @@ def mean_variance_loss(embeddings: Tensor) -> Tensor:
     width = embeddings.shape[1]
     spread = embeddings.var(0, unbiased=False).add(1e-12).sqrt()
     return embeddings.mean(0).square().sum() + (spread - width**-0.5).square().sum()
+
+
+def language_consistency(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean symmetric KL divergence of a pair's next-token distributions over the tokens of the answer.
+
+    Parameters
+    ----------
+    logits : Tensor, [2P, k, V]
+        The last k of each row; rows 2i and 2i + 1 are one question in two languages.
+    labels : Tensor, [2P, L]
+        -100 outside the answer, which is the same for both.
+
+    Source: ours (method, LaSR 6, carried over to answers).
+    """
+    kept = labels[:, -logits.shape[1] :]
+    counted = (kept[::2, 1:] != IGNORED).float()  # [P, k - 1]
+    first, second = (logits[start::2, :-1].float().log_softmax(-1) for start in (0, 1))
+    divergence = ((first.exp() - second.exp()) * (first - second)).sum(-1)  # [P, k - 1]
+    return (divergence * counted).sum() / (2 * counted.sum().clamp_min(1))

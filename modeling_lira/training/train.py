@@ -12,18 +12,16 @@ from pathlib import Path
 
 import torch
 from accelerate import PartialState
-from datasets import get_dataset_config_names
 
-from ..command_line import command_line
-from ..configuration_lira import LANGUAGES
-from ..errors import LiraError
+from ..data.corpus import ENGLISH, RetrievalSplit, corpus_languages, load_split
+from ..data.stream_cache import StreamCache
+from ..data.tables import SplitTables, cache_split, token_split
 from ..files import atomic_write_text
 from ..modeling_lira import LiraModel
-from .data import ENGLISH, RetrievalSplit, SplitTables, cache_split, load_split, token_split
+from ..records.command_line import command_line
 from .lora import add_lora, lora_rates, merge_lora
 from .options import TrainingOptions
-from .run import Log, run_stage
-from .stream_cache import StreamCache
+from .resumable import Log, run_stage
 
 logger = logging.getLogger(__name__)
 PARTS = ("train", "validation")
@@ -75,26 +73,6 @@ def train(options: TrainingOptions, output: Path | str) -> LiraModel:
         _write_record(output / "training.json", options, logs, time.perf_counter() - start)
     state.wait_for_everyone()
     return model
-
-
-def corpus_languages(corpus: str) -> tuple[str, ...]:
-    """Return the languages of a corpus folder or repository, the known ones in their usual order first.
-
-    Raises
-    ------
-    LiraError
-        Nothing there that has the layout of a corpus.
-
-    Source: ours.
-    """
-    try:
-        configs = get_dataset_config_names(corpus)
-    except (OSError, ValueError) as error:
-        raise LiraError(f"corpus {corpus!r} cannot be read: {str(error).splitlines()[0]}") from error
-    found = {name.removesuffix("-queries") for name in configs if name.endswith("-queries")} - {"all"}
-    if not found:
-        raise LiraError(f"corpus {corpus!r} has no config named LANGUAGE-queries: build one first")
-    return (*(code for code in LANGUAGES if code in found), *sorted(found - set(LANGUAGES)))
 
 
 Tables = tuple[Sequence[SplitTables], Sequence[SplitTables]]

@@ -25,12 +25,12 @@ from transformers import (
 )
 from transformers.trainer_utils import get_last_checkpoint
 
+from ..data.tables import SplitTables
 from ..errors import LiraError
 from ..files import atomic_path
 from ..modeling_lira import LiraModel
-from ..reasoning_lira import LiraForCausalLM
+from ..modeling_lira_causal_lm import LiraForCausalLM
 from .batches import LanguageSampler, PairCollator, PairRows, PairSampler, QueryRows, RetrievalCollator
-from .data import SplitTables
 from .options import ArcaOptions, LasrOptions
 from .stages import ArcaStage, LasrStage, Stage
 from .validation import BEST, validation_scores

@@ -1,0 +1,1 @@
+"""One model on test data: the corpus, texts unlike it, MTEB, speed and the index."""

@@ -1,0 +1,131 @@
+"""The commands of `python -m eval` that measure a saved model, and those that show what was measured."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..options import STREAMS, English, Languages, Model, Multilingual, Records, Streams, _codes
+from ..record import RECORDS
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(epilog="Example: python -m eval generalisation --model runs/mine/model --xquad xquad --cldr cldr")(
+        generalisation
+    )
+    app.command(epilog="Example: python -m eval retrieval --model runs/mine/model --corpus runs/corpus")(retrieval)
+    app.command("mteb", epilog="Example: python -m eval mteb --model runs/mine/model --tasks products,public")(
+        mteb_tasks
+    )
+    app.command(epilog="Example: python -m eval report --keep")(report)
+    app.command("all", epilog="Example: python -m eval all --quick --model runs/mine/model")(everything)
+
+
+def generalisation(
+    model: Model,
+    xquad: Annotated[Path | None, typer.Option(help="Folder with xquad.en.json, xquad.th.json, …")] = None,
+    cldr: Annotated[Path | None, typer.Option(help="The annotations folder of cldr-annotations-full.")] = None,
+    candidates: Annotated[
+        Path | None, typer.Option(help="Translations of XQuAD's questions, as `lira critique` writes them.")
+    ] = None,
+    languages: Languages = "",
+    streams: Streams = STREAMS,
+    multilingual: Multilingual = None,
+    english: English = None,
+    records: Records = RECORDS,
+) -> None:
+    """Search texts that the model never saw: XQuAD's questions over English paragraphs, CLDR's keywords over names."""
+    from .unseen import run_unseen
+
+    run_unseen(model, streams, xquad, cldr, candidates, _codes(languages), records, (multilingual, english))
+
+
+def retrieval(
+    model: Annotated[list[str], typer.Option("--model", help="A saved model; repeat for other seeds of the same.")],
+    corpus: Annotated[str, typer.Option(help="Corpus folder or Hub dataset.")] = "runs/corpus",
+    split: Annotated[str, typer.Option(help="Which of its splits.")] = "test",
+    languages: Languages = "",
+    streams: Streams = STREAMS,
+    multilingual: Multilingual = None,
+    english: English = None,
+    records: Records = RECORDS,
+) -> None:
+    """Search and rank a corpus by language, kind of query, type, titles and translations, beside the encoders alone."""
+    from .retrieval import run_retrieval
+
+    run_retrieval(model, corpus, streams, _codes(languages), split, records, (multilingual, english))
+
+
+def mteb_tasks(
+    model: Model,
+    tasks: Annotated[
+        str,
+        typer.Option(
+            help="Separated by commas: products, english-products, xquad, cldr, public (from the Hub: "
+            "BelebeleRetrieval, MLQARetrieval, Tatoeba, STS22.v2), or any names of MTEB."
+        ),
+    ] = "products",
+    corpus: Annotated[str, typer.Option(help="Corpus folder or Hub dataset, for products.")] = "runs/corpus",
+    xquad: Annotated[Path | None, typer.Option(help="Folder with xquad.en.json, xquad.th.json, …")] = None,
+    cldr: Annotated[Path | None, typer.Option(help="The annotations folder of cldr-annotations-full.")] = None,
+    candidates: Annotated[
+        Path | None, typer.Option(help="Translations of the tasks' texts, as `lira critique` writes them.")
+    ] = None,
+    translations: Annotated[bool, typer.Option(help="Use the translations that there are.")] = True,
+    languages: Languages = "",
+    streams: Streams = STREAMS,
+    multilingual: Multilingual = None,
+    english: English = None,
+    records: Records = RECORDS,
+) -> None:
+    """Run MTEB's own evaluation: on the corpus, on folders of unseen texts, and on its public tasks."""
+    from .mteb_run import Sources, run_mteb
+    from .mteb_tasks import PUBLIC
+
+    names = [one for name in tasks.replace(",", " ").split() for one in (PUBLIC if name == "public" else (name,))]
+    sources = Sources(corpus, xquad, cldr, candidates, translations)
+    run_mteb(model, names, sources, streams, _codes(languages), records, (multilingual, english))
+
+
+def report(
+    runs: Annotated[Path, typer.Option(help="Where the commands left their results.")] = RECORDS.parent,
+    output: Annotated[Path, typer.Option(help="Gets evaluation.md, evaluation.html and the plots.")] = Path(
+        "runs/report"
+    ),
+    corpus: Annotated[str, typer.Option(help="Refuse records of another version of this corpus.")] = "",
+    keep: Annotated[bool, typer.Option("--keep", help="Keep what README and cards show in eval/results.")] = False,
+) -> None:
+    """Put all results on one page; write the figures that are kept beside the code into README and model cards."""
+    from ..record import corpus_version
+    from ..report.page import write_report
+    from ..report.readme import ROOT, keep_found, update_all
+
+    page = write_report(runs, output, corpus_version(corpus) if corpus else None)
+    typer.echo(f"report: {page}")
+    if keep:
+        typer.echo(f"kept: {', '.join(keep_found(runs)) or 'nothing'}")
+    for path in update_all(ROOT):
+        typer.echo(f"written anew: {path.relative_to(ROOT)}")
+
+
+def everything(
+    model: Model,
+    corpus: Annotated[str, typer.Option(help="Corpus folder or Hub dataset.")] = "runs/corpus",
+    xquad: Annotated[Path | None, typer.Option(help="Folder with xquad.en.json, xquad.th.json, …")] = None,
+    cldr: Annotated[Path | None, typer.Option(help="The annotations folder of cldr-annotations-full.")] = None,
+    candidates: Annotated[
+        Path | None, typer.Option(help="Translations of XQuAD's questions, as `lira critique` writes them.")
+    ] = None,
+    streams: Streams = STREAMS,
+    multilingual: Multilingual = None,
+    english: English = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Small studies: minutes in place of hours.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Measure what is measured already, too.")] = False,
+) -> None:
+    """Run all measurements in order and report them. Interrupt it and run it again: finished steps are kept."""
+    from ..report.everything import Plan, run_all
+    from ..report.page import write_report
+
+    run_all(Plan(model, corpus, streams, quick, xquad, cldr, candidates, (multilingual, english)), again)
+    typer.echo(f"report: {write_report(RECORDS.parent, RECORDS.parent / 'report')}")

@@ -1,0 +1,127 @@
+"""LiRA as a model of MTEB: prompts, languages and translations of every text, over cached streams."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from mteb.abstasks.task_metadata import TaskMetadata
+from mteb.models.abs_encoder import AbsEncoder
+from mteb.models.model_meta import ModelMeta
+from mteb.types import PromptType
+from torch import Tensor
+
+from modeling_lira.data.corpus import ENGLISH, Texts
+from modeling_lira.data.stream_cache import StreamCache
+from modeling_lira.data.tables import cache_table
+from modeling_lira.errors import LiraError
+from modeling_lira.evaluation.embedded import embed_table
+from modeling_lira.modeling_lira import LiraModel
+
+from .unseen import Translations, query_texts
+
+CODES = {
+    "vi": "vie-Latn",
+    "th": "tha-Thai",
+    "id": "ind-Latn",
+    "ms": "zsm-Latn",
+    "ur": "urd-Arab",
+    "bn": "ben-Beng",
+    "fil": "fil-Latn",
+    "en": "eng-Latn",
+}
+"""Language codes as MTEB writes them: ISO 639-3 and script."""
+_OTHER_CODES = {"msa-Latn": "ms", "tgl-Latn": "fil"}
+
+
+class LiraEncoder(AbsEncoder):
+    """A LiRA model that `mteb.evaluate` runs.
+
+    A query gets the query prefix, a document the document prefix; texts of a symmetric task (STS, bitext mining) are
+    queries. A text's language is what the task says of its side; where it says nothing, or the model does not know the
+    language, it is not told.
+
+    Parameters
+    ----------
+    model : LiraModel
+    cache : StreamCache
+        Of the backbones' streams: a second run, with other translations or weights, does not encode again.
+    translations : mapping, optional
+        English candidates by (language, text), as `read_candidates` gives them; an English text is its own. Without
+        them the translation-free path runs.
+    name : str
+        Of the model, in MTEB's results.
+
+    Source: ours.
+    """
+
+    def __init__(
+        self, model: LiraModel, cache: StreamCache, translations: Translations | None = None, name: str = "lira"
+    ) -> None:
+        self.model = model
+        self.cache = cache
+        self.translations = translations or {}
+        self.mteb_model_meta = ModelMeta.create_empty({"name": name if "/" in name else f"lira/{name}"})
+
+    def encode(
+        self,
+        inputs: Iterable[Mapping[str, Any]],
+        *,
+        task_metadata: TaskMetadata,
+        hf_split: str,
+        hf_subset: str,
+        prompt_type: PromptType | None = None,
+        **kwargs: object,
+    ) -> Tensor:
+        """Return unit vectors [N, D] of the texts of a data loader.
+
+        Raises
+        ------
+        LiraError
+            An embedding that is not finite.
+        """
+        texts = [text for batch in inputs for text in batch["text"]]
+        code = self._language(task_metadata, hf_subset, prompt_type)
+        kind = "document" if prompt_type == PromptType.document else "query"
+        rows = self._texts(code, texts)
+        table = cache_table(self.model, self.cache, rows, kind, self.model.config.num_candidates)
+        vectors = embed_table(self.model, table)
+        if not vectors.isfinite().all():
+            raise LiraError(f"the model's embeddings of {task_metadata.name} {hf_subset} are not finite")
+        return vectors
+
+    def _texts(self, code: str | None, texts: list[str]) -> Texts:
+        if code is None:
+            empty: list[list[Any]] = [[] for _ in texts]
+            return Texts(texts, [None] * len(texts), empty, empty)  # type: ignore[list-item]
+        return query_texts(code, texts, self.translations)
+
+    def _language(self, task: TaskMetadata, subset: str, prompt_type: PromptType | None) -> str | None:
+        """Return the code of the language of one side of a task; None where it is not known.
+
+        MTEB names the language of the documents first, then that of the queries.
+        """
+        named = _languages_of(task)[subset]
+        if len(set(named)) == 1:
+            spoken = named[0]
+        elif len(named) == 2 and prompt_type is not None:
+            spoken = named[0] if prompt_type == PromptType.document else named[1]
+        else:
+            return None
+        codes = {name: code for code, name in CODES.items()} | _OTHER_CODES
+        code = codes.get(spoken)
+        return code if code in self.model.processor.languages else None
+
+
+def subsets_spoken(task: TaskMetadata, languages: Sequence[str]) -> list[str]:
+    """Return a task's subsets all of whose languages are among these, English beside them.
+
+    Source: ours.
+    """
+    wanted = {CODES[code] for code in [*languages, ENGLISH] if code in CODES}
+    wanted |= {name for name, code in _OTHER_CODES.items() if code in languages}
+    named = _languages_of(task)
+    return [subset for subset, spoken in named.items() if set(spoken) <= wanted and set(spoken) != {CODES[ENGLISH]}]
+
+
+def _languages_of(task: TaskMetadata) -> Mapping[str, list[str]]:
+    """Return the languages of each subset; a task without subsets has one, "default"."""
+    return task.eval_langs if isinstance(task.eval_langs, Mapping) else {"default": list(task.eval_langs)}

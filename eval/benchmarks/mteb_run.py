@@ -1,0 +1,196 @@
+"""Run MTEB's own evaluation of a saved model: the corpus, folders of unseen text, public tasks by name."""
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mteb
+from datasets.exceptions import DatasetNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+from mteb.abstasks.abstask import AbsTask
+from rich.console import Console
+from rich.table import Table
+
+from modeling_lira.agents.candidate import Candidate
+from modeling_lira.data.corpus import RetrievalSplit, corpus_languages, load_split
+from modeling_lira.data.stream_cache import StreamCache
+from modeling_lira.errors import LiraError
+from modeling_lira.records.command_line import shown
+from modeling_lira.records.saved_model import load_model
+
+from ..record import RECORDS, Meter, corpus_version, weights_of
+from .mteb_model import CODES, LiraEncoder, subsets_spoken
+from .mteb_tasks import PUBLIC, corpus_task, splits_task
+from .unseen import CLDR, XQUAD, cldr_splits, read_candidates, xquad_splits
+
+PRODUCTS, ENGLISH_PRODUCTS = "products", "english-products"
+OWN = (PRODUCTS, ENGLISH_PRODUCTS, XQUAD.lower(), CLDR.lower())
+SCORES = (
+    "main_score",
+    "ndcg_at_10",
+    "recall_at_100",
+    "mrr_at_10",
+    "f1",
+    "accuracy",
+    "cosine_pearson",
+    "cosine_spearman",
+)
+"""What is kept of a task's many scores, where it has them."""
+console = Console(width=150)
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where tasks and translations come from."""
+
+    corpus: str = "runs/corpus"
+    xquad: Path | None = None
+    cldr: Path | None = None
+    candidates: Path | None = None
+    translations: bool = True
+
+
+def run_mteb(
+    model: str,
+    tasks: Sequence[str],
+    sources: Sources,
+    streams: Path,
+    languages: Sequence[str] | None = None,
+    records: Path = RECORDS,
+    backbones: Sequence[str | None] = (None, None),
+) -> dict[str, Any]:
+    """Evaluate a saved model on tasks, print a table and write one record a task, `mteb-<task>`.
+
+    Parameters
+    ----------
+    model : str
+        Folder or Hub id.
+    tasks : sequence of str
+        Of `OWN`, or any names of MTEB, such as `PUBLIC`.
+    sources : Sources
+    streams : Path
+        Cache of the backbones' streams.
+    languages : sequence of str, optional
+        By default all that the model knows; a public task is run on its subsets of these languages and English.
+    records : Path
+    backbones : pair of str, optional
+        In place of those that the model names.
+
+    Returns
+    -------
+    dict of scores by task, subset and name
+
+    Raises
+    ------
+    LiraError
+        An unknown task, one whose data cannot be had, a language that the model does not know.
+
+    Source: ours.
+    """
+    loaded = load_model(model, *backbones)
+    known = [code for code in loaded.processor.languages if code in CODES]
+    missing = [code for code in languages or () if code not in known]
+    if missing:
+        raise LiraError(f"the model does not know language {missing[0]!r}, only {', '.join(known)}")
+    codes, found = list(languages or known), {}
+    for name in tasks:
+        version = corpus_version(sources.corpus) if name in (PRODUCTS, ENGLISH_PRODUCTS) else None
+        meter = Meter(f"mteb-{name}", corpus=version)
+        task, given = _task(name, sources, codes)
+        encoder = LiraEncoder(loaded, StreamCache(streams), given, Path(model).name)
+        found[name] = _scores(name, task, encoder)
+        payload = {
+            "model": shown(model),
+            "weights": [weights_of(model)],
+            "translations": bool(given),
+            "task": name,
+            "scores": found[name],
+        }
+        path = meter.record(payload).write(records)
+        console.print(_table(name, found[name]))
+        console.print(f"numbers: {path}", highlight=False)
+    return found
+
+
+def _task(name: str, sources: Sources, codes: Sequence[str]) -> tuple[AbsTask, dict[tuple[str, str], list[Candidate]]]:
+    """Return a task and the translations of its queries."""
+    given = read_candidates(sources.candidates) if sources.candidates and sources.translations else {}
+    if name in (PRODUCTS, ENGLISH_PRODUCTS):
+        own = [code for code in codes if code in corpus_languages(sources.corpus)]
+        if not own:
+            raise LiraError(f"corpus {sources.corpus!r} has none of the languages {', '.join(codes)}")
+        splits = [load_split(sources.corpus, code, "test") for code in own]
+        if sources.translations:
+            given |= {key: row for split in splits for key, row in _own_candidates(split).items()}
+        if name == PRODUCTS:
+            return corpus_task(sources.corpus, own), given
+        return splits_task("EnglishProductRetrieval", "Queries of product search, English titles.", splits), given
+    if name == XQUAD.lower():
+        if sources.xquad is None:
+            raise LiraError("task 'xquad' needs --xquad, the folder with its files")
+        return splits_task(
+            "XQuADEnglishParagraphs", "Questions, English paragraphs.", xquad_splits(sources.xquad, codes)
+        ), given
+    if name == CLDR.lower():
+        if sources.cldr is None:
+            raise LiraError("task 'cldr' needs --cldr, the folder with its annotations")
+        return splits_task("CLDRNames", "Keywords of things, English names.", cldr_splits(sources.cldr, codes)), given
+    return _public_task(name, codes), given
+
+
+def _public_task(name: str, codes: Sequence[str]) -> AbsTask:
+    try:
+        whole = mteb.get_task(name)
+    except KeyError as error:
+        raise LiraError(
+            f"task {name!r} is unknown: use {', '.join((*OWN, *PUBLIC))} or another name of MTEB"
+        ) from error
+    subsets = subsets_spoken(whole.metadata, codes)
+    if not subsets:
+        logger.info("%s has nothing in %s: all of it is run, its languages untold", name, ", ".join(codes))
+    return mteb.get_task(name, hf_subsets=subsets) if subsets else whole
+
+
+def _own_candidates(split: RetrievalSplit) -> dict[tuple[str, str], list[Candidate]]:
+    texts = split.queries
+    return {
+        (split.language, text): [
+            Candidate(candidate, "corpus", *(None if score != score else score for score in scores))
+            for candidate, scores in zip(row, three, strict=True)
+        ]
+        for text, row, three in zip(texts.texts, texts.candidates, texts.scores, strict=True)
+    }
+
+
+def _scores(name: str, task: AbsTask, encoder: LiraEncoder) -> dict[str, dict[str, dict[str, float]]]:
+    """Return what is kept of the scores, by split and subset."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        result = mteb.evaluate(
+            encoder,  # type: ignore[arg-type]
+            task,
+            cache=None,
+            co2_tracker=False,
+            show_progress_bar=False,
+        )
+    except (OSError, DatasetNotFoundError, HfHubHTTPError, OfflineModeIsEnabled) as error:
+        raise LiraError(f"the data of task {name!r} cannot be had: {str(error).splitlines()[0]}") from error
+    return {
+        split: {row["hf_subset"]: {key: float(row[key]) for key in SCORES if key in row} for row in rows}
+        for split, rows in result.task_results[0].scores.items()
+    }
+
+
+def _table(name: str, scores: dict[str, dict[str, dict[str, float]]]) -> Table:
+    table = Table("split", "subset", title=f"MTEB, {name}, x 100", title_justify="left")
+    columns = list(dict.fromkeys(key for rows in scores.values() for own in rows.values() for key in own))
+    for column in columns:
+        table.add_column(column, justify="right")
+    for split, rows in scores.items():
+        for subset, own in rows.items():
+            table.add_row(split, subset, *(f"{100 * own[key]:.1f}" if key in own else "" for key in columns))
+    return table

@@ -1,0 +1,394 @@
+"""How a saved model searches and ranks a corpus' test part: by language, kind of query, type, titles, translations."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table as ShownTable
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from modeling_lira.data.corpus import corpus_languages, load_split
+from modeling_lira.data.stream_cache import StreamCache
+from modeling_lira.data.tables import SplitTables, cache_split
+from modeling_lira.errors import LiraError
+from modeling_lira.evaluation.comparison import (
+    ENCODER,
+    LIRA,
+    LIRA_FREE,
+    TRANSLATE,
+    check_finite,
+    encoder_alone,
+    translate_then_encode,
+)
+from modeling_lira.evaluation.embedded import embed_split, embed_table
+from modeling_lira.modeling_lira import LiraModel
+from modeling_lira.records.command_line import shown
+from modeling_lira.records.saved_model import load_model
+
+from ..record import RECORDS, Meter, corpus_version, weights_of
+from ..significance import MEAN, correct, deviation_over_models, difference_cell, paired_differences
+from .correlations import CORRELATIONS, CorrelationSums, correlation_difference
+from .library_metrics import METRICS, NDCG, retrieval_metrics
+
+ENGLISH_TITLES, LOCAL_TITLES = "English titles", "local titles"
+TRANSLATED_TITLES = "local titles with English translations"
+DOCUMENTS = (ENGLISH_TITLES, LOCAL_TITLES, TRANSLATED_TITLES)
+"""What is searched."""
+SEEN, UNSEEN = "seen types", "unseen types"
+console = Console(width=150)
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """A split's embeddings by one system: queries with and without translations, documents by what is searched."""
+
+    queries: dict[bool, Tensor]
+    documents: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class System:
+    """One row: how it embeds, whether the query comes with translations, and what it can search."""
+
+    embed: Callable[[SplitTables], Vectors]
+    with_candidates: bool
+    searches: tuple[str, ...] = DOCUMENTS
+
+
+@dataclass
+class Scores:
+    """What one corpus gave: per-query values, and sums of the graded pairs.
+
+    `values[documents][system][language][metric]` is a tensor [R, Q] of R models; `pairs[system][language]` holds the
+    sums of each model.
+    """
+
+    kinds: dict[str, list[str]] = field(default_factory=dict)
+    unseen: dict[str, Tensor] = field(default_factory=dict)
+    documents: dict[str, int] = field(default_factory=dict)
+    values: dict[str, dict[str, dict[str, dict[str, Tensor]]]] = field(default_factory=dict)
+    pairs: dict[str, dict[str, list[CorrelationSums]]] = field(default_factory=dict)
+
+
+def encoder_vectors(tables: SplitTables) -> Vectors:
+    """Embed with the multilingual encoder alone; it reads no translation."""
+    own = check_finite(encoder_alone(tables), ENCODER)
+    return Vectors(
+        own.queries,
+        {
+            ENGLISH_TITLES: own.documents[True],
+            LOCAL_TITLES: own.documents[False],
+            TRANSLATED_TITLES: own.documents[False],
+        },
+    )
+
+
+def translation_vectors(tables: SplitTables) -> Vectors:
+    """Embed first translations with the English encoder; a translated title is its translation."""
+    own = check_finite(translate_then_encode(tables), TRANSLATE)
+    return Vectors(own.queries, {ENGLISH_TITLES: own.documents[True], TRANSLATED_TITLES: own.documents[True]})
+
+
+def lira_vectors(model: LiraModel, tables: SplitTables) -> Vectors:
+    """Embed with LiRA."""
+    own = check_finite(embed_split(model, tables), LIRA)
+    both = embed_table(model, tables.local, with_english=True)
+    check_finite(replace(own, documents={True: both}), LIRA)
+    return Vectors(
+        own.queries,
+        {ENGLISH_TITLES: own.documents[True], LOCAL_TITLES: own.documents[False], TRANSLATED_TITLES: both},
+    )
+
+
+def systems_of(models: Sequence[LiraModel], with_candidates: bool) -> dict[str, list[System]]:
+    """Return the rows of the table, each with one system a model; without candidates some rows say nothing."""
+    embed = [partial(lira_vectors, model) for model in models]
+    given: dict[str, list[System]] = {ENCODER: [System(encoder_vectors, False)]}
+    if with_candidates:
+        given[TRANSLATE] = [System(translation_vectors, True, (ENGLISH_TITLES, TRANSLATED_TITLES))]
+        given[LIRA] = [System(own, True) for own in embed]
+    return given | {LIRA_FREE: [System(own, False) for own in embed]}
+
+
+def score_corpus(models: Sequence[LiraModel], tables: Sequence[SplitTables]) -> Scores:
+    """Score models, and what their backbones do without LiRA, on every language of a corpus.
+
+    Parameters
+    ----------
+    models : sequence of LiraModel
+        Of several seeds, on the same backbones.
+    tables : sequence of SplitTables
+        One a language.
+
+    Raises
+    ------
+    LiraError
+        Embeddings that are not finite.
+
+    Source: ours.
+    """
+    scores = Scores()
+    systems = systems_of(models, any(own.queries.has_english.any() for own in tables))
+    for own in tqdm(tables, desc="score", unit="language", disable=None):
+        split = own.split
+        scores.kinds[split.language] = split.kinds
+        scores.unseen[split.language] = torch.tensor(split.unseen_type)
+        scores.documents[split.language] = len(split.titles)
+        gains = split.gain_matrix()
+        vectors: dict[object, Vectors] = {}
+        for name, several in systems.items():
+            for system in several:
+                if system.embed not in vectors:
+                    vectors[system.embed] = system.embed(own)
+            for documents in several[0].searches:
+                runs = [_searched(vectors[system.embed], system, documents, gains) for system in several]
+                scores.values.setdefault(documents, {}).setdefault(name, {})[split.language] = {
+                    metric: torch.stack([run[metric] for run in runs]) for metric in METRICS
+                }
+            if any(split.pairs) and LOCAL_TITLES in several[0].searches:
+                scores.pairs.setdefault(name, {})[split.language] = [
+                    _pair_sums(vectors[system.embed], system, own) for system in several
+                ]
+    return scores
+
+
+def _searched(vectors: Vectors, system: System, documents: str, gains: Tensor) -> dict[str, Tensor]:
+    found = vectors.queries[system.with_candidates] @ vectors.documents[documents].T
+    return retrieval_metrics(found, gains)
+
+
+def _pair_sums(vectors: Vectors, system: System, tables: SplitTables) -> CorrelationSums:
+    """Return the sums of the graded pairs' cosines, of queries and local titles, and their targets."""
+    pairs = tables.split.pairs
+    owners = torch.tensor([query for query, own in enumerate(pairs) for _ in own])
+    places = torch.tensor([place for own in pairs for place, _ in own])
+    queries, documents = vectors.queries[system.with_candidates], vectors.documents[LOCAL_TITLES]
+    cosines = (queries[owners] * documents[places]).sum(-1)
+    targets = torch.tensor([target for own in pairs for _, target in own], dtype=torch.float64)
+    return CorrelationSums.of(cosines, targets, owners)
+
+
+# ---------------------------------------------------------------- numbers
+
+
+def summarise(scores: Scores) -> dict[str, Any]:
+    """Return everything that the record holds, as plain numbers; "mean" is the mean over languages.
+
+    Source: ours.
+    """
+    languages = list(scores.kinds)
+    kinds = list(dict.fromkeys(kind for own in scores.kinds.values() for kind in own))
+    by_kind = {
+        kind: {code: torch.tensor([own == kind for own in scores.kinds[code]]) for code in languages} for kind in kinds
+    }
+    types = {SEEN: {code: ~own for code, own in scores.unseen.items()}, UNSEEN: scores.unseen}
+    return {
+        "languages": languages,
+        "queries": {code: len(own) for code, own in scores.kinds.items()},
+        "documents": scores.documents,
+        "search": {
+            documents: {
+                system: {metric: _means({code: own[metric] for code, own in found.items()}) for metric in METRICS}
+                for system, found in systems.items()
+            }
+            for documents, systems in scores.values.items()
+        },
+        "deviation_over_models": {
+            documents: {
+                system: deviation_over_models([own[NDCG] for own in found.values()])
+                for system, found in systems.items()
+            }
+            for documents, systems in scores.values.items()
+        },
+        "kinds": _parts(scores, by_kind),
+        "types": _parts(scores, types),
+        "ranking": {
+            system: {
+                name: _means({code: torch.tensor([[own.correlation(name) for own in several]])
+                              for code, several in found.items()})
+                for name in CORRELATIONS
+            }
+            for system, found in scores.pairs.items()
+        },
+        "differences": _differences(scores, None),
+        "differences_unseen_types": _differences(scores, scores.unseen),
+        "ranking_differences": _ranking_differences(scores),
+    }  # fmt: skip
+
+
+def _means(values: Mapping[str, Tensor]) -> dict[str, float]:
+    """Return the means by language and their mean, of the languages that have any value."""
+    found = {code: float(own.nanmean()) for code, own in values.items()}
+    return found | {MEAN: float(np.nanmean(list(found.values()))) if found else float("nan")}
+
+
+def _parts(scores: Scores, parts: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Any]:
+    """Return nDCG@10 of the queries of each part."""
+    return {
+        documents: {
+            system: {
+                part: _means(
+                    {code: own[NDCG][:, chosen[code]] for code, own in found.items() if bool(chosen[code].any())}
+                )
+                for part, chosen in parts.items()
+            }
+            for system, found in systems.items()
+        }
+        for documents, systems in scores.values.items()
+    }
+
+
+def _pairs(systems: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what is compared: LiRA with every other row, and LiRA without translations with the encoder alone."""
+    pairs = [(LIRA, ENCODER), (LIRA, TRANSLATE), (LIRA, LIRA_FREE), (LIRA_FREE, ENCODER)]
+    return [pair for pair in pairs if all(name in systems for name in pair)]
+
+
+def _differences(scores: Scores, chosen: Mapping[str, Tensor] | None) -> dict[str, Any]:
+    """Return paired differences of nDCG@10, all of them corrected together."""
+    found = {}
+    for documents, systems in scores.values.items():
+        for first, second in _pairs(systems):
+            sides = [_chosen_ndcg(systems[name], chosen) for name in (first, second)]
+            if sides[0]:
+                for language, own in paired_differences(sides[0], sides[1]).items():
+                    found[documents, f"{first} against {second}", language] = own
+    nested: dict[str, Any] = {}
+    for (documents, pair, language), own in correct(found).items():
+        nested.setdefault(documents, {}).setdefault(pair, {})[language] = asdict(own)
+    return nested
+
+
+def _chosen_ndcg(found: Mapping[str, Mapping[str, Tensor]], chosen: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
+    return {
+        code: own[NDCG] if chosen is None else own[NDCG][:, chosen[code]]
+        for code, own in found.items()
+        if chosen is None or bool(chosen[code].any())
+    }
+
+
+def _ranking_differences(scores: Scores) -> dict[str, Any]:
+    return {
+        f"{first} against {second}": {
+            name: {
+                code: correlation_difference(scores.pairs[first][code], scores.pairs[second][code], name)
+                for code in scores.pairs[first]
+            }
+            for name in CORRELATIONS
+        }
+        for first, second in _pairs(scores.pairs)
+    }
+
+
+# ---------------------------------------------------------------- the command
+
+
+def run_retrieval(
+    models: Sequence[str],
+    corpus: str,
+    streams: Path,
+    languages: Sequence[str] | None = None,
+    split: str = "test",
+    records: Path = RECORDS,
+    backbones: Sequence[str | None] = (None, None),
+) -> dict[str, Any]:
+    """Measure saved models on a corpus, print the tables and write the record "retrieval".
+
+    Parameters
+    ----------
+    models : sequence of str
+        Folders or Hub ids: one model, or the same of several seeds.
+    corpus : str
+        Folder or Hub dataset.
+    streams : Path
+        Cache of the backbones' streams.
+    languages : sequence of str, optional
+        By default all of the corpus that the models know.
+    split : str
+    records : Path
+    backbones : pair of str, optional
+        In place of those that the models name.
+
+    Raises
+    ------
+    LiraError
+        A model, corpus, language or split that is not there; embeddings that are not finite.
+
+    Source: ours.
+    """
+    meter = Meter("retrieval", corpus=corpus_version(corpus))
+    loaded = [load_model(name, *backbones) for name in models]
+    codes = _languages(loaded, corpus, languages)
+    cache = StreamCache(streams)
+    tables = [cache_split(loaded[0], cache, load_split(corpus, code, split)) for code in codes]
+    found = {
+        "models": [shown(name) for name in models],
+        "weights": [weights_of(name) for name in models],
+        "corpus": shown(corpus),
+        "split": split,
+        **summarise(score_corpus(loaded, tables)),
+    }
+    path = meter.record(found).write(records)
+    for table in tables_of(found):
+        console.print(table)
+    console.print(f"numbers: {path}", highlight=False)
+    return found
+
+
+def _languages(models: Sequence[LiraModel], corpus: str, wanted: Sequence[str] | None) -> list[str]:
+    there = corpus_languages(corpus)
+    for code in wanted or ():
+        if code not in there:
+            raise LiraError(f"corpus {corpus!r} has no language {code!r}, only {', '.join(there)}")
+    known = models[0].processor.languages
+    if any(model.processor.languages != known for model in models):
+        raise LiraError("the models know different languages: compare models of one config")
+    missing = [code for code in wanted or there if code not in known]
+    if missing:
+        raise LiraError(f"the model does not know language {missing[0]!r}, only {', '.join(known)}: use --languages")
+    return list(wanted or there)
+
+
+def tables_of(found: Mapping[str, Any]) -> list[ShownTable]:
+    """Return the printed tables: scores by language, by kind and type, ranking, differences."""
+    languages = [*found["languages"], MEAN]
+    tables = []
+    for documents, systems in found["search"].items():
+        table = _table("system", [*languages, *METRICS[1:]],
+                       f"{documents}: nDCG@10 x 100")  # fmt: skip
+        for system, metrics in systems.items():
+            others = [metrics[metric][MEAN] for metric in METRICS[1:]]
+            table.add_row(system, *(f"{100 * value:.1f}" for value in [*map(metrics[NDCG].get, languages), *others]))
+        table.add_section()
+        for pair, values in found["differences"].get(documents, {}).items():
+            table.add_row(pair, *(difference_cell(values[code]) for code in languages))
+        tables.append(table)
+    columns = [*next(iter(next(iter(found["kinds"].values())).values())), SEEN, UNSEEN]
+    parts = _table("nDCG@10 x 100, mean of languages", columns, "By kind of query, and type seen in training or not")
+    for documents, systems in found["kinds"].items():
+        for system, kinds in systems.items():
+            values = kinds | found["types"][documents][system]
+            parts.add_row(f"{system}, {documents}", *(f"{100 * values[column][MEAN]:.1f}" for column in columns))
+    tables.append(parts)
+    if found["ranking"]:
+        ranking = _table(
+            "correlation, mean of languages", list(CORRELATIONS), "Graded pairs of queries and local titles"
+        )
+        for system, values in found["ranking"].items():
+            ranking.add_row(system, *(f"{values[name][MEAN]:.3f}" for name in CORRELATIONS))
+        tables.append(ranking)
+    return tables
+
+
+def _table(first: str, columns: Sequence[str], title: str) -> ShownTable:
+    table = ShownTable(title=f"{title}; * differs at 5% after Holm's correction", title_justify="left")
+    table.add_column(first, overflow="fold", min_width=24)
+    for column in columns:
+        table.add_column(column, justify="right")
+    return table

@@ -1,0 +1,304 @@
+"""Measured figures as Markdown: one function a block of the README, from the JSON that the measurement wrote."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from ..markdown import KEYS, head_of, interval, row_of, scaled
+from ..studies.backbones import shown_pair
+
+
+def demo_block(results: dict) -> str:
+    """Render the demo's tables."""
+    lines = []
+    for title, numbers in results["ndcg@10"].items():
+        languages = list(numbers["systems"]["LiRA"])
+        lines += [
+            f"nDCG@10 × 100 on test, searching {title}:",
+            "",
+            *head_of(["system", *languages]),
+        ]
+        for system, values in numbers["systems"].items():
+            lines.append(row_of([system, *(f"{100 * values[language]:.1f}" for language in languages)]))
+        for rival, gains in numbers["gains"].items():
+            lines.append(row_of([f"**gain over {rival}**", *(f"{100 * mean:+.1f}" for mean, _, _ in gains.values())]))
+            bounds = (f"{100 * low:+.1f} … {100 * high:+.1f}" for _, low, high in gains.values())
+            lines.append(row_of(["95% interval", *bounds]))
+        lines.append("")
+    seconds = results["seconds"]
+    training = sum(value for name, value in seconds.items() if name.startswith("train stage"))
+    total, threads = sum(seconds.values()), results["threads"]
+    lines.append(
+        f"One run, seed {results['seed']}: {total:.0f} s on {threads} threads, {training:.0f} s of it training; "
+        f"peak memory {results['peak_memory_gib']:.1f} GiB. Intervals: paired bootstrap over test queries."
+    )
+    return "\n".join(lines)
+
+
+def throughput_block(results: dict) -> str:
+    """Render the throughput table."""
+    lines = head_of(["system", "texts/s", "ratio"])
+    for system, ratio in results["ratio"].items():
+        lines.append(row_of([system, f"{results['texts_per_second'][system]:.0f}", f"{ratio:.2f}"]))
+    lines.append("")
+    lines.append(
+        f"{results['texts']} corpus queries on {results['threads']} threads, batches of {results['batch_size']}."
+    )
+    return "\n".join(lines)
+
+
+def check_block(results: dict) -> str:
+    """Render how often the critic in use puts a true translation above an unrelated one."""
+    languages = results["languages"]
+    shares = [f"{values['share']:.3f}" for values in languages.values()]
+    counts = [str(values["count"]) for values in languages.values()]
+    return "\n".join(
+        [
+            *head_of(["", *languages]),
+            row_of(["share", *shares]),
+            row_of(["comparisons", *counts]),
+        ]
+    )
+
+
+def ablations_block(results: dict) -> str:
+    """Render every system's means on test, and LiRA's gain over it."""
+    ways = list(next(iter(results["systems"].values()))["ndcg@10"])
+    columns = ["system", *ways, "unseen types", "Pearson", "Spearman", "LiRA's gain, English titles (95%)"]
+    lines = head_of(columns)
+    for name, own in results["systems"].items():
+        cells = [
+            scaled(own["ndcg@10"][way])
+            + (f" ± {100 * spread:.1f}" if (spread := own["deviation_over_seeds"][way]) else "")
+            for way in ways
+        ]
+        unseen = scaled(own["ndcg@10_unseen_types"]["English titles"])
+        correlations = [scaled(value, 1, 3) for value in own["correlation"].values()]
+        gain = results["gains"].get(f"English titles against {name}")
+        shown = "" if gain is None else "{:+.1f} ({:+.1f} … {:+.1f})".format(*(100 * v for v in gain["all"]["mean"]))
+        lines.append(row_of([name, *cells, unseen, *correlations, shown]))
+    seeds = ", ".join(str(seed) for seed in results["seeds"])
+    lines += ["", f"nDCG@10 × 100 on test, mean of {len(results['corpus']['languages'])} languages; seeds {seeds}."]
+    return "\n".join(lines)
+
+
+def generalisation_block(results: dict) -> str:
+    """Render what a saved model reaches on texts unlike its training's."""
+    lines = []
+    for name, own in results["payload"]["sets"].items():
+        languages = list(next(iter(own["ndcg@10"].values())))
+        lines += [f"{name}, nDCG@10 × 100:", "", *head_of(["system", *languages])]
+        for system, values in own["ndcg@10"].items():
+            lines.append(row_of([system, *(scaled(values.get(language)) for language in languages)]))
+        for pair, values in own["differences"].items():
+            if "encoder alone" in pair:
+                lines += ["", f"{pair}: {interval(values['mean'])}."]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def retrieval_block(results: dict) -> str:
+    """Render how a saved model searches the corpus, mean of languages, and its gains over the encoder alone."""
+    payload = results["payload"]
+    searches = payload["search"]
+    systems = list(dict.fromkeys(system for found in searches.values() for system in found))
+    lines = head_of(["nDCG@10 × 100", *searches])
+    for system in systems:
+        cells = [scaled(found[system]["ndcg@10"]["mean"]) if system in found else "–" for found in searches.values()]
+        lines.append(row_of([system, *cells]))
+    for pair in list(dict.fromkeys(pair for found in payload["differences"].values() for pair in found)):
+        found = [own.get(pair, {}).get("mean") for own in payload["differences"].values()]
+        cells = ["–" if own is None else _gain(own) for own in found]
+        lines.append(row_of([f"**{pair}**", *cells]))
+    languages, queries = len(payload["languages"]), sum(payload["queries"].values())
+    lines += [
+        "",
+        f"Mean of {languages} languages, {queries:,} {payload['split']} queries; paired 95% intervals, * at 5% "
+        f"by paired randomisation after Holm's correction. `{results['command']}`",
+    ]
+    return "\n".join(lines)
+
+
+def _gain(own: dict) -> str:
+    star = "*" if own["corrected_p"] < 0.05 else ""
+    return "{:+.1f}{} ({:+.1f} … {:+.1f})".format(100 * own["mean"], star, 100 * own["low"], 100 * own["high"])
+
+
+def index_block(results: dict) -> str:
+    """Render recall, latency and size of the search index."""
+    columns = ["index", "recall@10", "p50 ms", "p95 ms", "bytes a row", "built in s"]
+    lines = head_of(columns)
+    for method, own in results["methods"].items():
+        figures = [f"{own[name]:.1f}" for name in ("p50_ms", "p95_ms", "bytes_a_row")]
+        lines.append(row_of([method, f"{own['recall']:.3f}", *figures, f"{own['build_seconds']:.0f}"]))
+    lines += [
+        "",
+        f"{results['rows']:,} embeddings of {results['width']} numbers, {results['real_titles']:,} of them of real "
+        f"titles; {results['queries']:,} queries, one at a time, on {results['threads']} threads.",
+    ]
+    return "\n".join(lines)
+
+
+def answers_block(results: dict) -> str:
+    """Render the share of questions that every system answers right, and LiRA's gain over it."""
+    payload = results["payload"]
+    measures = payload["measures"][payload["main"]]
+    languages = list(next(iter(measures.values())))
+    lines = head_of(["accuracy × 100", *languages, "LiRA's gain, mean (95%)"])
+    for system, own in measures.items():
+        cells = [scaled(own[code]) for code in languages]
+        gain = payload["differences"].get(f"LiRA against {system}", {}).get("mean")
+        lines.append(row_of([system, *cells, "" if gain is None else _gain(gain)]))
+    spread = payload["deviation_over_models"].get("LiRA") or 0.0
+    english = payload["english"].get("LiRA against language model alone", {}).get("en")
+    lines += [
+        "",
+        f"{', '.join(f'{count} {code}' for code, count in payload['questions'].items())} questions; mean of "
+        f"{len(payload['languages'])} languages without English; standard deviation of LiRA's over seeds "
+        f"{100 * spread:.1f}{'' if english is None else f'; English against the model alone {_gain(english)}'}. "
+        f"`{results['command']}`",
+        *_by_other_rule(payload),
+    ]
+    return "\n".join(lines)
+
+
+def _by_other_rule(payload: Mapping) -> Iterator[str]:
+    """Yield what the same answers come to when a choice's likelihood is counted in the other way."""
+    for rule, pairs in payload.get("by_other_rule", {}).items():
+        gains = [
+            f"{pair.removeprefix('LiRA ')} {_gain(own['mean'])}"
+            for pair, own in pairs.items()
+            if pair.startswith("LiRA against")
+        ]
+        if gains:
+            lira = payload["measures"][rule]["LiRA"]["mean"]
+            yield from ("", f"With `--rule {rule}` instead, LiRA's mean is {scaled(lira)}; {', '.join(gains)}.")
+
+
+def few_shot_block(results: dict) -> str:
+    """Render nDCG@10 by the number of labelled queries, for every way to search."""
+    payload = results["payload"]
+    sizes = payload["training_queries_per_language"]
+    lines = head_of(["training queries a language", *(f"{size:,}" for size in sizes)])
+    for way, systems in payload["ways"].items():
+        for system, points in systems.items():
+            cells = ["–" if own is None else _spread(own["mean"]) for own in points]
+            if set(cells) != {"–"}:
+                lines.append(row_of([f"{system}; {way}", *cells]))
+    return _studied(lines, results, "nDCG@10 × 100 on test with its 95% interval")
+
+
+def noise_block(results: dict) -> str:
+    """Render nDCG@10 under noise of every kind, and by translator."""
+    payload = results["payload"]
+    levels = payload["levels"]
+    lines = head_of(["kind of noise, system", *(f"{100 * level:g}% spoiled" for level in levels)])
+    for kind, systems in payload["noise"].items():
+        for system, points in systems.items():
+            lines.append(row_of([f"{kind.replace('_', ' ')}, {system}", *(_spread(own["mean"]) for own in points)]))
+    translators = list(next(iter(payload["translators"].values())))
+    lines += ["", *head_of(["translator", *translators])]
+    for system, points in payload["translators"].items():
+        lines.append(row_of([system, *(_spread(own["mean"]) for own in points.values())]))
+    return _studied(lines, results, "nDCG@10 × 100 on test, English titles, with its 95% interval")
+
+
+def backbones_block(results: dict) -> str:
+    """Render every system's nDCG@10 on every pair of backbones, and LiRA's gain over it."""
+    payload = results["payload"]
+    ways = list(next(iter(payload["pairs"].values()))["systems"])
+    lines = head_of(["multilingual + English encoder", "system", *ways])
+    for pair, own in payload["pairs"].items():
+        for system in next(iter(own["systems"].values())):
+            cells = []
+            for way in ways:
+                gain = own["gains"][way].get(system)
+                cells.append(scaled(own["systems"][way][system]["mean"]) + (f"; {interval(gain)}" if gain else ""))
+            lines.append(row_of([shown_pair(pair), system, *cells]))
+    return _studied(lines, results, "nDCG@10 × 100 on test; LiRA's gain over it with its paired 95% interval")
+
+
+def sensitivity_block(results: dict) -> str:
+    """Render the default and the best trial's settings, how much each matters, and which is taken."""
+    payload = results["payload"]
+    columns = ["setting", "default", "best trial", "importance"]
+    lines = head_of(columns)
+    for name, value in payload["default"].items():
+        importance = payload["importances"].get(name)
+        shown = "–" if importance is None else f"{100 * importance:.0f}%"
+        lines.append(row_of([name, f"{value:.3g}", f"{payload['best'][name]:.3g}", shown]))
+    for name, scores in payload["scores_over_seeds"].items():
+        shown = ", ".join(f"{100 * score:.2f}" for score in scores)
+        lines.append(row_of([f"validation score × 100, {name}", shown, "", ""]))
+    told = f"{len(payload['trials'])} trials, {payload['training_queries']} training queries a language"
+    return _studied(lines, results, f"Taken: {payload['chosen']}; {payload['why']}. {told}")
+
+
+def bound_block(results: dict) -> str:
+    """Render the bound's quantities and how often it holds, by state of training."""
+    payload = results["payload"]
+    columns = ["state", "ε₁", "ε₂", "C", "L (95th percentile)", "‖z − z*‖", "ε₁ + C√(2ε₂)", "holds", "L·bound holds"]
+    columns.append("below 2√2")
+    lines = head_of(columns)
+    for state, found in payload["states"].items():
+        own = found["mean"]
+        cells = [f"{own[name]['mean']:.3f}" for name in ("eps1", "eps2")]
+        cells += [f"{own[name]:.3f}" for name in ("C", "L_p95")]
+        cells += [f"{own[name]['mean']:.3f}" for name in ("distance", "bound")]
+        cells += [
+            f"{100 * own['shares'][name]['mean']:.1f}%" for name in ("holds", "holds_downstream", "says_something")
+        ]
+        lines.append(row_of([state, *cells]))
+    return _studied(lines, results, "Means over test queries and languages; 2√2 is the largest distance there is")
+
+
+def cost_block(results: dict) -> str:
+    """Render what training and serving take, beside the quality that they buy."""
+    payload = results["payload"]
+    columns = ["system", "nDCG@10 × 100", "trained parameters", "all parameters", "training CPU-seconds"]
+    lines = head_of(columns)
+    for system, own in payload["training"].items():
+        quality = _spread(payload["quality"][system])
+        counts = [f"{own[name]:,}" for name in ("parameters_trained", "parameters")]
+        lines.append(row_of([system, quality, *counts, f"{own['cpu_seconds']:,.0f}"]))
+    columns = ["serving a query", "p50 ms", "p95 ms", "texts/s", "peak memory GiB", "index bytes a document"]
+    lines += ["", *head_of(columns)]
+    for way, own in payload["serving"].items():
+        times = [f"{own[name]:.1f}" for name in ("p50_ms", "p95_ms", "texts_per_second", "peak_memory_gib")]
+        lines.append(row_of([way, *times, f"{own['index_bytes_per_document']:,}"]))
+    encoded = "; ".join(
+        f"{path} encoder {own['texts_per_second']:.0f} texts/s, {own['texts']:,} texts"
+        for path, own in payload["streams"].items()
+    )
+    threads = results["hardware"]["threads"]
+    told = f"{threads} threads; {payload['candidates']} candidates by {payload['translator']}; once before training: "
+    return _studied(lines, results, told + encoded)
+
+
+def _spread(point: dict) -> str:
+    if point["mean"] is None:  # a record's NaN: nothing was measured
+        return "–"
+    return "{:.1f} ({:.1f} … {:.1f})".format(*(100 * point[key] for key in KEYS))
+
+
+def _studied(lines: list[str], results: dict, told: str) -> str:
+    seeds = ", ".join(str(seed) for seed in results["seeds"])
+    many = "seeds" if len(results["seeds"]) > 1 else "seed"
+    return "\n".join([*lines, "", f"{told}; {many} {seeds}. `{results['command']}`"])
+
+
+BLOCKS: dict[str, Callable[[dict], str]] = {
+    "own": answers_block,
+    "mgsm": answers_block,
+    "ablations": ablations_block,
+    "generalisation": generalisation_block,
+    "retrieval": retrieval_block,
+    "few-shot": few_shot_block,
+    "noise": noise_block,
+    "backbones": backbones_block,
+    "sensitivity": sensitivity_block,
+    "bound": bound_block,
+    "cost": cost_block,
+    "index": index_block,
+    "demo": demo_block,
+    "throughput": throughput_block,
+    "critic-check": check_block,
+}

@@ -1,0 +1,435 @@
+"""One page of everything that was measured: tables, plots, and where each figure comes from."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from markdown_it import MarkdownIt
+
+from modeling_lira.errors import LiraError
+from modeling_lira.files import atomic_write_bytes, atomic_write_text
+
+from ..drawing import COLOURS, MARKERS, figure_of
+from ..markdown import head_of, interval, row_of, scaled
+from ..record import Record, read_record
+from ..significance import MEAN
+from .blocks import BLOCKS
+
+PLAIN = {
+    "ablations": "ablations/ablations.json",
+    "demo": "demo/results.json",
+    "throughput": "throughput.json",
+    "index": "index/results.json",
+}
+"""Results that are no records, and where their commands put them, below `runs/`."""
+ORDER = (
+    "retrieval", "generalisation", "ablations", "few-shot", "noise", "backbones", "sensitivity", "bound", "cost",
+    "throughput", "index", "mteb", "demo", "critic-check",
+)  # fmt: skip
+TITLES = {
+    "retrieval": "Search and ranking on the corpus",
+    "generalisation": "Text that the model never saw",
+    "ablations": "Does each part earn its place?",
+    "mteb": "MTEB",
+}
+_STYLE = """body{font:15px/1.5 system-ui,"Noto Sans",sans-serif;
+max-width:80rem;margin:2rem auto;padding:0 1rem;color:#222}table{border-collapse:collapse;margin:1rem 0;display:block;
+overflow-x:auto}td,th{border-bottom:1px solid #ddd;padding:.25rem .7rem;text-align:right}td:first-child,
+th:first-child{text-align:left}img{max-width:100%}code{background:#f4f4f4;padding:0 .2rem}"""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A result: its name, its figures, its record if it has one, and its plots."""
+
+    name: str
+    payload: Mapping[str, Any]
+    record: Record | None
+    plots: tuple[Path, ...] = ()
+
+    @property
+    def base(self) -> str:
+        """The measurement's name, without what says that it was quick or which task."""
+        return "mteb" if self.name.startswith("mteb-") else self.name.removesuffix("-quick")
+
+
+def write_report(runs: Path, output: Path, corpus: str | None = None) -> Path:
+    """Write `evaluation.md` and `evaluation.html` with their plots, of every result in a folder of runs.
+
+    Parameters
+    ----------
+    runs : Path
+        Holds `records/` and what the other commands left.
+    output : Path
+    corpus : str, optional
+        Version that the records must be of; by default any, but all the same one.
+
+    Returns
+    -------
+    Path
+        Of the HTML page.
+
+    Raises
+    ------
+    LiraError
+        No result, a damaged one, records of different corpus versions.
+
+    Source: ours.
+    """
+    found = found_results(runs, corpus)
+    parts = ["# Evaluation", _summary(found)]
+    for own in found:
+        parts += [f"## {_title(own)}", _origin(own), *_pictures(own, output), *_section(own)]
+    text = "\n\n".join(part for part in parts if part) + "\n"
+    atomic_write_text(output / "evaluation.md", text)
+    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
+    head = f'<meta charset="utf-8"><title>{escape("LiRA: evaluation")}</title><style>{_STYLE}</style>'
+    page = f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}</body></html>\n'
+    atomic_write_text(output / "evaluation.html", page)
+    return output / "evaluation.html"
+
+
+def found_results(runs: Path, corpus: str | None = None) -> list[Found]:
+    """Return all results below a folder of runs, in the report's order; errors as in `write_report`."""
+    records = [read_record(path, path.stem, None) for path in sorted((runs / "records").glob("*.json"))]
+    measured = {own.name: own.corpus for own in records if own.corpus is not None}
+    wanted = corpus or next(iter(measured.values()), None)
+    for name, version in measured.items():
+        if version != wanted:
+            raise LiraError(f"record {name!r} was measured on corpus version {version}, not {wanted}: run it again")
+    found = [Found(own.name, own.payload, own, plots_of(runs, own.name)) for own in records]
+    for name, place in PLAIN.items():
+        if (runs / place).is_file():
+            found.append(Found(name, _read(runs / place), None, tuple(sorted((runs / place).parent.glob("chart.png")))))
+    if not found:
+        raise LiraError(f"there are no results below {runs}: run `python -m eval all --quick` first")
+    places = {name: place for place, name in enumerate(ORDER)}
+    return sorted(found, key=lambda own: (places.get(own.base, len(places)), own.name))
+
+
+def plots_of(runs: Path, name: str) -> tuple[Path, ...]:
+    """Return the pictures that a measurement left below a folder of runs."""
+    base = name.removesuffix("-quick")
+    folder = runs / base / "quick" if name != base else runs / base
+    return tuple(sorted(folder.glob("*.png")))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise LiraError(f"{path} is damaged: {error}; run its command again") from error
+    if not isinstance(found, dict):
+        raise LiraError(f"{path} is no result: it holds {type(found).__name__}")
+    return found
+
+
+def _summary(found: Sequence[Found]) -> str:
+    rows = []
+    for own in found:
+        record = own.record
+        cells = ["", "", "", ""] if record is None else [
+            record.created, record.revision, f"{record.seconds:,.0f}", f"{record.cpu_seconds:,.0f}",
+        ]  # fmt: skip
+        rows.append([_title(own), *cells])
+    return table(["measurement", "when", "code", "seconds", "CPU-seconds"], rows)
+
+
+def _title(own: Found) -> str:
+    title = TITLES.get(own.base, own.base.replace("_", " ").replace("-", " ").capitalize())
+    if own.base == "mteb":
+        title += f": {own.payload['task']}"
+    return title + (" (quick: it shows that everything runs, not what is true)" if own.name.endswith("-quick") else "")
+
+
+def _origin(own: Found) -> str:
+    """Say how a result came about."""
+    record = own.record
+    if record is None:
+        return ""
+    machine = record.hardware
+    parts = [
+        f"`{record.command}`, revision {record.revision}, {record.created}",
+        f"{machine['cpu']}, {machine['threads']} threads, {machine['ram_gib']} GiB; {machine['system']}",
+        f"{record.seconds:,.0f} s, {record.cpu_seconds:,.0f} CPU-seconds, peak memory {record.peak_memory_gib:.1f} GiB",
+        ", ".join(f"{name} {number}" for name, number in record.versions.items()),
+    ]
+    if record.corpus:
+        parts.append(f"corpus version {record.corpus}")
+    if record.seeds:
+        parts.append(f"seeds {', '.join(map(str, record.seeds))}")
+    return ". ".join(parts) + "."
+
+
+# ---------------------------------------------------------------- pictures
+
+
+def _pictures(own: Found, output: Path) -> Iterator[str]:
+    """Draw or copy a result's plots beside the page; yield their lines."""
+    panels = GAINS.get(own.base, lambda _: {})(own.payload)
+    if panels:
+        name = f"{own.name}-gains.png"
+        gain_plot(output / name, panels)
+        yield f"![Gains with 95% intervals]({name})"
+    for path in own.plots:
+        name = f"{own.name}-{path.name}"
+        atomic_write_bytes(output / name, path.read_bytes())
+        yield f"![{path.stem.replace('_', ' ')}]({name})"
+
+
+Panels = dict[str, dict[str, Mapping[str, Mapping[str, float]]]]
+"""Differences by panel, series and language."""
+
+
+def _retrieval_gains(payload: Mapping[str, Any]) -> Panels:
+    return {what: _against_encoder(pairs) for what, pairs in payload["differences"].items()}
+
+
+def _unseen_gains(payload: Mapping[str, Any]) -> Panels:
+    return {name: _against_encoder(own["differences"]) for name, own in payload["sets"].items()}
+
+
+def _against_encoder(pairs: Mapping[str, Any]) -> dict[str, Mapping[str, Mapping[str, float]]]:
+    rival = " against multilingual encoder alone"
+    return {pair.removesuffix(rival): own for pair, own in pairs.items() if pair.endswith(rival)}
+
+
+GAINS: dict[str, Callable[[Mapping[str, Any]], Panels]] = {
+    "retrieval": _retrieval_gains,
+    "generalisation": _unseen_gains,
+}
+
+
+def gain_plot(path: Path, panels: Panels) -> None:
+    """Draw differences to the encoder alone with their 95% intervals, one panel a set, one place a language.
+
+    Source: ours.
+    """
+    names = list(dict.fromkeys(name for series in panels.values() for name in series))
+    with figure_of(path, 1, len(panels), width=4.8, sharey=True) as (_, axes):
+        for axis, (title, series) in zip(axes[0], panels.items(), strict=True):
+            languages = list(dict.fromkeys(code for own in series.values() for code in own))
+            for name, own in series.items():
+                number = names.index(name)
+                shift = 0.18 * (number - (len(names) - 1) / 2)
+                places = [place + shift for place, code in enumerate(languages) if code in own]
+                values = [
+                    [100 * own[code][key] for code in languages if code in own] for key in ("mean", "low", "high")
+                ]
+                spans = [
+                    [max(0.0, mean - low) for mean, low in zip(values[0], values[1], strict=True)],
+                    [max(0.0, high - mean) for mean, high in zip(values[0], values[2], strict=True)],
+                ]
+                axis.errorbar(
+                    places, values[0], spans, fmt=MARKERS[number], color=COLOURS[number], capsize=3, markersize=5,
+                    linestyle="none", label=name,
+                )  # fmt: skip
+            axis.axhline(0, color="black", linewidth=0.8)
+            axis.set_xticks(range(len(languages)), languages)
+            axis.set_title(title, loc="left", fontsize=10)
+            axis.set_xlabel("query language")
+        axes[0][0].set_ylabel("gain over the encoder alone,\nnDCG@10 × 100")
+
+
+# ---------------------------------------------------------------- tables
+
+_LEGEND = (
+    "differences with paired 95% bootstrap intervals; * at 5% by paired randomisation, after Holm's correction; d: "
+    "Cohen's, of paired samples."
+)
+
+
+def table(header: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
+    """Return a Markdown table."""
+    head, *cells = ([str(cell).replace("|", "/").replace("\n", " ") for cell in line] for line in (header, *rows))
+    return "\n".join([*head_of(head), *map(row_of, cells)])
+
+
+def _retrieval(own: Found) -> Iterator[str]:
+    payload = own.payload
+    languages = [*payload["languages"], MEAN]
+    yield (
+        f"Models {', '.join(payload['models'])}; corpus {payload['corpus']}, {payload['split']} part; queries "
+        f"{_counts(payload['queries'])}; products {_counts(payload['documents'])}. Values × 100; {_LEGEND}"
+    )
+    for what, systems in payload["search"].items():
+        yield f"### {what}"
+        metrics = list(next(iter(systems.values())))
+        first, *others = metrics
+        rows = [
+            [system, *(scaled(own[first].get(code)) for code in languages), *(scaled(own[m][MEAN]) for m in others)]
+            for system, own in systems.items()
+        ]
+        yield table([f"{first}", *languages, *others], rows)
+        yield _difference_table(payload["differences"].get(what, {}), languages)
+        unseen = payload["differences_unseen_types"].get(what, {})
+        if unseen:
+            yield "Products of types that training never saw:"
+            yield _difference_table(unseen, languages)
+    yield "### By kind of query and by type, nDCG@10, mean of languages"
+    kinds = list(next(iter(next(iter(payload["kinds"].values())).values())))
+    types = list(next(iter(next(iter(payload["types"].values())).values())))
+    rows = [
+        [f"{system}, {what}", *(scaled(parts[kind][MEAN]) for kind in kinds),
+         *(scaled(payload["types"][what][system][one][MEAN]) for one in types)]
+        for what, systems in payload["kinds"].items() for system, parts in systems.items()
+    ]  # fmt: skip
+    yield table(["", *kinds, *types], rows)
+    if payload["ranking"]:
+        yield "### Ranking: correlation of cosines with graded similarity, queries and local titles"
+        for name in next(iter(payload["ranking"].values())):
+            yield table(
+                [name, *languages],
+                [
+                    [system, *(scaled(own[name].get(code), 1, 3) for code in languages)]
+                    for system, own in payload["ranking"].items()
+                ],
+            )
+            rows = [
+                [pair, *(interval(own[name].get(code), 1, 3) for code in payload["languages"])]
+                for pair, own in payload["ranking_differences"].items()
+            ]
+            yield table(["difference", *payload["languages"]], rows)
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    several = sorted(set(counts.values()))
+    return f"{several[0]:,} a language" if len(several) == 1 else ", ".join(f"{k} {v:,}" for k, v in counts.items())
+
+
+def _unseen(own: Found) -> Iterator[str]:
+    yield (f"Model {own.payload['model']}. nDCG@10 × 100; the mean leaves English out; {_LEGEND}")
+    for name, found in own.payload["sets"].items():
+        languages = [*found["queries"], MEAN]
+        yield f"### {name}: {found['documents']:,} English documents; queries {_counts(found['queries'])}"
+        yield table(
+            ["system", *languages, "gap to English"],
+            [
+                [
+                    system,
+                    *(scaled(values.get(code)) for code in languages),
+                    scaled(found["gap_to_english"].get(system)),
+                ]
+                for system, values in found["ndcg@10"].items()
+            ],
+        )
+        yield _difference_table(found["differences"], languages)
+
+
+def _mteb(own: Found) -> Iterator[str]:
+    yield f"Model {own.payload['model']}, {'with' if own.payload['translations'] else 'without'} translations; × 100."
+    rows = [
+        (split, subset, values) for split, found in own.payload["scores"].items() for subset, values in found.items()
+    ]
+    columns = list(dict.fromkeys(key for _, _, values in rows for key in values))
+    yield table(
+        ["split", "subset", *columns], [[a, b, *(scaled(values.get(key)) for key in columns)] for a, b, values in rows]
+    )
+
+
+def _difference_table(pairs: Mapping[str, Any], languages: Sequence[str]) -> str:
+    rows = [[pair, *(_difference(own.get(code)) for code in languages)] for pair, own in pairs.items()]
+    return table(["difference", *languages], rows) if rows else ""
+
+
+def _difference(own: Mapping[str, float] | None) -> str:
+    if own is None:
+        return "–"
+    star = "*" if own["corrected_p"] < 0.05 else ""
+    return f"{interval(own)}{star}, d {own['effect']:.2f}"
+
+
+def _section(own: Found) -> Iterator[str]:
+    return SECTIONS.get(own.base, _block if own.base in BLOCKS else generic)(own)
+
+
+def _block(own: Found) -> Iterator[str]:
+    """Yield the README's block, then whatever else a record holds."""
+    if own.record is None:
+        yield BLOCKS[own.base](dict(own.payload))
+    else:
+        yield BLOCKS[own.base](asdict(own.record))
+        yield from generic(own)
+
+
+# ---------------------------------------------------------------- results of any form
+
+
+def generic(own: Found) -> Iterator[str]:
+    """Yield a payload of any form as headings, tables and lines."""
+    yield from _nested(own.payload, 3)
+
+
+def _nested(value: Mapping[str, Any], level: int) -> Iterator[str]:
+    plain = [[name, _cell(own)] for name, own in value.items() if _is_cell(own)]
+    if plain:
+        yield table(["", "value"], plain)
+    for name, own in value.items():
+        if _is_cell(own):
+            continue
+        yield f"{'#' * min(level, 6)} {name}"
+        rows = _rows(own)
+        if rows is not None:
+            yield rows
+        elif isinstance(own, Mapping):
+            yield from _nested(own, level + 1)
+        else:
+            yield from _nested({str(number): item for number, item in enumerate(own)}, level + 1)
+
+
+def _rows(value: Mapping[str, Any] | Sequence[Any]) -> str | None:
+    """Return a table of a mapping or list of rows, if that is what it is."""
+    items: list[tuple[object, object]] = list(value.items()) if isinstance(value, Mapping) else list(enumerate(value))
+    rows = {str(name): _row_cells(own) for name, own in items}
+    if not rows or any(cells is None for cells in rows.values()):
+        return None
+    columns = list(dict.fromkeys(key for cells in rows.values() for key in cells or ()))
+    return table(
+        ["", *columns], [[name, *((cells or {}).get(key, "") for key in columns)] for name, cells in rows.items()]
+    )
+
+
+def _row_cells(value: object) -> dict[str, str] | None:
+    """Return a row's cells by column; None if it is no row."""
+    if isinstance(value, Mapping) and not _is_cell(value):
+        inner: list[tuple[str, Any]] = [(str(name), own) for name, own in value.items()]
+    elif isinstance(value, list | tuple) and not _is_cell(value):
+        inner = [(str(number), own) for number, own in enumerate(value)]
+    else:
+        return None
+    return {name: _cell(own) for name, own in inner} if all(_is_cell(own) for _, own in inner) else None
+
+
+def _is_cell(value: object) -> bool:
+    """Whether a value fits into one cell: a number, a word, an interval, a short list of such."""
+    if isinstance(value, Mapping):
+        return {"mean", "low", "high"} <= value.keys() and not any(
+            isinstance(own, Mapping | list) for own in value.values()
+        )
+    if isinstance(value, list | tuple):
+        return all(not isinstance(own, Mapping | list | tuple) for own in value) and len(value) <= 8
+    return True
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, Mapping):
+        return f"{_cell(value['mean'])} ({_cell(value['low'])} … {_cell(value['high'])})"
+    if isinstance(value, list | tuple):
+        return ", ".join(_cell(own) for own in value)
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+SECTIONS: dict[str, Callable[[Found], Iterator[str]]] = {
+    "retrieval": _retrieval,
+    "generalisation": _unseen,
+    "mteb": _mteb,
+}

@@ -1,0 +1,109 @@
+"""Write measured figures into the marked blocks of a document: nothing is typed by hand."""
+
+import json
+import re
+from pathlib import Path
+
+from huggingface_hub import ModelCard
+
+from modeling_lira.errors import LiraError
+from modeling_lira.files import atomic_write_bytes, atomic_write_text
+from modeling_lira.model_card import model_card, read_record
+from modeling_lira.records.publishing import RECORDS, card_sources
+
+from .blocks import BLOCKS
+from .page import PLAIN, plots_of
+
+ROOT = Path(__file__).parents[2]
+RESULTS = Path(__file__).parents[1] / "results"
+
+
+def render(document: str, results: Path = RESULTS) -> str:
+    """Return the document with every marked block written anew from `results/<block>.json`.
+
+    A block stands between `<!-- name -->` and `<!-- /name -->`.
+
+    Raises
+    ------
+    LiraError
+        A block without results.
+
+    Source: ours.
+    """
+    for name, block in BLOCKS.items():
+        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        if not pattern.search(document):
+            continue
+        path = results / f"{name}.json"
+        if not path.is_file():
+            raise LiraError(f"block {name!r} has no results: {path} is not there")
+        text = block(json.loads(path.read_text(encoding="utf-8")))
+        document = pattern.sub(lambda found, text=text: f"{found[1]}{text}\n{found[2]}", document)
+    return document
+
+
+def keep(path: Path, name: str) -> None:
+    """Copy a results file to where the block `name` reads it; raise `LiraError` if it is not one."""
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError) as error:
+        raise LiraError(f"no results in {path}: {error}") from error
+    try:
+        BLOCKS[name](results)
+    except KeyError as error:
+        raise LiraError(f"{path} does not hold what the block shows: {error} is missing") from error
+    atomic_write_text(RESULTS / f"{name}.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+
+
+def update(path: Path) -> None:
+    """Rewrite the marked blocks of the file at `path`."""
+    atomic_write_text(path, render(path.read_text(encoding="utf-8")))
+
+
+def keep_found(runs: Path) -> list[str]:
+    """Keep every result of a folder of runs that a block shows, and its plots; return the names of the blocks."""
+    places = {name: runs / "records" / f"{name}.json" for name in BLOCKS} | {
+        name: runs / place for name, place in PLAIN.items()
+    }
+    found = [name for name in BLOCKS if places[name].is_file()]
+    for name in found:
+        keep(places[name], name)
+        for plot in plots_of(runs, name) if name not in PLAIN else ():
+            atomic_write_bytes(RESULTS / plot.name, plot.read_bytes())
+    if "demo" in found:
+        chart = places["demo"].with_name("chart.png")
+        atomic_write_bytes(ROOT / "model_cards" / "demo_chart.png", chart.read_bytes())
+    return found
+
+
+def card_of(folder: Path) -> str:
+    """Return the card of a model folder as its own records give it, under the terms that its card names now.
+
+    Raises
+    ------
+    LiraError
+        A record that is damaged, or of other weights than the folder's.
+
+    Source: ours.
+    """
+    told = ModelCard.load(folder / "README.md").data.to_dict()
+    evaluation = folder / RECORDS["evaluation"]
+    sources = card_sources(
+        folder,
+        evaluation=evaluation if evaluation.is_file() else None,
+        dataset=next(iter(told.get("datasets") or []), ""),
+        licence=told.get("license", ""),
+    )
+    return model_card(folder, read_record(folder / "config.json"), folder.name, sources)
+
+
+def update_all(root: Path = ROOT) -> list[Path]:
+    """Write README and every model card anew from their results; return the files that changed."""
+    changed = []
+    readme = root / "README.md"
+    for path in (readme, *sorted((root / "model_cards").glob("*/README.md"))):
+        text = render(path.read_text(encoding="utf-8")) if path == readme else card_of(path.parent)
+        if text != path.read_text(encoding="utf-8"):
+            atomic_write_text(path, text)
+            changed.append(path)
+    return changed

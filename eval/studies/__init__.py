@@ -1,0 +1,1 @@
+"""Studies that train many systems and compare them."""

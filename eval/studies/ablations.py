@@ -1,0 +1,277 @@
+"""Does each part earn its place? Train every system with several seeds, score it on test, compare query by query."""
+
+import json
+import logging
+import platform
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from modeling_lira.data.corpus import ENGLISH, corpus_languages, load_split
+from modeling_lira.data.stream_cache import StreamCache
+from modeling_lira.data.tables import SplitTables, cache_split
+from modeling_lira.errors import LiraError
+from modeling_lira.evaluation.embedded import Embedded
+from modeling_lira.evaluation.metrics import bootstrap_interval
+from modeling_lira.files import atomic_path, atomic_write_text
+from modeling_lira.modeling_lira import LiraModel
+from modeling_lira.training.options import TrainingOptions
+
+from .systems import ENCODER, LINEAR, LIRA, SYSTEMS, WAYS, Protocol, System
+
+logger = logging.getLogger(__name__)
+console = Console(width=150)
+PARTS = ("train", "validation", "test")
+Run = dict[str, Tensor]
+"""Per-query nDCG@10 by `way/language`, and correlations by `pearson/language`."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """What all runs gave: `runs[system]` holds one run a seed; `details[system]` what is worth knowing of each.
+
+    Source: ours.
+    """
+
+    languages: tuple[str, ...]
+    unseen: Mapping[str, Tensor]
+    runs: dict[str, list[Run]]
+    details: dict[str, list[dict[str, float]]]
+
+    def values(self, system: str, way: str, language: str | None = None, unseen: bool = False) -> Tensor:
+        """Return per-query nDCG@10, the mean over seeds, of one language or of all, [Q]."""
+        codes = self.languages if language is None else (language,)
+        parts = []
+        for code in codes:
+            own = torch.stack([run[f"{way}/{code}"] for run in self.runs[system]]).mean(0)
+            parts.append(own[self.unseen[code]] if unseen else own)
+        return torch.cat(parts)
+
+    def mean(self, system: str, way: str, unseen: bool = False) -> float:
+        """Return the mean over languages."""
+        return float(np.mean([float(self.values(system, way, code, unseen).nanmean()) for code in self.languages]))
+
+    def spread(self, system: str, way: str) -> float:
+        """Return the standard deviation over seeds of the mean over languages; 0 for one run."""
+        means = [
+            float(np.mean([float(run[f"{way}/{code}"].nanmean()) for code in self.languages]))
+            for run in self.runs[system]
+        ]
+        return float(np.std(means, ddof=1)) if len(means) > 1 else 0.0
+
+    def gain(
+        self, way: str, rival: str, rival_way: str, language: str | None = None, unseen: bool = False
+    ) -> tuple[float, float, float]:
+        """Return LiRA's mean gain over a rival with its paired 95% bootstrap interval over queries."""
+        difference = self.values(LIRA, way, language, unseen) - self.values(rival, rival_way, language, unseen)
+        difference = difference[~difference.isnan()]
+        return float(difference.mean()), *bootstrap_interval(difference)
+
+    def correlation(self, system: str, name: str) -> float:
+        """Return the mean over seeds and languages of Pearson's or Spearman's correlation on the ranking pairs."""
+        return float(np.mean([float(run[f"{name}/{code}"]) for run in self.runs[system] for code in self.languages]))
+
+
+@dataclass(frozen=True)
+class Study:
+    """The ablation of one corpus: options of LiRA, seeds, and a folder that keeps every finished run.
+
+    Source: ours.
+    """
+
+    options: TrainingOptions
+    output: Path
+    streams: Path
+    seeds: tuple[int, ...]
+
+    @cached_property
+    def languages(self) -> tuple[str, ...]:
+        """The corpus' languages."""
+        return self.options.languages or corpus_languages(self.options.corpus)
+
+    def start(self) -> LiraModel:
+        """Return an untrained model on the options' backbones."""
+        return LiraModel.from_backbones(
+            self.options.multilingual,
+            self.options.english,
+            languages=[*self.languages, ENGLISH],
+            **self.options.model,  # type: ignore[arg-type]
+        )
+
+    @cached_property
+    def tables(self) -> dict[str, list[SplitTables]]:
+        """Cached streams of every part of the corpus."""
+        model, cache = self.start(), StreamCache(self.streams)
+        return {
+            part: [cache_split(model, cache, load_split(self.options.corpus, code, part)) for code in self.languages]
+            for part in PARTS
+        }
+
+    def run(self, names: Sequence[str]) -> Results:
+        """Run what is not finished yet and return all results."""
+        assert self.options.arca is not None and self.options.lasr is not None
+        protocol = Protocol(
+            self.start, self.tables["train"], self.tables["validation"],
+            self.options.arca, self.options.lasr, self.output / "stages",
+        )  # fmt: skip
+        planned = [(name, seed) for name in names for seed in SYSTEMS[name].seeds_of(self.seeds)]
+        runs: dict[str, list[Run]] = {name: [] for name in names}
+        details: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+        for name, seed in tqdm(planned, desc="systems", unit="run", disable=None):
+            path = self.output / "scores" / f"{name.replace(' ', '-').replace(',', '')}-{seed}.safetensors"
+            if not path.is_file():
+                self._train_and_score(name, seed, protocol, path)
+            runs[name].append(load_file(path))
+            details[name].append(json.loads(path.with_suffix(".json").read_text(encoding="utf-8")))
+        unseen = {own.split.language: torch.tensor(own.split.unseen_type) for own in self.tables["test"]}
+        return Results(self.languages, unseen, runs, details)
+
+    def _train_and_score(self, name: str, seed: int, protocol: Protocol, path: Path) -> None:
+        start = time.perf_counter()
+        embed, details = SYSTEMS[name].build(protocol, seed)
+        scores: Run = {}
+        for tables in self.tables["test"]:
+            scores |= score(SYSTEMS[name], embed(tables))
+        record = {**details, "all_seconds": round(time.perf_counter() - start, 1)}
+        atomic_write_text(path.with_suffix(".json"), json.dumps(record))
+        with atomic_path(path) as temporary:
+            save_file(scores, temporary)
+
+
+def score(system: System, embedded: Embedded) -> Run:
+    """Return a split's per-query nDCG@10 in every way of searching, and its correlations; NaN where a way is closed."""
+    scores = system.scores(embedded, WAYS)
+    for name, value in zip(("pearson", "spearman"), embedded.correlations(), strict=True):
+        own = torch.tensor(value if system.local_titles else float("nan"))
+        scores[f"{name}/{embedded.tables.split.language}"] = own
+    return scores
+
+
+def run_ablations(
+    options: TrainingOptions, output: Path, streams: Path, seeds: Sequence[int], names: Sequence[str]
+) -> None:
+    """Run the study, print its tables, and write `ablations.json`.
+
+    Parameters
+    ----------
+    options : TrainingOptions
+        Of LiRA; every rival sees the same data, batches and epochs.
+    output : Path
+        Keeps stages and scores; an interrupted study goes on.
+    streams : Path
+        Keeps the backbones' streams of every text.
+    seeds : sequence of int
+    names : sequence of str
+        Systems, of `SYSTEMS`; none for all.
+
+    Raises
+    ------
+    LiraError
+        An unknown system, no seed, options without one of the stages.
+
+    Source: ours.
+    """
+    unknown = [name for name in names if name not in SYSTEMS]
+    if unknown:
+        raise LiraError(f"system {unknown[0]!r} is unknown: choose from {'; '.join(SYSTEMS)}")
+    if not seeds or options.arca is None or options.lasr is None:
+        raise LiraError("an ablation needs a seed and both stages")
+    chosen = list(names) or list(SYSTEMS)
+    study = Study(options, output, streams, tuple(seeds))
+    results = study.run(list(dict.fromkeys([LIRA, ENCODER, *chosen])))
+    record = summary(results, options, seeds)
+    plain = json.loads(json.dumps(record), parse_constant=lambda _: None)  # JSON has no NaN: what is closed is null
+    atomic_write_text(output / "ablations.json", json.dumps(plain, indent=1, ensure_ascii=False) + "\n")
+    for table in tables_of(record):
+        console.print(table)
+    console.print(f"numbers: {output / 'ablations.json'}", highlight=False)
+
+
+def summary(results: Results, options: TrainingOptions, seeds: Sequence[int]) -> dict[str, Any]:
+    """Return everything the tables show, as plain numbers."""
+    systems = {
+        name: {
+            "ndcg@10": {way: results.mean(name, way) for way in WAYS},
+            "ndcg@10_unseen_types": {way: results.mean(name, way, unseen=True) for way in WAYS},
+            "deviation_over_seeds": {way: results.spread(name, way) for way in WAYS},
+            "correlation": {kind: results.correlation(name, kind) for kind in ("pearson", "spearman")},
+            "details": results.details[name],
+        }
+        for name in results.runs
+    }
+    gains = {
+        f"{way} against {rival}": {
+            "all": dict(_gains(results, way, rival, unseen=False)),
+            "unseen types": dict(_gains(results, way, rival, unseen=True)),
+        }
+        for rival in results.runs
+        if rival != LIRA
+        for way in WAYS
+        if not np.isnan(results.mean(rival, way))
+    }
+    return {
+        "corpus": {"name": Path(options.corpus).name, "languages": list(results.languages)},
+        "options": asdict(replace(options, corpus="")),
+        "seeds": list(seeds),
+        "threads": torch.get_num_threads(),
+        "versions": {name: version(name) for name in ("torch", "transformers", "datasets")}
+        | {"python": platform.python_version()},
+        "systems": systems,
+        "gains": gains,
+    }
+
+
+def _gains(results: Results, way: str, rival: str, unseen: bool) -> Iterator[tuple[str, tuple[float, float, float]]]:
+    """Yield LiRA's gain in one way over a rival in the same way, over all languages and in each."""
+    for language in (None, *results.languages):
+        yield language or "mean", results.gain(way, rival, way, language, unseen)
+
+
+def tables_of(record: Mapping[str, Any]) -> Iterator[Table]:
+    """Yield the tables that the command prints."""
+    means = Table(title="nDCG@10 x 100 on test, mean of languages ± deviation over seeds", title_justify="left")
+    means.add_column("system", no_wrap=True)
+    for column in (*WAYS, "unseen types", "Pearson", "Spearman"):
+        means.add_column(column, justify="right")
+    for name, own in record["systems"].items():
+        cells = [f"{100 * own['ndcg@10'][way]:.1f} ± {100 * own['deviation_over_seeds'][way]:.1f}" for way in WAYS]
+        unseen = own["ndcg@10_unseen_types"]["English titles"]
+        linear, ranked = own["correlation"].values()
+        means.add_row(name, *cells, f"{100 * unseen:.1f}", f"{linear:.3f}", f"{ranked:.3f}")
+    yield means
+    gains = Table(title="LiRA's gain, x 100, with paired 95% intervals over queries", title_justify="left")
+    gains.add_column("against", no_wrap=True)
+    for column in ("English titles", "English, no translations", "local titles", "unseen types, English titles"):
+        gains.add_column(column, justify="right")
+    for name in record["systems"]:
+        if name != LIRA:
+            gains.add_row(name, *_gain_cells(record["gains"], name))
+    yield gains
+
+
+def _gain_cells(gains: Mapping[str, Any], rival: str) -> Iterator[str]:
+    for way, part in (
+        ("English titles", "all"), ("English titles, no translations", "all"), ("local titles", "all"),
+        ("English titles", "unseen types"),
+    ):  # fmt: skip
+        found = gains.get(f"{way} against {rival}")
+        if found is None:
+            yield "–"
+        else:
+            mean, low, high = found[part]["mean"]
+            yield f"{100 * mean:+.1f} ({100 * low:+.1f} … {100 * high:+.1f})"
+
+
+__all__ = ["LINEAR", "Results", "Study", "run_ablations", "score", "summary"]

@@ -1,0 +1,277 @@
+"""What each system costs: to train, to serve with its translator counted and not counted, and to index."""
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from modeling_lira.modeling_lira import LiraModel
+from modeling_lira.training.stages import Stage
+
+from ..drawing import COLOURS, MARKERS, figure_of
+from ..significance import Point, point_of
+from . import baselines
+from .serving import (
+    COUNTED,
+    CRITIC_COUNTED,
+    DIMENSIONS,
+    FREE,
+    GIVEN,
+    TRANSLATED,
+    TRANSLATED_COUNTED,
+    WAYS,
+    Job,
+    probe,
+)
+from .setting import Setting, Values, known_systems
+from .systems import ENCODER, LINEAR, LIRA, SYSTEMS
+
+TRAINED = (LIRA, LINEAR, "MSE mapping to English", "connector")
+HEADS: Mapping[str, Callable[[LiraModel], nn.Module]] = {
+    LINEAR: baselines.LinearHead,
+    "MSE mapping to English": baselines.EnglishMapping,
+    "connector": baselines.Connector,
+}
+QUICK_SINGLES, QUICK_TEXTS = 10, 32
+QUICK_WAYS = (ENCODER, FREE, GIVEN, COUNTED)
+RATE_TEXTS = 256
+"""Texts on which a backbone's speed is measured."""
+POINTS: tuple[tuple[str, str, str], ...] = (
+    (ENCODER, ENCODER, "free"),
+    (LINEAR, ENCODER, "free"),
+    (TRANSLATED, TRANSLATED, "given"),
+    (TRANSLATED, TRANSLATED_COUNTED, "counted"),
+    (FREE, FREE, "free"),
+    (LIRA, GIVEN, "given"),
+    (LIRA, COUNTED, "counted"),
+    (LIRA, CRITIC_COUNTED, "critic counted"),
+)
+"""Quality of the first at the serving cost of the second; a linear head serves as its encoder does."""
+
+
+def measure_cost(setting: Setting, systems: Sequence[str], singles: int, texts: int, translator: str) -> Path:
+    """Train systems anew and serve queries in every way; draw and write what it all costs.
+
+    Parameters
+    ----------
+    setting : Setting
+        Its first seed is used: costs hardly depend on it.
+    systems : sequence of str
+        To train.
+    singles, texts : int
+        Queries timed one by one, and in batches.
+    translator : str
+        A causal language model, by `pypi:` name, folder or Hub id.
+
+    Returns
+    -------
+    Path
+        Of the record; `cost.png` is in the setting's folder.
+
+    Raises
+    ------
+    LiraError
+        An unknown system, a model that is not there.
+
+    Source: ours, after the paper's reviewers, who asked for costs with the translators counted.
+    """
+    names, meter = known_systems(systems), setting.meter("cost")
+    training = {
+        name: setting.step(f"train {name}", lambda name=name: _train(setting, name))
+        for name in tqdm([*names, ENCODER, TRANSLATED], desc="training", unit="system", disable=None)
+    }
+    streams = setting.step("streams", lambda: _stream_rates(setting))
+    job = _job(setting, singles, texts, translator)
+    serving = {
+        way: setting.step(
+            f"serve {way}", lambda way=way: _served(job(way)), singles=singles, texts=texts, translator=translator,
+            threads=torch.get_num_threads(),
+        )
+        for way in tqdm(QUICK_WAYS if setting.quick else WAYS, desc="serving", unit="way", disable=None)
+    }  # fmt: skip
+    payload = _payload(setting, training, streams, serving)
+    payload |= {"translator": translator, "candidates": setting.start().config.num_candidates, "queries": singles}
+    _draw(setting.output / "cost.png", payload)
+    for table in _tables(payload):
+        Console(width=150).print(table)
+    return meter.record(payload).write(setting.records)
+
+
+def _train(setting: Setting, name: str) -> Values:
+    """Train a system in a fresh folder; return seconds, CPU-seconds, parameters, and nDCG@10 on test."""
+    stages = setting.output / "timed"
+    shutil.rmtree(stages, ignore_errors=True)  # what an interrupted run had finished would not be timed
+    protocol = setting.protocol(stages=stages)  # encodes what is not cached yet, which is timed apart
+    wall, cpu = time.perf_counter(), sum(os.times()[:4])
+    embed, _ = SYSTEMS[name].build(protocol, setting.seeds[0])
+    spent = time.perf_counter() - wall, sum(os.times()[:4]) - cpu
+    shutil.rmtree(stages, ignore_errors=True)
+    values: Values = {"seconds": torch.tensor(spent, dtype=torch.float64)}
+    values["parameters"] = torch.tensor(_parameters(setting, name))
+    for tables in setting.tables["test"]:
+        found = embed(tables)
+        for key, wanted in (("with", True), ("without", False)):
+            values[f"{key}/{tables.split.language}"] = found.ndcg(english_titles=True, with_candidates=wanted)
+    return values
+
+
+def _parameters(setting: Setting, name: str) -> tuple[int, int]:
+    """Return how many parameters a system trains, and how many it has, frozen backbones included."""
+    model = setting.start()
+    encoders = [
+        sum(own.numel() for own in encoder.parameters())
+        for encoder in (model.multilingual_encoder, model.english_encoder)
+    ]
+    if name in HEADS:
+        trained = sum(own.numel() for own in HEADS[name](model).parameters())
+        return trained, trained + encoders[0] + (0 if name == LINEAR else encoders[1])
+    if name == ENCODER:
+        return 0, encoders[0]
+    if name == TRANSLATED:
+        return 0, encoders[1]
+    rates = [Stage(model, options.learning_rates).rates for options in (setting.arca, setting.lasr)]
+    sizes = {key: own.numel() for key, own in model.named_parameters()}
+    return sum(size for key, size in sizes.items() if any(own[key] for own in rates)), sum(sizes.values())
+
+
+def _stream_rates(setting: Setting) -> Values:
+    """Return texts/second of each frozen backbone, and how many texts of training and validation each reads once."""
+    model, tables = setting.start(), setting.tables["train"][0]
+    texts = {"multilingual": tables.split.titles, "english": tables.split.english_titles}
+    counts = dict.fromkeys(texts, 0)
+    for part in ("train", "validation"):
+        for own in setting.tables[part]:
+            counts["multilingual"] += len(own.queries) + len(own.local) + len(own.english)
+            used = {text for row in own.split.queries.candidates for text in row}
+            counts["english"] += len(used) + len(own.english)
+    values: Values = {}
+    for path, sample in texts.items():
+        start = time.perf_counter()
+        model.encode_streams(sample[:RATE_TEXTS], path, "document")
+        values[path] = torch.tensor([len(sample[:RATE_TEXTS]) / (time.perf_counter() - start), counts[path]])
+    return values
+
+
+def _job(setting: Setting, singles: int, texts: int, translator: str) -> Callable[[str], Job]:
+    """Return a maker of jobs that all serve the same test queries, spread over languages."""
+    splits = [tables.split for tables in setting.tables["test"]]
+    places = [(split, row) for row in range(max(map(len, (own.queries for own in splits)))) for split in splits]
+    chosen = [(own, row) for own, row in places if row < len(own.queries)][: max(texts, singles)]
+    return lambda way: Job(
+        way=way,
+        multilingual=setting.options.multilingual,
+        english=setting.options.english,
+        translator=translator,
+        languages=list(setting.languages),
+        texts=[split.queries.texts[row] for split, row in chosen],
+        codes=[split.language for split, _ in chosen],
+        candidates=[split.queries.candidates[row] for split, row in chosen],
+        num_candidates=setting.start().config.num_candidates,
+        singles=singles,
+        threads=torch.get_num_threads(),
+    )
+
+
+def _served(job: Job) -> Values:
+    return {name: torch.tensor(own, dtype=torch.float64) for name, own in probe(job).items()}
+
+
+def _payload(
+    setting: Setting, training: Mapping[str, Values], streams: Values, serving: Mapping[str, Values]
+) -> dict[str, Any]:
+    width = setting.start().config.width
+    return {
+        "quality_measure": "nDCG@10 on test, English titles",
+        "quality": {
+            name: asdict(point_of([_quality(training, name)[code] for code in setting.languages]))
+            for name in (*training, *((FREE,) if LIRA in training else ()))
+        },
+        "training": {
+            name: {
+                "seconds": round(float(own["seconds"][0]), 1),
+                "cpu_seconds": round(float(own["seconds"][1]), 1),
+                "parameters_trained": int(own["parameters"][0]),
+                "parameters": int(own["parameters"][1]),
+            }
+            for name, own in training.items()
+        },
+        "streams": {
+            path: {
+                "texts_per_second": float(own[0]),
+                "texts": int(own[1]),
+                "seconds": round(float(own[1] / own[0]), 1),
+            }
+            for path, own in streams.items()
+        },
+        "serving": {
+            way: {
+                "p50_ms": 1000 * float(own["latencies"].quantile(0.5)),
+                "p95_ms": 1000 * float(own["latencies"].quantile(0.95)),
+                "texts_per_second": float(own["rate"]),
+                "peak_memory_gib": float(own["memory"]),
+                "index_bytes_per_document": 4 * width * DIMENSIONS.get(way, 1 if way == TRANSLATED_COUNTED else 2),
+            }
+            for way, own in serving.items()
+        },
+    }
+
+
+def _quality(training: Mapping[str, Values], name: str) -> dict[str, Tensor]:
+    way, source = ("without", LIRA) if name == FREE else ("with", name)
+    return {key.partition("/")[2]: own for key, own in training[source].items() if key.startswith(f"{way}/")}
+
+
+def _draw(path: Path, payload: Mapping[str, Any]) -> None:
+    """Draw quality against the time of one query."""
+    shapes = {"free": "no translator", "given": "translator not counted", "counted": "translator counted"}
+    shapes["critic counted"] = "translator and critic counted"
+    with figure_of(path, 1, 1, width=8.4, height=4.6) as (_, axes):
+        axis = axes[0, 0]
+        shown = [own for own in POINTS if own[0] in payload["quality"] and own[1] in payload["serving"]]
+        names = list(dict.fromkeys(name for name, _, _ in shown))
+        for name, way, kind in shown:
+            own, point = payload["serving"][way], Point(**payload["quality"][name])
+            heights = 100 * np.asarray([[point.mean - point.low], [point.high - point.mean]])
+            axis.errorbar(
+                own["p50_ms"], 100 * point.mean, yerr=heights, xerr=[[0], [max(0.0, own["p95_ms"] - own["p50_ms"])]],
+                color=COLOURS[names.index(name)], marker=MARKERS[list(shapes).index(kind)], markersize=7,
+                linestyle="none", elinewidth=1, capsize=2,
+            )  # fmt: skip
+        for number, name in enumerate(names):
+            axis.plot([], [], color=COLOURS[number], linewidth=5, label=name)
+        for number, label in enumerate(shapes.values()):
+            axis.plot([], [], MARKERS[number], color="#555555", label=label)
+        axis.set_xscale("log")
+        axis.set_xlabel("time of one query in ms, log scale: p50, whisker to p95")
+        axis.set_ylabel("nDCG@10 × 100, English titles, 95% interval")
+
+
+def _tables(payload: Mapping[str, Any]) -> list[Table]:
+    trained = Table(title="training, cached streams", title_justify="left")
+    for column in ("system", "parameters trained", "of", "seconds", "CPU-seconds", "nDCG@10 × 100"):
+        trained.add_column(column, justify="left" if column == "system" else "right", no_wrap=column == "system")
+    for name, own in payload["training"].items():
+        quality = Point(**payload["quality"][name])
+        trained.add_row(
+            name, f"{own['parameters_trained']:,}", f"{own['parameters']:,}", f"{own['seconds']:.0f}",
+            f"{own['cpu_seconds']:.0f}", f"{100 * quality.mean:.1f}",
+        )  # fmt: skip
+    served = Table(title="serving", title_justify="left")
+    for column in ("way", "p50 ms", "p95 ms", "texts/s", "peak GiB", "index bytes/document"):
+        served.add_column(column, justify="left" if column == "way" else "right", no_wrap=column == "way")
+    for way, own in payload["serving"].items():
+        served.add_row(
+            way, f"{own['p50_ms']:.1f}", f"{own['p95_ms']:.1f}", f"{own['texts_per_second']:.1f}",
+            f"{own['peak_memory_gib']:.2f}", str(own["index_bytes_per_document"]),
+        )  # fmt: skip
+    return [trained, served]

@@ -1,0 +1,220 @@
+"""What happens when the translator is bad: quality against noise in the candidates, and from poor to perfect ones."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from dataset_builder.gloss import glosser
+from dataset_builder.lexicon import LANGUAGES, load_lexicon
+from dataset_builder.noise import KINDS, add_noise
+from modeling_lira.data.tables import SplitTables
+from modeling_lira.errors import LiraError
+from modeling_lira.evaluation.metrics import ndcg
+
+from ..drawing import curves, figure_of
+from ..significance import Point, point_of
+from .baselines import streams_of
+from .references import references_of
+from .setting import Setting, Values, known_systems
+from .systems import ENCODER, LINEAR, LIRA, SYSTEMS
+
+logger = logging.getLogger(__name__)
+COMPARED = (LIRA, "translate, then encode", "concatenation", LINEAR, ENCODER)
+LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
+QUICK_KINDS = ("swap", "drop")
+QUICK_LEVELS = (0.0, 0.5, 1.0)
+NONE, GREEDY, SAMPLED, CRITIC, GLOSS, REFERENCE = (
+    "none", "small LM, greedy", "small LM, all", "small LM, all, critic", "lexicon's gloss", "reference",
+)  # fmt: skip
+TRANSLATORS = (NONE, GREEDY, SAMPLED, CRITIC, GLOSS, REFERENCE)
+"""From none to perfect; only `CRITIC` has critics' scores, and the gloss knows the words that queries are made of."""
+Candidates = list[list[str]]
+
+
+def measure_noise(setting: Setting, systems: Sequence[str], kinds: Sequence[str], levels: Sequence[float]) -> Path:
+    """Score systems, trained on clean candidates, on test queries whose candidates are spoiled; draw and write it.
+
+    No candidate has critics' scores in the noise curves, spoiled or not: a score that no critic gave would tell on it.
+
+    Parameters
+    ----------
+    setting : Setting
+    systems : sequence of str
+    kinds : sequence of str
+        Of noise.
+    levels : sequence of float
+        In [0, 1].
+
+    Returns
+    -------
+    Path
+        Of the record; `noise.png` and `translators.png` are in the setting's folder.
+
+    Raises
+    ------
+    LiraError
+        An unknown system or kind, a level outside [0, 1], a corpus whose queries have no English reference.
+
+    Source: ours, after the question of the paper's reviewers what happens when the translator is bad.
+    """
+    names, meter = known_systems(systems), setting.meter("noise")
+    _check(kinds, levels)
+    runs: dict[str, list[Values]] = {name: [] for name in names}
+    planned = [(name, seed) for name in names for seed in SYSTEMS[name].seeds_of(setting.seeds)]
+    for name, seed in tqdm(planned, desc="systems", unit="run", disable=None):
+        run = setting.step(
+            f"{name} {seed}",
+            lambda name=name, seed=seed: _scores(setting, name, seed, kinds, levels),
+            kinds=kinds,
+            levels=levels,
+        )
+        runs[name].append(run)
+    payload = _payload(setting, runs, kinds, levels)
+    _draw(setting.output, payload)
+    Console(width=150).print(_table(payload))
+    return meter.record(payload).write(setting.records)
+
+
+def _check(kinds: Sequence[str], levels: Sequence[float]) -> None:
+    for kind in kinds:
+        if kind not in KINDS:
+            raise LiraError(f"noise {kind!r} is unknown: choose from {', '.join(KINDS)}")
+    if not kinds or not levels or not all(0 <= level <= 1 for level in levels):
+        raise LiraError(f"noise needs a kind and levels in [0, 1], got {', '.join(map(str, levels)) or 'none'}")
+
+
+def _key(kind: str, level: float) -> str:
+    return f"{kind} {level:g}"
+
+
+def conditions_of(
+    tables: SplitTables, kinds: Sequence[str], levels: Sequence[float], seed: int, folder: Path
+) -> dict[str, Candidates]:
+    """Return the candidates of every query under every condition: each kind and level of noise, and each translator."""
+    texts, language = tables.split.queries, tables.split.language
+    width = tables.queries.rows.shape[1]
+    clean = [row[:width] for row in texts.candidates]
+    found = {_key(kind, level): add_noise(clean, level, kind, seed, texts.texts) for kind in kinds for level in levels}
+    if language in LANGUAGES:
+        gloss = glosser(load_lexicon(languages=(language,)), language)
+        found[GLOSS] = [gloss.gloss(text) for text in texts.texts]
+    found[GREEDY] = [row[:1] for row in clean]
+    found[SAMPLED] = found[CRITIC] = clean
+    found[REFERENCE] = [[text] for text in references_of(language, texts.texts, folder)]
+    return found
+
+
+def stacked(setting: Setting, tables: SplitTables, conditions: Mapping[str, Candidates]) -> SplitTables:
+    """Return tables whose queries are the split's own, once for each condition, with that condition's candidates."""
+    queries, texts = streams_of(tables.queries), tables.split.queries
+    count, width = queries.rows.shape
+    distinct = sorted({text for rows in conditions.values() for row in rows for text in row})
+    place = {text: number for number, text in enumerate(distinct)}
+    rows = np.full((len(conditions), count, width), -1, np.int64)
+    scores = np.full((len(conditions), count, width, 3), np.nan, np.float32)
+    for number, (name, candidates) in enumerate(conditions.items()):
+        for query, row in enumerate(candidates):
+            rows[number, query, : len(row[:width])] = [place[text] for text in row[:width]]
+            if name == CRITIC and row:
+                scores[number, query, : len(row)] = texts.scores[query][: len(row)]
+    times = len(conditions)
+    return replace(
+        tables,
+        queries=replace(
+            queries,
+            rows=rows.reshape(-1, width),
+            scores=scores.reshape(-1, width, 3),
+            language_ids=np.tile(queries.language_ids, times),
+            multilingual=np.tile(queries.multilingual, (times, 1, 1)),
+            english=setting.english_streams(distinct),
+        ),
+    )
+
+
+def _scores(setting: Setting, name: str, seed: int, kinds: Sequence[str], levels: Sequence[float]) -> Values:
+    """Train a system and return nDCG@10 [Q] on English titles by `condition/language`."""
+    embed, _ = SYSTEMS[name].build(setting.protocol(), seed)
+    values: Values = {}
+    for tables in setting.tables["test"]:
+        conditions = conditions_of(tables, kinds, levels, seed, setting.output)
+        found = embed(stacked(setting, tables, conditions))
+        parts = found.queries[True].view(len(conditions), len(tables.queries), -1)
+        parts = torch.cat([parts, found.queries[False][None, : len(tables.queries)]])
+        gains = tables.split.gain_matrix()
+        for condition, queries in zip([*conditions, NONE], parts, strict=True):
+            values[f"{condition}/{tables.split.language}"] = ndcg(queries @ found.documents[True].T, gains)
+    return values
+
+
+def _points(setting: Setting, runs: Sequence[Values], condition: str) -> dict[str, Point]:
+    """Return the point of the mean over languages and of each language."""
+    values: dict[str, Tensor] = {}
+    for language in setting.languages:
+        key = f"{condition}/{language}"
+        if key in runs[0]:
+            values[language] = torch.stack([run[key] for run in runs])
+    return {"mean": point_of(list(values.values())), **{name: point_of([own]) for name, own in values.items()}}
+
+
+def _payload(
+    setting: Setting, runs: Mapping[str, Sequence[Values]], kinds: Sequence[str], levels: Sequence[float]
+) -> dict[str, Any]:
+    def plain(name: str, condition: str) -> dict[str, Any]:
+        return {key: asdict(point) for key, point in _points(setting, runs[name], condition).items()}
+
+    return {
+        "measure": "nDCG@10 on test, English titles",
+        "languages": setting.languages,
+        "levels": levels,
+        "noise": {
+            kind: {name: [plain(name, _key(kind, level)) for level in levels] for name in runs} for kind in kinds
+        },
+        "translators": {name: {translator: plain(name, translator) for translator in TRANSLATORS} for name in runs},
+    }
+
+
+def _mean(plain: Mapping[str, Any]) -> Point:
+    return Point(**plain["mean"])
+
+
+def _draw(folder: Path, payload: Mapping[str, Any]) -> None:
+    kinds = payload["noise"]
+    columns = min(3, len(kinds))
+    rows = -(-len(kinds) // columns)
+    with figure_of(folder / "noise.png", rows, columns, sharey=True) as (_, axes):
+        for axis, (kind, systems) in zip(axes.flat, kinds.items(), strict=False):
+            curves(axis, payload["levels"], {name: [_mean(own) for own in found] for name, found in systems.items()})
+            axis.set_title(kind.replace("_", " "), loc="left", fontsize=10)
+            axis.set_xlabel("noise level (share of candidates spoiled)")
+            axis.set_xticks(payload["levels"])
+        for axis in axes[:, 0]:
+            axis.set_ylabel("nDCG@10 × 100, 95% interval")
+        for axis in axes.flat[len(kinds) :]:
+            axis.set_visible(False)
+    with figure_of(folder / "translators.png", 1, 1, width=8.0, height=4.2) as (_, axes):
+        axis = axes[0, 0]
+        series = {name: [_mean(found[own]) for own in TRANSLATORS] for name, found in payload["translators"].items()}
+        curves(axis, range(len(TRANSLATORS)), series)
+        axis.set_xticks(range(len(TRANSLATORS)), [name.replace(", ", ",\n") for name in TRANSLATORS], fontsize=8)
+        axis.set_xlabel("translator of the queries")
+        axis.set_ylabel("nDCG@10 × 100, 95% interval")
+
+
+def _table(payload: Mapping[str, Any]) -> Table:
+    table = Table(title="nDCG@10 × 100 on English titles, by translator", title_justify="left")
+    table.add_column("system", no_wrap=True)
+    for name in TRANSLATORS:
+        table.add_column(name, justify="right")
+    for system, found in payload["translators"].items():
+        points = [_mean(found[name]) for name in TRANSLATORS]
+        table.add_row(system, *(f"{100 * p.mean:.1f} ({100 * p.low:.1f} … {100 * p.high:.1f})" for p in points))
+    return table

@@ -1,0 +1,221 @@
+"""What the measurements share: a corpus' cached streams, whole or reduced, fresh models, and steps that are kept."""
+
+import copy
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from modeling_lira.data.corpus import ENGLISH, RetrievalSplit, Texts, corpus_languages, load_split
+from modeling_lira.data.stream_cache import StreamCache
+from modeling_lira.data.tables import SplitTables, cache_split
+from modeling_lira.errors import LiraError
+from modeling_lira.files import atomic_path
+from modeling_lira.modeling_lira import LiraModel
+from modeling_lira.training.options import ArcaOptions, LasrOptions, TrainingOptions
+
+from ..record import RECORDS, Meter, corpus_version
+from .baselines import streams_of
+from .systems import SYSTEMS, Protocol
+
+QUICK_SIZES = {"train": (192, 600), "validation": (60, 200), "test": (150, 800)}
+"""Queries and documents of each part in a quick run."""
+QUICK_LANGUAGES = ("th", "bn")
+Values = dict[str, Tensor]
+
+
+class _Parts(dict[str, list[SplitTables]]):
+    """Tables by part, each made when it is first asked for."""
+
+    def __init__(self, make: Callable[[str], list[SplitTables]]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, part: str) -> list[SplitTables]:
+        self[part] = self._make(part)
+        return self[part]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A corpus, options and seeds of a measurement, and the folders that keep what is finished.
+
+    `quick` takes two languages, a small part of their queries and documents, one epoch and one seed.
+
+    Source: ours.
+    """
+
+    options: TrainingOptions
+    output: Path
+    streams: Path
+    seeds: tuple[int, ...]
+    quick: bool = False
+    records: Path = RECORDS
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be measured."""
+        if not self.seeds:
+            raise LiraError("give at least one seed")
+        if self.options.arca is None or self.options.lasr is None:
+            raise LiraError("the measurements train both stages: the config must not leave one out")
+
+    @cached_property
+    def languages(self) -> tuple[str, ...]:
+        """The languages measured."""
+        found = self.options.languages or corpus_languages(self.options.corpus)
+        if not self.quick:
+            return found
+        return tuple(code for code in QUICK_LANGUAGES if code in found) or found[:2]
+
+    @cached_property
+    def corpus(self) -> str:
+        """Version of the corpus."""
+        return corpus_version(self.options.corpus)
+
+    @cached_property
+    def arca(self) -> ArcaOptions:
+        """Options of stage 1."""
+        assert self.options.arca is not None
+        return replace(self.options.arca, epochs=1) if self.quick else self.options.arca
+
+    @cached_property
+    def lasr(self) -> LasrOptions:
+        """Options of stage 2."""
+        assert self.options.lasr is not None
+        return replace(self.options.lasr, epochs=1) if self.quick else self.options.lasr
+
+    @cached_property
+    def _template(self) -> LiraModel:
+        with torch.random.fork_rng():  # a model that starts next is the same whether this is its first or not
+            return LiraModel.from_backbones(
+                self.options.multilingual,
+                self.options.english,
+                languages=[*(self.options.languages or corpus_languages(self.options.corpus)), ENGLISH],
+                **self.options.model,  # type: ignore[arg-type]
+            )
+
+    def start(self) -> LiraModel:
+        """Return an untrained model; all of them share the frozen backbones."""
+        own = self._template
+        model = LiraModel(copy.deepcopy(own.config), own.multilingual_encoder, own.english_encoder)
+        for name in ("multilingual_projection", "english_projection"):
+            model.arca.get_submodule(name).load_state_dict(own.arca.get_submodule(name).state_dict())
+        model.processor = own.processor
+        return model.eval()
+
+    @cached_property
+    def cache(self) -> StreamCache:
+        """The streams of every text that was encoded."""
+        return StreamCache(self.streams)
+
+    @cached_property
+    def tables(self) -> "_Parts":
+        """Streams of each part of the corpus, one a language; a part is encoded when it is first asked for."""
+        return _Parts(lambda part: [self._tables(part, code) for code in self.languages])
+
+    def _tables(self, part: str, language: str) -> SplitTables:
+        split = load_split(self.options.corpus, language, part)
+        if self.quick:
+            split = reduced_split(split, *reduced_rows(split, *QUICK_SIZES[part]))
+        return cache_split(self._template, self.cache, split)
+
+    def english_streams(self, texts: Sequence[str]) -> np.ndarray:
+        """Return the English encoder's streams of query candidates, [N, S, dh]."""
+        return self.cache.get(self._template, texts, "english", "query")
+
+    def protocol(
+        self, train: Sequence[SplitTables] | None = None, lasr: LasrOptions | None = None, stages: Path | None = None
+    ) -> Protocol:
+        """Return what a system is trained by; `train` and `lasr` replace the usual ones."""
+        return Protocol(
+            self.start,
+            self.tables["train"] if train is None else train,
+            self.tables["validation"],
+            self.arca,
+            lasr or self.lasr,
+            stages or self.output / "stages",
+        )
+
+    def meter(self, name: str) -> Meter:
+        """Start to measure; the record says whether the run was quick by its name."""
+        return Meter(f"{name}-quick" if self.quick else name, self.seeds, self.corpus)
+
+    def step(self, name: str, compute: Callable[[], Values], **depends: object) -> Values:
+        """Return the tensors of a finished step, or compute and keep them.
+
+        A step is found again by its name, the corpus, the options, and whatever else it `depends` on.
+        """
+        told = {"options": asdict(replace(self.options, corpus="")), "languages": self.languages, **depends}
+        digest = hashlib.sha256(json.dumps([self.corpus, self.quick, told], sort_keys=True, default=str).encode())
+        plain = "".join(letter if letter.isalnum() else "-" for letter in name)
+        path = self.output / "steps" / f"{plain}-{digest.hexdigest()[:12]}.safetensors"
+        if not path.is_file():
+            values = {key: value.contiguous() for key, value in compute().items()}
+            with atomic_path(path) as temporary:
+                save_file(values, temporary)
+        return load_file(path)
+
+
+def known_systems(names: Sequence[str]) -> list[str]:
+    """Return system names, each once; raise `LiraError` for one that does not exist."""
+    for name in names:
+        if name not in SYSTEMS:
+            raise LiraError(f"system {name!r} is unknown: choose from {'; '.join(SYSTEMS)}")
+    return list(dict.fromkeys(names))
+
+
+# ---------------------------------------------------------------------- a part of a corpus
+
+
+def reduced_rows(split: RetrievalSplit, queries: int, documents: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Draw query rows, and document rows that hold a best document of each; both ascending."""
+    rng = np.random.default_rng(seed)
+    rows = np.sort(rng.permutation(len(split.queries))[:queries])
+    best = [max(split.gains[row], key=split.gains[row].__getitem__) for row in rows if split.gains[row]]
+    places = list(dict.fromkeys([*best, *rng.permutation(len(split.titles)).tolist()]))
+    return rows, np.sort(np.asarray(places[: max(documents, len(set(best)))]))
+
+
+def reduced_split(split: RetrievalSplit, rows: np.ndarray, places: np.ndarray) -> RetrievalSplit:
+    """Return the split of the queries at `rows` and the documents at `places`."""
+    new = {int(old): number for number, old in enumerate(places)}
+    chosen = rows.tolist()
+    texts = split.queries
+    return replace(
+        split,
+        queries=Texts(
+            *([own[row] for row in chosen] for own in (texts.texts, texts.languages, texts.candidates, texts.scores))  # type: ignore[arg-type]
+        ),
+        kinds=[split.kinds[row] for row in chosen],
+        unseen_type=[split.unseen_type[row] for row in chosen],
+        document_ids=[split.document_ids[place] for place in places],
+        titles=[split.titles[place] for place in places],
+        english_titles=[split.english_titles[place] for place in places],
+        gains=[{new[key]: grade for key, grade in split.gains[row].items() if key in new} for row in chosen],
+        hard_negatives=[[new[place] for place in split.hard_negatives[row] if place in new] for row in chosen],
+        pairs=[[(new[place], target) for place, target in split.pairs[row] if place in new] for row in chosen],
+    )
+
+
+def few_queries(tables: SplitTables, count: int, seed: int) -> SplitTables:
+    """Return tables of which only `count` drawn queries can be trained on; the documents stay.
+
+    A smaller draw of a seed is part of every larger one.
+    """
+    kept = set(np.random.default_rng(seed).permutation(len(tables.split.queries))[:count].tolist())
+    queries = streams_of(tables.queries)
+    rows = queries.rows.copy()
+    rows[[row for row in range(len(rows)) if row not in kept]] = -1
+    split = replace(
+        tables.split,
+        gains=[own if row in kept else {} for row, own in enumerate(tables.split.gains)],
+        pairs=[own if row in kept else [] for row, own in enumerate(tables.split.pairs)],
+    )
+    return replace(tables, split=split, queries=replace(queries, rows=rows))

@@ -1,0 +1,222 @@
+"""Every system that the ablation compares: LiRA whole, LiRA without one of its parts, and the baselines."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from modeling_lira.arca import ArcaOutput
+from modeling_lira.data.tables import SplitTables
+from modeling_lira.evaluation.comparison import encoder_alone, translate_then_encode
+from modeling_lira.evaluation.embedded import Embedded, embed_split
+from modeling_lira.modeling_lira import LiraModel
+from modeling_lira.training.options import ArcaOptions, LasrOptions
+from modeling_lira.training.resumable import run_stage
+from modeling_lira.training.validation import BEST, validation_scores
+
+from . import baselines
+from .baselines import Head, embedded_by, streams_of, train_head
+
+Embedder = Callable[[SplitTables], Embedded]
+Details = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What every trained system is given: the same data, batches, epochs and validation.
+
+    `start` makes an untrained LiRA model; `folder` keeps what training finished.
+    """
+
+    start: Callable[[], LiraModel]
+    train: Sequence[SplitTables]
+    validation: Sequence[SplitTables]
+    arca: ArcaOptions
+    lasr: LasrOptions
+    folder: Path
+
+
+Ways = Mapping[str, tuple[bool, bool]]
+"""Ways to search, by name: whether titles are English, and whether queries have their translations."""
+WAYS: Ways = {
+    "English titles": (True, True),
+    "English titles, no translations": (True, False),
+    "local titles": (False, True),
+    "local titles, no translations": (False, False),
+}
+"""How a shop may search."""
+STUDIED_WAYS: Ways = {name: way for name, way in WAYS.items() if way != (False, False)}
+"""Those that the studies compare."""
+
+
+@dataclass(frozen=True)
+class System:
+    """One row of the table.
+
+    `build` trains it with a seed and returns how it embeds a split and what is worth knowing of the training;
+    `local_titles` says whether it can search titles that are not English; `seeds` whether it depends on a seed;
+    `once` whether it is trained with the first seed only, as it takes as long as all others together.
+    """
+
+    build: Callable[[Protocol, int], tuple[Embedder, Details]]
+    local_titles: bool = True
+    seeds: bool = True
+    once: bool = False
+
+    def seeds_of(self, seeds: Sequence[int]) -> Sequence[int]:
+        """Return which of `seeds` to train with."""
+        return seeds if self.seeds and not self.once else seeds[:1]
+
+    def scores(self, found: Embedded, ways: Ways) -> dict[str, Tensor]:
+        """Return nDCG@10 [Q] of a split by `way/language`, NaN where the system cannot search so."""
+        scores = {}
+        for way, (english_titles, with_candidates) in ways.items():
+            own = found.ndcg(english_titles=english_titles, with_candidates=with_candidates)
+            closed = not (english_titles or self.local_titles)
+            scores[f"{way}/{found.tables.split.language}"] = own * float("nan") if closed else own
+        return scores
+
+
+Tables = Callable[[SplitTables], SplitTables]
+
+
+def _as_they_are(tables: SplitTables) -> SplitTables:
+    return tables
+
+
+@dataclass(frozen=True)
+class Variant:
+    """LiRA without one of its parts: what changes in its data, its model and its options.
+
+    `frozen` names the sub-modules that stage 2 leaves as they start; `anchors` says whether stage 1 is run.
+    """
+
+    tables: Tables = _as_they_are
+    model: Callable[[LiraModel], object] = lambda model: None
+    arca: Mapping[str, object] | None = None
+    arca_weights: Mapping[str, float] | None = None
+    lasr: Mapping[str, object] | None = None
+    lasr_weights: Mapping[str, float] | None = None
+    frozen: tuple[str, ...] = ()
+    anchors: bool = True
+
+    def build(self, protocol: Protocol, seed: int) -> tuple[Embedder, Details]:
+        """Train both stages and return the model's embedder."""
+        torch.manual_seed(seed)
+        model = protocol.start()
+        self.model(model)
+        train, validation = ([self.tables(own) for own in part] for part in (protocol.train, protocol.validation))
+        weights = replace(protocol.arca.weights, **self.arca_weights or {})
+        arca = replace(protocol.arca, weights=weights, **self.arca or {})  # type: ignore[arg-type]
+        lasr = replace(protocol.lasr, weights=replace(protocol.lasr.weights, **self.lasr_weights or {}))  # type: ignore[arg-type]
+        rates = {**lasr.learning_rates, **dict.fromkeys(self.frozen, 0.0)}
+        lasr = replace(lasr, learning_rates=rates, **self.lasr or {})  # type: ignore[arg-type]
+        seconds = 0.0
+        if self.anchors:
+            seconds += run_stage("arca", model, train, validation, protocol.folder, seed, arca)[-1]["seconds"]
+        seconds += run_stage("lasr", model, train, validation, protocol.folder, seed, lasr)[-1]["seconds"]
+        score = validation_scores(model, validation, lasr.objective)[BEST]
+        return (lambda tables: embed_split(model, self.tables(tables))), {"seconds": seconds, "validation": score}
+
+
+def without_critic_scores(tables: SplitTables) -> SplitTables:
+    """Return tables whose candidates no translation critic has read."""
+    queries = streams_of(tables.queries)
+    return replace(tables, queries=replace(queries, scores=np.full_like(queries.scores, np.nan)))
+
+
+def first_candidate_only(tables: SplitTables) -> SplitTables:
+    """Return tables of greedy translations alone: nothing is left to choose."""
+    queries = streams_of(tables.queries)
+    rows = np.where(np.arange(queries.rows.shape[1]) == 0, queries.rows, -1)
+    return replace(tables, queries=replace(queries, rows=rows))
+
+
+def without_translations(tables: SplitTables) -> SplitTables:
+    """Return tables in which only what is English has an English text."""
+    queries, local = streams_of(tables.queries), streams_of(tables.local)
+    return replace(
+        tables,
+        queries=replace(queries, rows=np.full_like(queries.rows, -1)),
+        local=replace(local, rows=np.full_like(local.rows, -1)),
+    )
+
+
+class SilentCritic(nn.Module):
+    """An embedding critic that says the same of every candidate."""
+
+    def forward(self, multilingual_embedding: Tensor, candidate_embeddings: Tensor) -> Tensor:
+        """Return zeros [B, K]."""
+        return candidate_embeddings.new_zeros(candidate_embeddings.shape[:2])
+
+
+def _silence_embedding_critic(model: LiraModel) -> None:
+    model.arca.embedding_critic = SilentCritic()  # type: ignore[assignment]
+
+
+def _read_english_only(model: LiraModel) -> None:
+    """Let the English path stand in for the multilingual one wherever there is English."""
+
+    def replaced(module: nn.Module, arguments: object, output: ArcaOutput) -> ArcaOutput:
+        present = output.has_english[:, None]
+        return replace(
+            output,
+            multilingual_stream=torch.where(present[..., None], output.english_stream, output.multilingual_stream),
+            multilingual_embedding=output.english_embedding,
+        )
+
+    model.arca.register_forward_hook(replaced)
+
+
+def _frozen(embed: Embedder) -> Callable[[Protocol, int], tuple[Embedder, Details]]:
+    return lambda protocol, seed: (embed, {"seconds": 0.0})
+
+
+def _head(
+    make: Callable[[LiraModel], nn.Module], loss: baselines.Loss, protocol: Protocol, seed: int
+) -> tuple[Embedder, Details]:
+    model = protocol.start()
+
+    def score(head: Head) -> float:
+        found = [embedded_by(head, tables) for tables in protocol.validation]
+        ways = [float(own.ndcg(english_titles=english).nanmean()) for own in found for english in (True, False)]
+        return float(np.mean(ways))
+
+    trained = train_head(partial(make, model), loss, protocol.train, score, protocol.lasr, seed)
+    details = {"learning_rate": trained.learning_rate, "validation": trained.score}
+    return partial(embedded_by, trained.head), details
+
+
+LIRA = "LiRA"
+ENCODER = "multilingual encoder alone"
+LINEAR = "linear head, InfoNCE"
+_KEPT: dict[str, object] = {"must_improve": False}
+"""Go on from stage 1 even where validation scores were better before it."""
+_NO_NOISE = {"english_path_dropout": 0.0, "candidate_noise": 0.0}
+SYSTEMS: dict[str, System] = {
+    LIRA: System(Variant().build),
+    "no translation critic": System(Variant(tables=without_critic_scores).build),
+    "no embedding critic": System(Variant(model=_silence_embedding_critic).build),
+    "no actor (greedy candidate)": System(Variant(tables=first_candidate_only).build),
+    "no translation": System(Variant(tables=without_translations, anchors=False).build),
+    "no multilingual path": System(Variant(model=_read_english_only, lasr=_NO_NOISE).build, local_titles=False),
+    "stage 1 kept": System(Variant(arca=_KEPT).build),
+    "stage 1 kept, no geometry": System(Variant(arca=_KEPT, arca_weights={"geometry": 0.0}).build),
+    "no gate": System(Variant(frozen=("lasr.gate",)).build),
+    "with consistency": System(Variant(lasr_weights={"consistency": 0.1}).build),
+    "with hinge": System(Variant(lasr_weights={"hinge": 0.5}).build),
+    "with DocQueue": System(Variant(lasr={"doc_queue": 8_192}).build),
+    "no decay, no average": System(Variant(lasr={"decay": 0.0, "start_share": 0.0}).build),
+    "no stage 1": System(Variant(anchors=False).build),
+    ENCODER: System(_frozen(encoder_alone), seeds=False),
+    "translate, then encode": System(_frozen(translate_then_encode), local_titles=False, seeds=False),
+    "concatenation": System(_frozen(baselines.concatenation), seeds=False),
+    LINEAR: System(partial(_head, baselines.LinearHead, baselines.retrieval_loss)),
+    "MSE mapping to English": System(partial(_head, baselines.EnglishMapping, baselines.mapping_loss)),
+    "connector": System(partial(_head, baselines.Connector, baselines.retrieval_loss), once=True),
+}
+"""By name; LiRA first, then its ablations, then the baselines."""

@@ -1,0 +1,218 @@
+"""The user's folder of converted backbones: checksums, one writer at a time, all of a folder or nothing."""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from ..errors import LiraError
+from ..files import atomic_write_text
+
+logger = logging.getLogger(__name__)
+
+MANIFEST = "lira_backbone.json"
+# Raised when a conversion changes, so that folders written by an older one are made again.
+FORMAT = 1
+LOCK_SECONDS = 900
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """Size in bytes and SHA-256 of one file."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a converted folder holds and where it came from.
+
+    Source: ours.
+    """
+
+    name: str
+    licence: str
+    source: str
+    packages: tuple[str, ...]
+    files: Mapping[str, FileRecord]
+    format: int = FORMAT
+
+    def save(self, folder: Path) -> None:
+        """Write the manifest into `folder`."""
+        atomic_write_text(folder / MANIFEST, json.dumps(asdict(self), indent=2) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> "Manifest":
+        """Read the manifest of `folder`.
+
+        Raises
+        ------
+        ValueError, TypeError, KeyError
+            A file that is not a manifest of ours.
+        """
+        fields = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        files = {str(name): FileRecord(int(entry["size"]), entry["sha256"]) for name, entry in fields["files"].items()}
+        return cls(**{**fields, "files": files, "packages": tuple(fields["packages"])})
+
+
+def cache_root() -> Path:
+    """Return the folder of all converted backbones.
+
+    `$LIRA_CACHE/backbones`, else `$XDG_CACHE_HOME/lira/backbones`, else `~/.cache/lira/backbones`.
+
+    Source: ours.
+    """
+    if own := os.environ.get("LIRA_CACHE"):
+        return Path(own).expanduser() / "backbones"
+    shared = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    # The XDG specification says to ignore a relative path.
+    base = shared if shared.is_absolute() else Path.home() / ".cache"
+    return base / "lira" / "backbones"
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, computed once a process while its size and time of change stay the same."""
+    state = path.stat()
+    return _sha256(path, state.st_size, state.st_mtime_ns, state.st_ino)
+
+
+@lru_cache(maxsize=256)
+def _sha256(path: Path, size: int, modified: int, inode: int) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def find_problem(folder: Path, expected: Manifest, full: bool = True) -> str | None:
+    """Compare a converted folder with its manifest.
+
+    Parameters
+    ----------
+    folder : Path
+    expected : Manifest
+        What this version of the project would write; its `files` are not compared.
+    full : bool
+        Compare checksums as well as sizes.
+
+    Returns
+    -------
+    str or None
+        What is wrong in a few words, or None.
+
+    Source: ours.
+    """
+    if not folder.is_dir():
+        return "not converted yet"
+    try:
+        found = Manifest.load(folder)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        return f"{MANIFEST} is unreadable ({type(error).__name__})"
+    if (found.format, found.packages) != (expected.format, expected.packages):
+        return "made by another version"
+    problems = (_file_problem(folder / name, record, full) for name, record in found.files.items())
+    return next((problem for problem in problems if problem), None)
+
+
+def _file_problem(path: Path, record: FileRecord, full: bool) -> str | None:
+    if not path.is_file():
+        return f"{path.name} is missing"
+    if (size := path.stat().st_size) != record.size:
+        return f"{path.name} has {size} bytes, not {record.size}"
+    return f"{path.name} has another SHA-256" if full and sha256_of(path) != record.sha256 else None
+
+
+def build_folder(folder: Path, manifest: Manifest, write: Callable[[Path], None]) -> Manifest:
+    """Fill a temporary folder, record its checksums, and put it in the place of `folder`.
+
+    Parameters
+    ----------
+    folder : Path
+        Final place; what stands there stays untouched until the new one is complete.
+    manifest : Manifest
+        All but its `files`.
+    write : callable
+        Gets the temporary folder and writes every file into it.
+
+    Returns
+    -------
+    Manifest
+        With its `files`.
+
+    Raises
+    ------
+    OSError
+        Full disk, read-only folder.
+
+    Source: ours.
+    """
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        write(temporary)
+        paths = sorted(path for path in temporary.iterdir() if path.is_file())
+        complete = Manifest(**{**vars(manifest), "files": {path.name: _record(path) for path in paths}})
+        complete.save(temporary)
+        temporary.chmod(0o755)
+        _swap(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return complete
+
+
+def _record(path: Path) -> FileRecord:
+    path.chmod(0o644)
+    with path.open("rb+") as stream:
+        os.fsync(stream.fileno())
+    return FileRecord(path.stat().st_size, sha256_of(path))
+
+
+def _swap(new: Path, final: Path) -> None:
+    # A folder cannot be renamed over a full one: the old one steps aside, and comes back if the new one cannot move in.
+    aside = new.with_name(new.name + ".old")
+    if final.exists():
+        final.replace(aside)
+    try:
+        new.replace(final)
+    except OSError:
+        if aside.exists():
+            aside.replace(final)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Hold the right to write `folder`; other processes wait. Remove what a killed writer left.
+
+    Raises
+    ------
+    LiraError
+        Another process held it for `LOCK_SECONDS`.
+
+    Source: ours.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = folder.parent / f".{folder.name}.lock"
+    try:
+        with FileLock(lock, timeout=LOCK_SECONDS):
+            for left in folder.parent.glob(f".{folder.name}.*"):
+                if left.is_dir():
+                    _restore_or_remove(left, folder)
+            yield
+    except Timeout as error:
+        raise LiraError(f"another process has been converting {folder} for {LOCK_SECONDS} s; remove {lock}") from error
+
+
+def _restore_or_remove(left: Path, folder: Path) -> None:
+    if left.suffix == ".old" and not folder.exists():
+        left.replace(folder)
+    else:
+        shutil.rmtree(left, ignore_errors=True)

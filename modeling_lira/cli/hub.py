@@ -1,0 +1,92 @@
+"""`lira evaluate` and `lira push`."""
+
+import logging
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from ..errors import LiraError
+
+logger = logging.getLogger(__name__)
+console = Console()
+
+EVALUATE_EXAMPLE = "Example: lira evaluate runs/mine --corpus runs/corpus"
+PUSH_EXAMPLE = "Example: lira push runs/mine --to my-org/product-search --private"
+Run = Annotated[Path, typer.Argument(help="What lira train wrote, or a saved model.", show_default=False)]
+
+
+def evaluate(
+    run: Run,
+    corpus: Annotated[str, typer.Option(help="Corpus folder or Hub dataset.")],
+    split: Annotated[str, typer.Option(help="Which of its splits.")] = "test",
+    output: Annotated[Path | None, typer.Option(help="The record; by default RUN/evaluation.json.")] = None,
+    multilingual: Annotated[str | None, typer.Option(help="Multilingual backbone; by default as in training.")] = None,
+    english: Annotated[str | None, typer.Option(help="English backbone; by default as in training.")] = None,
+) -> None:
+    """Measure nDCG@10 a language, beside the multilingual encoder alone and translate-then-encode."""
+    from ..evaluation import evaluate as measure
+    from ..records.publishing import RECORDS, model_folder, training_record
+
+    options = (training_record(run) or {}).get("options", {})
+    given = {"multilingual": multilingual, "english": english}
+    chosen = {f"{path}_backbone": name or options.get(path) for path, name in given.items()}
+    folder, where = model_folder(run), output or run / RECORDS["evaluation"]
+    backbones = _needed(folder, given, {path: name for path, name in chosen.items() if name})
+    _show(measure(folder, corpus, where, run / "streams", split, backbones))
+    logger.info("%s: the record, which lira push puts into the card", where)
+
+
+def _needed(folder: Path, given: dict[str, str | None], chosen: dict[str, str]) -> dict[str, str]:
+    """Return the backbones to load: of a self-contained model only those that the user named."""
+    from ..model_card import read_record
+
+    if not read_record(folder / "config.json").get("backbones_included"):
+        return chosen
+    return {f"{path}_backbone": name for path, name in given.items() if name}
+
+
+def _show(record: dict[str, Any]) -> None:
+    rows = record["results"]
+    for task, metric in dict.fromkeys((row["task"], row["metric"]) for row in rows):
+        own = [row for row in rows if (row["task"], row["metric"]) == (task, metric)]
+        languages = list(dict.fromkeys(row["language"] for row in own))
+        table = Table("system", *languages, title=f"{metric} × 100, {task}", title_justify="left")
+        for system in dict.fromkeys(row["system"] for row in own):
+            values = {row["language"]: row["value"] for row in own if row["system"] == system}
+            table.add_row(system, *(f"{100 * values[language]:.1f}" for language in languages))
+        console.print(table)
+
+
+def push(
+    run: Run,
+    to: Annotated[str | None, typer.Option("--to", help="Repository, ORGANISATION/NAME; needs a token.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Write a folder ready to push instead.")] = None,
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
+    create_pr: Annotated[bool, typer.Option("--create-pr", help="Open a pull request, leave main as it is.")] = False,
+    revision: Annotated[str | None, typer.Option(help="Branch in place of main; made if there is none.")] = None,
+    message: Annotated[str, typer.Option(help="Of the commit.")] = "Upload model",
+    dataset: Annotated[str, typer.Option(help="Hub id of the corpus, for the card.")] = "",
+    licence: Annotated[str, typer.Option("--license", help="Of the trained weights, as the Hub names it.")] = "",
+    training: Annotated[Path | None, typer.Option(help="Record; by default RUN/training.json, if there.")] = None,
+    evaluation: Annotated[Path | None, typer.Option(help="Record; by default RUN/evaluation.json, if there.")] = None,
+) -> None:
+    """Push a model with processor, code, sentence-transformers' files and a card made from the records.
+
+    Interrupt it and run it again: what has arrived is not sent again.
+    """
+    from ..records.publishing import card_sources, push_run, write_ready
+
+    if bool(to) == bool(output):
+        raise LiraError("say where to: either --to ORGANISATION/NAME or --output FOLDER")
+    sources = card_sources(run, training, evaluation, dataset, licence)
+    if output is not None:
+        write_ready(run, output.resolve().name, sources, output)
+        logger.info("%s: ready to push", output)
+    elif to is not None:
+        made = push_run(
+            run, to, sources, private=private or None, create_pr=create_pr, revision=revision, message=message
+        )
+        logger.info("pushed: %s", made.pr_url or made.commit_url)

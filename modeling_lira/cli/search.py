@@ -1,0 +1,131 @@
+"""`lira encode` and `lira search`."""
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..errors import LiraError
+from ..search.choices import DType, Format, Kind, Method
+
+if TYPE_CHECKING:
+    from ..search import Hit, SearchIndex
+
+logger = logging.getLogger(__name__)
+console = Console()
+
+ENCODE_EXAMPLE = "Example: lira encode --model runs/mine/model --input titles.jsonl --output runs/titles --language vi"
+SEARCH_EXAMPLE = (
+    'Example: lira search --index runs/index --add runs/titles; lira search --index runs/index "áo thun" --language vi'
+)
+
+
+def encode(
+    model: Annotated[str, typer.Option("--model", help="Folder or Hub id of a model.")],
+    input: Annotated[Path, typer.Option("--input", help="A .jsonl, .parquet or .csv file.")],
+    output: Annotated[Path, typer.Option("--output", help="Folder of the embeddings.")],
+    kind: Annotated[Kind, typer.Option(help="What the texts are.")] = Kind.document,
+    text_column: Annotated[str, typer.Option(help="Column with the text.")] = "text",
+    id_column: Annotated[str | None, typer.Option(help="Column with the id; by default _id, id or the row.")] = None,
+    language_column: Annotated[
+        str | None, typer.Option(help="Column with the language code; by default language or lang, if there is one.")
+    ] = None,
+    language: Annotated[str | None, typer.Option(help="Language code of all texts, in place of a column.")] = None,
+    dtype: Annotated[DType, typer.Option("--dtype", help="Precision of the stored numbers.")] = DType.float16,
+    format: Annotated[Format, typer.Option("--format", help="Format of the shards.")] = Format.parquet,
+    shard_size: Annotated[int, typer.Option(min=1, help="Rows a shard.")] = 8192,
+    batch_size: Annotated[int, typer.Option(min=1, help="Texts a batch.")] = 64,
+) -> None:
+    """Embed the texts of a file. Interrupt it and run it again: finished shards are kept.
+
+    English translations in a column `candidates`, as `lira translate` writes them, are used.
+    """
+    from ..records.saved_model import load_model
+    from ..search.encode import encode_file
+    from ..search.text_file import Columns
+
+    folder = encode_file(
+        load_model(model),
+        input,
+        output,
+        kind,
+        Columns(text_column, id_column, language_column, language),
+        dtype,
+        format,
+        shard_size,
+        batch_size,
+    )
+    logger.info("%s: %d embeddings of %d numbers", output, folder.settings.rows, folder.settings.width)
+
+
+def search(
+    queries: Annotated[list[str] | None, typer.Argument(help="What to search for.", show_default=False)] = None,
+    index: Annotated[Path, typer.Option("--index", help="Folder of the index.")] = Path("runs/index"),
+    add: Annotated[list[Path] | None, typer.Option("--add", help="Folder of lira encode, to add first.")] = None,
+    method: Annotated[Method | None, typer.Option(help="Of a new index; by default hnsw.")] = None,
+    dtype: Annotated[DType | None, typer.Option(help="Of a new index; by default int8.")] = None,
+    model: Annotated[str | None, typer.Option(help="By default the model that made the index's embeddings.")] = None,
+    language: Annotated[str | None, typer.Option(help="Language code of the queries.")] = None,
+    candidate: Annotated[list[str] | None, typer.Option(help="English translation of the one query.")] = None,
+    top: Annotated[int, typer.Option(min=1, help="How many to show.")] = 5,
+) -> None:
+    """Search an index; with --add, build it or add to it first. Interrupt it and run it again: it goes on.
+
+    What is in the index already is not added again.
+    """
+    if not queries and not add:
+        raise LiraError("give something to search for, or --add a folder of embeddings")
+    if candidate and len(queries or ()) != 1:
+        raise LiraError("--candidate is a translation of one query: give one query")
+    opened = _opened(index, add or [], method, dtype)
+    if queries:
+        _show(opened, queries, model, language, candidate or [], top)
+
+
+def _opened(path: Path, add: list[Path], method: Method | None, dtype: DType | None) -> "SearchIndex":
+    from ..search import SearchIndex
+    from ..search.embeddings import EmbeddingFolder
+    from ..search.index import MANIFEST
+
+    sources = [EmbeddingFolder.open(folder) for folder in add]
+    if not sources or (path / MANIFEST).exists():
+        index = SearchIndex.open(path)
+        for option, wanted in (("method", method), ("dtype", dtype)):
+            if wanted is not None and wanted != getattr(index.manifest, option):
+                found = getattr(index.manifest, option)
+                raise LiraError(f"index {str(path)!r} is {found}, not {wanted}: use another --index")
+    else:
+        width = sources[0].settings.width
+        index = SearchIndex.create(path, width, method or Method.hnsw, dtype or DType.int8)
+    for source in sources:
+        logger.info("%s: %d rows added, %d in the index", source.path, index.add_folder(source), len(index))
+    return index
+
+
+def _show(
+    index: "SearchIndex", queries: list[str], model: str | None, language: str | None, candidates: list[str], top: int
+) -> None:
+    from ..records.saved_model import fingerprint, load_model
+
+    name = model or index.manifest.model
+    if not name:
+        raise LiraError("the index does not say which model made its embeddings: give --model")
+    loaded = load_model(name)
+    if index.manifest.fingerprint and fingerprint(loaded) != index.manifest.fingerprint:
+        raise LiraError(f"model {name!r} did not make the embeddings of this index ({index.manifest.model} did)")
+    embeddings = loaded.encode_query(queries, language, [candidates] if candidates else None)
+    for query, hits in zip(queries, index.search(embeddings, top), strict=True):
+        console.print(_table(query, hits))
+
+
+def _table(query: str, hits: "list[Hit]") -> Table:
+    from ..agents.text import one_line  # texts of strangers: no control character may reach the terminal
+
+    table = Table("", "score", "id", "text", title=Text(one_line(query)))
+    for rank, hit in enumerate(hits, start=1):
+        table.add_row(str(rank), f"{hit.score:.3f}", Text(one_line(hit.id)), Text(one_line(hit.text)))
+    return table

@@ -1,0 +1,73 @@
+"""`lira train` and `lira train-reasoning`."""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..training.options import TrainingOptions, read_options
+
+logger = logging.getLogger(__name__)
+
+TRAIN_EXAMPLE = "Example: lira train --config retrieval --corpus runs/corpus --output runs/mine"
+CONFIGS = Path(__file__).parents[1] / "training" / "configs"
+
+
+def train(
+    output: Annotated[Path, typer.Option(help="Folder for streams, checkpoints, logs and the trained model.")],
+    config: Annotated[
+        str, typer.Option(help="A YAML file, or one that comes with the package: retrieval, ranking, joint, lora.")
+    ] = "retrieval",
+    corpus: Annotated[str | None, typer.Option(help="Corpus folder or Hub dataset, in place of the config's.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed, in place of the config's.")] = None,
+    push_to_hub: Annotated[str | None, typer.Option(help="Push the model to ORGANISATION/NAME; needs a token.")] = None,
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
+) -> None:
+    """Train both stages on a corpus and save the model. Interrupt it and run it again: it goes on.
+
+    On several processes: torchrun --nproc_per_node 2 -m modeling_lira.cli train …
+    """
+    from accelerate import PartialState
+
+    from ..hub_client import require_token
+    from ..records.publishing import card_sources, push_run
+    from ..training.train import train as run
+
+    options = named_options(config, corpus=corpus, seed=seed)
+    if push_to_hub:
+        require_token()  # now, not after hours of training
+    run(options, output)
+    if push_to_hub and PartialState().is_main_process:
+        made = push_run(output, push_to_hub, card_sources(output), private=private or None)
+        logger.info("pushed: %s", made.commit_url)
+
+
+def named_options(config: str, **changes: object) -> TrainingOptions:
+    """Read the options of a YAML file, or of one that comes with the package; errors as in `read_options`."""
+    named = CONFIGS / f"{config}.yaml"
+    return read_options(named if named.is_file() else config, **changes)
+
+
+REASONING_EXAMPLE = "Example: lira train-reasoning --questions runs/questions --output runs/reasoning"
+
+
+def train_reasoning(
+    output: Annotated[Path, typer.Option(help="Folder for streams, checkpoints, log and the trained model.")],
+    config: Annotated[str, typer.Option(help="A YAML file, or the one that comes with the package.")] = "reasoning",
+    questions: Annotated[
+        str | None, typer.Option(help="Folder or dataset of questions, in place of the config's.")
+    ] = None,
+    language_model: Annotated[str | None, typer.Option(help="Language model, in place of the config's.")] = None,
+    stream: Annotated[
+        str | None, typer.Option(help="fused, or multilingual: the baseline without Arca and LaSR.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed, in place of the config's.")] = None,
+) -> None:
+    """Put LiRA in front of a frozen language model and train it to be read. Interrupted, it goes on when run again."""
+    from ..training.options import read_reasoning_options
+    from ..training.reasoning import train_reasoning as run
+
+    named = CONFIGS / f"{config}.yaml"
+    changes = {"questions": questions, "language_model": language_model, "stream": stream, "seed": seed}
+    run(read_reasoning_options(named if named.is_file() else config, **changes), output)

@@ -1,0 +1,1 @@
+"""Corpora and questions as tables of streams or token ids."""

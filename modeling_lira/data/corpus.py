@@ -1,0 +1,155 @@
+"""A language and split of a corpus, read from its folder or Hub repository."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from datasets import Dataset, get_dataset_config_names, load_dataset
+from torch import Tensor
+
+from ..configuration_lira import LANGUAGES
+from ..errors import LiraError
+
+ENGLISH = "en"
+
+
+NO_SCORES = (float("nan"),) * 3
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Texts with their languages, candidates and critics' scores, row by row."""
+
+    texts: list[str]
+    languages: list[str]
+    candidates: list[list[str]] = field(default_factory=list)
+    scores: list[list[tuple[float, float, float]]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+@dataclass(frozen=True)
+class RetrievalSplit:
+    """One language and split of a corpus.
+
+    `titles` are the documents in the language, `english_titles` the same documents in English; `gains` maps a query's
+    row to {document row: grade}; `hard_negatives` a query's row to document rows; `pairs` a query's row to
+    (document row, graded similarity), and is empty where the corpus has no ranking part.
+    """
+
+    language: str
+    queries: Texts
+    kinds: list[str]
+    unseen_type: list[bool]
+    document_ids: list[str]
+    titles: list[str]
+    english_titles: list[str]
+    gains: list[dict[int, int]]
+    hard_negatives: list[list[int]]
+    pairs: list[list[tuple[int, float]]] = field(default_factory=list)
+
+    def gain_matrix(self) -> Tensor:
+        """Return all grades, [Q, N], float32."""
+        gains = torch.zeros(len(self.queries), len(self.titles))
+        for row, grades in enumerate(self.gains):
+            gains[row, list(grades)] = torch.tensor(list(grades.values()), dtype=torch.float32)
+        return gains
+
+
+def load_split(corpus: str, language: str, split: str) -> RetrievalSplit:
+    """Read one language and split of a corpus folder or Hub repository.
+
+    Parameters
+    ----------
+    corpus : str
+        Folder or dataset id with configs `{language}-corpus`, `{language}-queries`, `{language}-qrels` and
+        `{language}-ranking`.
+    language : str
+    split : "train", "validation" or "test"
+
+    Raises
+    ------
+    LiraError
+        A corpus, language or split that is not there.
+
+    Source: ours (the layout of MTEB's retrieval loader).
+    """
+    try:
+        documents, queries, qrels, ranking = (
+            load_dataset(corpus, f"{language}-{part}", split=split)
+            for part in ("corpus", "queries", "qrels", "ranking")
+        )
+    except (ValueError, FileNotFoundError) as error:
+        raise LiraError(f"corpus {corpus!r} has no {language} {split} split: {str(error).splitlines()[0]}") from error
+    document_ids, titles = list(documents["_id"]), list(documents["title"])
+    document_rows = {name: row for row, name in enumerate(document_ids)}
+    query_rows = {name: row for row, name in enumerate(queries["_id"])}
+    gains: list[dict[int, int]] = [{} for _ in query_rows]
+    for query, document, score in zip(qrels["query-id"], qrels["corpus-id"], qrels["score"], strict=True):
+        if score > 0:
+            gains[query_rows[query]][document_rows[document]] = int(score)
+    return RetrievalSplit(
+        language=language,
+        queries=_query_texts(queries),
+        kinds=list(queries["kind"]),
+        unseen_type=list(queries["unseen_type"]),
+        document_ids=document_ids,
+        titles=titles,
+        english_titles=list(documents["title_en"]),
+        gains=gains,
+        hard_negatives=[
+            [document_rows[name] for name in row if name in document_rows] for row in queries["hard_negatives"]
+        ],
+        pairs=_graded_pairs(ranking, list(queries["text"]), titles),
+    )
+
+
+def _graded_pairs(ranking: Dataset, queries: Sequence[str], titles: Sequence[str]) -> list[list[tuple[int, float]]]:
+    """Return each query's graded pairs, whose texts are those of the corpus."""
+    rows = {text: row for row, text in enumerate(queries)}
+    documents = {title: row for row, title in enumerate(titles)}
+    pairs: list[list[tuple[int, float]]] = [[] for _ in queries]
+    for query, title, similarity in zip(ranking["query"], ranking["title"], ranking["similarity"], strict=True):
+        if query not in rows or title not in documents:
+            raise LiraError(f"ranking pair ({query!r}, {title!r}) is not of the corpus' queries and titles")
+        pairs[rows[query]].append((documents[title], float(similarity)))
+    return pairs
+
+
+def _query_texts(queries: Dataset) -> Texts:
+    rows = list(queries["candidates"])
+    return Texts(
+        texts=list(queries["text"]),
+        languages=list(queries["language"]),
+        candidates=[[candidate["text"] for candidate in row] for row in rows],
+        scores=[[_scores(candidate) for candidate in row] for row in rows],
+    )
+
+
+def _scores(candidate: Mapping[str, float | None]) -> tuple[float, float, float]:
+    return _number(candidate["semantic"]), _number(candidate["emotional"]), _number(candidate["pragmatic"])
+
+
+def _number(score: float | None) -> float:
+    return float("nan") if score is None else float(score)
+
+
+def corpus_languages(corpus: str) -> tuple[str, ...]:
+    """Return the languages of a corpus folder or repository, the known ones in their usual order first.
+
+    Raises
+    ------
+    LiraError
+        Nothing there that has the layout of a corpus.
+
+    Source: ours.
+    """
+    try:
+        configs = get_dataset_config_names(corpus)
+    except (OSError, ValueError) as error:
+        raise LiraError(f"corpus {corpus!r} cannot be read: {str(error).splitlines()[0]}") from error
+    found = {name.removesuffix("-queries") for name in configs if name.endswith("-queries")} - {"all"}
+    if not found:
+        raise LiraError(f"corpus {corpus!r} has no config named LANGUAGE-queries: build one first")
+    return (*(code for code in LANGUAGES if code in found), *sorted(found - set(LANGUAGES)))

@@ -1,0 +1,174 @@
+"""From a corpus folder to tables of streams or of token ids."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..modeling_lira import LiraModel
+from ..processing_lira import LiraProcessor
+from .corpus import ENGLISH, NO_SCORES, RetrievalSplit, Texts
+from .stream_cache import StreamCache
+
+
+@dataclass(frozen=True)
+class Table(ABC):
+    """Texts with candidates, ready to be gathered into batches.
+
+    `rows` [N, K] are places in the table of distinct English texts, -1 where there is none; `scores` [N, K, 3];
+    `language_ids` [N].
+    """
+
+    rows: np.ndarray
+    scores: np.ndarray
+    language_ids: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.language_ids)
+
+    @property
+    def has_english(self) -> np.ndarray:
+        """Whether each text has a candidate, [N]."""
+        return np.asarray((self.rows >= 0).any(1))
+
+    @abstractmethod
+    def batch(
+        self, index: np.ndarray, rows: np.ndarray | None = None, scores: np.ndarray | None = None
+    ) -> dict[str, Tensor]:
+        """Gather texts [B] as `LiraModel.forward` takes them; `rows` and `scores` replace the table's own."""
+
+
+@dataclass(frozen=True)
+class StreamTable(Table):
+    """A table over cached streams: `multilingual` [N, S, dg]; `english` [M, S, dh] of distinct candidates."""
+
+    multilingual: np.ndarray
+    english: np.ndarray
+
+    def batch(
+        self, index: np.ndarray, rows: np.ndarray | None = None, scores: np.ndarray | None = None
+    ) -> dict[str, Tensor]:
+        """Gather the streams of texts [B] and of their candidates."""
+        rows = self.rows[index] if rows is None else rows
+        present = rows >= 0
+        states = np.zeros((*rows.shape, *self.english.shape[1:]), np.float32)
+        states[present] = self.english[rows[present]]
+        return {
+            "multilingual_states": torch.from_numpy(self.multilingual[index].astype(np.float32)),
+            "english_states": torch.from_numpy(states),
+            "candidate_mask": torch.from_numpy(present),
+            "critic_scores": torch.from_numpy(self.scores[index] if scores is None else scores),
+            "language_ids": torch.from_numpy(self.language_ids[index]),
+        }
+
+
+@dataclass(frozen=True)
+class TokenTable(Table):
+    """A table over texts themselves, for backbones that change while they train."""
+
+    texts: list[str]
+    english: list[str]
+    kind: str
+    processor: LiraProcessor
+
+    def batch(
+        self, index: np.ndarray, rows: np.ndarray | None = None, scores: np.ndarray | None = None
+    ) -> dict[str, Tensor]:
+        """Gather the token ids of texts [B] and of their candidates."""
+        rows = self.rows[index] if rows is None else rows
+        present = rows >= 0
+        batch = self.processor.tokenize([self.texts[place] for place in index], self.kind)
+        batch["language_ids"] = torch.from_numpy(self.language_ids[index])
+        if not present.any():
+            return batch
+        tokens = self.processor.tokenize([self.english[place] for place in rows[present]], self.kind, "english")
+        for name, values in tokens.items():
+            padded = values.new_zeros(*rows.shape, values.shape[-1])
+            padded[torch.from_numpy(present)] = values
+            batch[f"english_{name}"] = padded
+        batch["candidate_mask"] = torch.from_numpy(present)
+        batch["critic_scores"] = torch.from_numpy(self.scores[index] if scores is None else scores)
+        return batch
+
+
+def _english_rows(texts: Texts, num_candidates: int) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Return the distinct candidates, and each text's rows among them and scores; at most `num_candidates` are kept."""
+    chosen = [row[:num_candidates] for row in texts.candidates]
+    distinct = sorted({text for row in chosen for text in row})
+    position = {text: index for index, text in enumerate(distinct)}
+    rows = np.full((len(texts), num_candidates), -1, np.int64)
+    scores = np.full((len(texts), num_candidates, 3), np.nan, np.float32)
+    for index, row in enumerate(chosen):
+        rows[index, : len(row)] = [position[text] for text in row]
+        for column, values in enumerate(texts.scores[index][:num_candidates]):
+            scores[index, column] = values
+    return distinct, rows, scores
+
+
+def cache_table(model: LiraModel, cache: StreamCache, texts: Texts, kind: str, num_candidates: int) -> StreamTable:
+    """Cache both paths' streams of `texts`; at most `num_candidates` of each text's candidates are kept."""
+    distinct, rows, scores = _english_rows(texts, num_candidates)
+    return StreamTable(
+        rows=rows,
+        scores=scores,
+        language_ids=model.processor.language_ids(texts.languages).numpy(),
+        multilingual=cache.get(model, texts.texts, "multilingual", kind),
+        english=cache.get(model, distinct, "english", kind),
+    )
+
+
+def token_table(model: LiraModel, texts: Texts, kind: str, num_candidates: int) -> TokenTable:
+    """Return a table of texts whose backbones run at every step; at most `num_candidates` candidates are kept."""
+    distinct, rows, scores = _english_rows(texts, num_candidates)
+    return TokenTable(
+        rows=rows,
+        scores=scores,
+        language_ids=model.processor.language_ids(texts.languages).numpy(),
+        texts=texts.texts,
+        english=distinct,
+        kind=kind,
+        processor=model.processor,
+    )
+
+
+@dataclass(frozen=True)
+class SplitTables:
+    """Tables of a `RetrievalSplit`: queries, local titles (English ones as translations), English titles."""
+
+    split: RetrievalSplit
+    queries: Table
+    local: Table
+    english: Table
+
+    def documents(self, english_titles: bool) -> Table:
+        """Return the English titles or the local ones."""
+        return self.english if english_titles else self.local
+
+
+def split_tables(split: RetrievalSplit, table: Callable[[Texts, str, int], Table], num_candidates: int) -> SplitTables:
+    """Make the tables of one language and split by `table(texts, kind, num_candidates)`."""
+    count = len(split.titles)
+    unscored = [[NO_SCORES]] * count
+    translations = [[title] for title in split.english_titles]
+    local = Texts(split.titles, [split.language] * count, translations, unscored)
+    english = Texts(split.english_titles, [ENGLISH] * count, translations, unscored)
+    return SplitTables(
+        split=split,
+        queries=table(split.queries, "query", num_candidates),
+        local=table(local, "document", 1),
+        english=table(english, "document", 1),
+    )
+
+
+def cache_split(model: LiraModel, cache: StreamCache, split: RetrievalSplit) -> SplitTables:
+    """Cache every stream that training and evaluation need of one language and split."""
+    return split_tables(split, partial(cache_table, model, cache), model.config.num_candidates)
+
+
+def token_split(model: LiraModel, split: RetrievalSplit) -> SplitTables:
+    """Return the tables of one language and split for training with LoRA."""
+    return split_tables(split, partial(token_table, model), model.config.num_candidates)

@@ -1,0 +1,1 @@
+"""`lira demo`: the main job from end to end on a slice of the corpus."""

@@ -1,0 +1,282 @@
+"""The main job from end to end: corpus, streams, two stages, test table, save, reload elsewhere, search."""
+
+import json
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from safetensors.torch import save_file
+from torch import Tensor
+
+from dataset_builder.generator.corpus import build_corpus
+
+from ..data.corpus import RetrievalSplit, load_split
+from ..data.stream_cache import StreamCache
+from ..data.tables import SplitTables, cache_split
+from ..errors import LiraError
+from ..evaluation.comparison import (
+    ENCODER,
+    LIRA,
+    LIRA_FREE,
+    TRANSLATE,
+    UNTRAINED,
+    Comparison,
+    Scorer,
+    compare,
+    encoder_alone,
+    searching,
+    trained,
+    translate_then_encode,
+    untrained,
+)
+from ..evaluation.embedded import embed_table
+from ..files import atomic_path, atomic_write_text
+from ..modeling_lira import LiraModel
+from ..training.options import ArcaOptions, LasrOptions
+from ..training.resumable import run_stage
+from .chart import bar_chart
+
+Log = list[dict[str, float]]
+
+LANGUAGES = ("vi", "th", "id", "ms", "ur", "bn", "fil")
+TYPED_QUERIES = {
+    "vi": "nồi cơm điện màu trắng",
+    "th": "เสื้อฮู้ดสีดำ",
+    "id": "sandal jepit wanita",
+    "ms": "tudung warna hitam",
+    "ur": "بچوں کا فیڈر",
+    "bn": "বাচ্চাদের দুধের বোতল",
+    "fil": "tsinelas na pambabae",
+}
+"""What the demo asks in the end, one query a language, typed by hand."""
+
+OPTIONS: dict[str, ArcaOptions | LasrOptions] = {"arca": ArcaOptions(), "lasr": LasrOptions(batch_size=44, epochs=10)}
+"""A language of the slice has 220 training queries: smaller batches than the whole corpus', and more epochs."""
+
+CATALOGUES = {"English titles": True, "titles in the query's language": False}
+console = Console(width=110)
+
+
+@dataclass
+class Clock:
+    """Print each step as it starts and the seconds it took."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Time one step."""
+        console.print(f"[bold]{len(self.seconds) + 1}. {name}[/bold]")
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - start, 1)
+        console.print(f"   {self.seconds[name]:.1f} s", style="dim")
+
+    @property
+    def total(self) -> float:
+        """Seconds of all steps."""
+        return round(sum(self.seconds.values()), 1)
+
+
+def run_demo(output: Path, seed: int, multilingual: str, english: str) -> None:
+    """Run every step of the demo; what an earlier run finished is not done again.
+
+    Parameters
+    ----------
+    output : Path
+        Gets `corpus/`, `streams/`, `model/`, `results.json` and `chart.png`.
+    seed : int
+    multilingual, english : str
+        Backbones.
+
+    Raises
+    ------
+    LiraError
+        A backbone that cannot be found.
+
+    Source: ours.
+    """
+    torch.manual_seed(seed)
+    clock = Clock()
+    with clock.step("resolve the backbones"):
+        model = LiraModel.from_backbones(multilingual, english, languages=[*LANGUAGES, "en"], num_feature_bins=1)
+    with clock.step("load the corpus slice"):
+        corpus = _build_corpus(output / "corpus")
+        splits = {
+            name: [load_split(str(corpus), language, name) for language in LANGUAGES]
+            for name in ("train", "validation", "test")
+        }
+        _describe(splits)
+    with clock.step("cache the backbones' streams"):
+        cache = StreamCache(output / "streams")
+        streams = {name: [cache_split(model, cache, split) for split in group] for name, group in splits.items()}
+    comparisons, logs = _train_and_test(model, streams, output, seed, clock)
+    with clock.step("save the model"):
+        model.save_pretrained(output / "model", save_backbones=True)
+    with clock.step("load it in a new process that cannot import this package, and search"):
+        reloaded = _reload(model, streams, output)
+    with clock.step("draw the chart"):
+        bar_chart(comparisons, output / "chart.png")
+    _report(comparisons, reloaded, logs, clock, output, seed)
+
+
+def _build_corpus(folder: Path) -> Path:
+    if not (folder / "README.md").is_file():
+        build_corpus(folder, size="slice", languages=LANGUAGES)
+    return folder
+
+
+def _describe(splits: dict[str, list[RetrievalSplit]]) -> None:
+    for name, group in splits.items():
+        queries = sum(len(split.queries) for split in group)
+        products = sum(len(split.titles) for split in group)
+        console.print(f"   {name}: {queries:,} queries and {products:,} products in {len(group)} languages")
+
+
+def _train_and_test(
+    model: LiraModel, streams: dict[str, list[SplitTables]], output: Path, seed: int, clock: Clock
+) -> tuple[dict[str, Comparison], dict[str, Log]]:
+    tests = streams["test"]
+    scores: dict[str, dict[str, dict[str, Tensor]]] = {name: {} for name in CATALOGUES}
+    with clock.step("score the baselines on test"):
+        for name, in_english in CATALOGUES.items():
+            systems: dict[str, Scorer] = {ENCODER: searching(encoder_alone, english_titles=in_english)}
+            if in_english:
+                systems[TRANSLATE] = searching(translate_then_encode)
+            systems[UNTRAINED] = untrained(model, in_english)
+            scores[name] |= compare(tests, systems).scores
+    logs: dict[str, Log] = {}
+    for stage in ("arca", "lasr"):
+        with clock.step(f"train stage {1 if stage == 'arca' else 2} ({stage})"):
+            logs[stage] = run_stage(stage, model, streams["train"], streams["validation"], output, seed, OPTIONS[stage])
+    with clock.step("score LiRA on test"):
+        for name, in_english in CATALOGUES.items():
+            systems = {LIRA: trained(model, in_english, True), LIRA_FREE: trained(model, in_english, False)}
+            scores[name] |= compare(tests, systems).scores
+    return {name: Comparison(values) for name, values in scores.items()}, logs
+
+
+def _reload(model: LiraModel, streams: dict[str, list[SplitTables]], output: Path) -> dict[str, Any]:
+    """Hand a new process some texts and an index of the whole catalogue; return what it found."""
+    texts, languages, candidates = [], [], []
+    for split in streams["test"]:
+        texts += split.split.queries.texts[:8]
+        languages += split.split.queries.languages[:8]
+        candidates += split.split.queries.candidates[:8]
+    expected = {"texts": model.encode_query(texts, languages, candidates=candidates)}
+    titles: dict[str, list[str]] = {}
+    for parts in zip(*streams.values(), strict=True):
+        language = parts[0].split.language
+        expected[f"documents.{language}"] = torch.cat([embed_table(model, part.local) for part in parts])
+        titles[language] = [title for part in parts for title in _bilingual_titles(part.split)]
+    with atomic_path(output / "reload.safetensors") as temporary:
+        save_file(expected, temporary)
+    task = {
+        "model": str((output / "model").resolve()),
+        "expected": str((output / "reload.safetensors").resolve()),
+        "texts": texts,
+        "languages": languages,
+        "candidates": candidates,
+        "queries": [{"language": language, "text": text} for language, text in TYPED_QUERIES.items()],
+        "titles": titles,
+    }
+    task_file = output.resolve() / "reload_task.json"
+    atomic_write_text(task_file, json.dumps(task, ensure_ascii=False))
+    script = Path(__file__).with_name("reload.py")
+    subprocess.run([sys.executable, "-P", str(script), str(task_file)], check=True, cwd=output)
+    return json.loads((output / "reload_answer.json").read_text(encoding="utf-8"))
+
+
+def _bilingual_titles(split: RetrievalSplit) -> list[str]:
+    return [f"{local}  |  {english}" for local, english in zip(split.titles, split.english_titles, strict=True)]
+
+
+def _report(
+    comparisons: dict[str, Comparison],
+    reloaded: dict[str, Any],
+    logs: dict[str, Log],
+    clock: Clock,
+    output: Path,
+    seed: int,
+) -> None:
+    for title, comparison in comparisons.items():
+        _print_table(title, comparison)
+    for (language, text), answers in zip(TYPED_QUERIES.items(), reloaded["answers"], strict=True):
+        console.print(f"[bold]{language}[/bold]  {text}", highlight=False)
+        for answer in answers:
+            console.print(f"    {answer['score']:.3f}  {answer['title']}", highlight=False, soft_wrap=True)
+    gap = reloaded["largest_gap"]
+    console.print(f"\nreloaded: largest difference of an embedding {gap:.1e}", highlight=False)
+    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 2**20
+    training = sum(value for name, value in clock.seconds.items() if name.startswith("train stage"))
+    console.print(f"{clock.total:.0f} s in all, {training:.0f} s of it training; peak memory {peak:.1f} GiB")
+    console.print(
+        f"model {output / 'model'}, chart {output / 'chart.png'}, numbers {output / 'results.json'}", highlight=False
+    )
+    results = {
+        "seed": seed,
+        "seconds": clock.seconds,
+        "peak_memory_gib": round(peak, 2),
+        "largest_reload_difference": gap,
+        "versions": {name: version(name) for name in ("torch", "transformers", "datasets")}
+        | {"python": platform.python_version()},
+        "threads": torch.get_num_threads(),
+        "ndcg@10": {title: _numbers(comparison) for title, comparison in comparisons.items()},
+        "training": logs,
+    }
+    atomic_write_text(output / "results.json", json.dumps(results, indent=1, ensure_ascii=False))
+    if gap > 1e-5:
+        raise LiraError(f"the reloaded model's embeddings differ by {gap:.1e}: please report this")
+
+
+def _print_table(title: str, comparison: Comparison) -> None:
+    """Print one catalogue's table, LiRA's gains last."""
+    languages = list(next(iter(comparison.scores.values())))
+    table = Table(title=f"nDCG@10 x 100 on test, searching {title}", title_justify="left")
+    table.add_column("system", no_wrap=True)
+    for name in [*languages, "mean"]:
+        table.add_column(name, justify="right")
+    for system in comparison.scores:
+        table.add_row(system, *(f"{100 * comparison.mean(system, language):.1f}" for language in [*languages, None]))
+    for rival in _rivals(comparison):
+        gains = [comparison.gain(LIRA, rival, language) for language in [*languages, None]]
+        table.add_section()
+        table.add_row(f"gain over {rival}", *(f"{100 * mean:+.1f}" for mean, _, _ in gains))
+        table.add_row("  95% interval from", *(f"{100 * low:+.1f}" for _, low, _ in gains), style="dim")
+        table.add_row("  to", *(f"{100 * high:+.1f}" for _, _, high in gains), style="dim")
+    console.print(table)
+
+
+def _rivals(comparison: Comparison) -> list[str]:
+    """Return what LiRA is compared with: the best other row, and the encoder it stands on."""
+    return list(dict.fromkeys([comparison.best_rival(LIRA), ENCODER]))
+
+
+def _numbers(comparison: Comparison) -> dict[str, Any]:
+    """Return a comparison's means and gains as plain numbers."""
+    languages = list(next(iter(comparison.scores.values())))
+    return {
+        "systems": {
+            system: {language or "mean": comparison.mean(system, language) for language in [*languages, None]}
+            for system in comparison.scores
+        },
+        "intervals": {
+            system: {language or "all": comparison.interval(system, language) for language in [*languages, None]}
+            for system in comparison.scores
+        },
+        "gains": {
+            rival: {language or "all": comparison.gain(LIRA, rival, language) for language in [*languages, None]}
+            for rival in _rivals(comparison)
+        },
+    }

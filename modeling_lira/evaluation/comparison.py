@@ -1,0 +1,143 @@
+"""Compare LiRA with what a shop could do without it, on the same cached streams."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..data.tables import SplitTables, StreamTable, Table
+from ..errors import LiraError
+from ..modeling_lira import LiraModel
+from .embedded import Embedded, retrieval_ndcg
+from .metrics import bootstrap_interval
+
+ENCODER = "multilingual encoder alone"
+TRANSLATE = "translate, then encode"
+UNTRAINED = "untrained fusion"
+LIRA = "LiRA"
+LIRA_FREE = "LiRA without translations"
+
+Scorer = Callable[[SplitTables], Tensor]
+"""Returns per-query nDCG@10 [Q]."""
+Embedder = Callable[[SplitTables], Embedded]
+_CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Per-query nDCG@10 of several systems: `scores[system][language]` is a tensor [Q].
+
+    Source: ours.
+    """
+
+    scores: dict[str, dict[str, Tensor]]
+
+    def mean(self, system: str, language: str | None = None) -> float:
+        """Return a system's mean nDCG@10 on one language, or the mean over the languages."""
+        if language is not None:
+            return float(self.scores[system][language].mean())
+        return float(np.mean([float(values.mean()) for values in self.scores[system].values()]))
+
+    def best_rival(self, system: str) -> str:
+        """Return the other system with the best mean over languages."""
+        return max((name for name in self.scores if name != system), key=self.mean)
+
+    def interval(self, system: str, language: str | None = None) -> tuple[float, float]:
+        """Return the 95% bootstrap interval of a system's mean; over all languages' queries by default."""
+        return bootstrap_interval(self._values(system, language))
+
+    def gain(self, system: str, rival: str, language: str | None = None) -> tuple[float, float, float]:
+        """Return mean difference and its paired 95% bootstrap interval, over all languages' queries by default."""
+        difference = self._values(system, language) - self._values(rival, language)
+        return float(difference.mean()), *bootstrap_interval(difference)
+
+    def _values(self, system: str, language: str | None) -> Tensor:
+        scores = self.scores[system]
+        return torch.cat(list(scores.values())) if language is None else scores[language]
+
+
+def compare(splits: Sequence[SplitTables], systems: Mapping[str, Scorer]) -> Comparison:
+    """Score every system on every language's split."""
+    return Comparison(
+        {name: {split.split.language: score(split) for split in splits} for name, score in systems.items()}
+    )
+
+
+def encoder_alone(tables: SplitTables) -> Embedded:
+    """Embed with the frozen multilingual encoder as it comes: mean pooling, cosine."""
+    queries = multilingual_vectors(tables.queries)
+    return Embedded(
+        tables,
+        {True: queries, False: queries},
+        {english: multilingual_vectors(tables.documents(english)) for english in (True, False)},
+    )
+
+
+def translate_then_encode(tables: SplitTables) -> Embedded:
+    """Embed the first candidate and the English titles with the frozen English encoder.
+
+    A query without any translation, or a local title, is a vector of zeros: it finds nothing.
+    """
+    queries, titles = english_vectors(tables.queries), english_vectors(tables.english)
+    return Embedded(tables, {True: queries, False: queries * 0}, {True: titles, False: titles * 0})
+
+
+def searching(embed: Embedder, *, english_titles: bool = True, with_candidates: bool = True) -> Scorer:
+    """Return the scorer of a system that embeds splits."""
+    return lambda tables: embed(tables).ndcg(english_titles=english_titles, with_candidates=with_candidates)
+
+
+def check_finite(embedded: Embedded, system: str) -> Embedded:
+    """Return the embeddings; raise `LiraError` naming the system where one is NaN or infinite."""
+    for kind, several in (("query", embedded.queries), ("document", embedded.documents)):
+        for values in several.values():
+            wrong = (~values.isfinite().all(1)).nonzero()
+            if len(wrong):
+                raise LiraError(
+                    f"{system} gives a {embedded.tables.split.language} {kind} embedding that is not finite "
+                    f"(row {int(wrong[0])}, {len(wrong)} in all): its weights are damaged or training diverged"
+                )
+    return embedded
+
+
+def untrained(model: LiraModel, english_titles: bool) -> Scorer:
+    """Return the scorer of a model as `from_backbones` made it, with translations."""
+    return trained(model, english_titles, with_candidates=True)
+
+
+def trained(model: LiraModel, english_titles: bool, with_candidates: bool) -> Scorer:
+    """Return the scorer of a trained model."""
+    return lambda split: retrieval_ndcg(model, split, english_titles, with_candidates)
+
+
+def streams_of(table: Table) -> StreamTable:
+    """Return the table as one of cached streams; raise `LiraError` if it is not."""
+    if not isinstance(table, StreamTable):
+        raise LiraError("the frozen encoders are compared on cached streams")
+    return table
+
+
+def multilingual_vectors(table: Table) -> Tensor:
+    """Return the frozen multilingual encoder's unit sentence vectors [N, dg]."""
+    return _means(streams_of(table).multilingual)
+
+
+def english_vectors(table: Table) -> Tensor:
+    """Return the frozen English encoder's unit vectors of the first candidates [N, dh]; zeros where there is none."""
+    own = streams_of(table)
+    vectors = torch.zeros(len(own), own.english.shape[-1])
+    present = torch.from_numpy(own.rows[:, 0] >= 0)
+    vectors[present] = _means(own.english)[torch.from_numpy(own.rows[:, 0])[present]]
+    return vectors
+
+
+def _means(streams: np.ndarray) -> Tensor:
+    """Return unit means over the bins, [N, H], reading a part at a time."""
+    parts = [
+        torch.from_numpy(streams[start : start + _CHUNK].astype(np.float32)).mean(1)
+        for start in range(0, len(streams), _CHUNK)
+    ]
+    return F.normalize(torch.cat(parts), dim=-1) if parts else torch.zeros(0, streams.shape[-1])

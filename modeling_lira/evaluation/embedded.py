@@ -1,0 +1,79 @@
+"""The embeddings of a split, and how well they retrieve."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..data.tables import SplitTables, Table
+from ..modeling_lira import LiraModel
+from .metrics import ndcg, pearson, spearman
+
+_BATCH = 512
+
+
+_ENGLISH_INPUTS = (
+    "english_states", "english_input_ids", "english_attention_mask", "candidate_mask", "critic_scores",
+)  # fmt: skip
+
+
+@torch.inference_mode()
+def embed_table(model: LiraModel, table: Table, with_english: bool = True) -> Tensor:
+    """Embed every row of a table, [N, D]; without English the translation-free path runs."""
+    model.eval()
+    parts = []
+    for start in range(0, len(table), _BATCH):
+        batch = table.batch(np.arange(start, min(start + _BATCH, len(table))))
+        if not with_english:
+            batch = {name: value for name, value in batch.items() if name not in _ENGLISH_INPUTS}
+        parts.append(model(**batch)["sentence_embedding"])
+    return torch.cat(parts)
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A split's embeddings: queries with and without their candidates, English titles, local titles without English.
+
+    Source: ours.
+    """
+
+    tables: SplitTables
+    queries: dict[bool, Tensor]
+    documents: dict[bool, Tensor]
+
+    def ndcg(self, *, english_titles: bool = True, with_candidates: bool = True, k: int = 10) -> Tensor:
+        """Return nDCG@k [Q] of each query against all documents of its split."""
+        scores = self.queries[with_candidates] @ self.documents[english_titles].T
+        return ndcg(scores, self.tables.split.gain_matrix(), k)
+
+    def correlations(self, *, with_candidates: bool = True) -> tuple[float, float]:
+        """Return Pearson's and Spearman's correlation of the graded pairs' cosines with their targets."""
+        predicted, wanted = self.graded_pairs(with_candidates)
+        return pearson(predicted, wanted), spearman(predicted, wanted)
+
+    def graded_pairs(self, with_candidates: bool = True) -> tuple[Tensor, Tensor]:
+        """Return the cosines and the wanted similarities of all graded pairs, [P] each."""
+        pairs = self.tables.split.pairs
+        queries = torch.tensor([query for query, own in enumerate(pairs) for _ in own])
+        documents = torch.tensor([document for own in pairs for document, _ in own])
+        predicted = (self.queries[with_candidates][queries] * self.documents[False][documents]).sum(-1)
+        return predicted, torch.tensor([target for own in pairs for _, target in own])
+
+
+def embed_split(model: LiraModel, tables: SplitTables) -> Embedded:
+    """Embed what a split's evaluation needs, once."""
+    return Embedded(
+        tables,
+        queries={wanted: embed_table(model, tables.queries, wanted) for wanted in (True, False)},
+        documents={english: embed_table(model, tables.documents(english), english) for english in (True, False)},
+    )
+
+
+def retrieval_ndcg(
+    model: LiraModel, tables: SplitTables, english_titles: bool = True, with_candidates: bool = True, k: int = 10
+) -> Tensor:
+    """Return nDCG@k [Q] of each query against the English titles, or the local ones, of its split."""
+    queries = embed_table(model, tables.queries, with_candidates)
+    documents = embed_table(model, tables.documents(english_titles), english_titles)
+    return ndcg(queries @ documents.T, tables.split.gain_matrix(), k)

@@ -1,0 +1,93 @@
+"""Embed the texts of a file into a folder, shard by shard."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from ..modeling_lira import LiraModel
+from ..records.saved_model import fingerprint
+from .choices import DType, Format, Kind
+from .embeddings import EmbeddingFolder, Settings, holding
+from .text_file import Columns, TextFile, TextRows
+
+logger = logging.getLogger(__name__)
+
+_STEP = 16
+"""Batches that are sorted by length together; the progress bar moves after each such step."""
+
+
+def encode_file(
+    model: LiraModel,
+    path: Path,
+    folder: Path,
+    kind: Kind = Kind.document,
+    columns: Columns | None = None,
+    dtype: DType = DType.float16,
+    format: Format = Format.parquet,
+    shard_size: int = 8192,
+    batch_size: int = 64,
+) -> EmbeddingFolder:
+    """Embed every text of a file; shards that are in the folder already are not computed again.
+
+    Parameters
+    ----------
+    model : LiraModel
+    path : Path
+        A `.jsonl`, `.parquet` or `.csv` file.
+    folder : Path
+    kind : Kind
+    columns : Columns, optional
+    dtype : DType
+    format : Format
+    shard_size : int
+        Rows a shard.
+    batch_size : int
+
+    Raises
+    ------
+    LiraError
+        Bad rows, a folder of other settings or in use by another process.
+
+    Source: ours.
+    """
+    file = TextFile(path, columns or Columns(), model.processor.languages, model.processor.num_candidates)
+    settings = Settings(
+        model.name_or_path or "",
+        fingerprint(model),
+        file.digest,
+        kind,
+        dtype,
+        format,
+        file.rows,
+        shard_size,
+        model.config.embedding_size,
+    )
+    with holding(folder):
+        output = EmbeddingFolder.create(folder, settings)
+        missing = [number for number in range(output.shards) if not output.done(number)]
+        done = file.rows - sum(min(shard_size, file.rows - number * shard_size) for number in missing)
+        if done:
+            logger.info("encode: %d of %d rows are in the folder already", done, file.rows)
+        with tqdm(total=file.rows, initial=done, desc="encode", unit=" rows", disable=None) as bar:
+            for number, rows in enumerate(file.batches(shard_size)):
+                if number not in missing:
+                    continue
+                parts = []
+                for part in _split(rows, _STEP * batch_size):
+                    parts.append(_encode(model, part, kind, batch_size))
+                    bar.update(len(part))
+                output.write(number, rows.ids, rows.texts, torch.cat(parts).numpy())
+    return output
+
+
+def _encode(model: LiraModel, rows: TextRows, kind: Kind, batch_size: int) -> torch.Tensor:
+    encode = model.encode_query if kind is Kind.query else model.encode_document
+    return encode(rows.texts, rows.languages, rows.candidates, rows.scores, batch_size)
+
+
+def _split(rows: TextRows, size: int) -> Iterator[TextRows]:
+    for start in range(0, len(rows), size):
+        yield TextRows(**{name: value[start : start + size] for name, value in vars(rows).items()})
