@@ -1,10 +1,10 @@
 # Every target does its own set-up: python 3.11+, pip and git are all a machine needs.
 PYTHON ?= python3
 BIN := .venv/bin
-EXTRAS := offline,llm,train,eval,search,data,dev
+EXTRAS := offline,llm,train,eval,search,data,docs,dev
 export TOKENIZERS_PARALLELISM ?= true
 
-.PHONY: setup demo test lint throughput clean
+.PHONY: setup demo test quick lint docs throughput clean
 
 setup: .venv/ready
 
@@ -21,10 +21,18 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest
 
+# The tests that are not marked slow: two minutes on two cores.
+quick: setup
+	$(BIN)/python -m pytest -m 'not slow'
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy modeling_lira
+	$(BIN)/mypy modeling_lira dataset_builder eval
+
+# Guide and API as HTML; any warning is an error.
+docs: setup
+	$(BIN)/python .ci/docs/build.py runs/docs
 
 throughput: setup
 	$(BIN)/python -m eval throughput

@@ -31,7 +31,7 @@ class LiraProcessor(ProcessorMixin):
     languages : list of str, optional
         Language codes in the order of their ids, as in the model's config.
     query_prefix, document_prefix : str
-        What the multilingual backbone wants before a query and a document (e5: `query: ` and `passage: `).
+        What the multilingual backbone wants before a query and a document (e5: `"query: "` and `"passage: "`).
     english_query_prefix, english_document_prefix : str
         The same for the English backbone.
     english_model_type : str
