@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from typing import TypeVar
 
 import numpy as np
@@ -9,7 +10,13 @@ import torch
 from torch import Tensor
 
 from modeling_lira.errors import LiraError
-from modeling_lira.evaluation.metrics import bootstrap_interval, bootstrap_means, interval_of
+from modeling_lira.evaluation.metrics import (
+    Questions,
+    bootstrap_means_of_languages,
+    interval_of,
+    rows_as_questions,
+    strata_of,
+)
 
 MEAN = "mean"
 """Name of the mean over languages, beside the languages' own."""
@@ -27,10 +34,10 @@ class Difference:
     mean : float
         Of the per-query differences; over languages, the mean of the languages' means.
     low, high : float
-        Percentile bootstrap interval, 95%: queries are drawn again, within each language.
+        Percentile bootstrap interval, 95%: questions are drawn again, in all languages that share them.
     p : float
-        Two-sided paired randomisation: how often a mean as far from 0 comes about when each query's two scores are
-        swapped by a coin.
+        Two-sided paired randomisation: how often a mean as far from 0 comes about when each question's two scores are
+        swapped by a coin, in all languages that share it.
     corrected_p : float
         After Holm, for all comparisons of the table; equal to `p` before `correct`.
     effect : float
@@ -39,8 +46,8 @@ class Difference:
         Shares of queries on which the first system scores higher and lower.
     count : int
         Queries.
-
-    Source: ours.
+    questions : int
+        Different questions among them: fewer than `count` where one question is asked in several languages.
     """
 
     mean: float
@@ -52,6 +59,7 @@ class Difference:
     better: float
     worse: float
     count: int
+    questions: int
 
     @property
     def significant(self) -> bool:
@@ -60,7 +68,11 @@ class Difference:
 
 
 def paired_differences(
-    first: Mapping[str, Tensor], second: Mapping[str, Tensor], samples: int = SAMPLES, seed: int = 0
+    first: Mapping[str, Tensor],
+    second: Mapping[str, Tensor],
+    samples: int = SAMPLES,
+    seed: int = 0,
+    questions: Mapping[str, Sequence[Hashable]] | None = None,
 ) -> dict[str, Difference]:
     """Compare two systems in every language and in the mean over languages.
 
@@ -72,6 +84,10 @@ def paired_differences(
     samples : int
         Of the bootstrap and of the randomisation.
     seed : int
+    questions : mapping of str to sequence, optional
+        Id of the question of each of a language's queries. Queries of one id, in several languages, are the same
+        question: their scores are not independent, and are drawn and swapped together. By default every query of
+        every language is a question of its own.
 
     Returns
     -------
@@ -86,48 +102,68 @@ def paired_differences(
     """
     if first.keys() != second.keys() or not first:
         raise LiraError(f"systems were scored on different languages: {sorted(first)} and {sorted(second)}")
-    values = {language: _differences(language, first[language], second[language]) for language in first}
-    drawn = torch.stack([bootstrap_means(own, samples, seed + place) for place, own in enumerate(values.values())])
-    swapped = torch.stack([_swapped_means(own, samples, seed + place) for place, own in enumerate(values.values())])
-    found = {
-        language: _difference(own, float(own.mean()), drawn[place], swapped[place])
-        for place, (language, own) in enumerate(values.items())
+    whole = {language: _differences(language, first[language], second[language]) for language in first}
+    values, ids = _kept(list(whole.values()), [questions[language] for language in whole] if questions else None)
+    drawn = bootstrap_means_of_languages(values, ids, samples, seed)
+    swapped = _swapped_means(values, ids, samples, seed)
+    result = {
+        language: _difference(values[row], float(values[row].mean()), drawn[row], swapped[row], len(set(ids[row])))
+        for row, language in enumerate(whole)
     }
-    overall = float(torch.stack([own.mean() for own in values.values()]).mean())
-    found[MEAN] = _difference(torch.cat(list(values.values())), overall, drawn.mean(0), swapped.mean(0))
-    return found
+    overall = float(torch.stack([differences.mean() for differences in values]).mean())
+    different = len(set().union(*ids))
+    result[MEAN] = _difference(torch.cat(values), overall, drawn.mean(0), swapped.mean(0), different)
+    return result
 
 
 def _differences(language: str, first: Tensor, second: Tensor) -> Tensor:
+    """Return a language's differences [Q], NaN where a query has no value."""
     left, right = (_over_seeds(values.double()) for values in (first, second))
     if left.shape != right.shape:
         raise LiraError(f"systems were scored on different {language} queries: {len(left)} and {len(right)}")
     if (left.isnan() != right.isnan()).any():
         raise LiraError(f"a {language} query has a score of one system only: the other gave NaN")
-    found = (left - right)[~left.isnan()]
-    if not len(found):
+    if left.isnan().all():
         raise LiraError(f"no {language} query has a score")
-    return found
+    return left - right
 
 
 def _over_seeds(values: Tensor) -> Tensor:
     return values.mean(0) if values.ndim == 2 else values
 
 
-def _swapped_means(values: Tensor, samples: int, seed: int) -> Tensor:
-    """Return the means [samples] of `values` [Q] under random signs."""
-    random = np.random.default_rng(seed)
-    step = max(1, _CHUNK // len(values))
-    parts = []
-    for start in range(0, samples, step):
-        shape = (min(step, samples - start), len(values))
-        count = shape[0] * shape[1]
-        coins = np.unpackbits(np.frombuffer(random.bytes(-(-count // 8)), np.uint8), count=count).reshape(shape)
-        parts.append(2 * (torch.from_numpy(coins).double() @ values) - values.sum())
-    return torch.cat(parts) / len(values)
+def _kept(values: Sequence[Tensor], questions: Questions | None) -> tuple[list[Tensor], Questions]:
+    """Return the values [Q] of each language that are not NaN, and the ids of their questions."""
+    kept = [~row.isnan() for row in values]
+    knrow = [row[real] for row, real in zip(values, kept, strict=True)]
+    if questions is None:
+        return knrow, rows_as_questions(knrow)
+    for ids, real in zip(questions, kept, strict=True):
+        if len(ids) != len(real):
+            raise LiraError(f"{len(real)} queries of a language have {len(ids)} ids of questions")
+    return knrow, [list(compress(ids, real.tolist())) for ids, real in zip(questions, kept, strict=True)]
 
 
-def _difference(values: Tensor, mean: float, drawn: Tensor, swapped: Tensor) -> Difference:
+def _swapped_means(values: Sequence[Tensor], questions: Questions, samples: int, seed: int) -> Tensor:
+    """Return every language's means [L, samples] when the sign of each question is drawn by a coin."""
+    means = torch.empty(len(values), samples, dtype=torch.float64)
+    for stratum in strata_of(questions):
+        random = np.random.default_rng(seed + stratum.languages[0])
+        step = max(1, _CHUNK // stratum.count)
+        for start in range(0, samples, step):
+            coins = _coins(random, min(step, samples - start), stratum.count)
+            for language, rows in zip(stratum.languages, stratum.rows, strict=True):
+                means[language, start : start + step] = (2 * coins[:, rows] - 1) @ values[language]
+    return means / torch.tensor([[len(differences)] for differences in values])
+
+
+def _coins(random: np.random.Generator, draws: int, count: int) -> Tensor:
+    """Return 0 or 1 by chance, [draws, count]."""
+    bits = np.unpackbits(np.frombuffer(random.bytes(-(-draws * count // 8)), np.uint8), count=draws * count)
+    return torch.from_numpy(bits.reshape(draws, count)).double()
+
+
+def _difference(values: Tensor, mean: float, drawn: Tensor, swapped: Tensor, questions: int) -> Difference:
     low, high = interval_of(drawn)
     reached = int((swapped.abs() >= abs(mean) - 1e-12).sum())  # a sum in another order differs in its last bits
     p = (1 + reached) / (1 + len(swapped))
@@ -142,6 +178,7 @@ def _difference(values: Tensor, mean: float, drawn: Tensor, swapped: Tensor) -> 
         better=float((values > 0).double().mean()),
         worse=float((values < 0).double().mean()),
         count=len(values),
+        questions=questions,
     )
 
 
@@ -155,8 +192,8 @@ def correct(differences: Mapping[Key, Difference]) -> dict[Key, Difference]:
 
     Source: Holm (1979).
     """
-    corrected = holm([own.p for own in differences.values()])
-    return {key: replace(own, corrected_p=p) for (key, own), p in zip(differences.items(), corrected, strict=True)}
+    corrected = holm([difference.p for difference in differences.values()])
+    return {key: replace(one, corrected_p=p) for (key, one), p in zip(differences.items(), corrected, strict=True)}
 
 
 def holm(values: Sequence[float]) -> list[float]:
@@ -166,9 +203,9 @@ def holm(values: Sequence[float]) -> list[float]:
     """
     corrected = [0.0] * len(values)
     largest = 0.0
-    for rank, place in enumerate(sorted(range(len(values)), key=values.__getitem__)):
-        largest = max(largest, min(1.0, (len(values) - rank) * values[place]))
-        corrected[place] = largest
+    for rank, row in enumerate(sorted(range(len(values)), key=values.__getitem__)):
+        largest = max(largest, min(1.0, (len(values) - rank) * values[row]))
+        corrected[row] = largest
     return corrected
 
 
@@ -179,24 +216,21 @@ def deviation_over_models(languages: Sequence[Tensor]) -> float:
     ----------
     languages : sequence of Tensor, [R, Q] each
         A language's queries, of R models; NaN where a query counts for nothing.
-
-    Source: ours.
     """
-    runs = torch.stack([own.nanmean(1) for own in languages]).mean(0)  # [R]
+    runs = torch.stack([values.nanmean(1) for values in languages]).mean(0)  # [R]
     return float(runs.std()) if len(runs) > 1 else 0.0
 
 
-def difference_cell(own: Mapping[str, float] | None) -> str:
+def difference_cell(difference: Mapping[str, float] | None) -> str:
     """Return a recorded difference x 100 and its interval on two lines, with a star at 5% after the correction.
 
     A dash where there is none.
-
-    Source: ours.
     """
-    if own is None:
+    if difference is None:
         return "–"
-    star = "*" if own["corrected_p"] < 0.05 else ""
-    return f"{100 * own['mean']:+.1f}{star}\n{100 * own['low']:+.1f} … {100 * own['high']:+.1f}"
+    star = "*" if difference["corrected_p"] < 0.05 else ""
+    low, high = 100 * difference["low"], 100 * difference["high"]
+    return f"{100 * difference['mean']:+.1f}{star}\n{low:+.1f} … {high:+.1f}"
 
 
 BOOTSTRAP_SAMPLES = 2_000
@@ -211,26 +245,24 @@ class Point:
     high: float
 
 
-def point_of(languages: Sequence[Tensor]) -> Point:
+def point_of(languages: Sequence[Tensor], questions: Questions | None = None) -> Point:
     """Return the mean over languages of per-query values, and its 95% interval.
 
     Parameters
     ----------
     languages : sequence of Tensor
         One a language, [R, Q] of R seeds, which are averaged first, or [Q]; NaN where a query has no value.
+    questions : sequence of sequences, optional
+        Id of the question of each query of each language, as in `paired_differences`.
 
     Returns
     -------
     Point
-        The interval is a percentile bootstrap over the queries of all languages; NaN throughout where there is none.
-
-    Source: ours.
+        The interval is a percentile bootstrap over questions; NaN throughout where a language has no value.
     """
-    means = [own.double().reshape(-1, own.shape[-1]).mean(0) for own in languages]
-    means = [own[~own.isnan()] for own in means]
-    if not all(len(own) for own in means):
+    means = [values.double().reshape(-1, values.shape[-1]).mean(0) for values in languages]
+    values, ids = _kept(means, questions)
+    if not all(map(len, values)):
         return Point(float("nan"), float("nan"), float("nan"))
-    mean = float(torch.stack([own.mean() for own in means]).mean())
-    # Each query weighs as much as in the mean over languages, however many its language has.
-    whole = torch.cat([own * (sum(map(len, means)) / (len(means) * len(own))) for own in means])
-    return Point(mean, *bootstrap_interval(whole, samples=BOOTSTRAP_SAMPLES))
+    mean = float(torch.stack([part.mean() for part in values]).mean())
+    return Point(mean, *interval_of(bootstrap_means_of_languages(values, ids, BOOTSTRAP_SAMPLES).mean(0)))

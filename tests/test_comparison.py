@@ -71,6 +71,17 @@ def test_gain_is_the_paired_difference_with_its_interval() -> None:
     assert comparison.mean(LIRA) == pytest.approx(0.75)
 
 
+def test_a_comparison_draws_shared_questions_together() -> None:
+    generator = torch.Generator().manual_seed(0)
+    better, worse = torch.rand(30, generator=generator), torch.rand(30, generator=generator)
+    scores = {LIRA: dict.fromkeys(("vi", "th"), better), ENCODER: dict.fromkeys(("vi", "th"), worse)}
+    shared = Comparison(scores, {key: [str(row) for row in range(30)] for key in ("vi", "th")})
+    assert shared.gain(LIRA, ENCODER) == pytest.approx(shared.gain(LIRA, ENCODER, "vi"))
+    assert shared.interval(LIRA) == pytest.approx(shared.interval(LIRA, "vi"))
+    low, high = Comparison(scores).interval(LIRA)
+    assert high - low < 0.9 * (shared.interval(LIRA)[1] - shared.interval(LIRA)[0])
+
+
 def test_the_bootstrap_covers_the_truth_at_its_nominal_rate() -> None:
     generator = torch.Generator().manual_seed(1)
     covered = 0

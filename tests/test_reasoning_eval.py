@@ -234,6 +234,36 @@ def test_numbers_by_hand():
     assert only["languages"] == [] and only["differences"] == {} and only["english"]
 
 
+def test_the_same_question_in_two_languages_counts_once():
+    def outcomes(*values):
+        return [Outcome({"mean": list(values), "sum": list(values)})]
+
+    languages = ("vi", "th", "bn")
+    right, wrong = [1, 1, 0, 1, 1, 0, 1, 1], [1, 0, 0, 1, 0, 0, 1, 0]
+    scores = {
+        BARE: {code: outcomes(*wrong) for code in languages},
+        LIRA: {code: outcomes(*right) for code in languages},
+        LIRA_FREE: {code: outcomes(*right) for code in languages},
+    }
+    found = summarise(scores, "mean", ids={key: [str(row) for row in range(8)] for key in languages})
+    for pairs in (found["differences"], found["by_other_rule"]["sum"]):
+        gain = pairs[f"{LIRA} against {BARE}"]
+        assert (gain["mean"]["low"], gain["mean"]["high"]) == pytest.approx((gain["vi"]["low"], gain["vi"]["high"]))
+        assert (gain["mean"]["count"], gain["mean"]["questions"]) == (24, 8)
+
+
+def test_an_older_record_is_shown_with_a_warning():
+    gain = {"mean": 0.1, "low": 0.05, "high": 0.15, "corrected_p": 0.01}
+    payload = {
+        "main": "mean", "measures": {"mean": {LIRA: {"vi": 0.5, "mean": 0.5}}}, "questions": {"vi": 100},
+        "languages": ["vi"], "deviation_over_models": {}, "english": {},
+        "differences": {f"{LIRA} against {BARE}": {"mean": gain}},
+    }  # fmt: skip
+    assert "too narrow" in answers_block({"payload": payload, "command": "c"})
+    gain["questions"] = 100
+    assert "too narrow" not in answers_block({"payload": payload, "command": "c"})
+
+
 def test_own_questions_to_the_record(folders, tmp_path, capsys):
     data = write_questions(tmp_path / "questions")
     arguments = [
@@ -243,6 +273,7 @@ def test_own_questions_to_the_record(folders, tmp_path, capsys):
     ]  # fmt: skip
     assert called(*arguments) == 0
     found = read_record(tmp_path / "records" / "own.json", "own").payload
+    assert found["differences"][f"{LIRA} against {BARE}"]["mean"]["questions"] == 1  # "0", in both languages
     assert found["questions"] == {"bn": 1, "vi": 1, "en": 1} and found["languages"] == ["bn", "vi"]
     assert set(found["measures"]) == {"mean", "sum"} and found["main"] == "sum" and len(found["weights"]) == 2
     assert set(found["measures"]["mean"]) == {
@@ -487,7 +518,7 @@ def test_bad_input_is_one_line_in_a_fresh_process(folders, tmp_path):
         text=True,
         timeout=120,
         env={**os.environ, "HF_HUB_OFFLINE": "1"},
-        cwd=Path(reasoning.__file__).parents[1],
+        cwd=Path(reasoning.__file__).parents[2],
     )
     lines = done.stderr.strip().splitlines()
     assert done.stdout.split() == ["2"] * len(cases)

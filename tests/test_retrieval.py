@@ -103,6 +103,12 @@ def test_slices_and_means_by_hand() -> None:
         },
     )
     found = summarise(made)
+    asked = summarise(replace(made, questions={"vi": ["a", "b", "c"], "th": ["a", "b"]}))
+    count = [
+        one["differences"][ENGLISH_TITLES][f"{LIRA} against {ENCODER}"]["mean"]["questions"] for one in (found, asked)
+    ]
+    assert count == [5, 3]  # the same queries in two languages are the same questions
+    assert asked["differences_unseen_types"][ENGLISH_TITLES][f"{LIRA} against {ENCODER}"]["mean"]["questions"] == 2
     assert found["queries"] == {"vi": 3, "th": 2} and found["documents"] == {"vi": 9, "th": 8}
     lira = found["search"][ENGLISH_TITLES][LIRA]
     assert set(lira) == {NDCG, RECALL, MRR}
@@ -167,6 +173,8 @@ def test_the_interval_of_a_correlations_difference_holds_it() -> None:
     found = correlation_difference([good], [poor], "pearson")
     assert found["mean"] == pytest.approx(good.correlation("pearson") - poor.correlation("pearson"))
     assert 0 < found["low"] < found["mean"] < found["high"]
+    assert found == correlation_difference([good], [poor], "pearson", seed=0)
+    assert found["low"] != correlation_difference([good], [poor], "pearson", seed=1)["low"]
     assert set(correlation_difference([good], [good], "spearman").values()) == {0.0}
     with pytest.raises(LiraError, match="correlation 'kendall' is unknown"):
         good.correlation("kendall")
@@ -204,6 +212,8 @@ def test_the_command_writes_a_record_of_this_corpus(
     assert left.value.code == 0
     record = read_record(tmp_path / "retrieval.json", "retrieval", corpus_version(str(corpus)))
     assert record.payload["languages"] == list(CODES)
+    gain = record.payload["differences"][ENGLISH_TITLES][f"{LIRA} against {ENCODER}"]["mean"]
+    assert gain["questions"] == gain["count"]  # every language of the corpus asks its own
     assert record.payload["models"] == [saved.name] and record.payload["corpus"] == "tiny"
     shown = capsys.readouterr().out
     for title in (*DOCUMENTS, "pearson", SEEN):

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from eval.significance import correct, holm, paired_differences
+from eval.significance import Point, correct, holm, paired_differences, point_of
 from modeling_lira import LiraError
-from modeling_lira.evaluation.metrics import bootstrap_interval
+from modeling_lira.evaluation.metrics import bootstrap_interval, bootstrap_means, bootstrap_means_of_languages
 
 
 def skewed(count: int, generator: torch.Generator) -> Tensor:
@@ -72,6 +72,84 @@ def test_seeds_are_averaged_query_by_query() -> None:
     assert found["vi"].count == 2
 
 
+SEVEN = ("vi", "th", "id", "ms", "ur", "bn", "fil")
+
+
+def test_the_same_outcomes_in_seven_languages_are_worth_those_of_one() -> None:
+    generator = torch.Generator().manual_seed(0)
+    first, second = ((torch.rand(100, generator=generator) < share).double() for share in (0.50, 0.47))
+    alone = paired_differences({"vi": first}, {"vi": second})["mean"]
+    sides = [dict.fromkeys(SEVEN, values) for values in (first, second)]
+    together = paired_differences(*sides, questions=dict.fromkeys(SEVEN, range(100)))["mean"]
+    assert (together.low, together.high, together.p) == pytest.approx((alone.low, alone.high, alone.p))
+    assert (together.count, together.questions) == (700, 100)
+    apart = paired_differences(*sides)["mean"]  # as if they were 700 questions
+    assert apart.high - apart.low < 0.5 * (together.high - together.low)
+    assert (apart.count, apart.questions) == (700, 700)
+    one, seven = point_of([first]), point_of([first] * 7, [range(100)] * 7)
+    assert (seven.mean, seven.low, seven.high) == pytest.approx((one.mean, one.low, one.high))
+
+
+def test_shared_questions_are_drawn_together_by_hand() -> None:
+    values = [torch.tensor([0.0, 1.0]), torch.tensor([10.0, 20.0]), torch.tensor([5.0, 7.0])]
+    # The second language asks the first's questions in another order, the third asks others.
+    means = bootstrap_means_of_languages(values, [["a", "b"], ["b", "a"], ["c", "d"]], samples=400)
+    drawn = {(first, second) for first, second, _ in means.T.tolist()}
+    assert drawn == {(0.0, 20.0), (0.5, 15.0), (1.0, 10.0)}  # a twice, both once, b twice
+    assert {(first, third) for first, _, third in means.T.tolist()} == set(product((0, 0.5, 1), (5, 6, 7)))
+
+
+def test_languages_that_share_some_of_their_questions_by_hand() -> None:
+    values = [torch.tensor([1.0, 2.0]), torch.tensor([4.0])]
+    means = bootstrap_means_of_languages(values, [["a", "b"], ["b"]], samples=400)
+    whole = {tuple(pair) for pair in means.T.tolist() if pair[1] == pair[1]}
+    assert whole == {(1.5, 4.0), (2.0, 4.0)}
+    assert float(means[0][means[1].isnan()].max()) == 1.0  # a twice: the second language has no value
+    point = point_of(values, [["a", "b"], ["b"]])
+    assert point == Point(2.75, 2.75, 3.0)
+
+
+def test_a_question_asked_twice_in_a_language_is_drawn_whole() -> None:
+    values = torch.tensor([0.0, 0.0, 1.0, 1.0])
+    means = bootstrap_means_of_languages([values], [["a", "a", "b", "b"]], samples=200)
+    assert set(means[0].tolist()) == {0.0, 0.5, 1.0}
+
+
+def test_the_signs_of_a_shared_question_are_one_coin() -> None:
+    both = {"vi": torch.tensor([1.0]), "th": torch.tensor([1.0])}
+    nothing = {language: values * 0 for language, values in both.items()}
+    # One coin: the mean is +1 or -1, always as far from 0. Two coins: in half of the draws.
+    assert paired_differences(both, nothing, questions={"vi": ["a"], "th": ["a"]})["mean"].p == 1
+    assert paired_differences(both, nothing, questions={"vi": ["a"], "th": ["b"]})["mean"].p == pytest.approx(
+        0.5, abs=0.03
+    )
+
+
+def test_queries_without_a_score_leave_with_their_questions() -> None:
+    first = {"vi": torch.tensor([0.1, float("nan"), 0.3]), "th": torch.tensor([0.2, 0.5, 0.6])}
+    second = {language: values * 0 for language, values in first.items()}
+    mean = paired_differences(first, second, questions={"vi": ["a", "b", "c"], "th": ["a", "b", "c"]})["mean"]
+    assert (mean.count, mean.questions) == (5, 3)
+    with pytest.raises(LiraError, match="3 queries of a language have 2 ids"):
+        paired_differences(first, second, questions={"vi": ["a", "b", "c"], "th": ["a", "b"]})
+
+
+def test_draws_are_those_of_their_seed() -> None:
+    values = torch.rand(30, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(bootstrap_means(values, 50, seed=1), bootstrap_means(values, 50, seed=1))
+    assert not torch.equal(bootstrap_means(values, 50, seed=1), bootstrap_means(values, 50, seed=2))
+    assert bootstrap_interval(values, samples=50, seed=1) != bootstrap_interval(values, samples=50, seed=2)
+    found = [paired_differences({"vi": values}, {"vi": values * 0.9}, 50, seed)["vi"] for seed in (1, 1, 2)]
+    assert found[0] == found[1]
+    assert (found[0].low, found[0].high) != (found[2].low, found[2].high)
+    several = [bootstrap_means_of_languages([values, values], None, 50, seed) for seed in (1, 2)]
+    assert not torch.equal(several[0], several[1])
+    assert not torch.equal(several[0][0], several[0][1])  # languages that share no question are drawn apart
+    noise = torch.randn(30, generator=torch.Generator().manual_seed(3))
+    chances = [paired_differences({"vi": noise}, {"vi": noise * 0}, 50, seed)["vi"].p for seed in range(5)]
+    assert len(set(chances)) > 1
+
+
 def test_what_does_not_differ_has_no_effect() -> None:
     same = torch.rand(30)
     found = paired_differences({"vi": same}, {"vi": same})["vi"]
@@ -82,6 +160,15 @@ def test_holm_by_hand() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.5, 0.9]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+def test_shared_questions_leave_the_family_of_comparisons_as_it_is() -> None:
+    values = {code: torch.full((20,), 0.5) for code in ("vi", "th")}
+    found = paired_differences(
+        values, {code: own * 0 for code, own in values.items()}, questions=dict.fromkeys(values, range(20))
+    )
+    assert list(found) == ["vi", "th", "mean"]
+    assert correct(found)["vi"].corrected_p == pytest.approx(3 * found["vi"].p)
 
 
 def test_a_table_is_corrected_as_a_whole() -> None:

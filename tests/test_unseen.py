@@ -147,6 +147,18 @@ def test_differences_are_paired_and_corrected_for_all_of_them(
     assert set(found[CLDR]["differences"]) == {f"{LIRA_FREE} against {ENCODER}"}
 
 
+def test_the_same_question_in_two_languages_counts_once(
+    model: LiraModel, xquad: Path, cldr: Path, tmp_path: Path
+) -> None:
+    sets = unseen_tables(model, StreamCache(tmp_path), xquad, cldr)
+    assert [tables.split.questions for tables in sets[XQUAD]] == [[f"q{row}" for row in range(6)]] * 3
+    assert [tables.split.questions for tables in sets[CLDR]] == [["c0", "c1", "c2", "c3"], ["c0", "c1", "c2"]]
+    found = measure_unseen(model, sets, samples=200)
+    for name, rows, questions in ((XQUAD, 12, 6), (CLDR, 7, 4)):
+        mean = found[name]["differences"][f"{LIRA_FREE} against {ENCODER}"]["mean"]
+        assert (mean["count"], mean["questions"]) == (rows, questions)
+
+
 @pytest.fixture(scope="module")
 def saved(model: LiraModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("saved")

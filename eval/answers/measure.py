@@ -407,7 +407,12 @@ Values = dict[str, dict[str, Tensor]]
 """0 or 1 by system and language, [R, Q] of R models."""
 
 
-def summarise(scores: Scores, main: str, tasks: Mapping[str, Sequence[str]] | None = None) -> dict[str, Any]:
+def summarise(
+    scores: Scores,
+    main: str,
+    tasks: Mapping[str, Sequence[str]] | None = None,
+    ids: Mapping[str, Sequence[str]] | None = None,
+) -> dict[str, Any]:
     """Return everything that the record holds, as plain numbers; "mean" is the mean over languages without English.
 
     Parameters
@@ -417,8 +422,8 @@ def summarise(scores: Scores, main: str, tasks: Mapping[str, Sequence[str]] | No
         Measure that systems are compared by.
     tasks : mapping of language to sequence of str, optional
         Kind of every question.
-
-    Source: ours.
+    ids : mapping of language to sequence of str, optional
+        Id of every question; the same id in two languages is the same question, and intervals draw both together.
     """
     names = list(next(iter(next(iter(scores.values())).values()))[0].measures)
     found = {name: _values(scores, name) for name in names}
@@ -433,9 +438,11 @@ def summarise(scores: Scores, main: str, tasks: Mapping[str, Sequence[str]] | No
         "deviation_over_models": {
             system: deviation_over_models([own[code] for code in low or languages]) for system, own in compared.items()
         },
-        "differences": _differences(compared, low),
-        "english": _differences(compared, [ENGLISH]) if ENGLISH in languages else {},
-        "by_other_rule": {name: _differences(found[name], low) for name in names if name in RULES and name != main},
+        "differences": _differences(compared, low, ids),
+        "english": _differences(compared, [ENGLISH], ids) if ENGLISH in languages else {},
+        "by_other_rule": {
+            name: _differences(found[name], low, ids) for name in names if name in RULES and name != main
+        },
     }
     if tasks is not None and any(any(own) for own in tasks.values()):
         summary["kinds"] = {system: dict(_by_kind(own, tasks, low)) for system, own in compared.items()}
@@ -473,14 +480,14 @@ def _means(own: Mapping[str, Tensor]) -> dict[str, float]:
     return {**means, **({MEAN: sum(low) / len(low)} if low else {})}
 
 
-def _differences(values: Values, languages: Sequence[str]) -> dict[str, Any]:
+def _differences(values: Values, languages: Sequence[str], ids: Mapping[str, Sequence[str]] | None) -> dict[str, Any]:
     """Return paired differences of LiRA and every baseline, all of them corrected together."""
     if not languages:
         return {}
     found = {}
     for first, second in _pairs(values):
         sides = [{code: values[name][code] for code in languages} for name in (first, second)]
-        for language, own in paired_differences(sides[0], sides[1]).items():
+        for language, own in paired_differences(sides[0], sides[1], questions=ids).items():
             if language != MEAN or ENGLISH not in languages:  # English stands by itself
                 found[f"{first} against {second}", language] = own
     nested: dict[str, Any] = {}
@@ -549,8 +556,10 @@ def run_reasoning(
     meter = Meter(task.name)
     scores, told = measure(task, examples, sources, streams, output)
     tasks: dict[str, list[str]] = {}
+    ids: dict[str, list[str]] = {}
     for example in examples:
         tasks.setdefault(example.language, []).append(example.task)
+        ids.setdefault(example.language, []).append(example.id)
     found = {
         "models": [shown(name) for name in sources.models],
         "weights": [weights_of(name) for name in sources.models],
@@ -559,7 +568,7 @@ def run_reasoning(
         "settings": dict(task.settings),
         **(notes or {}),
         "remark": remark(told["parameters"]),
-        **summarise(scores, task.main, tasks),
+        **summarise(scores, task.main, tasks, ids),
     }
     if len(sources.models) == 1:
         found["results"] = card_rows(scores, task)

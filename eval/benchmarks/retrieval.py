@@ -1,8 +1,14 @@
-"""How a saved model searches and ranks a corpus' test part: by language, kind of query, type, titles, translations."""
+"""How a saved model searches and ranks a corpus' test part: by language, kind of query, type, titles, translations.
+
+Queries are drawn again by their ids. Those of the product corpus are drawn apart in every language, like its products
+(only the types are common to all), so no two languages share an id; a corpus whose languages ask the same questions
+under the same ids is drawn question by question.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +72,10 @@ class Scores:
     """What one corpus gave: per-query values, and sums of the graded pairs.
 
     `values[documents][system][language][metric]` is a tensor [R, Q] of R models; `pairs[system][language]` holds the
-    sums of each model.
+    sums of each model; `questions[language]` are the queries' ids, the same in two languages for the same question.
     """
 
+    questions: dict[str, list[str]] = field(default_factory=dict)
     kinds: dict[str, list[str]] = field(default_factory=dict)
     unseen: dict[str, Tensor] = field(default_factory=dict)
     documents: dict[str, int] = field(default_factory=dict)
@@ -137,6 +144,7 @@ def score_corpus(models: Sequence[LiraModel], tables: Sequence[SplitTables]) -> 
     systems = systems_of(models, any(own.queries.has_english.any() for own in tables))
     for own in tqdm(tables, desc="score", unit="language", disable=None):
         split = own.split
+        scores.questions[split.language] = split.questions
         scores.kinds[split.language] = split.kinds
         scores.unseen[split.language] = torch.tensor(split.unseen_type)
         scores.documents[split.language] = len(split.titles)
@@ -256,8 +264,9 @@ def _differences(scores: Scores, chosen: Mapping[str, Tensor] | None) -> dict[st
     for documents, systems in scores.values.items():
         for first, second in _pairs(systems):
             sides = [_chosen_ndcg(systems[name], chosen) for name in (first, second)]
+            questions = {code: _chosen(ids, chosen, code) for code, ids in scores.questions.items()}
             if sides[0]:
-                for language, own in paired_differences(sides[0], sides[1]).items():
+                for language, own in paired_differences(*sides, questions=questions).items():
                     found[documents, f"{first} against {second}", language] = own
     nested: dict[str, Any] = {}
     for (documents, pair, language), own in correct(found).items():
@@ -271,6 +280,10 @@ def _chosen_ndcg(found: Mapping[str, Mapping[str, Tensor]], chosen: Mapping[str,
         for code, own in found.items()
         if chosen is None or bool(chosen[code].any())
     }
+
+
+def _chosen(ids: Sequence[str], chosen: Mapping[str, Tensor] | None, language: str) -> list[str]:
+    return list(ids) if chosen is None else list(compress(ids, chosen[language].tolist()))
 
 
 def _ranking_differences(scores: Scores) -> dict[str, Any]:

@@ -102,8 +102,9 @@ def xquad_splits(
         unknown = next((name for name, _ in asked if name not in answers), None)
         if unknown is not None:
             raise LiraError(f"{_xquad_file(folder, code)}: question {unknown!r} is not in the English file")
+        names = [name for name, _ in asked]
         queries = query_texts(code, [text for _, text in asked], translations or {})
-        splits.append(_split(code, queries, paragraphs, [answers[name] for name, _ in asked], "question"))
+        splits.append(_split(code, queries, paragraphs, [answers[name] for name in names], "question", names))
     if translations and not any(any(split.queries.candidates) for split in splits[:-1]):
         raise LiraError("the candidates are not of XQuAD's questions: translate these very texts")
     return splits
@@ -126,37 +127,41 @@ def cldr_splits(folder: Path, languages: Iterable[str]) -> list[RetrievalSplit]:
 
     Source: ours.
     """
-    names = {character: found.name for character, found in read_annotations(folder, ENGLISH).items()}
-    places = {character: place for place, character in enumerate(names)}
+    names = {character: annotation.name for character, annotation in read_annotations(folder, ENGLISH).items()}
+    rows = {character: row for row, character in enumerate(names)}
     splits = []
     for code in languages:
         if code == ENGLISH or not annotations_path(folder, code).is_file():
             continue
-        found = {
-            character: " ".join(row.keywords)
-            for character, row in read_annotations(folder, code).items()
-            if row.keywords and character in places
+        keywords = {
+            character: " ".join(annotation.keywords)
+            for character, annotation in read_annotations(folder, code).items()
+            if annotation.keywords and character in rows
         }
-        queries = query_texts(code, list(found.values()), {})
-        splits.append(_split(code, queries, list(names.values()), [places[one] for one in found], "keywords"))
+        queries = query_texts(code, list(keywords.values()), {})
+        answers = [rows[character] for character in keywords]
+        splits.append(_split(code, queries, list(names.values()), answers, "keywords", list(keywords)))
     if not splits:
         raise LiraError(f"{folder} has no annotations of a language that the model knows")
     return splits
 
 
-def _split(language: str, queries: Texts, documents: list[str], answers: Sequence[int], kind: str) -> RetrievalSplit:
-    """Return a split of English documents, each query with one answer."""
+def _split(
+    language: str, queries: Texts, documents: list[str], answers: Sequence[int], kind: str, ids: list[str]
+) -> RetrievalSplit:
+    """Return a split of English documents, each query with one answer and an id that it has in every language."""
     count = len(queries)
     return RetrievalSplit(
         language=language,
         queries=queries,
         kinds=[kind] * count,
         unseen_type=[True] * count,
-        document_ids=[str(place) for place in range(len(documents))],
+        document_ids=[str(row) for row in range(len(documents))],
         titles=documents,
         english_titles=documents,
-        gains=[{place: 1} for place in answers],
+        gains=[{row: 1} for row in answers],
         hard_negatives=[[] for _ in range(count)],
+        query_ids=ids,
     )
 
 
@@ -297,12 +302,13 @@ def measure_unseen(
         Row(LIRA_FREE, embed, False),
     ]
     scores = {name: _scores_of(rows, splits) for name, splits in sets.items()}
+    questions = {name: {tables.split.language: tables.split.questions for tables in sets[name]} for name in sets}
     differences = correct(
         {
-            (name, f"{first} against {second}", language): own
-            for name, found in scores.items()
-            for first, second in _pairs(rows, found)
-            for language, own in _compared(found[first], found[second], samples).items()
+            (name, f"{first} against {second}", language): difference
+            for name, systems in scores.items()
+            for first, second in _pairs(rows, systems)
+            for language, difference in _compared(systems[first], systems[second], questions[name], samples).items()
         }
     )
     return {name: _summary(splits, scores[name], name, differences) for name, splits in sets.items()}
@@ -335,10 +341,12 @@ def _pairs(rows: Sequence[Row], scores: Scores) -> list[tuple[str, str]]:
     return [pair for pair in pairs if all(set(scores.get(name, ())) - {ENGLISH} for name in pair)]
 
 
-def _compared(first: Mapping[str, Tensor], second: Mapping[str, Tensor], samples: int) -> dict[str, Difference]:
+def _compared(
+    first: Mapping[str, Tensor], second: Mapping[str, Tensor], questions: Mapping[str, Sequence[str]], samples: int
+) -> dict[str, Difference]:
     shared = [language for language in first if language in second and language != ENGLISH]
-    left, right = ({language: own[language] for language in shared} for own in (first, second))
-    return paired_differences(left, right, samples)
+    left, right = ({language: side[language] for language in shared} for side in (first, second))
+    return paired_differences(left, right, samples, questions=questions)
 
 
 def _summary(
@@ -348,21 +356,24 @@ def _summary(
     differences: Mapping[tuple[str, str, str], Difference],
 ) -> dict[str, Any]:
     means = {
-        system: {language: float(values.mean()) for language, values in found.items()}
-        for system, found in scores.items()
+        system: {language: float(values.mean()) for language, values in languages.items()}
+        for system, languages in scores.items()
     }
-    for found in means.values():
-        found[MEAN] = float(np.mean([value for language, value in found.items() if language != ENGLISH]))
+    for values in means.values():
+        if others := [value for language, value in values.items() if language != ENGLISH]:
+            values[MEAN] = float(np.mean(others))
     compared: dict[str, dict[str, Any]] = {}
-    for (own, pair, language), difference in differences.items():
-        if own == name:
+    for (measured, pair, language), difference in differences.items():
+        if measured == name:
             compared.setdefault(pair, {})[language] = asdict(difference)
     return {
         "documents": len(splits[0].split.titles),
-        "queries": {own.split.language: len(own.split.queries) for own in splits},
-        "with_candidates": {own.split.language: int(own.queries.has_english.sum()) for own in splits},
+        "queries": {tables.split.language: len(tables.split.queries) for tables in splits},
+        "with_candidates": {tables.split.language: int(tables.queries.has_english.sum()) for tables in splits},
         "ndcg@10": means,
-        "gap_to_english": {system: found[ENGLISH] - found[MEAN] for system, found in means.items() if ENGLISH in found},
+        "gap_to_english": {
+            system: values[ENGLISH] - values[MEAN] for system, values in means.items() if {ENGLISH, MEAN} <= set(values)
+        },
         "differences": compared,
     }
 

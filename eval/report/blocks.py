@@ -91,8 +91,21 @@ def generalisation_block(results: dict) -> str:
         for pair, values in own["differences"].items():
             if "encoder alone" in pair:
                 lines += ["", f"{pair}: {interval(values['mean'])}."]
-        lines.append("")
+        lines += [*_too_narrow(own["differences"]), ""]
     return "\n".join(lines)
+
+
+def _too_narrow(pairs: Mapping[str, Mapping[str, Mapping]]) -> Iterator[str]:
+    """Yield a warning where a record's intervals were drawn row by row although its rows are parallel.
+
+    Records made since then count the different `questions` of every difference.
+    """
+    if any("questions" not in difference for values in pairs.values() for difference in values.values()):
+        yield ""
+        yield (
+            "**These intervals of means over languages are too narrow**: they count the same question in several "
+            "languages as so many independent ones. Measured again, they are drawn question by question."
+        )
 
 
 def retrieval_block(results: dict) -> str:
@@ -156,6 +169,7 @@ def answers_block(results: dict) -> str:
         f"{100 * spread:.1f}{'' if english is None else f'; English against the model alone {_gain(english)}'}. "
         f"`{results['command']}`",
         *_by_other_rule(payload),
+        *_too_narrow(payload["differences"]),
     ]
     return "\n".join(lines)
 

@@ -35,7 +35,8 @@ class RetrievalSplit:
 
     `titles` are the documents in the language, `english_titles` the same documents in English; `gains` maps a query's
     row to {document row: grade}; `hard_negatives` a query's row to document rows; `pairs` a query's row to
-    (document row, graded similarity), and is empty where the corpus has no ranking part.
+    (document row, graded similarity), and is empty where the corpus has no ranking part. `query_ids` are those of the
+    corpus.
     """
 
     language: str
@@ -48,6 +49,12 @@ class RetrievalSplit:
     gains: list[dict[int, int]]
     hard_negatives: list[list[int]]
     pairs: list[list[tuple[int, float]]] = field(default_factory=list)
+    query_ids: list[str] = field(default_factory=list)
+
+    @property
+    def questions(self) -> list[str]:
+        """Id of each query; the same id in two languages is the same question. Without ids, every row is its own."""
+        return self.query_ids or [f"{self.language} {row}" for row in range(len(self.queries))]
 
     def gain_matrix(self) -> Tensor:
         """Return all grades, [Q, N], float32."""
@@ -102,6 +109,7 @@ def load_split(corpus: str, language: str, split: str) -> RetrievalSplit:
             [document_rows[name] for name in row if name in document_rows] for row in queries["hard_negatives"]
         ],
         pairs=_graded_pairs(ranking, list(queries["text"]), titles),
+        query_ids=list(queries["_id"]),
     )
 
 

@@ -164,7 +164,8 @@ def _train_and_test(
         for name, in_english in CATALOGUES.items():
             systems = {LIRA: trained(model, in_english, True), LIRA_FREE: trained(model, in_english, False)}
             scores[name] |= compare(tests, systems).scores
-    return {name: Comparison(values) for name, values in scores.items()}, logs
+    questions = {tables.split.language: tables.split.questions for tables in tests}
+    return {name: Comparison(values, questions) for name, values in scores.items()}, logs
 
 
 def _reload(model: LiraModel, streams: dict[str, list[SplitTables]], output: Path) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Compare LiRA with what a shop could do without it, on the same cached streams."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from ..data.tables import SplitTables, StreamTable, Table
 from ..errors import LiraError
 from ..modeling_lira import LiraModel
 from .embedded import Embedded, retrieval_ndcg
-from .metrics import bootstrap_interval
+from .metrics import bootstrap_interval, bootstrap_means_of_languages, interval_of
 
 ENCODER = "multilingual encoder alone"
 TRANSLATE = "translate, then encode"
@@ -30,10 +30,12 @@ _CHUNK = 4096
 class Comparison:
     """Per-query nDCG@10 of several systems: `scores[system][language]` is a tensor [Q].
 
-    Source: ours.
+    `questions[language]` are the queries' ids; the same id in two languages is the same question. Figures without a
+    language are means over the languages.
     """
 
     scores: dict[str, dict[str, Tensor]]
+    questions: dict[str, list[str]] = field(default_factory=dict)
 
     def mean(self, system: str, language: str | None = None) -> float:
         """Return a system's mean nDCG@10 on one language, or the mean over the languages."""
@@ -46,23 +48,28 @@ class Comparison:
         return max((name for name in self.scores if name != system), key=self.mean)
 
     def interval(self, system: str, language: str | None = None) -> tuple[float, float]:
-        """Return the 95% bootstrap interval of a system's mean; over all languages' queries by default."""
-        return bootstrap_interval(self._values(system, language))
+        """Return the 95% bootstrap interval of a system's mean."""
+        return self._interval(self.scores[system], language)
 
     def gain(self, system: str, rival: str, language: str | None = None) -> tuple[float, float, float]:
-        """Return mean difference and its paired 95% bootstrap interval, over all languages' queries by default."""
-        difference = self._values(system, language) - self._values(rival, language)
-        return float(difference.mean()), *bootstrap_interval(difference)
+        """Return the mean difference and its paired 95% bootstrap interval."""
+        rivals = self.scores[rival]
+        differences = {code: values - rivals[code] for code, values in self.scores[system].items()}
+        mean = self.mean(system, language) - self.mean(rival, language)
+        return mean, *self._interval(differences, language)
 
-    def _values(self, system: str, language: str | None) -> Tensor:
-        scores = self.scores[system]
-        return torch.cat(list(scores.values())) if language is None else scores[language]
+    def _interval(self, values: Mapping[str, Tensor], language: str | None) -> tuple[float, float]:
+        if language is not None:
+            return bootstrap_interval(values[language])
+        questions = [self.questions[code] for code in values] if self.questions else None
+        return interval_of(bootstrap_means_of_languages(list(values.values()), questions).mean(0))
 
 
 def compare(splits: Sequence[SplitTables], systems: Mapping[str, Scorer]) -> Comparison:
     """Score every system on every language's split."""
     return Comparison(
-        {name: {split.split.language: score(split) for split in splits} for name, score in systems.items()}
+        {name: {tables.split.language: score(tables) for tables in splits} for name, score in systems.items()},
+        {tables.split.language: tables.split.questions for tables in splits},
     )
 
 

@@ -1,10 +1,16 @@
 """Retrieval metrics on dense score and gain matrices."""
 
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 _DRAWN_AT_ONCE = 1 << 22
 """Places that the bootstrap holds in memory at a time."""
+
+Questions = Sequence[Sequence[Hashable]]
+"""What is asked in each row of each language: rows of the same id are the same question."""
 
 
 def dcg_discounts(count: int) -> Tensor:
@@ -69,17 +75,88 @@ def bootstrap_interval(
 
 def bootstrap_means(values: Tensor, samples: int, seed: int) -> Tensor:
     """Return the means [samples] of as many draws with replacement from `values` [Q], float64."""
-    generator = torch.Generator().manual_seed(seed)
-    step = max(1, _DRAWN_AT_ONCE // len(values))
-    parts = []
-    for start in range(0, samples, step):
-        drawn = torch.randint(len(values), (min(step, samples - start), len(values)), generator=generator)
-        parts.append(values.double()[drawn].mean(1))
-    return torch.cat(parts)
+    return bootstrap_means_of_languages([values], None, samples, seed)[0]
+
+
+def bootstrap_means_of_languages(
+    values: Sequence[Tensor], questions: Questions | None = None, samples: int = 10_000, seed: int = 0
+) -> Tensor:
+    """Draw questions with replacement and return every language's mean in every draw.
+
+    A question that is asked in several languages is drawn in all of them or in none: its results are not independent,
+    and drawing them apart would make intervals of a mean over languages too narrow. Languages that share no question
+    are drawn apart.
+
+    Parameters
+    ----------
+    values : sequence of L Tensor
+        Of each language, one value a row, [Q].
+    questions : sequence of L sequences, optional
+        What is asked in each row: rows of the same id are the same question. By default each row is a question of
+        its own.
+    samples, seed : int
+
+    Returns
+    -------
+    Tensor, [L, samples], float64
+        NaN where a draw has no question of a language.
+
+    Source: cluster bootstrap, Davison and Hinkley (1997), section 3.8.
+    """
+    means = torch.empty(len(values), samples, dtype=torch.float64)
+    for stratum in strata_of(questions or rows_as_questions(values)):
+        generator = torch.Generator().manual_seed(seed + stratum.languages[0])
+        step = max(1, _DRAWN_AT_ONCE // stratum.count)
+        for start in range(0, samples, step):
+            drawn = torch.randint(
+                stratum.count, (min(step, samples - start), stratum.count), generator=generator
+            )  # [step, G]
+            times = torch.zeros(drawn.shape, dtype=torch.float64)
+            times.scatter_add_(1, drawn, torch.ones_like(times))
+            for language, rows in zip(stratum.languages, stratum.rows, strict=True):
+                weights = times[:, rows]  # [step, Q]
+                means[language, start : start + step] = (weights @ values[language].double()) / weights.sum(1)
+    return means
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """Languages that share questions, by number, and the questions of their rows, numbered from 0 to `count` - 1."""
+
+    languages: list[int]
+    rows: list[Tensor]
+    count: int
+
+
+def rows_as_questions(values: Sequence[Tensor]) -> Questions:
+    """Return ids by which every row of every language [Q] is a question of its own."""
+    return [[(language, row) for row in range(len(rows))] for language, rows in enumerate(values)]
+
+
+def strata_of(questions: Questions) -> list[Stratum]:
+    """Group the languages that share questions, directly or through others."""
+    groups: list[tuple[list[int], set[Hashable]]] = []
+    for language, ids in enumerate(questions):
+        joined, rest = ([language], set(ids)), []
+        for group in groups:
+            if group[1].isdisjoint(joined[1]):
+                rest.append(group)
+            else:
+                joined = (group[0] + joined[0], group[1] | joined[1])
+        groups = [*rest, joined]
+    strata = []
+    for languages, _ in groups:
+        numbers: dict[Hashable, int] = {}
+        rows = [
+            torch.tensor([numbers.setdefault(question, len(numbers)) for question in questions[language]])
+            for language in sorted(languages)
+        ]
+        strata.append(Stratum(sorted(languages), rows, len(numbers)))
+    return strata
 
 
 def interval_of(means: Tensor, level: float = 0.95) -> tuple[float, float]:
-    """Return the central interval that holds a share of `level` of bootstrap means [samples]."""
+    """Return the central interval that holds a share of `level` of bootstrap means [samples]; NaN is left out."""
     tail = (1 - level) / 2
-    low, high = torch.quantile(means, torch.tensor([tail, 1 - tail], dtype=torch.float64)).tolist()
+    low, high = torch.nanquantile(means, torch.tensor([tail, 1 - tail], dtype=torch.float64)).tolist()
     return low, high
