@@ -2,7 +2,7 @@
 
 import csv
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -14,6 +14,23 @@ LANGUAGES = ("vi", "th", "id", "ms", "ur", "bn", "fil")
 ENGLISH = "en"
 ROMANISED_LANGUAGES = ("ur", "bn")
 BANDS = ("head", "mid", "tail")
+ADULT = "adult"
+AUDIENCES = ("all", ADULT)
+ADULT_CATEGORIES = frozenset({
+    "underwear", "sleepwear", "hosiery", "lip_makeup", "face_makeup", "eye_makeup", "nails_hands", "hair_removal",
+    "hair_colour", "feminine_care", "fragrance", "face_care", "pain_relief", "herbal_supplements",
+    "protein_supplements", "antiseptics", "cutting_tools", "saws_cutters", "drills_drivers", "tobacco", "alcohol",
+    "weapons", "medicine", "intimate",
+})  # fmt: skip
+"""Categories of which no type may be for children."""
+CHILD_VALUES: Mapping[str, tuple[str, ...]] = {
+    "gender": ("boys", "girls"),
+    "age": ("newborn", "infant", "toddler", "preschool", "school"),
+}
+CHILD_WORDS = ("for_kids", "for_school", "birthday")
+"""Words of queries and titles that make a product one for children."""
+UNFIT_FOR_CHILDREN = (("material", "lace"), ("style", "luxury"))
+"""What children's clothing is never said to be."""
 QUANTITY_GROUPS = ("volume", "weight", "storage", "length", "power", "battery", "screen", "pack", "pages")
 SIZE_GROUPS = {
     "size": ("mini", "small", "medium", "large", "extra_large"),
@@ -38,13 +55,15 @@ def normalise_text(text: str) -> str:
 class ProductType:
     """What the shop knows of one kind of product, in no language.
 
-    `attributes` maps a group such as `material` to the value ids that make sense for the type.
+    `audience` is "adult" for what no child wears or uses, "all" for the rest. `attributes` maps a group such as
+    `material` to the value ids that make sense for the type.
     """
 
     name: str
     department: str
     category: str
     band: str
+    audience: str
     price_low: float
     price_high: float
     attributes: Mapping[str, tuple[str, ...]]
@@ -195,7 +214,9 @@ def _read_quantities(path: Path) -> dict[tuple[str, str], tuple[str, ...]]:
 
 
 def _read_structure(path: Path, quantities: Mapping[tuple[str, str], tuple[str, ...]]) -> dict[str, ProductType]:
-    columns = ("type", "department", "category", "band", "price_low", "price_high", "attributes", "complements")
+    columns = (
+        "type", "department", "category", "band", "audience", "price_low", "price_high", "attributes", "complements"
+    )  # fmt: skip
     types: dict[str, ProductType] = {}
     for row in _read_table(path, columns):
         name = row["type"]
@@ -208,10 +229,42 @@ def _read_structure(path: Path, quantities: Mapping[tuple[str, str], tuple[str, 
             raise LiraError(f"{path.name}: type {name!r} has prices {low} to {high}, expected 0 < low < high")
         scopes = (name, row["category"], row["department"], "*")
         groups = dict(_parse_attribute(item, scopes, quantities, path.name) for item in row["attributes"].split())
+        _check_audience(path.name, row, groups)
         types[name] = ProductType(
-            name, row["department"], row["category"], row["band"], low, high, groups, tuple(row["complements"].split())
+            name,
+            row["department"],
+            row["category"],
+            row["band"],
+            row["audience"],
+            low,
+            high,
+            groups,
+            tuple(row["complements"].split()),
         )
     return types
+
+
+def _check_audience(file: str, row: Mapping[str, str], groups: Mapping[str, Sequence[str]]) -> None:
+    """Keep children apart from what is for adults, whoever adds a row.
+
+    Raises
+    ------
+    LiraError
+        An unknown audience; an adult category that is not marked "adult"; an adult type with a child's gender or age;
+        clothing for children that is of lace or luxurious.
+    """
+    name, audience = row["type"], row["audience"]
+    if audience not in AUDIENCES:
+        raise LiraError(f"{file}: type {name!r} has audience {audience!r}, expected one of {' '.join(AUDIENCES)}")
+    if row["category"] in ADULT_CATEGORIES and audience != ADULT:
+        raise LiraError(f"{file}: type {name!r} of category {row['category']!r} must have the audience {ADULT}")
+    children = {
+        (group, value) for group, values in CHILD_VALUES.items() for value in values if value in groups.get(group, ())
+    }
+    unfit = {(group, value) for group, value in UNFIT_FOR_CHILDREN if value in groups.get(group, ())}
+    if children and (audience == ADULT or (row["department"] == "fashion" and unfit)):
+        listed = ", ".join(f"{group}={value}" for group, value in sorted(children | unfit))
+        raise LiraError(f"{file}: type {name!r} must not have {listed} together with its audience {audience!r}")
 
 
 def _parse_attribute(

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from dataset_builder.lexicon import (
+    ADULT,
+    CHILD_VALUES,
     ENGLISH,
     LANGUAGES,
     LEXICON_FOLDER,
@@ -128,12 +130,18 @@ def _without_last(line: str) -> str:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("jeans\tfashion\tbottoms\thead\t10\t50\tcolour\t", "type 'jeans' is there twice"),
-        ("new\tfashion\tbottoms\tfront\t10\t50\tcolour\t", "band 'front', expected one of head mid tail"),
-        ("new\tfashion\tbottoms\thead\t50\t10\tcolour\t", "expected 0 < low < high"),
-        ("new\tfashion\tbottoms\thead\t10\t50\tshine\t", "attribute 'shine', which has no list of values"),
-        ("new\tfashion\tbottoms\thead\t10\t50\tcolour\tmoon", "unknown complement 'moon'"),
-        ("new\tfashion\tbottoms", r"structure\.tsv line \d+: 3 columns, expected 8"),
+        ("jeans\tfashion\tbottoms\thead\tall\t10\t50\tcolour\t", "type 'jeans' is there twice"),
+        ("new\tfashion\tbottoms\tfront\tall\t10\t50\tcolour\t", "band 'front', expected one of head mid tail"),
+        ("new\tfashion\tbottoms\thead\tall\t50\t10\tcolour\t", "expected 0 < low < high"),
+        ("new\tfashion\tbottoms\thead\tall\t10\t50\tshine\t", "attribute 'shine', which has no list of values"),
+        ("new\tfashion\tbottoms\thead\tall\t10\t50\tcolour\tmoon", "unknown complement 'moon'"),
+        ("new\tfashion\tbottoms\thead\tsome\t10\t50\tcolour\t", "audience 'some', expected one of all adult"),
+        ("new\tfashion\tunderwear\thead\tall\t10\t50\tcolour\t", "'underwear' must have the audience adult"),
+        ("new\tfashion\tsleepwear\thead\tadult\t10\t50\tgender=women,girls\t", "must not have gender=girls"),
+        ("new\tfashion\thosiery\thead\tadult\t10\t50\tgender\t", "must not have gender=boys, gender=girls"),
+        ("new\tkitchen\tcutting_tools\thead\tadult\t10\t50\tage=school\t", "must not have age=school"),
+        ("new\tfashion\tdresses\thead\tall\t10\t50\tgender=girls material=lace\t", "must not have .*material=lace"),
+        ("new\tfashion\tbottoms", r"structure\.tsv line \d+: 3 columns, expected 9"),
     ],
 )
 def test_broken_structure_is_refused(folder: Path, line: str, message: str) -> None:
@@ -149,3 +157,16 @@ def test_wrong_header_and_missing_file(folder: Path) -> None:
     (folder / "brands.tsv").unlink()
     with pytest.raises(LiraError, match=r"brands\.tsv does not exist"):
         load_lexicon(folder, ("th",))
+
+
+def test_no_adult_type_has_a_child_s_value(lexicon: Lexicon) -> None:
+    intimate = {"underwear", "sleepwear", "hosiery", "feminine_care", "hair_removal"}
+    for product_type in lexicon.types.values():
+        if product_type.category in intimate:
+            assert product_type.audience == ADULT
+        stated = {(group, value) for group, values in product_type.attributes.items() for value in values}
+        children = {(group, value) for group, values in CHILD_VALUES.items() for value in values}
+        if product_type.audience == ADULT:
+            assert not stated & children, product_type.name
+        elif stated & children and product_type.department == "fashion":
+            assert not stated & {("material", "lace"), ("style", "luxury")}, product_type.name

@@ -8,7 +8,7 @@ from dataset_builder.generator.relevance import HardNegatives, SplitIndex, accep
 from dataset_builder.generator.rows import similarity
 from dataset_builder.generator.splits import Quota, Release, split_products, unseen_types
 from dataset_builder.layout import SPLITS
-from dataset_builder.lexicon import Lexicon, load_lexicon
+from dataset_builder.lexicon import CHILD_VALUES, Lexicon, load_lexicon
 
 RELEASE = Release("small", Quota(250, 60, 150), Quota(150, 30, 60))
 
@@ -47,6 +47,9 @@ KNOWN = ("iphone", "samsung", "xiaomi", "oppo", "android", "car", "motorcycle", 
 
 def grade(lexicon: Lexicon, query: Query, product: Product) -> int:
     matched = sum(satisfies(product, wish) for wish in query.constraints)
+    for_child = any(value in CHILD_VALUES.get(group, ()) for group, value in query.constraints)
+    if for_child and lexicon.types[product.type].audience == "adult":
+        return 0
     if query.type:
         wanted, own = lexicon.types[query.type], lexicon.types[product.type]
         if product.type == query.type:

@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ..layout import SPLITS
-from ..lexicon import BANDS, ENGLISH, ROMANISED_LANGUAGES, Lexicon, Vocabulary, normalise_text
+from ..lexicon import (
+    ADULT,
+    BANDS,
+    CHILD_WORDS,
+    ENGLISH,
+    ROMANISED_LANGUAGES,
+    Lexicon,
+    ProductType,
+    Vocabulary,
+    normalise_text,
+)
 from .catalogue import Product
 from .misspelling import abbreviate, misspell, strip_diacritics
 from .splits import Release
@@ -204,7 +214,7 @@ class Writer:
             return None
         values["type"] = name
         if "word" in needed:
-            suited = [word for word in words if product.department not in _UNSUITED_WORDS.get(word, ())]
+            suited = _suited_words(words, self.lexicon.types[product.type])
             values["word"] = local.word(f"word:{self.random.choice(suited)}")
         if "department" in needed:
             values["department"] = local.word(f"department:{product.department}")
@@ -240,6 +250,16 @@ class Writer:
         if normalise_text(text) == normalise_text(draft.text):
             return None
         return Draft(text, draft.type, draft.department, draft.constraints)
+
+
+def _suited_words(words: Sequence[str], product_type: ProductType) -> list[str]:
+    """Return the words that make sense for a type; those for children never for an adult one."""
+    return [
+        word
+        for word in words
+        if product_type.department not in _UNSUITED_WORDS.get(word, ())
+        and not (product_type.audience == ADULT and word in CHILD_WORDS)
+    ]
 
 
 @lru_cache(maxsize=8192)

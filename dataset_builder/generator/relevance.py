@@ -4,11 +4,12 @@ import random
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Generic, TypeVar
 
 import numpy as np
 
-from ..lexicon import Lexicon, normalise_text
+from ..lexicon import ADULT, CHILD_VALUES, Lexicon, normalise_text
 from .catalogue import Product
 from .queries import Query
 from .wording import Attribute
@@ -91,11 +92,19 @@ class SplitIndex:
 
         A query for a type: 3 the type with every attribute asked for; 2 the type otherwise; 1 its category's other
         types and its complements. A vague query: 3 the department (or the whole shop) with every attribute asked for;
-        1 the named department with some of several attributes. All else is 0 and not listed.
-
-        Source: ours.
+        1 the named department with some of several attributes. All else is 0 and not listed, and so is every product
+        for adults where a child's is asked for.
         """
-        return self._judge_type(query) if query.type else self._judge_vague(query)
+        judged = self._judge_type(query) if query.type else self._judge_vague(query)
+        if not any(value in CHILD_VALUES.get(group, ()) for group, value in query.constraints):
+            return judged
+        fit = np.isin(judged.rows, self._adult_rows, assume_unique=True, invert=True)
+        return Judgements(judged.rows[fit], judged.grades[fit])
+
+    @cached_property
+    def _adult_rows(self) -> np.ndarray:
+        """The rows of every type that is for adults, ascending."""
+        return self.of_types([name for name, row in self.lexicon.types.items() if row.audience == ADULT])
 
     def _judge_type(self, query: Query) -> Judgements:
         own = self.of_types([query.type])

@@ -432,7 +432,8 @@ def test_a_reasoning_model_goes_there_and_comes_back(
     own.save_pretrained(tmp_path / "run" / "model", save_backbones=layout == "whole")
     assert push(tmp_path / "run", "--to", "me/answers") == ""
     there = filled.files("models", "me/answers")
-    assert there.keys() >= {"modeling_lira_causal_lm.py", "multilingual_tokenizer/config.json", "english_tokenizer/config.json"}
+    tokenizers = {"multilingual_tokenizer/config.json", "english_tokenizer/config.json"}
+    assert there.keys() >= {"modeling_lira_causal_lm.py"} | tokenizers
     card = ModelCard(there["README.md"].decode())
     assert card.data.base_model == ["me/xlm-roberta", "me/bert", "me/llm"]
     assert str(tmp_path) not in there["config.json"].decode()
