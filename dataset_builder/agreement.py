@@ -37,8 +37,6 @@ def read_dictionary(path: Path) -> dict[str, Senses]:
     ------
     LiraError
         A file that does not exist or is not such a table.
-
-    Source: ours.
     """
     senses: dict[str, Senses] = {}
     try:
@@ -51,16 +49,13 @@ def read_dictionary(path: Path) -> dict[str, Senses]:
         cells = line.split("\t")
         if len(cells) != 3:
             raise LiraError(f"{path.name} line {number}: {len(cells)} columns, expected language, word and glosses")
-        own = senses.setdefault(cells[0], {})
-        own.setdefault(normalise_text(cells[1]), set()).update(cells[2].split("|"))
+        glosses = senses.setdefault(cells[0], {})
+        glosses.setdefault(normalise_text(cells[1]), set()).update(cells[2].split("|"))
     return senses
 
 
 def cldr_dictionary(folder: Path, language: str) -> Senses:
-    """Return the short names of characters as a dictionary into English.
-
-    Source: ours.
-    """
+    """Return the short names of characters as a dictionary into English."""
     english, senses = read_annotations(folder, ENGLISH), Senses()
     for character, annotation in read_annotations(folder, language).items():
         if character in english:
@@ -69,10 +64,7 @@ def cldr_dictionary(folder: Path, language: str) -> Senses:
 
 
 def merged(dictionaries: Iterable[Senses]) -> Senses:
-    """Return one dictionary with every gloss of all.
-
-    Source: ours.
-    """
+    """Return one dictionary with every gloss of all."""
     senses: Senses = {}
     for dictionary in dictionaries:
         for word, glosses in dictionary.items():
@@ -84,23 +76,18 @@ def compare(lexicon: Lexicon, language: str, senses: Senses) -> Iterator[Compari
     """Yield the product types whose usual name is a dictionary word, and whether a gloss is one of our English names.
 
     Singular and plural count as the same word.
-
-    Source: ours.
     """
     vocabulary, english = lexicon.vocabularies[language], lexicon.vocabularies[ENGLISH]
     for name in lexicon.types:
-        own, ours = vocabulary[f"type:{name}"].name, english[f"type:{name}"].forms()
-        glosses = senses.get(normalise_text(own))
+        local_name, ours = vocabulary[f"type:{name}"].name, english[f"type:{name}"].forms()
+        glosses = senses.get(normalise_text(local_name))
         if glosses:
             agrees = bool({singular(gloss) for gloss in glosses} & {singular(form) for form in ours})
-            yield Comparison(language, name, own, ours[0], tuple(sorted(glosses)), agrees)
+            yield Comparison(language, name, local_name, ours[0], tuple(sorted(glosses)), agrees)
 
 
 def singular(word: str) -> str:
-    """Return the form by which an English singular and its regular plural count as the same.
-
-    Source: ours.
-    """
+    """Return the form by which an English singular and its regular plural count as the same."""
     key = normalise_text(word).replace("-", "")
     if key.endswith("ies") and len(key) > 4:
         return f"{key[:-3]}y"
@@ -125,10 +112,7 @@ class Agreement:
 
 
 def summarise(comparisons: Iterable[Comparison]) -> dict[str, Agreement]:
-    """Count by language.
-
-    Source: ours.
-    """
+    """Count by language."""
     by_language: dict[str, list[Comparison]] = {}
     for row in comparisons:
         by_language.setdefault(row.language, []).append(row)
@@ -150,8 +134,6 @@ def dictionaries(languages: Iterable[str], dictionary: Path | None, cldr: Path |
     ------
     LiraError
         Neither source given.
-
-    Source: ours.
     """
     if dictionary is None and cldr is None:
         raise LiraError("nothing to compare with: give --lexicon FILE, --cldr DIR or both")
@@ -163,10 +145,7 @@ def dictionaries(languages: Iterable[str], dictionary: Path | None, cldr: Path |
 
 
 def disagreement_lines(comparisons: Iterable[Comparison]) -> Iterator[str]:
-    """Yield the lines of the table of what does not agree, for a corrector to read.
-
-    Source: ours.
-    """
+    """Yield the lines of the table of what does not agree, for a corrector to read."""
     yield "language\ttype\tname\tenglish\tdictionary\tsingle"
     for row in comparisons:
         if not row.agrees:

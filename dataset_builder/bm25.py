@@ -14,14 +14,12 @@ def tokens(text: str, language: str) -> list[str]:
     """Return the words of a text, casefolded; runs of three characters where words have no spaces.
 
     Marks stay with their letters, which a regular expression's word class would not do in Bengali or Thai.
-
-    Source: ours.
     """
     key = unicodedata.normalize("NFC", text).casefold()
     words = "".join(char if unicodedata.category(char)[0] in "LMN" else " " for char in key).split()
     if language not in UNSPACED:
         return words
-    return [word[place : place + 3] for word in words for place in range(max(1, len(word) - 2))]
+    return [word[start : start + 3] for word in words for start in range(max(1, len(word) - 2))]
 
 
 class BM25:
@@ -49,12 +47,12 @@ class BM25:
         self.count = len(lengths)
         sizes = np.asarray(lengths, np.float64)
         norm = saturation * (1 - length_norm + length_norm * sizes / max(sizes.mean() if len(sizes) else 1.0, 1e-9))
-        self._rows = {word: np.asarray(own, np.int64) for word, own in rows.items()}
+        self._rows = {word: np.asarray(rows_of_word, np.int64) for word, rows_of_word in rows.items()}
         self._weights = {}
-        for word, own in self._rows.items():
+        for word, rows_of_word in self._rows.items():
             frequency = np.asarray(counts[word], np.float64)
-            idf = np.log1p((self.count - len(own) + 0.5) / (len(own) + 0.5))
-            self._weights[word] = idf * frequency * (saturation + 1) / (frequency + norm[own])
+            idf = np.log1p((self.count - len(rows_of_word) + 0.5) / (len(rows_of_word) + 0.5))
+            self._weights[word] = idf * frequency * (saturation + 1) / (frequency + norm[rows_of_word])
 
     def scores(self, words: Iterable[str]) -> np.ndarray:
         """Return the score of every document, [N], float64."""

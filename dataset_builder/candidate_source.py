@@ -26,8 +26,6 @@ class CandidateSource:
         Glosses the texts that the file does not have.
     path : Path
         Candidates of language models with critics' scores.
-
-    Source: ours.
     """
 
     def __init__(self, lexicon: Lexicon, path: Path = CANDIDATES_FILE) -> None:
@@ -36,8 +34,8 @@ class CandidateSource:
 
     def of(self, language: str, text: str) -> list[Candidate]:
         """Return the candidates of a text, those of the file or else up to two glosses, which have no scores."""
-        found = self._found.get((language, text))
-        return found or [Candidate(gloss, AGENT) for gloss in glosser(self._lexicon, language).gloss(text)]
+        candidates = self._found.get((language, text))
+        return candidates or [Candidate(gloss, AGENT) for gloss in glosser(self._lexicon, language).gloss(text)]
 
 
 def read_candidates(path: Path = CANDIDATES_FILE) -> dict[CandidateKey, list[Candidate]]:
@@ -52,27 +50,25 @@ def read_candidates(path: Path = CANDIDATES_FILE) -> dict[CandidateKey, list[Can
     ------
     LiraError
         A file that is not xz or a line that is not such an object.
-
-    Source: ours.
     """
     if not path.is_file():
         return {}
-    found: dict[CandidateKey, list[Candidate]] = {}
+    candidates: dict[CandidateKey, list[Candidate]] = {}
     try:
         with lzma.open(path, "rt", encoding="utf-8") as handle:
             for number, line in enumerate(handle, 1):
-                found.update([_parse(line, f"{path.name} line {number}")])
+                candidates.update([_parse(line, f"{path.name} line {number}")])
     except (lzma.LZMAError, EOFError, UnicodeDecodeError) as error:
         raise LiraError(f"candidates file {path} is damaged ({error}): restore it from the repository") from error
-    return found
+    return candidates
 
 
-def _parse(line: str, place: str) -> tuple[CandidateKey, list[Candidate]]:
+def _parse(line: str, where: str) -> tuple[CandidateKey, list[Candidate]]:
     try:
         row = json.loads(line)
         return (row["language"], row["text"]), [Candidate(**candidate) for candidate in row["candidates"]]
     except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise LiraError(f"{place}: not a candidates row ({error})") from error
+        raise LiraError(f"{where}: not a candidates row ({error})") from error
 
 
 def read_scored(path: Path) -> dict[CandidateKey, list[Candidate]]:
@@ -82,8 +78,6 @@ def read_scored(path: Path) -> dict[CandidateKey, list[Candidate]]:
     ------
     LiraError
         No such file, an empty one, or a line that is not such an object.
-
-    Source: ours.
     """
     if not path.is_file():
         raise LiraError(f"no such file: {path}")
@@ -94,10 +88,7 @@ def read_scored(path: Path) -> dict[CandidateKey, list[Candidate]]:
 
 
 def write_candidates(rows: Mapping[CandidateKey, Sequence[Candidate]], path: Path = CANDIDATES_FILE) -> None:
-    """Write the candidates sorted by key: equal rows give equal bytes, and neighbours compress well.
-
-    Source: ours.
-    """
+    """Write the candidates sorted by key: equal rows give equal bytes, and neighbours compress well."""
     lines = (
         json.dumps(
             {

@@ -28,8 +28,6 @@ def read_annotations(folder: Path, language: str) -> dict[str, Annotation]:
     ------
     LiraError
         A file that is missing or of another shape.
-
-    Source: ours.
     """
     path = annotations_path(folder, language)
     try:
@@ -46,9 +44,6 @@ def read_annotations(folder: Path, language: str) -> dict[str, Annotation]:
 
 
 def annotations_path(folder: Path, language: str) -> Path:
-    """Return where a language's file is, whether `folder` is the `annotations` folder or the one around it.
-
-    Source: ours.
-    """
+    """Return where a language's file is, whether `folder` is the `annotations` folder or the one around it."""
     around = folder / "annotations"
     return (around if around.is_dir() else folder) / language / "annotations.json"

@@ -44,8 +44,6 @@ def build_cldr_corpus(
     ------
     LiraError
         A language's file that is missing or of another shape, or that names nothing.
-
-    Source: ours.
     """
     english = read_annotations(annotations, ENGLISH)
     tables = {language: read_annotations(annotations, language) for language in languages}
@@ -66,35 +64,26 @@ def build_cldr_corpus(
 
 
 def item_id(language: str, character: str) -> str:
-    """Return a character's id: its code points in hexadecimal.
-
-    Source: ours.
-    """
+    """Return a character's id: its code points in hexadecimal."""
     return f"{language}-{'-'.join(f'{ord(char):x}' for char in character)}"
 
 
 def keyword_owners(table: Mapping[str, Annotation]) -> dict[str, tuple[str, list[str]]]:
-    """Return each keyword's first spelling and its characters, by normalised text; a whole name is no keyword.
-
-    Source: ours.
-    """
+    """Return each keyword's first spelling and its characters, by normalised text; a whole name is no keyword."""
     names = {normalise_text(row.name) for row in table.values()}
     owners: dict[str, tuple[str, list[str]]] = {}
     for character, row in table.items():
         for keyword in dict.fromkeys(row.keywords):
             key = normalise_text(keyword)
             if key and key not in names:
-                own = owners.setdefault(key, (keyword, []))[1]
-                if character not in own:
-                    own.append(character)
-    return {key: own for key, own in owners.items() if len(own[1]) <= MOST_OWNERS}
+                characters = owners.setdefault(key, (keyword, []))[1]
+                if character not in characters:
+                    characters.append(character)
+    return {key: characters for key, characters in owners.items() if len(characters[1]) <= MOST_OWNERS}
 
 
 def judge(language: str, table: Mapping[str, Annotation], seed: int) -> dict[str, list[JudgedQuery]]:
-    """Return the keywords by split: grade 3 for their characters, 1 for those that share other keywords with these.
-
-    Source: ours.
-    """
+    """Return the keywords by split: grade 3 for their characters, 1 for those that share other keywords with these."""
     owners = keyword_owners(table)
     keywords = {character: {normalise_text(word) for word in row.keywords} for character, row in table.items()}
     judged: dict[str, list[JudgedQuery]] = {split: [] for split in SPLITS}
@@ -111,6 +100,6 @@ def _related(
     character: str, key: str, owners: Mapping[str, tuple[str, list[str]]], keywords: Mapping[str, set[str]]
 ) -> list[str]:
     """Return the characters that share at least two keywords other than `key`."""
-    own = keywords[character] - {key}
-    others = {other for word in own if word in owners for other in owners[word][1]} - {character}
-    return sorted(other for other in others if len(own & keywords[other]) >= SHARED_KEYWORDS)
+    its_keywords = keywords[character] - {key}
+    others = {other for word in its_keywords if word in owners for other in owners[word][1]} - {character}
+    return sorted(other for other in others if len(its_keywords & keywords[other]) >= SHARED_KEYWORDS)

@@ -27,20 +27,14 @@ class SplitCounts:
 
 
 def count_corpus(folder: Path) -> dict[str, dict[str, SplitCounts]]:
-    """Return the counts of every language and split.
-
-    Source: ours.
-    """
+    """Return the counts of every language and split."""
     return {
         language: {split: count_split(folder, language, split) for split in SPLITS} for language in languages_in(folder)
     }
 
 
 def count_split(folder: Path, language: str, split: str) -> SplitCounts:
-    """Count one language and split; the product texts and qrels ids are not read.
-
-    Source: ours.
-    """
+    """Count one language and split; the product texts and qrels ids are not read."""
     queries = read_part(folder, language, "queries", split, ["kind", "unseen_type", "candidates"])
     grades = read_part(folder, language, "qrels", split, ["score"])["score"]
     candidates = pc.list_flatten(queries["candidates"])
@@ -59,8 +53,5 @@ def count_split(folder: Path, language: str, split: str) -> SplitCounts:
 
 
 def rows_of(folder: Path, language: str, part: str, split: str) -> int:
-    """Return the rows of a config and split, from the files' footers.
-
-    Source: ours.
-    """
+    """Return the rows of a config and split, from the files' footers."""
     return sum(pq.read_metadata(path).num_rows for path in shards(folder, f"{language}-{part}", split))

@@ -28,10 +28,7 @@ class ProductConfig(datasets.BuilderConfig):
 
 
 class ProductRetrieval(datasets.GeneratorBasedBuilder):
-    """Generates a config; `download_and_prepare(folder, file_format="parquet")` writes it.
-
-    Source: ours.
-    """
+    """Generates a config; `download_and_prepare(folder, file_format="parquet")` writes it."""
 
     VERSION = datasets.Version("1.0.0")
     BUILDER_CONFIG_CLASS = ProductConfig
@@ -64,10 +61,7 @@ def _language(language: str, size: str, seed: int) -> tuple[Lexicon, LanguageDat
 
 
 def part_rows(lexicon: Lexicon, data: LanguageData, part: str, split: str) -> Iterator[Row]:
-    """Yield the rows of one part and split, as `build` publishes them.
-
-    Source: ours.
-    """
+    """Yield the rows of one part and split, as `build` publishes them."""
     if part == "corpus":
         yield from (corpus_row(lexicon, product, data.unseen) for product in data.splits[split].products)
     elif part == "queries":

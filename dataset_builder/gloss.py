@@ -33,8 +33,6 @@ class Glosser:
     leave_out : float
         Probability of leaving a word out; never all of them.
     seed : int
-
-    Source: ours.
     """
 
     def __init__(self, lexicon: Lexicon, language: str, leave_out: float = 0.2, seed: int = 0) -> None:
@@ -48,51 +46,48 @@ class Glosser:
         self._corrected: dict[str, tuple[str, ...]] = {}
 
     def gloss(self, text: str, count: int = 2) -> list[str]:
-        """Return up to `count` different glosses of a text; none if no word of it is known.
-
-        Source: ours.
-        """
+        """Return up to `count` different glosses of a text; none if no word of it is known."""
         pieces = [senses for senses in self._look_up(_key(text)) if any(senses)]
-        found: list[str] = []
+        glosses: list[str] = []
         for number in range(count):
             rng = random.Random(f"{self.seed}:{self.language}:{number}:{text}")
             words = [rng.choice(senses) for senses in pieces]
             gloss = " ".join([word for word in words if rng.random() >= self.leave_out] or words[:1])
-            if gloss and gloss not in found:
-                found.append(gloss)
-        return found
+            if gloss and gloss not in glosses:
+                glosses.append(gloss)
+        return glosses
 
     def _look_up(self, text: str) -> list[tuple[str, ...]]:
         """Return the English senses of each piece of a text, longest entries first."""
-        atoms, found = self._atoms(text), []
-        place = 0
-        while place < len(atoms):
-            for length in range(min(self._longest, len(atoms) - place), 0, -1):
-                senses = self._entries.get(atoms[place : place + length])
+        atoms, senses_by_word = self._atoms(text), []
+        position = 0
+        while position < len(atoms):
+            for length in range(min(self._longest, len(atoms) - position), 0, -1):
+                senses = self._entries.get(atoms[position : position + length])
                 if senses is not None:
                     break
             else:
-                length = self._unknown_length(atoms, place)
-                senses = self._unknown("".join(atoms[place : place + length]))
-            found.append(senses)
-            place += length
-        return found if any(found) else [self._unknown(text)]
+                length = self._unknown_length(atoms, position)
+                senses = self._unknown("".join(atoms[position : position + length]))
+            senses_by_word.append(senses)
+            position += length
+        return senses_by_word if any(senses_by_word) else [self._unknown(text)]
 
     def _atoms(self, text: str) -> tuple[str, ...]:
         """Return what a text is looked up by: its words; without spaces between words letters, but Latin runs whole."""
         return tuple(_UNSPACED_ATOM.findall(text) if self.language in UNSPACED else text.split())
 
-    def _unknown_length(self, atoms: tuple[str, ...], place: int) -> int:
+    def _unknown_length(self, atoms: tuple[str, ...], position: int) -> int:
         """Return how many atoms from `place` on make one word: up to the next entry, where letters are atoms."""
-        end = place + 1
-        while self.language in UNSPACED and not atoms[place].isascii() and end < len(atoms):
+        end = position + 1
+        while self.language in UNSPACED and not atoms[position].isascii() and end < len(atoms):
             if atoms[end].isascii() or self._starts_entry(atoms, end):
                 break
             end += 1
-        return end - place
+        return end - position
 
-    def _starts_entry(self, atoms: tuple[str, ...], place: int) -> bool:
-        return any(atoms[place : place + length] in self._entries for length in range(1, self._longest + 1))
+    def _starts_entry(self, atoms: tuple[str, ...], position: int) -> bool:
+        return any(atoms[position : position + length] in self._entries for length in range(1, self._longest + 1))
 
     def _unknown(self, word: str) -> tuple[str, ...]:
         """Return the senses of the nearest entry with the same first letter, else a Latin word as it is."""
@@ -107,10 +102,7 @@ class Glosser:
 
 @lru_cache(maxsize=16)
 def glosser(lexicon: Lexicon, language: str) -> Glosser:
-    """Return the glosser of a language with its usual settings.
-
-    Source: ours.
-    """
+    """Return the glosser of a language with its usual settings."""
     return Glosser(lexicon, language)
 
 

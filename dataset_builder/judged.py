@@ -37,14 +37,11 @@ class JudgedQuery:
 
 
 def split_of_text(key: str, language: str, seed: int) -> str:
-    """Return the split of a query by a stable hash of its normalised text.
-
-    Source: ours.
-    """
-    place = stable_hash(seed, "query-split", language, key) / 2**64
-    if place < _TRAIN:
+    """Return the split of a query by a stable hash of its normalised text."""
+    share = stable_hash(seed, "query-split", language, key) / 2**64
+    if share < _TRAIN:
         return "train"
-    return "validation" if place < _TRAIN + _VALIDATION else "test"
+    return "validation" if share < _TRAIN + _VALIDATION else "test"
 
 
 def write_judged(
@@ -66,8 +63,6 @@ def write_judged(
     candidates : CandidateSource, optional
         None: the queries get none.
     seed : int
-
-    Source: ours.
     """
     titles = {item.id: item.title for item in items}
     for split in SPLITS:
@@ -94,7 +89,7 @@ def _corpus_row(item: CatalogueItem, language: str) -> Row:
 
 
 def _query_row(name: str, query: JudgedQuery, language: str, split: str, candidates: CandidateSource | None) -> Row:
-    found = candidates.of(language, query.text) if candidates else []
+    translations = candidates.of(language, query.text) if candidates else []
     return {
         "_id": name,
         "text": query.text,
@@ -104,7 +99,7 @@ def _query_row(name: str, query: JudgedQuery, language: str, split: str, candida
         "type": "",
         "unseen_type": False,
         "hard_negatives": list(query.hard_negatives) if split == "train" else [],
-        "candidates": [asdict(candidate) for candidate in found],
+        "candidates": [asdict(candidate) for candidate in translations],
     }
 
 
@@ -112,8 +107,8 @@ def _pairs(query: JudgedQuery, items: Sequence[str], rng: random.Random) -> list
     """Return two documents of each grade, the hard negatives, and others drawn at random."""
     chosen: dict[str, int] = {}
     for grade in (3, 2, 1):
-        own = sorted(item for item, given in query.grades.items() if given == grade)
-        chosen.update((item, grade) for item in rng.sample(own, min(2, len(own))))
+        items = sorted(item for item, given in query.grades.items() if given == grade)
+        chosen.update((item, grade) for item in rng.sample(items, min(2, len(items))))
     chosen.update((item, 0) for item in query.hard_negatives[:2])
     wanted = min(MAX_PAIRS, len(chosen) + len(items) - len(query.grades.keys() | chosen.keys()))
     while len(chosen) < wanted:

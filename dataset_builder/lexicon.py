@@ -44,10 +44,7 @@ VALUE_GROUPS = (
 
 
 def normalise_text(text: str) -> str:
-    """Return the form by which two texts count as the same: NFC, casefolded, without white space.
-
-    Source: ours.
-    """
+    """Return the form by which two texts count as the same: NFC, casefolded, without white space."""
     return "".join(unicodedata.normalize("NFC", text).casefold().split())
 
 
@@ -176,8 +173,6 @@ def load_lexicon(folder: Path = LEXICON_FOLDER, languages: tuple[str, ...] = LAN
     ------
     LiraError
         A file, column, entry or reference that is missing or contradictory; the message names file and key.
-
-    Source: ours.
     """
     quantities = _read_quantities(folder / "quantities.tsv")
     types = _read_structure(folder / "structure.tsv", quantities)

@@ -26,10 +26,7 @@ _SENSES = {
 
 
 class Noise:
-    """The surroundings that a spoiler may draw from: chance, the sources, and other texts' candidates.
-
-    Source: ours.
-    """
+    """The surroundings that a spoiler may draw from: chance, the sources, and other texts' candidates."""
 
     def __init__(
         self, rng: random.Random, level: float, sources: Sequence[str], others: Sequence[Sequence[str]]
@@ -78,14 +75,14 @@ def add_noise(
     LiraError
         An unknown kind, a level outside [0, 1], "untranslated" without sources, or as many sources as not texts.
 
-    Source: ours, after the question of the paper's reviewers what happens when the translator is bad.
+    Source: after the question of the paper's reviewers what happens when the translator is bad.
     """
     _check(candidates, level, kind, sources)
     spoil = _SPOILERS[kind]
     noisy: list[list[str]] = []
-    for row, own in enumerate(candidates):
+    for row, texts in enumerate(candidates):
         noise = Noise(random.Random(f"{seed}:{kind}:{row}"), level, sources or (), candidates)
-        noisy.append([spoil(noise, text, row) if noise.random.random() < level else text for text in own])
+        noisy.append([spoil(noise, text, row) if noise.random.random() < level else text for text in texts])
     return noisy
 
 
@@ -103,23 +100,25 @@ def _check(candidates: Sequence[Sequence[str]], level: float, kind: str, sources
 def _drop(noise: Noise, text: str, row: int) -> str:
     words = text.split()
     dropped = set(noise.random.sample(range(len(words)), min(noise.share(words), len(words) - 1)))
-    return " ".join(word for place, word in enumerate(words) if place not in dropped)
+    return " ".join(word for position, word in enumerate(words) if position not in dropped)
 
 
 def _swap(noise: Noise, text: str, row: int) -> str:
     """Take a candidate of another text; with no other text there is nothing to swap with."""
-    rows = [other for other, own in enumerate(noise.others) if other != row and own]
+    rows = [other for other, theirs in enumerate(noise.others) if other != row and theirs]
     return noise.random.choice(noise.others[noise.random.choice(rows)]) if rows else text
 
 
 def _wrong_sense(noise: Noise, text: str, row: int) -> str:
     """Replace words, ambiguous ones first."""
     words = text.split()
-    places = sorted(
-        range(len(words)), key=lambda place: (words[place].casefold() not in _SENSES, noise.random.random())
+    positions = sorted(
+        range(len(words)), key=lambda position: (words[position].casefold() not in _SENSES, noise.random.random())
     )
-    for place in places[: noise.share(words)]:
-        words[place] = _SENSES.get(words[place].casefold()) or noise.random.choice(_swap(noise, text, row).split())
+    for position in positions[: noise.share(words)]:
+        words[position] = _SENSES.get(words[position].casefold()) or noise.random.choice(
+            _swap(noise, text, row).split()
+        )
     return " ".join(words)
 
 

@@ -8,18 +8,12 @@ from functools import lru_cache
 
 @lru_cache(maxsize=65_536)
 def script_of(char: str) -> str:
-    """Return the script of a letter as its Unicode name begins, "latin" say; empty for anything but letters.
-
-    Source: ours.
-    """
+    """Return the script of a letter as its Unicode name begins, "latin" say; empty for anything but letters."""
     return unicodedata.name(char, "").split(" ")[0].casefold() if unicodedata.category(char)[0] == "L" else ""
 
 
 def script_counts(texts: Iterable[str]) -> Counter[str]:
-    """Count the letters by script.
-
-    Source: ours.
-    """
+    """Count the letters by script."""
     counts: Counter[str] = Counter()
     for text in texts:
         for char, count in Counter(text).items():
@@ -29,9 +23,6 @@ def script_counts(texts: Iterable[str]) -> Counter[str]:
 
 
 def script_shares(texts: Iterable[str]) -> dict[str, float]:
-    """Return each script's share of the letters, largest first.
-
-    Source: ours.
-    """
+    """Return each script's share of the letters, largest first."""
     counts = script_counts(texts)
     return {script: count / counts.total() for script, count in counts.most_common()}

@@ -73,9 +73,9 @@ Draw = Callable[[Lexicon, Sequence[str], random.Random], _Problem]
 
 def _complement(lexicon: Lexicon, types: Sequence[str], rng: random.Random) -> _Problem:
     item = rng.choice([name for name in types if lexicon.types[name].complements])
-    own = lexicon.types[item]
-    right = rng.choice(own.complements)
-    departments = {own.department, lexicon.types[right].department}
+    product_type = lexicon.types[item]
+    right = rng.choice(product_type.complements)
+    departments = {product_type.department, lexicon.types[right].department}
     others = [name for name, other in lexicon.types.items() if other.department not in departments]
     return _Problem({"item": f"type:{item}"}, f"type:{right}", _keys("type", rng.sample(others, NUM_CHOICES - 1)))
 
@@ -84,7 +84,7 @@ def _department(lexicon: Lexicon, types: Sequence[str], rng: random.Random) -> _
     item = rng.choice(types)
     right = lexicon.types[item].department
     near = {right}.union(*(group for group in _NEIGHBOURS if right in group))
-    others = sorted({own.department for own in lexicon.types.values()} - near)
+    others = sorted({product_type.department for product_type in lexicon.types.values()} - near)
     return _Problem(
         {"item": f"type:{item}"}, f"department:{right}", _keys("department", rng.sample(others, NUM_CHOICES - 1))
     )
@@ -103,11 +103,11 @@ def _material(lexicon: Lexicon, types: Sequence[str], rng: random.Random) -> _Pr
 def _size(step: int) -> Draw:
     def draw(lexicon: Lexicon, types: Sequence[str], rng: random.Random) -> _Problem:
         item = rng.choice([name for name in types if "size_clothing" in lexicon.types[name].attributes])
-        place = rng.randrange(2, len(_SIZES) - 2)
-        right = _SIZES[place + step]
-        others = [size for size in _SIZES if size not in (right, _SIZES[place + 2 * step])]  # two up may fit as well
+        position = rng.randrange(2, len(_SIZES) - 2)
+        right = _SIZES[position + step]
+        others = [size for size in _SIZES if size not in (right, _SIZES[position + 2 * step])]  # two up may fit as well
         return _Problem(
-            {"item": f"type:{item}", "size": _SIZES[place]}, right, tuple(rng.sample(others, NUM_CHOICES - 1))
+            {"item": f"type:{item}", "size": _SIZES[position]}, right, tuple(rng.sample(others, NUM_CHOICES - 1))
         )
 
     return draw
@@ -171,25 +171,25 @@ def read_templates(path: Path = TEMPLATES_FILE) -> dict[tuple[str, str], list[di
     LiraError
         A file whose columns are not task, split and the languages, an unknown task, or a pattern whose slots are not
         the same in every language.
-
-    Source: ours.
     """
     columns = ["task", "split", ENGLISH, *LANGUAGES]
     with path.open(encoding="utf-8", newline="") as handle:
         rows = list(csv.reader(handle, delimiter="\t", quoting=csv.QUOTE_NONE))
     if not rows or sorted(rows[0]) != sorted(columns):
         raise LiraError(f"{path.name}: the first line must be the columns {' '.join(columns)}")
-    found: dict[tuple[str, str], list[dict[str, str]]] = {}
+    patterns: dict[tuple[str, str], list[dict[str, str]]] = {}
     for number, cells in enumerate(rows[1:], 2):
         row = dict(zip(rows[0], cells, strict=True))
         if row["task"] not in TASKS or row["split"] not in SPLITS:
             raise LiraError(f"{path.name} line {number}: task {row['task']!r} or split {row['split']!r} is unknown")
         slots = {language: sorted(_slots(row[language])) for language in columns[2:]}
-        for language, own in slots.items():
-            if own != slots[ENGLISH]:
-                raise LiraError(f"{path.name} line {number}: {language} has the slots {own}, English {slots[ENGLISH]}")
-        found.setdefault((row["task"], row["split"]), []).append(row)
-    return found
+        for language, language_slots in slots.items():
+            if language_slots != slots[ENGLISH]:
+                raise LiraError(
+                    f"{path.name} line {number}: {language} has the slots {language_slots}, English {slots[ENGLISH]}"
+                )
+        patterns.setdefault((row["task"], row["split"]), []).append(row)
+    return patterns
 
 
 def _slots(pattern: str) -> list[str]:
@@ -197,10 +197,7 @@ def _slots(pattern: str) -> list[str]:
 
 
 def split_types(lexicon: Lexicon, seed: int) -> dict[str, list[str]]:
-    """Deal the product types that questions ask about to the splits; none is in two.
-
-    Source: ours.
-    """
+    """Deal the product types that questions ask about to the splits; none is in two."""
     names = sorted(lexicon.types)
     random.Random(f"{seed}:types").shuffle(names)
     dealt, start = {}, 0
@@ -226,8 +223,6 @@ def questions(
     candidates : Path
         Translations of language models, by language and text. A question that is not there gets a spoiled rendering
         and the dictionary gloss.
-
-    Source: ours.
     """
     lexicon, patterns = load_lexicon(), read_templates()
     translated = read_candidates(candidates)
@@ -248,7 +243,7 @@ def questions(
                 asked.add(rows[0].question)
                 number += 1
                 for row in rows:
-                    made = [own.text for own in translated.get((row.language, row.question), ())]
+                    made = [candidate.text for candidate in translated.get((row.language, row.question), ())]
                     yield row if row.language == ENGLISH else replace(row, candidates=_with_gloss(lexicon, row, made))
 
 
@@ -281,32 +276,27 @@ def _rendered(
 def _with_gloss(lexicon: Lexicon, row: Question, translations: Sequence[str]) -> tuple[str, ...]:
     """Return a language model's translations, or else a spoiled rendering, and the dictionary gloss of the question."""
     if not translations:
-        place = zlib.crc32(f"{row.language}:{row.id}".encode())
-        kind = _SPOILED[place % len(_SPOILED)]
-        translations = add_noise([[row.english]], _NOISE, kind, seed=place)[0] if kind else [row.english]
+        hashed = zlib.crc32(f"{row.language}:{row.id}".encode())
+        kind = _SPOILED[hashed % len(_SPOILED)]
+        translations = add_noise([[row.english]], _NOISE, kind, seed=hashed)[0] if kind else [row.english]
     gloss = glosser(lexicon, row.language).gloss(row.question, 1)
     return tuple(dict.fromkeys([*translations, *gloss]))
 
 
 def write_questions(folder: Path, seed: int = 0, candidates: Path = QUESTION_CANDIDATES) -> dict[str, int]:
-    """Write `train.jsonl`, `validation.jsonl` and `test.jsonl`; return how many questions each holds.
-
-    Source: ours.
-    """
+    """Write `train.jsonl`, `validation.jsonl` and `test.jsonl`; return how many questions each holds."""
     lines: dict[str, list[str]] = {split: [] for split in SPLITS}
     for question in questions(seed, candidates=candidates):
         lines[question.split].append(json.dumps(asdict(question), ensure_ascii=False))
-    for split, own in lines.items():
-        atomic_write_text(folder / f"{split}.jsonl", "".join(f"{line}\n" for line in own))
-    return {split: len(own) for split, own in lines.items()}
+    for split, split_lines in lines.items():
+        atomic_write_text(folder / f"{split}.jsonl", "".join(f"{line}\n" for line in split_lines))
+    return {split: len(split_lines) for split, split_lines in lines.items()}
 
 
 def write_texts(path: Path, seed: int = 0) -> int:
     """Write the questions that are not English as JSON lines of `text`, `language`: the input of `lira translate`.
 
     Test comes first, so that an interrupted translation has it.
-
-    Source: ours.
     """
     asked = [question for question in questions(seed) if question.language != ENGLISH]
     asked.sort(key=lambda question: list(SPLITS).index(question.split), reverse=True)

@@ -43,18 +43,12 @@ class Product:
 
 
 def stable_hash(*parts: object) -> int:
-    """Return 64 bits that depend on the parts alone, on every machine and in every process.
-
-    Source: ours.
-    """
+    """Return 64 bits that depend on the parts alone, on every machine and in every process."""
     return int.from_bytes(hashlib.blake2b(":".join(map(str, parts)).encode(), digest_size=8).digest(), "big")
 
 
 def product_id(language: str, index: int) -> str:
-    """Return the id of a product, which says its language and its place in the catalogue.
-
-    Source: ours.
-    """
+    """Return the id of a product, which says its language and its place in the catalogue."""
     return f"{language}-p{index:07d}"
 
 
@@ -62,8 +56,6 @@ class Popularity:
     """Zipf-like popularity of the types: bands in order, shuffled by the seed within each.
 
     `order` lists the type names, most popular first.
-
-    Source: ours.
     """
 
     def __init__(self, lexicon: Lexicon, seed: int) -> None:
@@ -87,8 +79,6 @@ class Catalogue:
     lexicon : Lexicon
     language : str
     seed : int
-
-    Source: ours.
     """
 
     def __init__(self, lexicon: Lexicon, language: str, seed: int) -> None:
@@ -137,10 +127,7 @@ def _brands(lexicon: Lexicon, language: str, department: str) -> tuple[Brand, ..
 
 
 def draw_attributes(product_type: ProductType, rng: random.Random) -> tuple[Attribute, ...]:
-    """Choose the two to four attributes that a seller states, without contradictions, in the type's order.
-
-    Source: ours.
-    """
+    """Choose the two to four attributes that a seller states, without contradictions, in the type's order."""
     groups = list(product_type.attributes)
     count = min(len(groups), rng.choice((2, 2, 3, 3, 3, 4)))
     stated = set(rng.sample(groups, count))
@@ -151,10 +138,7 @@ def draw_attributes(product_type: ProductType, rng: random.Random) -> tuple[Attr
 
 
 def contradictions(values: dict[str, str]) -> list[str]:
-    """Return the groups whose value contradicts another one's.
-
-    Source: ours.
-    """
+    """Return the groups whose value contradicts another one's."""
     gender, age = values.get("gender"), values.get("age")
     dropped = []
     if gender in ("boys", "girls") and age in ("adult", "senior", "newborn"):
@@ -171,44 +155,35 @@ def contradictions(values: dict[str, str]) -> list[str]:
 
 
 def draw_price(product_type: ProductType, attributes: tuple[Attribute, ...], rng: random.Random) -> float:
-    """Draw a price between the type's bounds, even in its logarithm; luxury takes the upper third.
-
-    Source: ours.
-    """
-    place = rng.random()
+    """Draw a price between the type's bounds, even in its logarithm; luxury takes the upper third."""
+    position = rng.random()
     if ("style", "luxury") in attributes:
-        place = (2 + place) / 3
+        position = (2 + position) / 3
     low, high = math.log(product_type.price_low), math.log(product_type.price_high)
-    return round(math.exp(low + place * (high - low)), 2)
+    return round(math.exp(low + position * (high - low)), 2)
 
 
 def price_band(product_type: ProductType, price: float) -> str:
-    """Return low, mid or high: the third of the type's price range, in its logarithm, that a price lies in.
-
-    Source: ours.
-    """
+    """Return low, mid or high: the third of the type's price range, in its logarithm, that a price lies in."""
     low, high = math.log(product_type.price_low), math.log(product_type.price_high)
-    place = (math.log(price) - low) / (high - low)
-    return PRICE_BANDS[min(max(int(3 * place), 0), 2)]
+    position = (math.log(price) - low) / (high - low)
+    return PRICE_BANDS[min(max(int(3 * position), 0), 2)]
 
 
 def write_title(
     speaker: Speaker, product_type: ProductType, attributes: tuple[Attribute, ...], brand: str, word: str
 ) -> str:
-    """Write a title as sellers do: one of the language's patterns, what it has no place for at the end.
-
-    Source: ours.
-    """
+    """Write a title as sellers do: one of the language's patterns, what it has no place for at the end."""
     rng = speaker.random
     forms = speaker.vocabulary[f"type:{product_type.name}"].forms()
     main = speaker.choose(forms)
-    said = {slot: text for slot, text in speaker.values_by_slot(attributes).items() if not says(main, text)}
-    template = rng.choice(_best_templates(speaker.vocabulary, frozenset(said)))
-    rest = [text for slot, text in said.items() if slot not in slots(template)]
+    spoken = {slot: text for slot, text in speaker.values_by_slot(attributes).items() if not says(main, text)}
+    template = rng.choice(_best_templates(speaker.vocabulary, frozenset(spoken)))
+    rest = [text for slot, text in spoken.items() if slot not in slots(template)]
     if len(forms) > 1 and rng.random() < 0.2:
         rest.append(rng.choice([form for form in forms if form != main]))
-    said |= {"type": main, "brand": brand, "word": speaker.word(word) if word else ""}
-    return " ".join([fill(template, said), *rest])
+    spoken |= {"type": main, "brand": brand, "word": speaker.word(word) if word else ""}
+    return " ".join([fill(template, spoken), *rest])
 
 
 @lru_cache(maxsize=4096)
@@ -222,10 +197,7 @@ def _best_templates(vocabulary: Vocabulary, stated: frozenset[str]) -> tuple[str
 def write_description(
     speaker: Speaker, product_type: ProductType, attributes: tuple[Attribute, ...], brand: str
 ) -> str:
-    """Write a short description: what it is, what is stated, one closing sentence.
-
-    Source: ours.
-    """
+    """Write a short description: what it is, what is stated, one closing sentence."""
     comma, stop = _MARKS.get(speaker.vocabulary.language, (", ", "."))
     name = speaker.vocabulary[f"type:{product_type.name}"].name
     stated = comma.join(speaker.value(attribute) for attribute in attributes)

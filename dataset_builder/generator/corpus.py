@@ -53,8 +53,6 @@ def build_corpus(
     ------
     LiraError
         An unknown size or language, a folder of something else, a damaged candidates file.
-
-    Source: ours.
     """
     from ..card import write_card
 
@@ -89,8 +87,6 @@ def known_languages(given: Sequence[str], known: Sequence[str] = LANGUAGES) -> t
     ------
     LiraError
         None, or one that is not among the known ones.
-
-    Source: ours.
     """
     unknown = sorted(set(given) - set(known))
     if unknown or not given:
@@ -111,8 +107,6 @@ def build_language(
     seed : int
     on_product : callable, optional
         Called with the split and each product as it comes.
-
-    Source: ours.
     """
     unseen = unseen_types(lexicon, seed)
     catalogue = Catalogue(lexicon, language, seed)
@@ -152,10 +146,7 @@ def write_language(
     folder: Path,
     on_progress: Callable[[int], object] = lambda count: None,
 ) -> None:
-    """Generate a language and write its four configs; products are written as they come.
-
-    Source: ours.
-    """
+    """Generate a language and write its four configs; products are written as they come."""
     unseen = unseen_types(lexicon, seed)
     with ExitStack() as stack:
         writers = {split: stack.enter_context(PartWriter(folder, language, "corpus", split)) for split in SPLITS}
@@ -187,16 +178,13 @@ class SliceQuery:
 
 
 def slice_queries(languages: Sequence[str] = LANGUAGES, seed: int = 0) -> Iterator[SliceQuery]:
-    """Yield the queries of the slice, language by language, with the committed candidates or else the gloss.
-
-    Source: ours.
-    """
+    """Yield the queries of the slice, language by language, with the committed candidates or else the gloss."""
     codes = known_languages(languages)
     lexicon = load_lexicon(languages=codes)
     source = CandidateSource(lexicon, CANDIDATES_FILE)
     for query in release_queries(lexicon, codes, release_named("slice"), seed):
-        found = [asdict(candidate) for candidate in source.of(query.language, query.text)]
-        yield SliceQuery(query.text, query.language, query.split, query.kind, found)
+        candidates = [asdict(candidate) for candidate in source.of(query.language, query.text)]
+        yield SliceQuery(query.text, query.language, query.split, query.kind, candidates)
 
 
 def release_queries(
@@ -212,8 +200,6 @@ def release_queries(
     seed : int
     most : int
         A language's limit, 0 for none. Training queries are left out first, those of a smaller release last.
-
-    Source: ours.
     """
     for language in tqdm(languages, desc="languages", unit="language", disable=None):
         data = build_language(lexicon, language, release, seed)

@@ -26,19 +26,13 @@ _NUKTA, _VIRAMA = "\u09bc", "\u09cd"
 
 
 def strip_diacritics(text: str) -> str:
-    """Return Vietnamese as typed without diacritics: "nồi cơm điện" becomes "noi com dien".
-
-    Source: ours.
-    """
+    """Return Vietnamese as typed without diacritics: "nồi cơm điện" becomes "noi com dien"."""
     plain = text.replace("đ", "d").replace("Đ", "D")
     return "".join(char for char in unicodedata.normalize("NFD", plain) if not unicodedata.combining(char))
 
 
 def abbreviate(text: str, pairs: Iterable[tuple[str, str]], spaced: bool) -> str:
-    """Replace full forms by their short forms; whole words only in scripts with spaces.
-
-    Source: ours.
-    """
+    """Replace full forms by their short forms; whole words only in scripts with spaces."""
     for full, short in pairs:
         text = re.sub(rf"(?<!\w){re.escape(full)}(?!\w)", short, text) if spaced else text.replace(full, short)
     return text
@@ -52,8 +46,6 @@ def misspell(text: str, language: str, rng: random.Random) -> str:
     text : str
     language : str
     rng : random.Random
-
-    Source: ours.
     """
     if language == "vi" and rng.random() < 0.6:
         return _drop_word_diacritics(text, rng)
@@ -67,40 +59,40 @@ def misspell(text: str, language: str, rng: random.Random) -> str:
 def _drop_word_diacritics(text: str, rng: random.Random) -> str:
     """Type one word plain and leave the others right."""
     words = text.split(" ")
-    marked = [place for place, word in enumerate(words) if strip_diacritics(word) != word]
+    marked = [position for position, word in enumerate(words) if strip_diacritics(word) != word]
     if not marked:
         return _slip(text, rng)
-    place = rng.choice(marked)
-    words[place] = strip_diacritics(words[place])
+    position = rng.choice(marked)
+    words[position] = strip_diacritics(words[position])
     return " ".join(words)
 
 
 def _confuse(text: str, confused: Mapping[str, str], rng: random.Random) -> str:
     """Type one letter as another of the same sound, or leave out one mark; Bengali conjuncts stay whole."""
-    places = [
-        place
-        for place, char in enumerate(text)
+    positions = [
+        position
+        for position, char in enumerate(text)
         if char in confused
-        and text[place + 1 : place + 2] not in (_NUKTA, _VIRAMA)
-        and text[place - 1 : place] != _VIRAMA
+        and text[position + 1 : position + 2] not in (_NUKTA, _VIRAMA)
+        and text[position - 1 : position] != _VIRAMA
     ]
-    if not places:
+    if not positions:
         return text
-    place = rng.choice(places)
-    return text[:place] + confused[text[place]] + text[place + 1 :]
+    position = rng.choice(positions)
+    return text[:position] + confused[text[position]] + text[position + 1 :]
 
 
 def _slip(text: str, rng: random.Random) -> str:
     """Swap, drop, double or mistype one letter inside a word of four letters or more."""
-    places = [
-        place
+    positions = [
+        position
         for word in re.finditer(r"[^\W\d_]{4,}", text)
-        for place in range(word.start() + 1, word.end() - 1)
-        if text[place].isalpha() and text[place + 1].isalpha()
+        for position in range(word.start() + 1, word.end() - 1)
+        if text[position].isalpha() and text[position + 1].isalpha()
     ]
-    if not places:
+    if not positions:
         return text
-    place = rng.choice(places)
-    char, after = text[place], text[place + 1]
+    position = rng.choice(positions)
+    char, after = text[position], text[position + 1]
     slips = [after + char, after, char + char + after, _NEIGHBOURS.get(char, "") + after]
-    return text[:place] + rng.choice(slips) + text[place + 2 :]
+    return text[:position] + rng.choice(slips) + text[position + 2 :]

@@ -18,8 +18,6 @@ class ProductList(Sequence[Product]):
         Makes a product again from its index.
     kept : int
         How many stay in memory as they are.
-
-    Source: ours.
     """
 
     def __init__(self, catalogue: Catalogue, kept: int = KEPT) -> None:
@@ -41,8 +39,8 @@ class ProductList(Sequence[Product]):
     def __getitem__(self, row: int | slice) -> Product | list[Product]:
         if isinstance(row, slice):
             return [self[one] for one in range(*row.indices(len(self)))]
-        place = range(len(self))[row]
-        return self._kept[place] if place < len(self._kept) else self._catalogue.product(self._indices[place])
+        position = range(len(self))[row]
+        return self._kept[position] if position < len(self._kept) else self._catalogue.product(self._indices[position])
 
     def __len__(self) -> int:
         return len(self._indices)

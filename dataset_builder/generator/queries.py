@@ -106,8 +106,6 @@ class Writer:
     language : str
     random : random.Random
         Decides everything that is left open.
-
-    Source: ours.
     """
 
     lexicon: Lexicon
@@ -283,10 +281,7 @@ def _asks_for_everyone(constraints: tuple[Attribute, ...]) -> bool:
 
 
 class Anchors:
-    """Products of one split and release, by band and type, to make queries from.
-
-    Source: ours.
-    """
+    """Products of one split and release, by band and type, to make queries from."""
 
     def __init__(self, lexicon: Lexicon, products: Sequence[Product]) -> None:
         self._types: dict[str, dict[str, list[Product]]] = {band: {} for band in BANDS}
@@ -325,8 +320,6 @@ def generate_queries(
     Yields
     ------
     Query
-
-    Source: ours.
     """
     texts: set[str] = set()
     counts = dict.fromkeys(SPLITS, 0)

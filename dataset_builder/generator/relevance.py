@@ -31,10 +31,7 @@ _ACCEPTED: Mapping[Attribute, tuple[str, ...]] = {
 
 
 def accepted_values(attribute: Attribute) -> tuple[str, ...]:
-    """Return the values that satisfy a wish: unisex suits men, an Android cable suits a Samsung.
-
-    Source: ours.
-    """
+    """Return the values that satisfy a wish: unisex suits men, an Android cable suits a Samsung."""
     return (attribute[1], *_ACCEPTED.get(attribute, ()))
 
 
@@ -54,8 +51,6 @@ class SplitIndex:
     lexicon : Lexicon
     products : iterable of Product
         Rows 0, 1, …; `add` goes on after them.
-
-    Source: ours.
     """
 
     def __init__(self, lexicon: Lexicon, products: Iterable[Product] = ()) -> None:
@@ -107,11 +102,11 @@ class SplitIndex:
         return self.of_types([name for name, row in self.lexicon.types.items() if row.audience == ADULT])
 
     def _judge_type(self, query: Query) -> Judgements:
-        own = self.of_types([query.type])
-        matched = self._matched(own, query.constraints)
+        same_type = self.of_types([query.type])
+        matched = self._matched(same_type, query.constraints)
         partial = self.of_types((*self.lexicon.siblings(query.type), *self.lexicon.types[query.type].complements))
         grades = np.where(matched == len(query.constraints), EXACT, SUBSTITUTE)
-        return _ordered(np.concatenate([own, partial]), np.concatenate([grades, np.full(len(partial), PARTIAL)]))
+        return _ordered(np.concatenate([same_type, partial]), np.concatenate([grades, np.full(len(partial), PARTIAL)]))
 
     def _judge_vague(self, query: Query) -> Judgements:
         rows = self.department(query.department) if query.department else np.arange(self.count, dtype=np.int32)
@@ -175,8 +170,6 @@ class HardNegatives:
     seed : int
     lookalikes, attribute_sharers : int
         How many of each at most.
-
-    Source: ours.
     """
 
     def __init__(
@@ -219,16 +212,13 @@ class HardNegatives:
 
 
 def name_parts(lexicon: Lexicon, language: str, name: str) -> frozenset[str]:
-    """Return the words of a type's names; in Thai, which has no spaces, runs of five characters.
-
-    Source: ours.
-    """
+    """Return the words of a type's names; in Thai, which has no spaces, runs of five characters."""
     forms = lexicon.vocabularies[language][f"type:{name}"].forms()
     if language == "th":
         keys = [normalise_text(form) for form in forms]
-        return frozenset(key[place : place + 5] for key in keys for place in range(len(key) - 4))
+        return frozenset(key[start : start + 5] for key in keys for start in range(len(key) - 4))
     return frozenset(word for form in forms for word in form.casefold().split() if len(word) > 2)
 
 
 def _sample(rng: random.Random, rows: np.ndarray, count: int) -> list[int]:
-    return [int(rows[place]) for place in rng.sample(range(len(rows)), min(count, len(rows)))]
+    return [int(rows[position]) for position in rng.sample(range(len(rows)), min(count, len(rows)))]

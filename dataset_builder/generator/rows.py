@@ -105,8 +105,6 @@ def similarity(lexicon: Lexicon, query: Query, product: Product, grade: int) -> 
 
     1 exact; 0.6 to 0.9 the same type, by the share of attributes that match; 0.35 a sibling type; 0.25 a complement;
     for a vague query 0.5 a partial match; 0.1 the same department; 0 the rest.
-
-    Source: ours.
     """
     if grade == 3:
         return 1.0
@@ -122,10 +120,7 @@ def similarity(lexicon: Lexicon, query: Query, product: Product, grade: int) -> 
 
 
 def ranking_rows(lexicon: Lexicon, data: LanguageData, split: str) -> Iterator[Row]:
-    """Yield the rows of `{language}-ranking`: of every query pairs of all grades, the irrelevant ones drawn at random.
-
-    Source: ours.
-    """
+    """Yield the rows of `{language}-ranking`: pairs of all grades for every query, the irrelevant ones at random."""
     part = data.splits[split]
     for query, judged in zip(part.queries, part.judgements, strict=True):
         rng = random.Random(f"{data.seed}:{query.id}:ranking")

@@ -55,8 +55,6 @@ def release_named(name: str) -> Release:
     ------
     LiraError
         An unknown name.
-
-    Source: ours.
     """
     for release in RELEASES:
         if release.name == name:
@@ -65,35 +63,26 @@ def release_named(name: str) -> Release:
 
 
 def releases_up_to(release: Release) -> tuple[Release, ...]:
-    """Return the smaller releases, then `release`: each is contained in the next.
-
-    Source: ours.
-    """
+    """Return the smaller releases, then `release`: each is contained in the next."""
     return (*(other for other in RELEASES if other.products.total < release.products.total), release)
 
 
 @lru_cache(maxsize=16)
 def unseen_types(lexicon: Lexicon, seed: int) -> frozenset[str]:
-    """Return the types held out of training: of every ten neighbours in popularity one, in all languages the same.
-
-    Source: ours.
-    """
+    """Return the types held out of training: of every ten neighbours in popularity one, in all languages the same."""
     order = Popularity(lexicon, seed).order
     blocks = [order[start : start + UNSEEN_EVERY] for start in range(0, len(order), UNSEEN_EVERY)]
     return frozenset(min(block, key=lambda name: stable_hash(seed, "unseen", name)) for block in blocks)
 
 
 def split_of(product: Product, unseen: frozenset[str], seed: int) -> str:
-    """Return the split of a product by a stable hash; unseen types never train.
-
-    Source: ours.
-    """
-    place = stable_hash(seed, "split", product.id) / 2**64
+    """Return the split of a product by a stable hash; unseen types never train."""
+    share = stable_hash(seed, "split", product.id) / 2**64
     if product.type in unseen:
-        return "validation" if place < _UNSEEN_VALIDATION else "test"
-    if place < _TRAIN:
+        return "validation" if share < _UNSEEN_VALIDATION else "test"
+    if share < _TRAIN:
         return "train"
-    return "validation" if place < _TRAIN + _VALIDATION else "test"
+    return "validation" if share < _TRAIN + _VALIDATION else "test"
 
 
 def split_products(
@@ -116,8 +105,6 @@ def split_products(
     Yields
     ------
     split, product
-
-    Source: ours.
     """
     left = {split: quota[split] for split in SPLITS}
     titles: set[int] = set()

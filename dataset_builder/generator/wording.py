@@ -19,10 +19,7 @@ _BENGALI_DIGITS = str.maketrans("0123456789", "০১২৩৪৫৬৭৮৯")
 
 
 def slot_of(group: str) -> str:
-    """Return the pattern slot that an attribute group fills: quantities and sizes share one each.
-
-    Source: ours.
-    """
+    """Return the pattern slot that an attribute group fills: quantities and sizes share one each."""
     if group in QUANTITY_GROUPS:
         return "quantity"
     return "size" if group in SIZE_GROUPS else group
@@ -35,18 +32,12 @@ def slots(template: str) -> frozenset[str]:
 
 
 def says(name: str, value: str) -> bool:
-    """Tell whether a type's name says a value already, as "digital thermometer" says "digital".
-
-    Source: ours.
-    """
+    """Tell whether a type's name says a value already, as "digital thermometer" says "digital"."""
     return value.casefold() in name.casefold()
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:
-    """Fill a pattern; slots without a value vanish together with the brackets and dashes around them.
-
-    Source: ours.
-    """
+    """Fill a pattern; slots without a value vanish together with the brackets and dashes around them."""
     text = _SLOT.sub(lambda match: values.get(match[1], ""), template)
     text = " ".join(_EMPTY_BRACKETS.sub("", text).split())
     return " ".join(_DANGLING_DASH.sub(" ", text).split())
@@ -65,8 +56,6 @@ class Speaker:
         Probability of the usual name.
     romanised : bool
         Latin script in a language that has another one.
-
-    Source: ours.
     """
 
     vocabulary: Vocabulary
@@ -106,12 +95,12 @@ class Speaker:
 
     def values_by_slot(self, attributes: tuple[Attribute, ...]) -> dict[str, str]:
         """Say every attribute, by slot; several quantities stand side by side."""
-        said: dict[str, str] = {}
+        spoken: dict[str, str] = {}
         for attribute in attributes:
             slot = slot_of(attribute[0])
             text = self.value(attribute)
-            said[slot] = f"{said[slot]} {text}" if slot in said else text
-        return said
+            spoken[slot] = f"{spoken[slot]} {text}" if slot in spoken else text
+        return spoken
 
 
 @lru_cache(maxsize=4096)
