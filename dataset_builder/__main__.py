@@ -10,12 +10,12 @@ import typer
 
 from modeling_lira.cli import run
 from modeling_lira.errors import LiraError
+from modeling_lira.faces.extras import needs
 from modeling_lira.files import atomic_write_text
 
+from . import generator
 from .agreement import compare, dictionaries, disagreement_lines, summarise
 from .candidate_source import CANDIDATES_FILE, read_scored, write_candidates
-from .generator.corpus import build_corpus, known_languages, release_queries
-from .generator.splits import release_named
 from .lexicon import LANGUAGES, load_lexicon
 from .logs.language_id import SUPPORTED
 from .shopping_questions import QUESTION_CANDIDATES, write_questions, write_texts
@@ -34,6 +34,7 @@ Seed = Annotated[int, typer.Option(min=0, help="Decides every product and query.
 
 
 @app.command(epilog="Example: python -m dataset_builder build --size slice --output corpus --languages th vi")
+@needs("pyarrow")
 def build(
     output: Annotated[Path, typer.Option(help="Folder to make, or an earlier corpus to replace.")],
     source: Annotated[str, typer.Option(help="catalogue (the authored lexicon), logs or cldr.")] = "catalogue",
@@ -56,7 +57,7 @@ def build(
     if source == "catalogue":
         if source_input is not None or column:
             raise LiraError("--input and --column are for --source logs or cldr")
-        build_corpus(output, size, _languages(languages), seed, candidates)
+        generator.build_corpus(output, size, _languages(languages), seed, candidates)
         return
     if source_input is None:
         raise LiraError(f"source {source!r} needs --input")
@@ -65,11 +66,11 @@ def build(
     if source == "cldr":
         from .cldr_corpus import build_cldr_corpus
 
-        build_cldr_corpus(output, source_input, known_languages(_languages(languages)), seed, candidates)
+        build_cldr_corpus(output, source_input, generator.known_languages(_languages(languages)), seed, candidates)
     else:
         from .logs.corpus import build_log_corpus
 
-        codes = known_languages(_languages(languages, SUPPORTED), SUPPORTED)
+        codes = generator.known_languages(_languages(languages, SUPPORTED), SUPPORTED)
         build_log_corpus(output, source_input, codes, _pairs(column or []), seed, candidates)
 
 
@@ -82,6 +83,7 @@ def _pairs(given: list[str]) -> dict[str, str]:
 
 
 @app.command(epilog="Example: python -m dataset_builder queries --size slice --output queries.jsonl")
+@needs("pyarrow")
 def queries(
     output: Annotated[Path, typer.Option(help="JSON lines file to write: text, language, split, kind.")],
     size: Size = "slice",
@@ -90,8 +92,8 @@ def queries(
     most: Annotated[int, typer.Option(min=0, help="A language's limit, validation and test first; 0: all.")] = 0,
 ) -> None:
     """Write query texts, the input of `lira translate`."""
-    release, codes = release_named(size), known_languages(_languages(languages))
-    chosen = release_queries(load_lexicon(languages=codes), codes, release, seed, most)
+    release, codes = generator.release_named(size), generator.known_languages(_languages(languages))
+    chosen = generator.release_queries(load_lexicon(languages=codes), codes, release, seed, most)
     rows = [{name: getattr(query, name) for name in ("text", "language", "split", "kind")} for query in chosen]
     atomic_write_text(output, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     logger.info("%s: %d queries", output, len(rows))
@@ -138,7 +140,7 @@ def agreement(
     languages: Languages = None,
 ) -> None:
     """Compare the authored product names with independent dictionaries, and list what does not agree."""
-    codes = known_languages(_languages(languages))
+    codes = generator.known_languages(_languages(languages))
     ours = load_lexicon(languages=codes)
     theirs = dictionaries(codes, lexicon, cldr)
     rows = [row for language in codes for row in compare(ours, language, theirs[language])]
@@ -153,6 +155,7 @@ def agreement(
 
 
 @app.command(epilog="Example: python -m dataset_builder report --corpus corpus --output runs/report")
+@needs("matplotlib", "pyarrow")
 def report(
     corpus: Annotated[Path, typer.Option(help="A complete corpus folder.")],
     output: Annotated[Path, typer.Option(help="Folder for report.html, report.md, report.json and plots.")],
@@ -180,6 +183,7 @@ def report(
 
 
 @app.command(epilog="Example: python -m dataset_builder publish --folder corpus --repo my-org/product-retrieval")
+@needs("pyarrow")
 def publish(
     folder: Annotated[Path, typer.Option(help="A complete corpus folder.")],
     repo: Annotated[str, typer.Option(help="Dataset repository, organisation/name; needs a token.")] = "",

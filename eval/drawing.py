@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modeling_lira.errors import LiraError
+from modeling_lira.faces.extras import needs
 from modeling_lira.files import atomic_path
 
 from .significance import Point
@@ -22,6 +22,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 LINES = ("-", "--", "-.", ":")
 
 
+@needs("matplotlib")
 @contextmanager
 def figure_of(
     path: Path,
@@ -40,13 +41,9 @@ def figure_of(
     ------
     LiraError
         matplotlib is missing.
-
-    Source: ours.
     """
-    try:
-        import matplotlib
-    except ModuleNotFoundError:
-        raise LiraError('plots need matplotlib: pip install "modeling-lira[eval]"') from None
+    import matplotlib
+
     matplotlib.use("Agg")
     from matplotlib import pyplot
 

@@ -24,6 +24,8 @@ Records = Annotated[Path, typer.Option(help="Gets the record.")]
 
 
 STREAMS = Path("runs/streams")
+RECORDS = Path("runs/records")
+"""Where commands write their records by default, and where the report looks for them."""
 
 
 def _codes(languages: str) -> list[str] | None:

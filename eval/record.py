@@ -22,8 +22,8 @@ from modeling_lira.model_card import WEIGHTS, weights_digest
 from modeling_lira.records.command_line import command_line
 from modeling_lira.records.provenance import hardware, peak_memory_gib, versions
 
-RECORDS = Path("runs/records")
-"""Where commands write their records by default, and where the report looks for them."""
+from .options import RECORDS
+
 ROOT = Path(__file__).parents[1]
 _NO_DATASET: tuple[type[Exception], ...] = (*FAILED, OSError, HFValidationError, ValueError)
 

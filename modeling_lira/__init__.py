@@ -1,14 +1,18 @@
 """LiRA: encoders and language models that work as well in low-resource languages as in English."""
 
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoProcessor
+from typing import TYPE_CHECKING
 
-from .configuration_lira import LiraConfig
-from .configuration_lira_causal_lm import LiraCausalLMConfig
 from .errors import LiraError
-from .modeling_lira import LiraModel, LiraModelOutput
-from .modeling_lira_causal_lm import LiraCausalLMOutput, LiraForCausalLM
-from .processing_lira import LiraProcessor
-from .processing_lira_causal_lm import LiraCausalLMProcessor
+from .faces.importing import watch_imports
+from .faces.lazy import lazy_face
+
+if TYPE_CHECKING:
+    from .configuration_lira import LiraConfig
+    from .configuration_lira_causal_lm import LiraCausalLMConfig
+    from .modeling_lira import LiraModel, LiraModelOutput
+    from .modeling_lira_causal_lm import LiraCausalLMOutput, LiraForCausalLM
+    from .processing_lira import LiraProcessor
+    from .processing_lira_causal_lm import LiraCausalLMProcessor
 
 __version__ = "0.1.0"
 __all__ = [
@@ -23,9 +27,17 @@ __all__ = [
     "LiraProcessor",
 ]
 
-AutoConfig.register("lira", LiraConfig, exist_ok=True)
-AutoModel.register(LiraConfig, LiraModel, exist_ok=True)
-AutoProcessor.register(LiraConfig, LiraProcessor, exist_ok=True)
-AutoConfig.register("lira_causal_lm", LiraCausalLMConfig, exist_ok=True)
-AutoModelForCausalLM.register(LiraCausalLMConfig, LiraForCausalLM, exist_ok=True)
-AutoProcessor.register(LiraCausalLMConfig, LiraCausalLMProcessor, exist_ok=True)
+lazy_face(
+    __name__,
+    {
+        "LiraCausalLMConfig": "configuration_lira_causal_lm",
+        "LiraCausalLMOutput": "modeling_lira_causal_lm",
+        "LiraCausalLMProcessor": "processing_lira_causal_lm",
+        "LiraConfig": "configuration_lira",
+        "LiraForCausalLM": "modeling_lira_causal_lm",
+        "LiraModel": "modeling_lira",
+        "LiraModelOutput": "modeling_lira",
+        "LiraProcessor": "processing_lira",
+    },
+)
+watch_imports()

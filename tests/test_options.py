@@ -1,5 +1,6 @@
 """Training options from YAML, and `lira train` from the command line."""
 
+import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +14,10 @@ from typer.testing import CliRunner
 from modeling_lira import LiraError, LiraModel
 from modeling_lira.cli import app
 from modeling_lira.cli.train import named_options
-from modeling_lira.training import train as train_module
 from modeling_lira.training.options import LasrOptions, LoraOptions, TrainingOptions, read_options
+
+# The public name `modeling_lira.training.train` is the function.
+train_module = importlib.import_module("modeling_lira.training.train")
 
 
 def written(folder: Path, options: object) -> Path:

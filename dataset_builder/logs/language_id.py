@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from modeling_lira.errors import LiraError
+from modeling_lira.faces.extras import MissingPackageError
 
 from ..lexicon import ENGLISH, LANGUAGES
 from ..scripts import script_counts
@@ -51,7 +51,7 @@ def _identifier(languages: tuple[str, ...]) -> "LanguageIdentifier":
     try:
         from py3langid.langid import MODEL_FILE, LanguageIdentifier
     except ModuleNotFoundError:
-        raise LiraError('telling languages needs py3langid: pip install "modeling-lira[data]"') from None
+        raise MissingPackageError("telling languages", ["py3langid"]) from None
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
     identifier.set_languages([*(_THEIRS.get(code, code) for code in languages), *_SAME_SCRIPT])
     return identifier

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from modeling_lira.errors import LiraError
+from modeling_lira.faces.extras import needs
 from modeling_lira.files import atomic_path
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ _LEGEND = {"frameon": False, "fontsize": 8, "loc": "upper center", "bbox_to_anch
 Panel = Callable[["Axes"], None]
 
 
+@needs("matplotlib")
 def draw(path: Path, panels: Sequence[Panel], same_scale: bool = False) -> None:
     """Draw panels side by side into a PNG file; `same_scale` gives them one vertical axis.
 
@@ -30,13 +31,9 @@ def draw(path: Path, panels: Sequence[Panel], same_scale: bool = False) -> None:
     ------
     LiraError
         matplotlib is missing.
-
-    Source: ours.
     """
-    try:
-        import matplotlib
-    except ModuleNotFoundError:
-        raise LiraError('the report draws with matplotlib: pip install "modeling-lira[data]"') from None
+    import matplotlib
+
     matplotlib.use("Agg")
     from matplotlib import pyplot
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ..record import RECORDS
+from ..options import RECORDS
 
 Models = Annotated[
     list[str], typer.Option("--model", help="Folder or Hub id of a reasoning model; repeat for other seeds of it.")

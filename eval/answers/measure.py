@@ -28,7 +28,8 @@ from modeling_lira.records.command_line import shown
 from modeling_lira.records.saved_model import fingerprint, load_reasoner
 
 from ..benchmarks.unseen import read_candidates
-from ..record import RECORDS, Meter, weights_of
+from ..options import RECORDS
+from ..record import Meter, weights_of
 from ..significance import MEAN, correct, deviation_over_models, difference_cell, paired_differences
 from .answering import BATCH_SIZE, Question, alone, choice_likelihoods, generated, matched_choice
 

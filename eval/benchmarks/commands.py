@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ..options import STREAMS, English, Languages, Model, Multilingual, Records, Streams, _codes
-from ..record import RECORDS
+from ..options import RECORDS, STREAMS, English, Languages, Model, Multilingual, Records, Streams, _codes
 
 
 def register(app: typer.Typer) -> None:

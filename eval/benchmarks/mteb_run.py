@@ -21,7 +21,8 @@ from modeling_lira.errors import LiraError
 from modeling_lira.records.command_line import shown
 from modeling_lira.records.saved_model import load_model
 
-from ..record import RECORDS, Meter, corpus_version, weights_of
+from ..options import RECORDS
+from ..record import Meter, corpus_version, weights_of
 from .mteb_model import CODES, LiraEncoder, subsets_spoken
 from .mteb_tasks import PUBLIC, corpus_task, splits_task
 from .unseen import CLDR, XQUAD, cldr_splits, read_candidates, xquad_splits

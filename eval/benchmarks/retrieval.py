@@ -37,7 +37,8 @@ from modeling_lira.modeling_lira import LiraModel
 from modeling_lira.records.command_line import shown
 from modeling_lira.records.saved_model import load_model
 
-from ..record import RECORDS, Meter, corpus_version, weights_of
+from ..options import RECORDS
+from ..record import Meter, corpus_version, weights_of
 from ..significance import MEAN, correct, deviation_over_models, difference_cell, paired_differences
 from .correlations import CORRELATIONS, CorrelationSums, correlation_difference
 from .library_metrics import METRICS, NDCG, retrieval_metrics

@@ -35,7 +35,8 @@ from modeling_lira.records.command_line import shown
 from modeling_lira.records.saved_model import load_model
 
 from ..markdown import scaled
-from ..record import RECORDS, Meter, weights_of
+from ..options import RECORDS
+from ..record import Meter, weights_of
 from ..significance import MEAN, Difference, correct, difference_cell, paired_differences
 
 XQUAD, CLDR = "XQuAD", "CLDR"

@@ -12,7 +12,8 @@ import typer
 
 from modeling_lira.errors import LiraError
 
-from ..record import RECORDS, corpus_version, read_record, weights_of
+from ..options import RECORDS
+from ..record import corpus_version, read_record, weights_of
 from ..studies import commands as study_commands
 from .page import PLAIN
 

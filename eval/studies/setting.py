@@ -21,7 +21,8 @@ from modeling_lira.files import atomic_path
 from modeling_lira.modeling_lira import LiraModel
 from modeling_lira.training.options import ArcaOptions, LasrOptions, TrainingOptions
 
-from ..record import RECORDS, Meter, corpus_version
+from ..options import RECORDS
+from ..record import Meter, corpus_version
 from .baselines import streams_of
 from .systems import SYSTEMS, Protocol
 

@@ -1,15 +1,20 @@
 """Agents: translators that make English candidates, critics that score them, and the store of their finished work."""
 
-from .calibration import Calibration
-from .candidate import Candidate, Critic, Translator
-from .chat_server import ChatServer
-from .critic import CausalLMCritic
-from .dictionary import DictionaryTranslator, read_dictionary
-from .resumable import critique_all, measure_all, translate_all
-from .seq2seq import Seq2SeqTranslator
-from .server_agents import ServerCritic, ServerTranslator
-from .store import CandidateStore, Record
-from .translator import CausalLMTranslator
+from typing import TYPE_CHECKING
+
+from ..faces.lazy import lazy_face
+
+if TYPE_CHECKING:
+    from .calibration import Calibration
+    from .candidate import Candidate, Critic, Translator
+    from .chat_server import ChatServer
+    from .critic import CausalLMCritic
+    from .dictionary import DictionaryTranslator, read_dictionary
+    from .resumable import critique, critique_all, measure_all, translate, translate_all
+    from .seq2seq import Seq2SeqTranslator
+    from .server_agents import ServerCritic, ServerTranslator
+    from .store import CandidateStore, Record
+    from .translator import CausalLMTranslator
 
 __all__ = [
     "Calibration",
@@ -25,8 +30,35 @@ __all__ = [
     "ServerCritic",
     "ServerTranslator",
     "Translator",
+    "critique",
     "critique_all",
     "measure_all",
     "read_dictionary",
+    "translate",
     "translate_all",
 ]
+
+lazy_face(
+    __name__,
+    {
+        "Calibration": "calibration",
+        "Candidate": "candidate",
+        "CandidateStore": "store",
+        "CausalLMCritic": "critic",
+        "CausalLMTranslator": "translator",
+        "ChatServer": "chat_server",
+        "Critic": "candidate",
+        "DictionaryTranslator": "dictionary",
+        "Record": "store",
+        "Seq2SeqTranslator": "seq2seq",
+        "ServerCritic": "server_agents",
+        "ServerTranslator": "server_agents",
+        "Translator": "candidate",
+        "critique": "resumable",
+        "critique_all": "resumable",
+        "measure_all": "resumable",
+        "read_dictionary": "dictionary",
+        "translate": "resumable",
+        "translate_all": "resumable",
+    },
+)

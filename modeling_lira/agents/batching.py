@@ -3,8 +3,10 @@
 import hashlib
 import json
 from collections.abc import Hashable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from transformers import PreTrainedTokenizerBase
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 def digest(*parts: object) -> str:
@@ -16,7 +18,7 @@ def digest(*parts: object) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+def encode(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[int]:
     """Tokenize a piece of a prompt, adding nothing.
 
     Source: ours.
@@ -24,7 +26,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def encode_beginning(tokenizer: PreTrainedTokenizerBase, text: str, *, chat: bool) -> list[int]:
+def encode_beginning(tokenizer: "PreTrainedTokenizerBase", text: str, *, chat: bool) -> list[int]:
     """Tokenize a prompt's beginning; a rendered chat brings its own first token, any other text needs it.
 
     Source: ours.

@@ -3,11 +3,13 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING
 
 from ..errors import LiraError
 from .prompts import LANGUAGE_NAMES
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 NLLB = {
     "vi": "vie_Latn",
@@ -60,7 +62,7 @@ class Route:
     first_token: int | None = None
 
 
-def routes(tokenizer: PreTrainedTokenizerBase, name: str) -> Mapping[str, Route]:
+def routes(tokenizer: "PreTrainedTokenizerBase", name: str) -> Mapping[str, Route]:
     """Return the route of every language that a translation model reads.
 
     Parameters
@@ -90,7 +92,7 @@ def routes(tokenizer: PreTrainedTokenizerBase, name: str) -> Mapping[str, Route]
     )
 
 
-def _opus_mt(tokenizer: PreTrainedTokenizerBase, name: str) -> dict[str, Route]:
+def _opus_mt(tokenizer: "PreTrainedTokenizerBase", name: str) -> dict[str, Route]:
     found = _PAIR.search(name)
     source = getattr(tokenizer, "source_lang", None) or (found[1] if found else "")
     target = getattr(tokenizer, "target_lang", None) or (found[2] if found else "")
@@ -108,6 +110,6 @@ def _opus_mt(tokenizer: PreTrainedTokenizerBase, name: str) -> dict[str, Route]:
     return ways
 
 
-def _token(tokenizer: PreTrainedTokenizerBase, token: str) -> int | None:
+def _token(tokenizer: "PreTrainedTokenizerBase", token: str) -> int | None:
     index = tokenizer.convert_tokens_to_ids(token)
     return index if isinstance(index, int) and index != tokenizer.unk_token_id else None

@@ -1,10 +1,12 @@
 """Few-shot examples and chat instructions, a language a block; their hash is part of every stored result's key."""
 
 from dataclasses import dataclass
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING
 
 from ..errors import LiraError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 LANGUAGE_NAMES = {
     "vi": "Vietnamese",
@@ -201,7 +203,7 @@ class Template:
     after: str
 
 
-def translation_template(language: str, tokenizer: PreTrainedTokenizerBase, *, chat: bool) -> Template:
+def translation_template(language: str, tokenizer: "PreTrainedTokenizerBase", *, chat: bool) -> Template:
     """Return the prompt that asks for an English translation of one text.
 
     Source: ours.
@@ -215,7 +217,7 @@ def translation_template(language: str, tokenizer: PreTrainedTokenizerBase, *, c
     return chat_template(tokenizer, request)
 
 
-def chat_template(tokenizer: PreTrainedTokenizerBase, request: str) -> Template:
+def chat_template(tokenizer: "PreTrainedTokenizerBase", request: str) -> Template:
     """Render one user turn that holds the mark of the text's place, and cut it there.
 
     Source: ours.

@@ -2,8 +2,10 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from tempfile import TemporaryDirectory
 from typing import NoReturn, TypeVar
 
 from tqdm import tqdm
@@ -19,11 +21,11 @@ ENOUGH_PAIRS = 100
 T = TypeVar("T")
 
 
-def translate_all(
+def translate(
     translator: Translator,
     texts: Sequence[str],
     languages: Sequence[str],
-    store: CandidateStore,
+    store: CandidateStore | None = None,
     progress: bool = True,
 ) -> list[list[Candidate]]:
     """Translate what the store does not hold yet, and return every text's candidates.
@@ -33,7 +35,8 @@ def translate_all(
     translator : Translator
     texts, languages : sequences of str
         Repeated texts are translated once.
-    store : CandidateStore
+    store : CandidateStore, optional
+        Keeps finished work; without one nothing is kept.
     progress : bool
         Show a bar if stderr is a terminal.
 
@@ -46,9 +49,10 @@ def translate_all(
     ------
     LiraError
         On an empty text or an unknown language, before any work.
-
-    Source: ours.
     """
+    if store is None:
+        with _passing_store() as passing:
+            return translate(translator, texts, languages, passing, progress)
     check_texts(texts, languages)
     settings = store.describe(translator.settings)
     records = [
@@ -58,7 +62,7 @@ def translate_all(
     work = translator.translate([texts[index] for index in todo], [languages[index] for index in todo])
     with _bar(len(records), len(records) - len(todo), "translate", progress) as bar:
         for batch in work:
-            store.put(replace(records[todo[place]], value=tuple(found)) for place, found in batch)
+            store.put(replace(records[todo[position]], value=tuple(several)) for position, several in batch)
             bar.update(len(batch))
     stored = [store.get(record.key) or () for record in records]
     return [[Candidate(str(text), translator.name) for text in value] for value in stored]
@@ -87,8 +91,6 @@ def measure_all(
     -------
     list of (float, float, float) or None, in the order of the pairs
         None for a pair that the critic left out; another run asks for it again.
-
-    Source: ours.
     """
     check_texts(texts, languages)
     settings = store.describe(critic.settings)
@@ -100,17 +102,17 @@ def measure_all(
     work = critic.measure(_take(texts, todo), _take(candidates, todo), _take(languages, todo))
     with _bar(len(records), len(records) - len(todo), "critique", progress) as bar:
         for batch in work:
-            store.put(replace(records[todo[place]], value=measured) for place, measured in batch)
+            store.put(replace(records[todo[position]], value=measured) for position, measured in batch)
             bar.update(len(batch))
     return [_three(store.get(record.key)) for record in records]
 
 
-def critique_all(
+def critique(
     critic: Critic,
     texts: Sequence[str],
     candidates: Sequence[Sequence[Candidate]],
     languages: Sequence[str],
-    store: CandidateStore,
+    store: CandidateStore | None = None,
     calibration: Calibration | None = None,
     progress: bool = True,
 ) -> tuple[list[list[Candidate]], Calibration]:
@@ -125,7 +127,8 @@ def critique_all(
     texts, languages : sequences of str
     candidates : sequence of sequences of Candidate
         Each text's.
-    store : CandidateStore
+    store : CandidateStore, optional
+        Keeps measurements; without one nothing is kept.
     calibration : Calibration, optional
     progress : bool
 
@@ -138,26 +141,38 @@ def critique_all(
     ------
     LiraError
         On an empty text or candidate, or a language unknown or not calibrated.
-
-    Source: ours.
     """
-    flat = [(place, candidate) for place, several in enumerate(candidates) for candidate in several]
-    owners = [place for place, _ in flat]
+    if store is None:
+        with _passing_store() as passing:
+            return critique(critic, texts, candidates, languages, passing, calibration, progress)
+    flat = [(row, candidate) for row, several in enumerate(candidates) for candidate in several]
+    owners = [row for row, _ in flat]
     spoken = _take(languages, owners)
     measured = measure_all(critic, _take(texts, owners), [c.text for _, c in flat], spoken, store, progress)
-    known = [place for place, three in enumerate(measured) if three is not None]
+    known = [pair for pair, three in enumerate(measured) if three is not None]
     used = calibration
     if used is None:
         used = Calibration.fit([three for three in measured if three is not None], _take(spoken, known))
     if calibration is None and critic.needs_calibration:
         _warn_of_few(Counter(spoken))
     scored: list[list[Candidate]] = [[] for _ in texts]
-    for (place, candidate), three, language in zip(flat, measured, spoken, strict=True):
+    for (row, candidate), three, language in zip(flat, measured, spoken, strict=True):
         if three is not None and critic.needs_calibration:
             three = used.rate(three, language)
         semantic, emotional, pragmatic = three or (None, None, None)
-        scored[place].append(replace(candidate, semantic=semantic, emotional=emotional, pragmatic=pragmatic))
+        scored[row].append(replace(candidate, semantic=semantic, emotional=emotional, pragmatic=pragmatic))
     return scored, used
+
+
+translate_all = translate
+critique_all = critique
+"""The names of the first release."""
+
+
+@contextmanager
+def _passing_store() -> Iterator[CandidateStore]:
+    with TemporaryDirectory() as folder, CandidateStore(folder) as store:
+        yield store
 
 
 def _warn_of_few(pairs: Counter[str]) -> None:
@@ -177,8 +192,8 @@ def _bar(total: int, done: int, what: str, progress: bool) -> "tqdm[NoReturn]":
     return tqdm(total=total, initial=done, desc=what, unit="", disable=None if progress else True)
 
 
-def _take(items: Sequence[T], places: Sequence[int]) -> list[T]:
-    return [items[place] for place in places]
+def _take(items: Sequence[T], positions: Sequence[int]) -> list[T]:
+    return [items[position] for position in positions]
 
 
 def _three(value: Value | None) -> Scores | None:

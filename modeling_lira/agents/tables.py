@@ -1,12 +1,10 @@
 """Rows of texts in JSON Lines or Parquet files, with their candidates."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import Protocol
 
 from ..errors import LiraError
 from ..files import atomic_path
@@ -19,29 +17,52 @@ Row = dict[str, object]
 COLUMN = "candidates"
 LANGUAGE_COLUMNS = ("language", "lang")
 """Where the language code is looked for, the corpus's own name first."""
-CANDIDATE_TYPE = pa.list_(
-    pa.struct(
-        [
-            ("text", pa.string()),
-            ("agent", pa.string()),
-            ("semantic", pa.float32()),
-            ("emotional", pa.float32()),
-            ("pragmatic", pa.float32()),
-        ]
-    )
-)
+_ASPECTS = ("semantic", "emotional", "pragmatic")
+
+
+class Content(Protocol):
+    """The rows of a file, whatever its format."""
+
+    @property
+    def names(self) -> list[str]:
+        """Return the columns' names."""
+        ...
+
+    def column(self, name: str) -> list[object]:
+        """Return a column's values, None where a row has none."""
+        ...
+
+    def rows(self) -> list[Row]:
+        """Return all rows as dictionaries."""
+        ...
+
+
+@dataclass
+class Lines:
+    """The rows of a JSON Lines file."""
+
+    _rows: list[Row]
+
+    @property
+    def names(self) -> list[str]:
+        """Return the names that any row has."""
+        return list(dict.fromkeys(name for row in self._rows for name in row))
+
+    def column(self, name: str) -> list[object]:
+        """Return each row's value of this name, None where it has none."""
+        return [row.get(name) for row in self._rows]
+
+    def rows(self) -> list[Row]:
+        """Return the rows as they were read."""
+        return self._rows
 
 
 @dataclass
 class Table:
-    """Rows as read; a Parquet file's column types are kept for writing it again.
-
-    Source: ours.
-    """
+    """A file of texts: columns to read, and the whole to write again with candidates."""
 
     path: Path
-    rows: list[Row]
-    schema: pa.Schema | None = field(default=None, repr=False)
+    content: Content
 
     @classmethod
     def read(cls, path: Path) -> "Table":
@@ -56,12 +77,10 @@ class Table:
         if not path.is_file():
             raise LiraError(f"no input file {str(path)!r}")
         if suffix == ".jsonl":
-            return cls(path, _read_lines(path))
-        try:
-            table = pq.read_table(path)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise LiraError(f"{str(path)!r} is not a Parquet file: {error}") from error
-        return cls(path, table.to_pylist(), table.schema)
+            return cls(path, Lines(list(_read_lines(path))))
+        from .parquet import ParquetColumns  # needs pyarrow, which JSON Lines do not
+
+        return cls(path, ParquetColumns.read(path))
 
     def strings(self, column: str, option: str) -> list[str]:
         """Return a column that must hold text in every row.
@@ -71,32 +90,22 @@ class Table:
         LiraError
             Naming the column and the option that chooses another, or the row.
         """
-        names = {name for row in self.rows for name in row}
-        if column not in names:
-            raise LiraError(
-                f"{str(self.path)!r} has no column {column!r}, only {', '.join(sorted(names)) or 'none'}: use {option}"
-            )
-        return [self._string(number, row.get(column), column) for number, row in enumerate(self.rows, start=1)]
+        self._require([column], option)
+        return [
+            self._string(number, value, column) for number, value in enumerate(self.content.column(column), start=1)
+        ]
 
     def languages(self, column: str | None, option: str) -> list[str]:
         """Return a column that must hold a language code in every row; None finds it by its usual names."""
-        if column is None:
-            names = {name for row in self.rows for name in row}
-            usual = [name for name in LANGUAGE_COLUMNS if name in names]
-            if not usual:
-                raise LiraError(
-                    f"{str(self.path)!r} has no column {' or '.join(map(repr, LANGUAGE_COLUMNS))}, "
-                    f"only {', '.join(sorted(names)) or 'none'}: use {option}"
-                )
-            column = usual[0]
-        found = self.strings(column, option)
-        for number, language in enumerate(found, start=1):
+        chosen = column or self._require(LANGUAGE_COLUMNS, option)
+        languages = self.strings(chosen, option)
+        for number, language in enumerate(languages, start=1):
             if language not in LANGUAGE_NAMES:
                 raise LiraError(
-                    f"{str(self.path)!r} row {number}: unknown language {language!r}; "
+                    f"{str(self.path)!r} row {number}: unknown language {language!r:.60}; "
                     f"use one of {', '.join(LANGUAGE_NAMES)}"
                 )
-        return found
+        return languages
 
     def candidates(self) -> list[list[Candidate]]:
         """Return each row's candidates, none where the column is missing or null.
@@ -106,32 +115,34 @@ class Table:
         LiraError
             Naming the row whose candidates are not a list of objects with a text.
         """
-        return [self._candidates(number, row.get(COLUMN)) for number, row in enumerate(self.rows, start=1)]
+        return [self._candidates(number, value) for number, value in enumerate(self.content.column(COLUMN), start=1)]
 
     def write(self, path: Path, candidates: Sequence[Sequence[Candidate]]) -> None:
         """Write the rows with these candidates, all of the file or nothing."""
-        found = [[_rounded(candidate) for candidate in several] for several in candidates]
-        if checked_suffix(path) == ".jsonl":
-            with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-                for row, several in zip(self.rows, found, strict=True):
-                    file.write(json.dumps(row | {COLUMN: several}, ensure_ascii=False, default=str) + "\n")
-            return
-        table = self._arrow().append_column(COLUMN, pa.array(found, CANDIDATE_TYPE))
-        with atomic_path(path) as temporary:
-            pq.write_table(table, temporary)
+        written = [[_rounded(candidate) for candidate in several] for several in candidates]
+        if checked_suffix(path) == ".parquet":
+            from .parquet import write_parquet
 
-    def _arrow(self) -> pa.Table:
-        """Return the rows without candidates as an Arrow table."""
-        names = list(dict.fromkeys(name for row in self.rows for name in row if name != COLUMN))
-        fields = {name: self.schema.field(name).type for name in self.schema.names} if self.schema is not None else {}
-        try:
-            return pa.table({name: pa.array([row.get(name) for row in self.rows], fields.get(name)) for name in names})
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            raise LiraError(f"{str(self.path)!r}: a column mixes types ({error}): write .jsonl instead") from error
+            write_parquet(path, self.content, COLUMN, written)
+            return
+        with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+            for row, several in zip(self.content.rows(), written, strict=True):
+                file.write(json.dumps(row | {COLUMN: several}, ensure_ascii=False, default=str) + "\n")
+
+    def _require(self, columns: Sequence[str], option: str) -> str:
+        """Return the first of these columns that there is."""
+        names = self.content.names
+        usual = [name for name in columns if name in names]
+        if not usual:
+            raise LiraError(
+                f"{str(self.path)!r} has no column {' or '.join(map(repr, columns))}, "
+                f"only {', '.join(sorted(names)) or 'none'}: use {option}"
+            )
+        return usual[0]
 
     def _string(self, number: int, value: object, column: str) -> str:
         if not isinstance(value, str) or not one_line(value):
-            shown = "is empty" if value is None or value == "" else f"is {value!r}, not a text"
+            shown = "is empty" if value is None or value == "" else f"is {value!r:.60}, not a text"
             raise LiraError(f"{str(self.path)!r} row {number}: column {column!r} {shown}")
         return value
 
@@ -139,15 +150,18 @@ class Table:
         if value is None:
             return []
         if not isinstance(value, list):
-            raise LiraError(f"{str(self.path)!r} row {number}: {COLUMN} must be a list, not {value!r}")
+            raise LiraError(f"{str(self.path)!r} row {number}: {COLUMN} must be a list, not {value!r:.60}")
         return [self._candidate(number, item) for item in value]
 
     def _candidate(self, number: int, item: object) -> Candidate:
+        where = f"{str(self.path)!r} row {number}"
         if not isinstance(item, dict) or not isinstance(item.get("text"), str) or not one_line(item["text"]):
-            raise LiraError(f"{str(self.path)!r} row {number}: a candidate needs a text, but there is {item!r}")
-        scores = [item.get(name) for name in ("semantic", "emotional", "pragmatic")]
-        if any(score is not None and not isinstance(score, int | float) for score in scores):
-            raise LiraError(f"{str(self.path)!r} row {number}: a candidate's scores must be numbers: {item!r}")
+            raise LiraError(f"{where}: a candidate needs a text, but there is {item!r:.120}")
+        scores = [item.get(name) for name in _ASPECTS]
+        if any(
+            score is not None and (isinstance(score, bool) or not isinstance(score, int | float)) for score in scores
+        ):
+            raise LiraError(f"{where}: a candidate's scores must be numbers: {item!r:.120}")
         return Candidate(item["text"], str(item.get("agent") or ""), *scores)
 
 
@@ -164,22 +178,26 @@ def checked_suffix(path: Path) -> str:
     return path.suffix
 
 
-def _read_lines(path: Path) -> list[Row]:
-    rows: list[Row] = []
-    with path.open(encoding="utf-8-sig") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise LiraError(f"{str(path)!r} line {number} is not JSON: {error}") from error
-            if not isinstance(row, dict):
-                raise LiraError(f"{str(path)!r} line {number} is not a JSON object")
-            rows.append(row)
-    return rows
+def _read_lines(path: Path) -> Iterator[Row]:
+    try:
+        with path.open(encoding="utf-8-sig") as lines:
+            yield from (
+                _row(line, f"{str(path)!r} line {number}") for number, line in enumerate(lines, 1) if line.strip()
+            )
+    except UnicodeDecodeError as error:
+        raise LiraError(f"{str(path)!r} is not UTF-8 text: {error}") from error
 
 
-def _rounded(candidate: Candidate) -> dict[str, str | float | None]:
+def _row(line: str, where: str) -> Row:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:  # not JSON, a number of thousands of digits, thousands of brackets
+        raise LiraError(f"{where} is not JSON: {error}") from error
+    if not isinstance(row, dict):
+        raise LiraError(f"{where} is not a JSON object")
+    return row
+
+
+def _rounded(candidate: Candidate) -> Row:
     fields = asdict(candidate)
     return {name: round(value, 4) if isinstance(value, float) else value for name, value in fields.items()}

@@ -1,27 +1,13 @@
 """Texts as they may enter a prompt and candidates as they may leave a model."""
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 
 from ..errors import LiraError
+from ..faces.terminal import one_line
 from .prompts import LANGUAGE_NAMES
 
 MAX_CANDIDATE_CHARACTERS = 400
-# Zero-width joiners carry meaning in Bengali, Urdu and Thai; every other format character is invisible noise.
-_KEPT_FORMAT = "\u200b\u200c\u200d"
 _BRACKETS = str.maketrans({"<": "‹", ">": "›"})
-
-
-def one_line(text: str) -> str:
-    """Replace control and format characters by spaces and collapse white space.
-
-    Source: ours.
-    """
-    kept = (" " if unicodedata.category(c) in _NOISE and c not in _KEPT_FORMAT else c for c in text)
-    return " ".join("".join(kept).split())
-
-
-_NOISE = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 
 
 def harmless(text: str, special_tokens: Iterable[str] = ()) -> str:
@@ -29,8 +15,6 @@ def harmless(text: str, special_tokens: Iterable[str] = ()) -> str:
 
     A few-shot prompt is delimited by line ends, a chat prompt by tags and by the model's control tokens: the text is
     put on one line, its angle brackets are replaced by look-alikes and its control tokens are broken up.
-
-    Source: ours.
     """
     text = one_line(text)
     for token in special_tokens:
@@ -40,20 +24,14 @@ def harmless(text: str, special_tokens: Iterable[str] = ()) -> str:
 
 
 def clean_candidate(text: str) -> str:
-    """Keep a model's first line of text, on one line, of bounded length; may be empty.
-
-    Source: ours.
-    """
+    """Keep a model's first line of text, on one line, of bounded length; may be empty."""
     lines = (one_line(line) for line in text.splitlines())
     first = next((line for line in lines if line), "")
     return first[:MAX_CANDIDATE_CHARACTERS].rstrip()
 
 
 def distinct(candidates: Iterable[str]) -> list[str]:
-    """Drop empty and repeated candidates, keeping the order: missing candidates are masked, not invented.
-
-    Source: ours.
-    """
+    """Drop empty and repeated candidates, keeping the order: missing candidates are masked, not invented."""
     return list(dict.fromkeys(candidate for candidate in candidates if candidate))
 
 

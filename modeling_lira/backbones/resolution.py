@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import LiraError
+from ..hub_client import FAILED
 from .cache import build_folder, find_problem, sha256_of, writing
 from .registry import BACKBONES, Kind, OfflineBackbone, SourceFile, installed_version
 
@@ -48,6 +49,8 @@ PREFIX = "pypi:"
 # formats of the same weights.
 HUB_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.spm", "*.tiktoken")
 HUB_SUBFOLDERS = ("*/*",)
+_NOT_GIVEN: tuple[type[Exception], ...] = (*FAILED, OSError, ValueError)
+"""What a download that the Hub refuses raises."""
 
 
 @dataclass(frozen=True)
@@ -345,15 +348,13 @@ def _is_hub_id(text: str) -> bool:
 
 
 def _download(repo: str, revision: str | None) -> Path:
-    import httpx
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
 
     try:
         folder = snapshot_download(
             repo, revision=revision, allow_patterns=list(HUB_FILES), ignore_patterns=list(HUB_SUBFOLDERS)
         )
-    except (HfHubHTTPError, httpx.HTTPError, OSError, ValueError) as error:
+    except _NOT_GIVEN as error:
         at = f" at revision {revision!r}" if revision else ""
         raise LiraError(
             f"backbone {repo!r}{at} is no folder here, and the Hub does not give it: {_hub_reason(error)}; "

@@ -1,5 +1,6 @@
 """The `lira` command."""
 
-from .lira import app, main, run
+from .lira import app, main
+from .running import run
 
 __all__ = ["app", "main", "run"]

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ..errors import LiraError
+from ..faces.extras import needs
+from ..faces.terminal import shown
 
 logger = logging.getLogger(__name__)
 console = Console()
@@ -18,6 +20,7 @@ PUSH_EXAMPLE = "Example: lira push runs/mine --to my-org/product-search --privat
 Run = Annotated[Path, typer.Argument(help="What lira train wrote, or a saved model.", show_default=False)]
 
 
+@needs("datasets")
 def evaluate(
     run: Run,
     corpus: Annotated[str, typer.Option(help="Corpus folder or Hub dataset.")],
@@ -51,12 +54,15 @@ def _needed(folder: Path, given: dict[str, str | None], chosen: dict[str, str]) 
 def _show(record: dict[str, Any]) -> None:
     rows = record["results"]
     for task, metric in dict.fromkeys((row["task"], row["metric"]) for row in rows):
-        own = [row for row in rows if (row["task"], row["metric"]) == (task, metric)]
-        languages = list(dict.fromkeys(row["language"] for row in own))
-        table = Table("system", *languages, title=f"{metric} × 100, {task}", title_justify="left")
-        for system in dict.fromkeys(row["system"] for row in own):
-            values = {row["language"]: row["value"] for row in own if row["system"] == system}
-            table.add_row(system, *(f"{100 * values[language]:.1f}" for language in languages))
+        results = [row for row in rows if (row["task"], row["metric"]) == (task, metric)]
+        languages = list(dict.fromkeys(row["language"] for row in results))
+        title = shown(f"{metric} × 100, {task}")
+        table = Table("system", title=title, title_justify="left")
+        for language in languages:
+            table.add_column(shown(language))
+        for system in dict.fromkeys(row["system"] for row in results):
+            values = {row["language"]: row["value"] for row in results if row["system"] == system}
+            table.add_row(shown(system), *(f"{100 * values[language]:.1f}" for language in languages))
         console.print(table)
 
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from ..errors import LiraError
+from ..faces.extras import needs
+from ..faces.terminal import shown
 from ..search.choices import DType, Format, Kind, Method
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ SEARCH_EXAMPLE = (
 )
 
 
+@needs("pyarrow")
 def encode(
     model: Annotated[str, typer.Option("--model", help="Folder or Hub id of a model.")],
     input: Annotated[Path, typer.Option("--input", help="A .jsonl, .parquet or .csv file.")],
@@ -62,6 +64,7 @@ def encode(
     logger.info("%s: %d embeddings of %d numbers", output, folder.settings.rows, folder.settings.width)
 
 
+@needs("pyarrow", "usearch")
 def search(
     queries: Annotated[list[str] | None, typer.Argument(help="What to search for.", show_default=False)] = None,
     index: Annotated[Path, typer.Option("--index", help="Folder of the index.")] = Path("runs/index"),
@@ -123,9 +126,7 @@ def _show(
 
 
 def _table(query: str, hits: "list[Hit]") -> Table:
-    from ..agents.text import one_line  # texts of strangers: no control character may reach the terminal
-
-    table = Table("", "score", "id", "text", title=Text(one_line(query)))
+    table = Table("", "score", "id", "text", title=shown(query))
     for rank, hit in enumerate(hits, start=1):
-        table.add_row(str(rank), f"{hit.score:.3f}", Text(one_line(hit.id)), Text(one_line(hit.text)))
+        table.add_row(str(rank), f"{hit.score:.3f}", shown(hit.id), shown(hit.text))
     return table

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from ..training.options import TrainingOptions, read_options
+from ..faces.extras import needs
+from ..training.options import TrainingOptions, read_options, read_reasoning_options
 
 logger = logging.getLogger(__name__)
 
@@ -14,6 +15,7 @@ TRAIN_EXAMPLE = "Example: lira train --config retrieval --corpus runs/corpus --o
 CONFIGS = Path(__file__).parents[1] / "training" / "configs"
 
 
+@needs("datasets", "accelerate", "peft")
 def train(
     output: Annotated[Path, typer.Option(help="Folder for streams, checkpoints, logs and the trained model.")],
     config: Annotated[
@@ -52,6 +54,7 @@ def named_options(config: str, **changes: object) -> TrainingOptions:
 REASONING_EXAMPLE = "Example: lira train-reasoning --questions runs/questions --output runs/reasoning"
 
 
+@needs("accelerate", "peft")
 def train_reasoning(
     output: Annotated[Path, typer.Option(help="Folder for streams, checkpoints, log and the trained model.")],
     config: Annotated[str, typer.Option(help="A YAML file, or the one that comes with the package.")] = "reasoning",
@@ -65,7 +68,6 @@ def train_reasoning(
     seed: Annotated[int | None, typer.Option(help="Seed, in place of the config's.")] = None,
 ) -> None:
     """Put LiRA in front of a frozen language model and train it to be read. Interrupted, it goes on when run again."""
-    from ..training.options import read_reasoning_options
     from ..training.reasoning import train_reasoning as run
 
     named = CONFIGS / f"{config}.yaml"

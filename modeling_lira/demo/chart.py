@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from ..evaluation.comparison import ENCODER, LIRA, LIRA_FREE, TRANSLATE, UNTRAINED, Comparison
+from ..faces.extras import needs
 from ..files import atomic_path
 
 # Okabe and Ito's palette: told apart with any kind of colour vision; hatches help in grey.
@@ -15,6 +16,7 @@ STYLES = {
 }
 
 
+@needs("matplotlib")
 def bar_chart(comparisons: dict[str, Comparison], path: Path) -> None:
     """Draw nDCG@10 by language and system, one panel a comparison, with 95% bootstrap intervals."""
     import matplotlib

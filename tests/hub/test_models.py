@@ -9,16 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 
 import pytest
 import torch
 import transformers.utils.hub
 from conftest import MULTILINGUAL_TEXTS, disturb
+from helpers import modules_beyond
 from huggingface_hub import ModelCard, constants
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 from test_reasoning import opened, save_language_model
@@ -107,31 +105,9 @@ def push(as_writer: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> C
 # ---------------------------------------------------------------- loading elsewhere
 
 
-def core_packages() -> set[str]:
-    """Names of what `pip install modeling-lira` brings, without any extra."""
-    found: set[str] = set()
-    waiting = ["modeling-lira"]
-    while waiting:
-        try:
-            wanted = [Requirement(line) for line in requires(waiting.pop()) or []]
-        except PackageNotFoundError:
-            continue
-        names = {
-            canonicalize_name(one.name) for one in wanted if one.marker is None or one.marker.evaluate({"extra": ""})
-        }
-        waiting += names - found
-        found |= names
-    return found
-
-
 def blocked_modules() -> list[str]:
     """Everything that is installed here and that no core dependency brings, and the project itself."""
-    core = core_packages()
-    owners = {module: {canonicalize_name(name) for name in names} for module, names in packages_distributions().items()}
-    return [
-        *(module for module, names in owners.items() if not names & core),
-        *("modeling_lira", "dataset_builder", "eval", "tests"),
-    ]
+    return [*modules_beyond(), "modeling_lira", "dataset_builder", "eval", "tests"]
 
 
 def test_the_blocked_modules_are_what_the_extras_bring() -> None:

@@ -1,0 +1,104 @@
+"""Parquet files of texts: columns that are not used stay as they are, whatever they hold."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..errors import LiraError
+from ..files import atomic_path
+
+if TYPE_CHECKING:
+    from .tables import Content, Row
+
+CANDIDATE_TYPE = pa.list_(
+    pa.struct(
+        [
+            ("text", pa.string()),
+            ("agent", pa.string()),
+            ("semantic", pa.float32()),
+            ("emotional", pa.float32()),
+            ("pragmatic", pa.float32()),
+        ]
+    )
+)
+
+
+@dataclass
+class ParquetColumns:
+    """The rows of a Parquet file. Only the columns that are asked for become Python values."""
+
+    path: Path
+    table: pa.Table
+
+    @classmethod
+    def read(cls, path: Path) -> "ParquetColumns":
+        """Read a file.
+
+        Raises
+        ------
+        LiraError
+            If it is not a Parquet file, or names a column twice.
+        """
+        try:
+            table = pq.read_table(path)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise LiraError(f"{str(path)!r} is not a Parquet file: {error}") from error
+        if doubled := sorted({name for name in table.column_names if table.column_names.count(name) > 1}):
+            raise LiraError(f"{str(path)!r} names a column twice: {', '.join(doubled)}")
+        return cls(path, table)
+
+    @property
+    def names(self) -> list[str]:
+        """Return the columns' names."""
+        return list(self.table.column_names)
+
+    def column(self, name: str) -> list[object]:
+        """Return a column's values, all None if there is no such column.
+
+        Raises
+        ------
+        LiraError
+            If Python cannot hold a value: an unknown time zone, a date after the year 9999.
+        """
+        if name not in self.table.column_names:
+            return [None] * len(self.table)
+        try:
+            return self.table[name].to_pylist()
+        except Exception as error:  # what pyarrow raises differs by type
+            raise LiraError(f"{str(self.path)!r}: column {name!r} cannot be read: {error}") from error
+
+    def rows(self) -> "list[Row]":
+        """Return all rows as dictionaries; errors as in `column`."""
+        columns = [self.column(name) for name in self.names]
+        return [dict(zip(self.names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def write_parquet(path: Path, content: "Content", column: str, values: "list[list[Row]]") -> None:
+    """Write the rows with a column of candidates, all of the file or nothing.
+
+    Rows that came from a Parquet file keep their types; others get the types that fit their values.
+
+    Raises
+    ------
+    LiraError
+        If a column mixes types.
+    """
+    if isinstance(content, ParquetColumns):
+        table = content.table.drop_columns([column]) if column in content.names else content.table
+    else:
+        table = _fitted(content, [name for name in content.names if name != column])
+    with atomic_path(path) as temporary:
+        pq.write_table(table.append_column(column, pa.array(values, CANDIDATE_TYPE)), temporary)
+
+
+def _fitted(content: "Content", names: list[str]) -> pa.Table:
+    table = {}
+    for name in names:
+        try:
+            table[name] = pa.array(content.column(name))
+        except (pa.ArrowException, OverflowError) as error:
+            raise LiraError(f"column {name!r} mixes types ({error}): write .jsonl instead") from error
+    return pa.table(table)

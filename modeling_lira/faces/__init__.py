@@ -1,0 +1,1 @@
+"""What the package shows: names imported when they are used, missing extras in words, texts safe for a terminal."""

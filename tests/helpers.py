@@ -1,0 +1,62 @@
+"""What several tests use: commands, JSON lines, and what is installed with which extras."""
+
+import json
+from collections.abc import Callable, Sequence
+from functools import cache
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from modeling_lira.cli import main
+
+Row = dict[str, object]
+
+
+def write_lines(path: Path, rows: Sequence[Row]) -> Path:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def read_lines(path: Path) -> list[Row]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def lira(*arguments: object, run: Callable[[list[str]], None] = main) -> int:
+    """Run a command in this process and return its exit code."""
+    with pytest.raises(SystemExit) as stop:
+        run([str(argument) for argument in arguments])
+    return int(stop.value.code or 0)
+
+
+def packages_of(extras: Sequence[str] = ()) -> set[str]:
+    """Names of all packages that installing this project with some extras brings, its own among them."""
+    known = {"modeling-lira"}
+    waiting = [("modeling-lira", ("", *extras))]
+    while waiting:
+        package, wanted = waiting.pop()
+        try:
+            lines = requires(package) or []
+        except PackageNotFoundError:
+            continue
+        for one in map(Requirement, lines):
+            name = canonicalize_name(one.name)
+            if name not in known and (
+                one.marker is None or any(one.marker.evaluate({"extra": extra}) for extra in wanted)
+            ):
+                known.add(name)
+                waiting.append((name, ("", *one.extras)))
+    return known
+
+
+@cache
+def _owners() -> dict[str, set[str]]:
+    return {module: {canonicalize_name(name) for name in names} for module, names in packages_distributions().items()}
+
+
+def modules_beyond(extras: Sequence[str] = ()) -> list[str]:
+    """Names of the modules that are installed here and that installing with these extras does not bring."""
+    brought = packages_of(extras)
+    return sorted(module for module, names in _owners().items() if not names & brought)
