@@ -149,12 +149,12 @@ class LiraCausalLMProcessor(ProcessorMixin):
         self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: object
     ) -> list[str]:
         """Save the processor; the encoders' tokenizers get a `config.json` each, or they would not load offline."""
-        types = {"multilingual": self.multilingual_model_type, "english": self.encoder.english_model_type}
-        for path, model_type in types.items():
-            tokenizer = getattr(self, f"{path}_tokenizer")
+        for tokenizer in (self.multilingual_tokenizer, self.english_tokenizer, self.tokenizer):
             if tokenizer.is_fast:  # else the file would hold the truncation and padding of the last call
                 tokenizer.backend_tokenizer.no_truncation()
                 tokenizer.backend_tokenizer.no_padding()
+        types = {"multilingual": self.multilingual_model_type, "english": self.encoder.english_model_type}
+        for path, model_type in types.items():
             folder = Path(save_directory) / f"{path}_tokenizer"
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "config.json").write_text(json.dumps({"model_type": model_type}), encoding="utf-8")

@@ -395,6 +395,14 @@ def test_the_folders_tokenizer_is_the_language_models(trained, folders):
     assert found != trained.processor.multilingual_tokenizer("white shirt")["input_ids"]
 
 
+def test_what_is_saved_does_not_depend_on_the_last_call(trained, folders, tmp_path):
+    for tokenizer in (trained.processor.tokenizer, trained.processor.multilingual_tokenizer):
+        tokenizer(["white", "a white shirt"], padding=True, truncation=True, max_length=2)
+    trained.save_pretrained(tmp_path)
+    for path in folders["whole"].rglob("tokenizer.json"):
+        assert path.read_bytes() == (tmp_path / path.relative_to(folders["whole"])).read_bytes(), path.name
+
+
 def test_a_missing_weight_is_never_made_up(folders, tmp_path):
     loaded = AutoModelForCausalLM.from_pretrained(folders["whole"])
     loaded.save_pretrained(tmp_path)
