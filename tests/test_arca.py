@@ -204,6 +204,9 @@ def test_actor_starts_with_the_critics_word():
     same_but_better = torch.tensor([[[0.5, 0, 0, 0.5], [0.0, 0, 0, 0.5]]])
     assert int(actor(more_similar, present).argmax()) == 1
     assert int(actor(same_but_better, present).argmax()) == 0
+    features = torch.randn(2, 3, 4)
+    expected = features @ torch.tensor([1.0, 0.0, 0.0, 10.0])
+    torch.testing.assert_close(actor(features, torch.ones(2, 3, dtype=torch.bool)), expected)
 
 
 @pytest.mark.parametrize("action", [0, 1])

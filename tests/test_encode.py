@@ -18,7 +18,7 @@ from modeling_lira.cli import app, run
 from modeling_lira.records.saved_model import fingerprint
 from modeling_lira.search import encode as encoding
 from modeling_lira.search.choices import DType, Format, Kind
-from modeling_lira.search.embeddings import EmbeddingFolder, quantise, restore
+from modeling_lira.search.embeddings import EmbeddingFolder, Settings, quantise, restore
 from modeling_lira.search.encode import encode_file
 from modeling_lira.search.text_file import Columns, TextFile
 
@@ -192,6 +192,12 @@ def all_of(folder: EmbeddingFolder) -> tuple[list[str], list[str], np.ndarray]:
         [text for shard in shards for text in shard.texts],
         np.concatenate([shard.embeddings for shard in shards]),
     )
+
+
+@pytest.mark.parametrize(("rows", "shards"), [(0, 0), (1, 1), (4, 1), (5, 2), (8, 2)])
+def test_no_shard_is_empty(tmp_path, rows, shards):
+    settings = Settings("m", "f", "i", Kind.document, DType.int8, Format.parquet, rows, shard_size=4, width=3)
+    assert EmbeddingFolder(tmp_path, settings).shards == shards
 
 
 @pytest.mark.parametrize("format", list(Format))

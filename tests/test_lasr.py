@@ -138,6 +138,27 @@ def test_fused_states_are_both_streams_plus_the_transformers_share():
     torch.testing.assert_close(lasr(**batch).fused_states, both * mask[..., None])
 
 
+def test_tokens_are_marked_with_the_path_that_they_come_from():
+    """Moving the second path's mark moves the texts with a translation alone; moving the first path's moves all."""
+    for path, expected in ((0, torch.ones(BATCH, dtype=torch.bool)), (1, inputs()["has_english"])):
+        lasr, batch = small_lasr(), inputs()
+        first = lasr(**batch).sentence_embedding
+        with torch.no_grad():
+            lasr.path_embedding.weight[path] += torch.randn(FUSION)
+        moved = (lasr(**batch).sentence_embedding - first).abs().amax(-1) > 1e-4
+        assert torch.equal(moved, expected), path
+
+
+def test_the_transformers_part_of_the_embedding_is_divided_by_the_width():
+    lasr, batch = small_lasr(), inputs()
+    torch.nn.init.zeros_(lasr.residual.weight)
+    output, translated = lasr(**batch), batch["has_english"]
+    english = output.english_weight[:, None] * batch["english_embedding"]
+    paths = torch.cat([batch["multilingual_embedding"], english], -1)
+    expected = F.normalize(paths + lasr.residual.bias / WIDTH, dim=-1)
+    torch.testing.assert_close(output.sentence_embedding[translated], expected[translated])
+
+
 # ---------------------------------------------------------------- attention
 
 

@@ -64,6 +64,15 @@ def test_policy_loss_by_hand():
         assert policy_loss(logits, torch.tensor([action]), rewards, present).item() == pytest.approx(expected)
 
 
+def test_the_policy_learns_from_constant_advantages():
+    """The gradient of -log pi(a) (R_a - b), neither the rewards nor the baseline having one."""
+    logits = torch.tensor([[0.0, log(3.0)]], requires_grad=True)  # probabilities 1/4, 3/4
+    rewards = torch.tensor([[1.0, 2.0]], requires_grad=True)
+    policy_loss(logits, torch.tensor([0]), rewards, torch.ones(1, 2, dtype=torch.bool)).backward()
+    torch.testing.assert_close(logits.grad, -(1 - 1.75) * torch.tensor([[1 - 0.25, 0 - 0.75]]))
+    assert rewards.grad is None
+
+
 def test_policy_loss_ignores_rewards_of_missing_candidates_and_rows_without_any():
     lowest = torch.finfo(torch.float32).min
     logits = torch.tensor([[0.5, 0.2, lowest], [lowest] * 3], requires_grad=True)
@@ -232,6 +241,15 @@ def test_correlation_loss_limits_and_direction():
     predictions = torch.tensor([0.9, 0.2, 0.3], requires_grad=True)
     correlation_loss(predictions, targets, 0.5, 0.2).backward()
     assert predictions.grad[0] > 0 > predictions.grad[2]
+
+
+def test_correlation_loss_mixes_both_correlations_by_its_share():
+    predictions, targets = torch.tensor([0.0, 0.1, 0.9]), torch.tensor([0.0, 0.8, 1.0])
+    linear, ranked = 1 - pearson(predictions, targets), 1 - soft_spearman(predictions, targets, 0.5)
+    assert abs(linear - ranked) > 0.01
+    for share in (0.0, 0.25, 1.0):
+        mixed = correlation_loss(predictions, targets, pearson_share=share, temperature=0.5)
+        assert mixed.item() == pytest.approx(float(share * linear + (1 - share) * ranked), abs=1e-6)
 
 
 def test_actions_follow_the_policy_and_never_a_missing_candidate():

@@ -7,9 +7,10 @@ import pytrec_eval
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from eval.benchmarks.library_metrics import MRR, NDCG, RECALL, retrieval_metrics
-from modeling_lira.evaluation.metrics import dcg_discounts, ndcg
+from modeling_lira.evaluation.metrics import dcg_discounts, interval_of, ndcg, pearson, ranks, spearman
 
 
 def test_discounts():
@@ -110,3 +111,17 @@ def test_fewer_documents_than_the_cut_and_fewer_than_ten():
     found = retrieval_metrics(torch.tensor([[0.1, 0.9, 0.5]]), torch.tensor([[3, 0, 1]]))
     best = (1 / log2(3) + 3 / 2) / (3 + 1 / log2(3))
     assert [found[name].item() for name in (NDCG, RECALL, MRR)] == pytest.approx([best, 1.0, 0.5])
+
+
+def test_correlations_of_tied_values_are_scipys():
+    first, second = torch.tensor([1.0, 1.0, 1.0, 2.0, 3.0, 3.0]), torch.tensor([0.3, 0.1, 0.1, 0.1, 0.9, 0.4])
+    assert ranks(first).tolist() == [2, 2, 2, 4, 5.5, 5.5]
+    assert spearman(first, second) == pytest.approx(stats.spearmanr(first, second).statistic)
+    assert pearson(first, second) == pytest.approx(stats.pearsonr(first, second).statistic)
+    assert pearson(first, torch.ones(6)) != pearson(first, torch.ones(6))
+
+
+def test_an_interval_holds_its_share_of_the_means():
+    means = torch.arange(101, dtype=torch.float64)
+    assert interval_of(means, 0.9) == pytest.approx((5, 95))
+    assert interval_of(means, 0.5) == pytest.approx((25, 75))

@@ -30,6 +30,13 @@ def test_safe_negatives_leave_out_what_is_too_like_a_relevant_document() -> None
     assert safe_negatives(frozen, gains, 1.0).all()
 
 
+def test_the_threshold_is_the_largest_cosine_of_a_negative() -> None:
+    frozen = F.normalize(torch.tensor([[1.0, 0.0], [3.0, 4.0], [4.0, 3.0]]), dim=-1)  # cosines to the first: 0.6, 0.8
+    gains = torch.tensor([[1.0, 0.0, 0.0]])
+    for threshold, expected in ((0.85, [True, True, True]), (0.7, [True, True, False]), (0.5, [True, False, False])):
+        assert safe_negatives(frozen, gains, threshold).tolist() == [expected]
+
+
 def test_a_second_relevant_document_stays_though_it_is_alike() -> None:
     frozen = F.normalize(torch.tensor([[1.0, 0.0], [1.0, 0.01]]), dim=-1)
     assert safe_negatives(frozen, torch.tensor([[3.0, 1.0]]), 0.5).all()

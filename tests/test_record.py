@@ -68,6 +68,9 @@ def test_another_corpus_has_another_version(tmp_path: Path) -> None:
     assert corpus_version(str(corpus)) == first and len(first) == 12
     pq.write_table(pa.table({"title": ["b"]}), file)
     assert corpus_version(str(corpus)) != first
+    changed = corpus_version(str(corpus))
+    file.rename(file.with_name("train-00000-of-00001.parquet"))  # the same bytes in another split
+    assert corpus_version(str(corpus)) != changed
     with pytest.raises(LiraError, match="neither a folder of Parquet files nor a dataset"):
         corpus_version(str(tmp_path / "nothing"))
 

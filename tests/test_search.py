@@ -75,10 +75,15 @@ def test_hits_carry_ids_texts_and_cosines(tmp_path, method):
     index = SearchIndex.create(tmp_path / "index", 2, method, "float32")
     index.add(["east", "north"], np.array([[3, 0], [0, 5]]), ["right", "up"])
     index.save()
-    index.add(["west"], torch.tensor([[-1.0, 0.0]]))  # not saved
+    index.add(["west", "far west"], torch.tensor([[-1.0, 0.0], [-1.0, -1.0]]), ["left", "further"])  # not saved
     (hits,) = index.search(np.array([[0.6, 0.8]]), top=5)
-    assert [(hit.id, hit.text) for hit in hits] == [("north", "up"), ("east", "right"), ("west", "")]
-    assert [hit.score for hit in hits] == pytest.approx([0.8, 0.6, -0.6], abs=1e-6)
+    assert [(hit.id, hit.text) for hit in hits] == [
+        ("north", "up"),
+        ("east", "right"),
+        ("west", "left"),
+        ("far west", "further"),
+    ]
+    assert [hit.score for hit in hits] == pytest.approx([0.8, 0.6, -0.6, -1.4 / 2**0.5], abs=1e-6)
     assert [len(found) for found in index.search(np.eye(2), top=2)] == [2, 2]
 
 

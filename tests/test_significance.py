@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from eval.significance import Point, correct, holm, paired_differences, point_of
+from eval.significance import Point, correct, deviation_over_models, holm, paired_differences, point_of
 from modeling_lira import LiraError
 from modeling_lira.evaluation.metrics import bootstrap_interval, bootstrap_means, bootstrap_means_of_languages
 
@@ -193,3 +193,15 @@ def test_a_table_is_corrected_as_a_whole() -> None:
 def test_wrong_scores_are_named(first: dict, second: dict, message: str) -> None:
     with pytest.raises(LiraError, match=message):
         paired_differences(*({name: torch.tensor(own) for name, own in side.items()} for side in (first, second)))
+
+
+def test_the_smallest_p_is_one_of_all_draws_and_the_sample() -> None:
+    values = torch.full((40,), 0.5)
+    assert paired_differences({"vi": values}, {"vi": values * 0}, samples=99)["vi"].p == pytest.approx(1 / 100)
+
+
+def test_deviation_over_models_is_that_of_a_sample() -> None:
+    vi, th = torch.tensor([[0.1, 0.3], [0.5, 0.7]]), torch.tensor([[0.2, float("nan")], [0.4, 0.6]])
+    expected = float(torch.tensor([(0.2 + 0.2) / 2, (0.6 + 0.5) / 2]).std())
+    assert deviation_over_models([vi, th]) == pytest.approx(expected)
+    assert deviation_over_models([vi[:1]]) == 0.0
