@@ -12,6 +12,7 @@ import pytest
 from datasets import load_dataset
 
 from dataset_builder.__main__ import main
+from dataset_builder.judged import CatalogueItem, JudgedQuery, split_of_text, write_judged
 from dataset_builder.layout import SPLITS, read_part
 from dataset_builder.lexicon import Lexicon, load_lexicon
 from dataset_builder.logs.collect import collect
@@ -330,3 +331,30 @@ def test_a_log_without_its_library_is_one_line(monkeypatch: pytest.MonkeyPatch, 
     with pytest.raises(LiraError, match="py3langid"):
         build_log_corpus(tmp_path / "corpus", tmp_path / "log.csv")
     assert not (tmp_path / "corpus").exists()
+
+
+def test_often_asked_queries_are_head_and_rare_ones_tail() -> None:
+    counts = {"red mug": 12, "blue bag": 6, "old lamp": 4, "tiny chair": 2}
+    log = collect(
+        row(query, f"the {query}", "click", language="en") for query, count in counts.items() for _ in range(count)
+    )
+    judged = judge(log, log.queries, "en", 0)
+    bands = {query.text: query.band for several in judged.values() for query in several}
+    assert bands == {"red mug": "head", "blue bag": "mid", "old lamp": "tail", "tiny chair": "tail"}
+
+
+def test_the_seed_and_the_language_decide_a_querys_split() -> None:
+    keys = [f"query {number}" for number in range(300)]
+    first = [split_of_text(key, "vi", 0) for key in keys]
+    assert first == [split_of_text(key, "vi", 0) for key in keys]
+    for other in ([split_of_text(key, "vi", 1) for key in keys], [split_of_text(key, "th", 0) for key in keys]):
+        same = sum(one == two for one, two in zip(first, other, strict=True)) / len(keys)
+        assert same == pytest.approx(0.66, abs=0.1)  # chance, with shares of 0.8, 0.1 and 0.1
+
+
+def test_hard_negatives_are_for_training_alone(tmp_path: Path) -> None:
+    items = [CatalogueItem(name, f"title {name}", f"title {name}") for name in "ab"]
+    queries = {split: [JudgedQuery(f"q {split}", "log", "head", {"a": 3}, ["b"])] for split in SPLITS}
+    write_judged(tmp_path, "vi", items, queries, None, 0)
+    negatives = {split: read_part(tmp_path, "vi", "queries", split)["hard_negatives"].to_pylist() for split in SPLITS}
+    assert negatives == {"train": [["b"]], "validation": [[]], "test": [[]]}

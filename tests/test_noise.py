@@ -1,8 +1,10 @@
 """Controlled noise: pure, seeded, and each kind spoils as it says."""
 
+import random
+
 import pytest
 
-from dataset_builder.noise import KINDS, add_noise
+from dataset_builder.noise import KINDS, Noise, add_noise
 from modeling_lira.errors import LiraError
 
 SOURCES = ["áo thun nam màu đỏ", "nồi cơm điện", "giày chạy bộ", "đèn bàn"]
@@ -92,3 +94,8 @@ def test_wrong_arguments() -> None:
         add_noise(CANDIDATES, 0.5, "untranslated")
     with pytest.raises(LiraError, match="1 sources for 4 texts"):
         add_noise(CANDIDATES, 0.5, "drop", sources=["x"])
+
+
+def test_at_least_one_word_is_spoiled() -> None:
+    for level, words, expected in ((0.1, 2, 1), (0.5, 10, 5), (1.0, 3, 3)):
+        assert Noise(random.Random(0), level, (), ()).share(["word"] * words) == expected

@@ -141,3 +141,14 @@ def test_misspelling_leaves_bengali_conjuncts_whole() -> None:
         slip = misspell("রান্নাঘর ব্লেন্ডার", "bn", random.Random(seed))
         assert "\u09cd " not in slip
         assert not slip.endswith("\u09cd")
+
+
+def test_neighbouring_letters_are_swapped_dropped_doubled_and_mistyped() -> None:
+    slips = {misspell("abcdef", "id", random.Random(seed)) for seed in range(300)}
+    assert {"acbdef", "acdef", "abbcdef", "avcdef"} <= slips
+    assert all(slip[0] == "a" for slip in slips)  # first letters are seldom wrong
+
+
+def test_a_confused_letter_is_never_half_of_a_bengali_conjunct() -> None:
+    assert {misspell("স্নান", "bn", random.Random(seed)) for seed in range(60)} == {"স্নান"}
+    assert "শাবান" in {misspell("সাবান", "bn", random.Random(seed)) for seed in range(60)}

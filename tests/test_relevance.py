@@ -127,3 +127,23 @@ def test_similarity_follows_the_grades(lexicon: Lexicon, split: tuple[list[Produ
             own = grade(lexicon, query, product)
             low, high = bounds[own]
             assert low <= similarity(lexicon, query, product, own) <= high
+
+
+def test_the_seed_decides_which_hard_negatives_are_drawn(
+    lexicon: Lexicon, split: tuple[list[Product], list[Query]]
+) -> None:
+    products, queries = split
+    index = SplitIndex(lexicon, products)
+    language = products[0].language
+    judged = [index.judge(query) for query in queries[:40]]
+    drawn = [
+        [HardNegatives(lexicon, language, index, seed).find(*pair) for pair in zip(queries, judged, strict=False)]
+        for seed in (0, 0, 1)
+    ]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_lookalikes_are_other_types_that_share_a_rare_part(lexicon: Lexicon) -> None:
+    finder = HardNegatives(lexicon, "ms", SplitIndex(lexicon, []), 0)
+    assert not any(name in finder.lookalike_types(name) for name in lexicon.types)
+    assert {len(part) for name in lexicon.types for part in name_parts(lexicon, "th", name)} == {5}

@@ -1,6 +1,7 @@
 """Splits share nothing, unseen types never train, and releases are nested."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -90,3 +91,31 @@ def test_releases_are_nested_and_large_enough() -> None:
 def test_unknown_release_lists_the_known_ones() -> None:
     with pytest.raises(LiraError, match="size 'huge' is unknown: choose one of slice, default, mega"):
         release_named("huge")
+
+
+def test_the_seed_decides_splits_and_held_out_types_anew(lexicon: Lexicon) -> None:
+    catalogue, none = Catalogue(lexicon, "fil", 0), frozenset[str]()
+    products = [catalogue.product(index) for index in range(400)]
+    splits = [[split_of(product, none, seed) for product in products] for seed in (0, 1)]
+    assert 0.4 < sum(first == second for first, second in zip(*splits, strict=True)) / 400 < 0.6  # chance: 0.46
+    first, second = unseen_types(lexicon, 0), unseen_types(lexicon, 1)
+    assert len(first & second) / len(first) < 0.3  # chance: 0.1
+
+
+def test_seen_types_are_split_by_their_shares(lexicon: Lexicon) -> None:
+    catalogue, none = Catalogue(lexicon, "fil", 0), frozenset[str]()
+    splits = [split_of(catalogue.product(index), none, 0) for index in range(2_000)]
+    shares = {split: splits.count(split) / 2_000 for split in SPLITS}
+    assert shares == pytest.approx({"train": 0.60, "validation": 0.11, "test": 0.29}, abs=0.04)
+    everything = frozenset(lexicon.types)
+    unseen = [split_of(catalogue.product(index), everything, 0) for index in range(2_000)]
+    assert "train" not in unseen and unseen.count("validation") / 2_000 == pytest.approx(0.27, abs=0.04)
+
+
+@pytest.mark.parametrize("field", ["title", "title_en"])
+def test_a_product_with_another_ones_title_in_either_language_is_left_out(lexicon: Lexicon, field: str) -> None:
+    catalogue = Catalogue(lexicon, "fil", 0)
+    first, second, third = (catalogue.product(index) for index in range(3))
+    twin = replace(second, **{field: getattr(first, field)})
+    dealt = split_products([first, twin, third], Quota(9, 9, 9), frozenset(), 0)
+    assert [product.id for _, product in dealt] == [first.id, third.id]

@@ -1,4 +1,5 @@
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -206,3 +207,13 @@ def test_kill_9_loses_at_most_the_batch_in_flight(tmp_path: Path) -> None:
 
 def lines_of(folder: Path) -> list[str]:
     return sorted(line for shard in shards(folder) for line in shard.read_text().splitlines())
+
+
+def test_a_batch_is_on_the_disk_before_put_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the system still held in memory, a power cut would take."""
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.fstat(handle).st_size))
+    with CandidateStore(tmp_path) as store:
+        for number in range(3):
+            store.put([record(number)])
+            assert synced[-1] == shards(tmp_path)[0].stat().st_size
