@@ -7,6 +7,21 @@ import pytest
 from dataset_builder.logs.personal_data import scrub
 
 
+def barcode(digits: str) -> str:
+    """Return twelve digits with the check digit that GS1 asks for."""
+    return digits + str(-sum(int(digit) * (1, 3)[position % 2] for position, digit in enumerate(digits)) % 10)
+
+
+def test_barcodes_stay_and_ids_of_as_many_digits_go() -> None:
+    for country in ("893", "885", "899", "955", "896", "480", "690"):
+        kept = sum(scrubbed(barcode(f"{country}{number:09d}"))[1] == {} for number in range(1_000_000, 1_000_100))
+        assert kept >= 85  # the others have the check digit of a Thai id as well
+    wrong = barcode("899276111111")[:-1] + "0"
+    assert scrubbed(f"mug {wrong}") == ("mug", {"id": 1})
+    assert scrubbed(barcode("880171234567"))[1] == {"phone": 1}
+    assert scrubbed("order 5, isbn 9786020633176, order 123456")[0] == "order 5, isbn 9786020633176 , order"
+
+
 def scrubbed(text: str) -> tuple[str, dict[str, int]]:
     found: Counter[str] = Counter()
     return scrub(text, found), dict(+found)
@@ -53,6 +68,48 @@ def test_telephone_numbers_of_seven_countries_and_abroad(number: str) -> None:
         ("mã đơn #1234567 áo", "mã đơn # áo", "id"),
         ("คำสั่งซื้อ 1234567", "คำสั่งซื้อ", "id"),
         ("pelanggan no 88231", "pelanggan no", "id"),
+        ("nik 32.01.23.456789.0001", "nik", "id"),
+        ("32 01 23 456789 0001 mug", "mug", "id"),
+        ("320123 456789 0001", "", "id"),
+        ("บัตร 1 1037 02071 23 1", "บัตร", "id"),
+        ("1.1037.02071.23.1", "", "id"),
+        ("npwp 09.254.294.3-407.000", "npwp", "id"),
+        ("35202 1234567 1", "", "id"),
+        ("kad 880101 14 5678", "kad", "id"),
+        ("34-1234567-8 mug", "mug", "id"),
+        ("1234.5678.9101.1213", "", "id"),
+        ("cccd 079 203 012 345 mug", "cccd mug", "id"),
+        ("079 203 012 345 mug", "mug", "id"),
+        ("nid 1234 5678 90", "nid", "id"),
+        ("passport A1234567 cover", "passport cover", "id"),
+        ("tracking LX3K9A mug", "tracking mug", "id"),
+        ("resi JP-12K4589", "resi", "id"),
+        ("budi[at]gmail.com mug", "mug", "email"),
+        ("mug budi (at) gmail (dot) com", "mug", "email"),
+        ("budi at gmail.com", "", "email"),
+        ("budi at gmail dot com", "", "email"),
+        ("budi.s@gmail", "", "email"),
+        ("budi{at}toko.co.id", "", "email"),
+        ("mug line id: somchai99", "mug line id:", "handle"),
+        ("line id somchai99", "line id", "handle"),
+        ("LINE ID : somchai", "LINE ID :", "handle"),
+        ("ig: tokobudi mug", "ig: mug", "handle"),
+        ("fb:siti.aminah", "fb:", "handle"),
+        ("ไลน์: somchai99", "ไลน์:", "handle"),
+        ("ফেসবুক: rahim.uddin", "ফেসবুক:", "handle"),
+        ("wa.me/somchai", "", "link"),
+        ("mug t.me/budi_s", "mug", "link"),
+        ("-6.200000, 106.816666", "", "coordinates"),
+        ("rumah -6.2000 106.8166", "rumah", "coordinates"),
+        ("13°45'20\"N", "", "coordinates"),
+        ("tgl lahir 12-05-1990", "tgl lahir", "birth date"),
+        ("sinh ngày 3/4/1988", "sinh ngày", "birth date"),
+        ("dob: 12 may 1990", "dob:", "birth date"),
+        ("nopol B 1234 XYZ", "nopol", "plate"),
+        ("biển số 51F-123.45", "biển số", "plate"),
+        ("51F-123.45", "", "plate"),
+        ("ทะเบียน 1กข 1234", "ทะเบียน", "plate"),
+        ("kad 3782 822463 10005", "kad", "card"),
     ],
 )
 def test_other_personal_data(text: str, rest: str, kind: str) -> None:
@@ -67,6 +124,12 @@ def test_other_personal_data(text: str, rest: str, kind: str) -> None:
         "case iphone 11 12 13 14 15", "kotak 30x60x100cm", "kalender 2024-2025", "Civic 2018 2019 2020 2021",
         "powerbank 5000-10000mAh", "60 80 100 120 140", "0.5 1.5 2.5 3.5 4.5", "size 36 37 38 39 40 41 42",
         "GA-B450M-DS3H", "WH-1000XM5", "áo size 0 2 4 6 8 10", "LEGO 75192", "kopi 3in1 2024-01-15", "+2 ream 500 1000",
+        "isbn 9786020633176", "978-602-06-3317-6", "978 602 06 3317 6", "0-306-40615-2", "isbn 0306406152",
+        "8992761111113", "barcode 012345678905", "minyak @10rb", "@5000rp", "sabun @250ml", "order 10000 pcs",
+        "order 12000 biji mug", "plat nomor akrilik", "plate 25 cm", "line: 5 m", "gps tracking GT06N", "born 2 shine",
+        "case for iphone at 50k", "cat dinding 3.5/4.5 kg", "dispenser galon 19.5 l", "versace eros edt 100ml",
+        "sinh nhật 2024", "quà sinh nhật 1 tuổi", "paspor 20 lembar", "resistor 10k ohm", "24V 10000 mAh",
+        "ball point 0.5 1.0", "kabel usb 3.1/2.0", "size (a) mug", "shirt [at] home", "cable 3.5000 mm",
     ],
 )  # fmt: skip
 def test_what_shoppers_search_by_stays(text: str) -> None:

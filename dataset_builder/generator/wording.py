@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -11,9 +11,8 @@ from ..lexicon import QUANTITY_GROUPS, SIZE_GROUPS, Vocabulary
 Attribute = tuple[str, str]
 
 _SLOT = re.compile(r"\{(\w+)\}")
-_QUANTITY = re.compile(r"([\d.]+)(\D+)")
+_QUANTITY = re.compile(r"([\d.]+)([^\d.]\D*)")
 _EMPTY_BRACKETS = re.compile(r"\(\s*\)|\[\s*\]")
-_DANGLING_DASH = re.compile(r"(^|\s)-(\s+-)*(\s*$)|^\s*-\s+|(\s-)(?=\s+-\s)")
 _UNIT_KEYS = {"pcs": "unit:pieces"}
 _BENGALI_DIGITS = str.maketrans("0123456789", "০১২৩৪৫৬৭৮৯")
 
@@ -40,7 +39,13 @@ def fill(template: str, values: Mapping[str, str]) -> str:
     """Fill a pattern; slots without a value vanish together with the brackets and dashes around them."""
     text = _SLOT.sub(lambda match: values.get(match[1], ""), template)
     text = " ".join(_EMPTY_BRACKETS.sub("", text).split())
-    return " ".join(_DANGLING_DASH.sub(" ", text).split())
+    return _without_dangling_dashes(text.split(" "))
+
+
+def _without_dangling_dashes(words: Sequence[str]) -> str:
+    """Join words; of dashes in a row one stays, and none at the beginning or the end."""
+    kept = [word for word, after in zip(words, [*words[1:], "-"], strict=True) if (word, after) != ("-", "-")]
+    return " ".join(kept[1:] if kept[:1] == ["-"] else kept)
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ import html
 import re
 import unicodedata
 
+_HUGE_ENTITY = re.compile(r"&#(?:\d{9}|[xX][0-9a-fA-F]{9})[0-9a-fA-F]*;?")  # no character, and too long for int()
 _TAG = re.compile(r"<[^<>]{1,200}>")
 _JOINERS = "\u200c\u200d"  # Urdu and Bengali spell with them
-_STRAY_JOINER = re.compile(f"(?<!\\S)[{_JOINERS}]+|[{_JOINERS}]+(?!\\S)")  # what emoji families leave
+_STRAY_JOINER = re.compile(f"(?<!\\S)[{_JOINERS}]+|(?<![{_JOINERS}])[{_JOINERS}]+(?!\\S)")  # what emoji families leave
 _MOJIBAKE = re.compile("[\u00c0-\u00f4][\u0080-\u00bf\u0152-\u2122]")
 
 
@@ -17,7 +18,7 @@ def clean_text(text: str) -> str:
 
     Source: ours.
     """
-    text = _TAG.sub(" ", html.unescape(_repaired(text)))
+    text = _TAG.sub(" ", html.unescape(_HUGE_ENTITY.sub(" ", _repaired(text))))
     text = "".join(char if _is_written(char) else " " for char in unicodedata.normalize("NFC", text))
     return " ".join(_STRAY_JOINER.sub(" ", text).split())
 

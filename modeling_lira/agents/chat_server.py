@@ -44,7 +44,7 @@ OPTIONAL = (("response_format",), ("response_format", "temperature", "seed", "ma
 """What is left out, step by step, where a server refuses a request."""
 
 _CONTROL = re.compile(r"\[(/?[A-Z_]+)\]")
-_FENCED = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL)
+_FENCED = re.compile(r"```(?:json)?(.*)```", re.DOTALL)
 Json = Mapping[str, object]
 T = TypeVar("T")
 
