@@ -40,6 +40,9 @@ def build(
     source: Annotated[str, typer.Option(help="catalogue (the authored lexicon), logs or cldr.")] = "catalogue",
     source_input: Annotated[Path | None, typer.Option("--input", help="The log, or the folder of annotations.")] = None,
     column: Annotated[list[str] | None, typer.Option(help="A log's column, as OURS=THEIRS: query=search_term.")] = None,
+    min_sessions: Annotated[
+        int | None, typer.Option(min=1, help="Leave out a log's queries of fewer sessions; 3 when left out.")
+    ] = None,
     size: Size = "slice",
     languages: Languages = None,
     seed: Seed = 0,
@@ -54,6 +57,8 @@ def build(
         raise LiraError(f"candidates file {candidates} does not exist")
     if source not in ("catalogue", "logs", "cldr"):
         raise LiraError(f"source {source!r} is unknown: choose catalogue, logs or cldr")
+    if source != "logs" and min_sessions is not None:
+        raise LiraError("--min-sessions is for --source logs")
     if source == "catalogue":
         if source_input is not None or column:
             raise LiraError("--input and --column are for --source logs or cldr")
@@ -68,10 +73,11 @@ def build(
 
         build_cldr_corpus(output, source_input, generator.known_languages(_languages(languages)), seed, candidates)
     else:
-        from .logs.corpus import build_log_corpus
+        from .logs.corpus import MIN_SESSIONS, build_log_corpus
 
-        codes = generator.known_languages(_languages(languages, SUPPORTED), SUPPORTED)
-        build_log_corpus(output, source_input, codes, _pairs(column or []), seed, candidates)
+        codes = generator.known_languages(_languages(languages, SUPPORTED), SUPPORTED) if languages else None
+        columns = _pairs(column or [])
+        build_log_corpus(output, source_input, codes, columns, seed, candidates, min_sessions or MIN_SESSIONS)
 
 
 def _pairs(given: list[str]) -> dict[str, str]:

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
+
+from modeling_lira.faces.markup import html_text, markdown_text
+from modeling_lira.faces.terminal import one_line
 
 _STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#222}
 table{border-collapse:collapse;margin:1rem 0}td,th{border-bottom:1px solid #ddd;padding:.25rem .7rem;text-align:left}
@@ -54,54 +56,49 @@ def _cell(value: object) -> str:
 
 
 def to_markdown(blocks: Sequence[Block]) -> str:
-    """Return the page as Markdown.
-
-    Source: ours.
-    """
+    """Return the page as Markdown, in which every text is only text."""
     return "\n\n".join(_markdown(block) for block in blocks) + "\n"
 
 
 def to_text(table: Table) -> str:
-    """Return a table for a terminal, in columns.
-
-    Source: ours.
-    """
-    lines = [list(table.header), *table.cells()]
+    """Return a table for a terminal, in columns."""
+    lines = [[one_line(cell) for cell in line] for line in (table.header, *table.cells())]
     widths = [max(len(line[column]) for line in lines) for column in range(len(table.header))]
     return "\n".join(
-        "  ".join(cell.rjust(width) if place else cell.ljust(width) for place, (cell, width) in enumerate(row)).rstrip()
+        "  ".join(
+            cell.rjust(width) if column else cell.ljust(width) for column, (cell, width) in enumerate(row)
+        ).rstrip()
         for row in ([*zip(line, widths, strict=True)] for line in lines)
     )
 
 
 def _markdown(block: Block) -> str:
     if isinstance(block, Heading):
-        return f"{'#' * block.level} {block.text}"
-    if isinstance(block, Table):
-        lines = [block.header, ["---"] * len(block.header), *block.cells()]
-        return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-    return f"![{block.words}]({block.file})" if isinstance(block, Picture) else block.text
+        return f"{'#' * block.level} {markdown_text(block.text)}"
+    if isinstance(block, Picture):
+        return f"![{markdown_text(block.words)}]({block.file})"
+    if isinstance(block, Paragraph):
+        return markdown_text(block.text)
+    head, *rows = ([markdown_text(cell) for cell in line] for line in (block.header, *block.cells()))
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows))
 
 
 def to_html(title: str, blocks: Sequence[Block]) -> str:
-    """Return the page as HTML that needs nothing but its pictures.
-
-    Source: ours.
-    """
+    """Return the page as HTML that needs nothing but its pictures."""
     body = "\n".join(_html(block) for block in blocks)
-    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'
+    head = f'<meta charset="utf-8"><title>{html_text(title)}</title><style>{_STYLE}</style>'
     return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}\n</body></html>\n'
 
 
 def _html(block: Block) -> str:
     if isinstance(block, Heading):
-        return f"<h{block.level}>{escape(block.text)}</h{block.level}>"
+        return f"<h{block.level}>{html_text(block.text)}</h{block.level}>"
     if isinstance(block, Picture):
-        return f'<p><img src="{escape(block.file)}" alt="{escape(block.words)}"></p>'
+        return f'<p><img src="{html_text(block.file)}" alt="{html_text(block.words)}"></p>'
     if isinstance(block, Paragraph):
-        return f"<p>{escape(block.text)}</p>"
-    head = "".join(f"<th>{escape(name)}</th>" for name in block.header)
+        return f"<p>{html_text(block.text)}</p>"
+    head = "".join(f"<th>{html_text(name)}</th>" for name in block.header)
     rows = "\n".join(
-        "<tr>" + "".join(f'<td dir="auto">{escape(cell)}</td>' for cell in row) + "</tr>" for row in block.cells()
+        "<tr>" + "".join(f'<td dir="auto">{html_text(cell)}</td>' for cell in row) + "</tr>" for row in block.cells()
     )
     return f"<table><tr>{head}</tr>\n{rows}</table>"

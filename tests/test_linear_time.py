@@ -13,7 +13,7 @@ import pytest
 import dataset_builder
 import modeling_lira
 from dataset_builder.logs.cleaning import clean_text
-from dataset_builder.logs.language_id import identify
+from dataset_builder.logs.language_id import tell_languages
 from dataset_builder.logs.personal_data import scrub
 from dataset_builder.page import Paragraph, Table, to_html, to_markdown, to_text
 
@@ -106,12 +106,16 @@ def cleaned(text: str) -> None:
     scrub(clean_text(text), Counter())
 
 
+def told(text: str) -> None:
+    tell_languages([(text, ())])
+
+
 def written(text: str) -> None:
     blocks = [Paragraph(text), Table(["a"], [[text]])]
     to_markdown(blocks), to_html("page", blocks), to_text(Table(["a"], [[text]]))
 
 
-@pytest.mark.parametrize("work", [cleaned, clean_text, identify, written], ids=lambda work: work.__name__)
+@pytest.mark.parametrize("work", [cleaned, clean_text, told, written], ids=lambda work: work.__name__)
 def test_what_is_done_with_a_cell_takes_time_in_proportion_to_it(work: Callable[[str], object]) -> None:
     slow = [text[:8] for text in texts(SHORT) if seconds(lambda text=text: work(text)) > 1]
     assert slow == []

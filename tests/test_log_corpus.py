@@ -2,7 +2,6 @@
 
 import csv
 import io
-import math
 import random
 import time
 from collections import Counter
@@ -15,7 +14,8 @@ from dataset_builder.__main__ import main
 from dataset_builder.judged import CatalogueItem, JudgedQuery, split_of_text, write_judged
 from dataset_builder.layout import SPLITS, read_part
 from dataset_builder.lexicon import Lexicon, load_lexicon
-from dataset_builder.logs.collect import collect
+from dataset_builder.logs.clicks import ACTION_NUMBERS
+from dataset_builder.logs.collect import Log, collect
 from dataset_builder.logs.corpus import build_log_corpus, by_languages, item_id, judge
 from dataset_builder.logs.reading import BadRow, LogRow
 from dataset_builder.quality.leakage import check_language
@@ -26,6 +26,23 @@ NONE = Path("no candidates")
 
 def row(query: str, product: str, action: str = "impression", **more: str) -> LogRow:
     return LogRow(query, product, action, **more)
+
+
+def events(log: Log) -> list[tuple[str, str, str, int, int]]:
+    names = list(ACTION_NUMBERS)
+    columns = zip(*vars(log.events).values(), strict=True)
+    return [
+        (log.queries[query].text, log.products[product].title, names[action], position, count)
+        for query, product, action, position, count in columns
+    ]
+
+
+def judged_as(log: Log, language: str, seed: int) -> list[JudgedQuery]:
+    return [query for queries in judge(log, log.queries, language, seed)[0].values() for query in queries]
+
+
+def ids(log: Log, language: str) -> dict[str, str]:
+    return {item_id(language, product.key): product.title for product in log.products}
 
 
 def test_rows_are_grouped_and_every_other_one_is_counted() -> None:
@@ -57,26 +74,28 @@ def test_rows_are_grouped_and_every_other_one_is_counted() -> None:
         "not JSON": 1,
     }
     assert log.scrubbed["email"] == 1
-    [query] = log.queries.values()
+    [query] = log.queries
     assert query.text == "áo thun"
-    [pair] = query.pairs.values()
-    assert (list(pair.positions), pair.clicks, pair.carts, pair.purchases) == ([1], 0, 1, 1)
+    assert log.actions == {"wish": 1}
+    assert events(log) == [("áo thun", "Áo thun nam", "impression", 1, 1), ("áo thun", "Áo thun nam", "cart", 0, 1)] + [
+        ("áo thun", "Áo thun nam", "purchase", 0, 1)
+    ]
 
 
 def test_only_rows_with_a_session_or_time_can_be_duplicates() -> None:
     twice = [row("mug", "red mug", "click")] * 2
     log = collect([*twice, *[row("mug", "red mug", "click", session="s", time="t")] * 3])
     assert log.dropped == {"duplicate": 2}
-    assert next(iter(log.queries["mug"].pairs.values())).clicks == 3
+    assert events(log) == [("mug", "red mug", "click", 0, 3)]
 
 
 def test_products_with_one_title_are_one() -> None:
     log = collect(
         [row("mug", "Red Mug", "click", product_id="b2"), row("mug", "red mug", product_id="a1", position="4")]
     )
-    assert list(log.products) == ["a1"]
-    [(key, pair)] = log.queries["mug"].pairs.items()
-    assert (key, pair.clicks, list(pair.positions)) == ("a1", 1, [4])
+    [product] = log.products
+    assert product.key == "a1"
+    assert events(log) == [("mug", "red mug", "impression", 4, 1), ("mug", "red mug", "click", 0, 1)]
     assert item_id("en", "a1") == "en-a1"
     assert item_id("en", "title:redmug") != "en-title:redmug"
 
@@ -93,11 +112,13 @@ def test_languages_are_the_declared_ones_or_else_told_from_query_and_titles() ->
         ]
     )
     found = by_languages(log, ("th", "id", "en"))
-    assert {code: list(queries) for code, queries in found.items()} == {"th": ["500ml"], "id": ["botol2l"]}
+    texts = {code: [query.text for query in queries] for code, queries in found.items()}
+    assert texts == {"th": ["500 ml"], "id": ["botol 2L"]}
     assert log.dropped == {
         "language nl is not among those asked for": 1,
-        "language is uncertain or not among those asked for": 1,
+        "language is none of those asked for": 1,
     }
+    assert log.guessed == {"th": 1}
 
 
 def test_queries_and_languages_that_nobody_touched_are_counted() -> None:
@@ -130,9 +151,8 @@ def test_safe_negatives_were_seen_and_never_touched_by_like_queries() -> None:
         ]
     )
     for seed in range(20):
-        queries = [query for own in judge(log, log.queries, "en", seed).values() for query in own]
-        [query] = [query for query in queries if query.text == "red mug"]
-        titles = {item_id("en", key): product.title for key, product in log.products.items()}
+        [query] = [query for query in judged_as(log, "en", seed) if query.text == "red mug"]
+        titles = ids(log, "en")
         assert {titles[name] for name in query.hard_negatives} == {"tall vase", "red cup", "plate"}
         assert {titles[name] for name in query.grades} == {"best red mug"}
 
@@ -314,10 +334,10 @@ def test_positions_change_the_grade(tmp_path: Path) -> None:
     others = [row("cup", f"cup {number}", position="1") for number in range(40)]
     clicked = [row("cup", f"cup {number}", "click") for number in range(40) if number % 3]
     log = collect([*rows, *others, *clicked])
-    queries = [query for own in judge(log, log.queries, "en", 0).values() for query in own if query.text == "mug"]
-    titles = {log.products[key].title: item_id("en", key) for key in log.products}
-    assert queries[0].grades[titles["deep mug"]] > queries[0].grades[titles["top mug"]]
-    assert math.isclose(sum(log.queries["mug"].spellings.values()), 144)
+    [query] = [query for query in judged_as(log, "en", 0) if query.text == "mug"]
+    names = {title: name for name, title in ids(log, "en").items()}
+    assert query.grades[names["deep mug"]] > query.grades[names["top mug"]]
+    assert [query.rows for query in log.queries if query.text == "mug"] == [144]
 
 
 def test_a_log_without_its_library_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -329,7 +349,7 @@ def test_a_log_without_its_library_is_one_line(monkeypatch: pytest.MonkeyPatch, 
     _identifier.cache_clear()
     monkeypatch.setitem(sys.modules, "py3langid.langid", None)
     with pytest.raises(LiraError, match="py3langid"):
-        build_log_corpus(tmp_path / "corpus", tmp_path / "log.csv")
+        build_log_corpus(tmp_path / "corpus", tmp_path / "log.csv", min_sessions=1)
     assert not (tmp_path / "corpus").exists()
 
 
@@ -338,8 +358,7 @@ def test_often_asked_queries_are_head_and_rare_ones_tail() -> None:
     log = collect(
         row(query, f"the {query}", "click", language="en") for query, count in counts.items() for _ in range(count)
     )
-    judged = judge(log, log.queries, "en", 0)
-    bands = {query.text: query.band for several in judged.values() for query in several}
+    bands = {query.text: query.band for query in judged_as(log, "en", 0)}
     assert bands == {"red mug": "head", "blue bag": "mid", "old lamp": "tail", "tiny chair": "tail"}
 
 

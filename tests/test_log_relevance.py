@@ -1,15 +1,46 @@
 """Grades from actions: the same clicks count more where fewer shoppers look."""
 
 import math
-from array import array
 
+import numpy as np
 import pytest
 
-from dataset_builder.logs.clicks import PairEvents, average_rates, examination, exposure, grades, weighted_clicks
+from dataset_builder.logs.clicks import CART, CLICK, IMPRESSION, PURCHASE, Events, Pairs, average_rates, tally
+from dataset_builder.logs.clicks import examination as examination_of
+from dataset_builder.logs.clicks import grades as grades_of
+from dataset_builder.logs.negatives import least_seen
+
+Happened = list[tuple[int, int]]
+"""Actions and positions of one product under one query."""
 
 
-def pair(positions: list[int], clicks: int = 0, carts: int = 0, purchases: int = 0) -> PairEvents:
-    return PairEvents(array("H", positions), array("H", [0] * clicks), carts, purchases)
+def happened(positions: list[int], clicked: list[int] | None = None, carts: int = 0, purchases: int = 0) -> Happened:
+    return [
+        *((IMPRESSION, position) for position in positions),
+        *((CLICK, position) for position in clicked or []),
+        *[(CART, 0)] * carts,
+        *[(PURCHASE, 0)] * purchases,
+    ]
+
+
+def pair(positions: list[int], clicks: int = 0, carts: int = 0, purchases: int = 0) -> Happened:
+    return happened(positions, [0] * clicks, carts, purchases)
+
+
+def pairs_of(happenings: list[Happened]) -> Pairs:
+    """Return the pairs of one query with as many products."""
+    rows = [(0, number, *event) for number, events in enumerate(happenings) for event in events]
+    columns = np.array(rows, np.int64).reshape(-1, 4).T
+    return Pairs(Events(*tally(*columns)))
+
+
+def examination(happenings: list[Happened]) -> list[float]:
+    return examination_of(pairs_of(happenings)).tolist()
+
+
+def grades(happenings: dict[str, Happened], chances: list[float], rates: tuple[float, float]) -> dict[str, int]:
+    found = grades_of(pairs_of(list(happenings.values())), np.array(chances), rates).tolist()
+    return {name: grade for name, grade in zip(happenings, found, strict=True) if grade}
 
 
 def test_without_data_examination_is_the_prior() -> None:
@@ -19,12 +50,12 @@ def test_without_data_examination_is_the_prior() -> None:
     assert chances[-1] >= 0.05
 
 
-def shown_at(attraction: float, looks: dict[int, float], times: int = 4_000) -> PairEvents:
+def shown_at(attraction: float, looks: dict[int, float], times: int = 4_000) -> Happened:
     """A pair shown so often at each position, clicked as often as it is looked at and attracts."""
     clicked = {position: round(times * look * attraction) for position, look in looks.items()}
-    return PairEvents(
-        array("H", [position for position in looks for _ in range(times)]),
-        array("H", [position for position, count in clicked.items() for _ in range(count)]),
+    return happened(
+        [position for position in looks for _ in range(times)],
+        [position for position, count in clicked.items() for _ in range(count)],
     )
 
 
@@ -50,20 +81,21 @@ def test_products_that_never_move_say_nothing_of_positions() -> None:
 
 def test_clicks_without_positions_are_spread_over_the_impressions() -> None:
     known = [shown_at(0.5, {1: 1.0, 2: 1.0})]
-    unknown = [PairEvents(known[0].positions, array("H", [0] * known[0].clicks))]
+    unknown = [[(action, 0 if action == CLICK else position) for action, position in known[0]]]
     assert examination(unknown) == pytest.approx(examination(known))
 
 
 def test_clicks_alone_are_weighted_by_position() -> None:
     chances = examination([])
     pairs = {
-        "twice at the top": PairEvents(clicked=array("H", [1, 1])),
-        "once at the top": PairEvents(clicked=array("H", [1])),
-        "once where one in three looks": PairEvents(clicked=array("H", [7])),
-        "bought": PairEvents(clicked=array("H", [1]), purchases=1),
+        "twice at the top": happened([], [1, 1]),
+        "once at the top": happened([], [1]),
+        "once where one in three looks": happened([], [7]),
+        "bought": happened([], [1], purchases=1),
     }
-    assert weighted_clicks(pairs["once where one in three looks"], chances) == pytest.approx(3)
-    rates = average_rates(pairs.values(), chances)
+    table = pairs_of(list(pairs.values()))
+    assert table.weighted_clicks(np.array(chances))[2] == pytest.approx(3)
+    rates = average_rates(table, np.array(chances))
     assert grades(pairs, chances, rates) == {
         "twice at the top": 2,
         "once at the top": 1,
@@ -72,17 +104,17 @@ def test_clicks_alone_are_weighted_by_position() -> None:
     }
 
 
-def test_merged_pairs_have_the_events_of_both() -> None:
-    one, other = pair([1], 2, 3, 4), pair([2, 3], 1, 1, 1)
-    one.merge(other)
-    assert one == pair([1, 2, 3], 3, 4, 5)
+def test_a_tally_counts_and_weighs_equal_rows() -> None:
+    first, second, count = tally(np.array([2, 1, 2, 2]), np.array([5, 5, 5, 4]))
+    assert list(zip(first, second, count, strict=True)) == [(1, 5, 1), (2, 4, 1), (2, 5, 2)]
+    assert tally(np.array([2, 1, 2]), weights=np.array([10, 1, 5]))[1].tolist() == [1, 15]
+    assert [column.tolist() for column in tally(np.empty(0, np.int64))] == [[], []]
 
 
 def test_exposure_sums_chances_and_is_never_below_the_actions() -> None:
     chances = [1.0, 1.0, 0.5, *[0.25] * 98]
-    assert exposure(pair([1, 2, 2, 3]), chances) == 2.25
-    assert exposure(pair([], clicks=4), chances) == 4
-    assert exposure(pair([0]), chances) == 1
+    pairs = pairs_of([pair([1, 2, 2, 3]), pair([], clicks=4), pair([0])])
+    assert pairs.exposure(np.array(chances)).tolist() == [2.25, 4, 1]
 
 
 def test_grades_by_hand() -> None:
@@ -116,5 +148,14 @@ def test_the_same_clicks_deeper_down_say_more() -> None:
 
 def test_average_rates() -> None:
     chances = [1.0] * 101
-    assert average_rates([pair([1] * 8, clicks=2, purchases=1), pair([1] * 2)], chances) == pytest.approx((0.2, 0.2))
-    assert average_rates([], chances) == (0.0, 0.0)
+    pairs = pairs_of([pair([1] * 8, clicks=2, purchases=1), pair([1] * 2)])
+    assert average_rates(pairs, np.array(chances)) == pytest.approx((0.2, 0.2))
+    assert average_rates(pairs_of([]), np.array(chances)) == (0.0, 0.0)
+
+
+def test_how_often_a_negative_is_seen_follows_from_the_click_rate() -> None:
+    """One look in five at the touched pairs is a click: 0.8 ** 13.4 is 0.05."""
+    pairs = pairs_of([pair([1] * 10, clicks=2), pair([1] * 20, clicks=4), pair([1] * 500)])
+    seen = pairs.exposure(np.ones(101))
+    assert least_seen(pairs, seen) == pytest.approx(math.log(0.05) / math.log(0.8))
+    assert least_seen(pairs_of([pair([1] * 9)]), np.array([9.0])) == math.inf

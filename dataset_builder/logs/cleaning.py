@@ -19,7 +19,7 @@ def clean_text(text: str) -> str:
     Source: ours.
     """
     text = _TAG.sub(" ", html.unescape(_HUGE_ENTITY.sub(" ", _repaired(text))))
-    text = "".join(char if _is_written(char) else " " for char in unicodedata.normalize("NFC", text))
+    text = unicodedata.normalize("NFC", text).translate(_WRITTEN)
     return " ".join(_STRAY_JOINER.sub(" ", text).split())
 
 
@@ -29,6 +29,17 @@ def _is_written(char: str) -> bool:
     if category == "So":
         return char in "°™®©№"
     return char in _JOINERS or (category[0] != "C" and category not in ("Sk",) and not "\ufe00" <= char <= "\ufe0f")
+
+
+class _Written(dict[int, int]):
+    """Maps characters for `str.translate`: those that are written to themselves, others to a space."""
+
+    def __missing__(self, code: int) -> int:
+        self[code] = code if _is_written(chr(code)) else ord(" ")
+        return self[code]
+
+
+_WRITTEN = _Written()
 
 
 def _repaired(text: str) -> str:

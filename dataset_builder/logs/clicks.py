@@ -1,9 +1,6 @@
 """Relevance from what shoppers did: rates of actions, corrected for how likely a position is to be seen."""
 
-from array import array
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,61 +10,111 @@ ACTIONS = {
     "cart": "cart", "add_to_cart": "cart", "addtocart": "cart", "atc": "cart", "basket": "cart", "purchase": "purchase",
     "purchased": "purchase", "order": "purchase", "buy": "purchase", "transaction": "purchase",
 }  # fmt: skip
+IMPRESSION, CLICK, CART, PURCHASE = range(4)
+ACTION_NUMBERS = {"impression": IMPRESSION, "click": CLICK, "cart": CART, "purchase": PURCHASE}
+DEEPEST = 100
+"""Positions further down count as this one."""
 POSITION_PRIOR = 50
 ATTRACTION_PRIOR = 1
 RATE_PRIOR = 5
-LEAST_SEEN = 3.0
-"""How often a product must have been seen, in expectation, before its being left alone says something."""
-_DEEPEST = 100
 _LEAST_EXAMINED = 0.05
 _ROUNDS = 100
 
 
-def _no_positions() -> "array[int]":
-    return array("H")
+def tally(*columns: np.ndarray, weights: np.ndarray | None = None) -> list[np.ndarray]:
+    """Return the distinct rows of some columns in ascending order, and how often each occurs or what it weighs."""
+    order = np.lexsort(columns[::-1])
+    ordered = [column[order] for column in columns]
+    new = np.ones(len(order), bool)
+    new[1:] = np.any([column[1:] != column[:-1] for column in ordered], axis=0)
+    starts = np.flatnonzero(new)
+    weights = np.ones(len(order), np.int64) if weights is None else weights[order]
+    counts = np.add.reduceat(weights, starts) if len(starts) else weights
+    return [*(column[starts] for column in ordered), counts]
 
 
-@dataclass
-class PairEvents:
-    """What happened to one product under one query: positions of impressions and clicks from 1, 0 where unknown."""
+@dataclass(frozen=True)
+class Events:
+    """How often a product had an action at a position under a query: columns of one length.
 
-    positions: "array[int]" = field(default_factory=_no_positions)
-    clicked: "array[int]" = field(default_factory=_no_positions)
-    carts: int = 0
-    purchases: int = 0
+    `position` is from 1, and 0 where it is unknown. Rows are distinct and in ascending order.
+    """
 
-    def add(self, action: str, position: int) -> None:
-        """Count one event of `ACTIONS`."""
-        if action == "impression":
-            self.positions.append(min(position, _DEEPEST))
-        elif action == "click":
-            self.clicked.append(min(position, _DEEPEST))
-        elif action == "cart":
-            self.carts += 1
-        else:
-            self.purchases += 1
+    query: np.ndarray
+    product: np.ndarray
+    action: np.ndarray
+    position: np.ndarray
+    count: np.ndarray
 
-    def merge(self, other: "PairEvents") -> None:
-        """Add what happened to a product that turned out to be the same."""
-        self.positions.extend(other.positions)
-        self.clicked.extend(other.clicked)
-        self.carts += other.carts
-        self.purchases += other.purchases
+    def of_queries(self, chosen: np.ndarray) -> "Events":
+        """Return the events of some queries, by a mask over all queries."""
+        rows = chosen[self.query]
+        return Events(*(column[rows] for column in vars(self).values()))
+
+
+class Pairs:
+    """The events of each product under each query that it was shown or touched under.
+
+    Attributes
+    ----------
+    query, product : array, [P]
+    clicks, carts, purchases : array, [P]
+    touched : array, [P]
+        Whether anybody clicked, carted or bought.
+    """
+
+    def __init__(self, events: Events) -> None:
+        new = np.ones(len(events.query), bool)
+        new[1:] = (np.diff(events.query) != 0) | (np.diff(events.product) != 0)
+        self.query, self.product = events.query[new], events.product[new]
+        self._pair = np.cumsum(new) - 1  # [events]
+        self._events = events
+        self.clicks, self.carts, self.purchases = (self._total(action) for action in (CLICK, CART, PURCHASE))
+        self.touched = (self.clicks > 0) | (self.conversions > 0)
+
+    def __len__(self) -> int:
+        return len(self.query)
+
+    def _total(self, action: int, weights: np.ndarray | float = 1.0) -> np.ndarray:
+        counts = np.where(self._events.action == action, self._events.count * weights, 0.0)
+        return np.bincount(self._pair, counts, len(self))
 
     @property
-    def clicks(self) -> int:
-        """How many clicks."""
-        return len(self.clicked)
-
-    @property
-    def touched(self) -> bool:
-        """Whether anybody clicked, carted or bought."""
-        return bool(self.clicks or self.conversions)
-
-    @property
-    def conversions(self) -> int:
-        """Carts and purchases, a purchase counting twice."""
+    def conversions(self) -> np.ndarray:
+        """Carts and purchases, a purchase counting twice: [P]."""
         return self.carts + 2 * self.purchases
+
+    def exposure(self, chances: np.ndarray) -> np.ndarray:
+        """Return how often each product was seen, in expectation; at least as often as it was clicked: [P]."""
+        seen = self._total(IMPRESSION, chances[self._events.position])
+        return np.maximum.reduce([seen, self.clicks, self.carts, self.purchases])
+
+    def weighted_clicks(self, chances: np.ndarray) -> np.ndarray:
+        """Return the clicks as they would be at the first position, where few look one counts for several: [P].
+
+        Source: inverse propensity weighting, after Joachims et al. (2017).
+        """
+        return self._total(CLICK, 1 / chances[self._events.position])
+
+    def views(self) -> "_Views":
+        """Count impressions and clicks; a click without a position is one at the positions of its pair's impressions."""
+        events, shown, clicked = self._events, self._events.action == IMPRESSION, self._events.action == CLICK
+        unknown = np.bincount(self._pair, np.where(clicked & (events.position == 0), events.count, 0), len(self))
+        impressions = self._total(IMPRESSION)
+        keys = self._pair * (DEEPEST + 1) + events.position
+        shown &= events.position > 0
+        pair, count = self._pair[shown], events.count[shown].astype(np.float64)
+        clicks = _looked_up(keys[shown], keys[clicked], events.count[clicked])
+        clicks = clicks + unknown[pair] * count / impressions[pair]
+        return _Views(pair, events.position[shown].astype(np.int64), count, np.minimum(clicks, count))
+
+
+def _looked_up(wanted: np.ndarray, keys: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return the values of some keys, 0 for those that are not there; `keys` ascend within equal actions of a pair."""
+    order = np.argsort(keys)
+    keys, values = np.append(keys[order], -1), np.append(values[order], 0)
+    rows = np.searchsorted(keys[:-1], wanted)
+    return np.where(keys[rows] == wanted, values[rows], 0)
 
 
 @dataclass(frozen=True)
@@ -80,7 +127,7 @@ class _Views:
     clicked: np.ndarray
 
 
-def examination(pairs: Iterable[PairEvents]) -> list[float]:
+def examination(pairs: Pairs) -> np.ndarray:
     """Estimate how likely each position is to be looked at, the first one being 1.
 
     A click is a look and an attraction: P(click) = examination of the position x attraction of the pair. Both are
@@ -88,44 +135,26 @@ def examination(pairs: Iterable[PairEvents]) -> list[float]:
     products that were shown at several positions speak. Where there is little data the estimate is drawn towards
     1 / log2(position + 1); it never rises with depth.
 
-    Parameters
-    ----------
-    pairs : iterable of PairEvents
-
     Returns
     -------
-    list of float
+    array, [DEEPEST + 1]
         By position; position 0, an unknown one, counts as 1.
 
     Source: the position-based model of Craswell et al. (2008), estimated by expectation maximisation as in Wang et al.
-    (2018); the priors are ours.
+    (2018).
     """
-    views = _views(pairs)
-    prior = np.concatenate([[1.0], 1 / np.log2(np.arange(1, _DEEPEST + 1) + 1)])
+    views = pairs.views()
+    prior = np.concatenate([[1.0], 1 / np.log2(np.arange(1, DEEPEST + 1) + 1)])
     chances = prior.copy()
-    pairs_shown = int(views.pair.max(initial=-1)) + 1
     looked = views.shown * chances[views.position]
-    attraction = np.minimum(_rate(views.clicked, looked, views.pair, pairs_shown, 0.5, ATTRACTION_PRIOR), 0.99)
+    attraction = np.minimum(_rate(views.clicked, looked, views.pair, len(pairs), 0.5, ATTRACTION_PRIOR), 0.99)
     for _ in range(_ROUNDS):
         looked, attracted = _expected(views, chances[views.position], attraction[views.pair])
         chances = _rate(looked, views.shown, views.position, len(chances), prior, POSITION_PRIOR)
         mean = attracted.sum() / max(views.shown.sum(), 1)
-        attraction = _rate(attracted, views.shown, views.pair, pairs_shown, mean, ATTRACTION_PRIOR)
+        attraction = _rate(attracted, views.shown, views.pair, len(pairs), mean, ATTRACTION_PRIOR)
     falling = np.minimum.accumulate(np.clip(chances[1:] / chances[1], _LEAST_EXAMINED, 1.0))
-    return [1.0, *falling.tolist()]
-
-
-def _views(pairs: Iterable[PairEvents]) -> _Views:
-    """Count impressions and clicks; a click without a position is one at the positions of its pair's impressions."""
-    rows: list[tuple[int, int, float, float]] = []
-    for number, pair in enumerate(pairs):
-        clicked = Counter(position for position in pair.clicked if position)
-        unknown = len(pair.clicked) - clicked.total()
-        for position, count in Counter(position for position in pair.positions if position).items():
-            clicks = clicked[position] + unknown * count / len(pair.positions)
-            rows.append((number, position, float(count), min(clicks, count)))
-    pair, position, shown, clicked = np.asarray(rows, np.float64).reshape(-1, 4).T
-    return _Views(pair.astype(np.int64), position.astype(np.int64), shown, clicked)
+    return np.concatenate([[1.0], falling])
 
 
 def _expected(views: _Views, chances: np.ndarray, attraction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -142,25 +171,8 @@ def _rate(
     return (happened + weight * prior) / (tried + weight)
 
 
-def exposure(pair: PairEvents, chances: list[float]) -> float:
-    """Return how often a product was seen, in expectation; at least as often as it was clicked.
-
-    Source: ours.
-    """
-    seen = sum(chances[position] for position in pair.positions)
-    return max(seen, float(pair.clicks), float(pair.carts), float(pair.purchases))
-
-
-def weighted_clicks(pair: PairEvents, chances: list[float]) -> float:
-    """Return the clicks as they would be at the first position: one where few look counts for several.
-
-    Source: ours (inverse propensity weighting, after Joachims et al. 2017).
-    """
-    return sum(1 / chances[position] for position in pair.clicked)
-
-
-def grades(pairs: Mapping[str, PairEvents], chances: list[float], rates: tuple[float, float]) -> dict[str, int]:
-    """Grade the products of one query by their rates of actions among the times they were seen.
+def grades(pairs: Pairs, chances: np.ndarray, rates: tuple[float, float]) -> np.ndarray:
+    """Grade the products of each query by their rates of actions among the times they were seen.
 
     3 converts at least as well as the shop's average pair, 2 converts at all or is clicked at least twice, weighted by
     position, and not less than the average, 1 is clicked. Rates are drawn towards the average where there is little
@@ -168,42 +180,26 @@ def grades(pairs: Mapping[str, PairEvents], chances: list[float], rates: tuple[f
 
     Parameters
     ----------
-    pairs : mapping of product to PairEvents
-    chances : list of float
+    pairs : Pairs
+    chances : array
         From `examination`.
     rates : (float, float)
         The log's clicks and conversions a view, from `average_rates`.
 
     Returns
     -------
-    dict
-        Grades 1 to 3; products that nobody touched are left out.
-
-    Source: ours.
+    array, [P]
+        Grades 1 to 3, 0 for products that nobody touched.
     """
-    return {
-        product: _grade(pair, exposure(pair, chances), weighted_clicks(pair, chances), rates)
-        for product, pair in pairs.items()
-        if pair.touched
-    }
+    seen, conversions = pairs.exposure(chances), pairs.conversions
+    click_rate = (pairs.clicks + RATE_PRIOR * rates[0]) / (seen + RATE_PRIOR)
+    conversion_rate = (conversions + RATE_PRIOR * rates[1]) / (seen + RATE_PRIOR)
+    clicked_often = (pairs.weighted_clicks(chances) >= 2) & (click_rate >= rates[0])
+    levels = [(conversions > 0) & (conversion_rate >= rates[1]), (conversions > 0) | clicked_often, pairs.touched]
+    return np.select(levels, [3, 2, 1], 0)
 
 
-def _grade(pair: PairEvents, seen: float, clicks: float, rates: tuple[float, float]) -> int:
-    click_rate = (pair.clicks + RATE_PRIOR * rates[0]) / (seen + RATE_PRIOR)
-    conversion_rate = (pair.conversions + RATE_PRIOR * rates[1]) / (seen + RATE_PRIOR)
-    if pair.conversions and conversion_rate >= rates[1]:
-        return 3
-    return 2 if pair.conversions or (clicks >= 2 and click_rate >= rates[0]) else 1
-
-
-def average_rates(pairs: Iterable[PairEvents], chances: list[float]) -> tuple[float, float]:
-    """Return the log's clicks and conversions per time that a product was seen.
-
-    Source: ours.
-    """
-    seen = clicks = conversions = 0.0
-    for pair in pairs:
-        seen += exposure(pair, chances)
-        clicks += pair.clicks
-        conversions += pair.conversions
-    return clicks / max(seen, 1.0), conversions / max(seen, 1.0)
+def average_rates(pairs: Pairs, chances: np.ndarray) -> tuple[float, float]:
+    """Return the log's clicks and conversions per time that a product was seen."""
+    seen = max(float(pairs.exposure(chances).sum()), 1.0)
+    return float(pairs.clicks.sum()) / seen, float(pairs.conversions.sum()) / seen

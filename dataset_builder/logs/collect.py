@@ -1,177 +1,312 @@
 """Clean a log's rows and group them by query and product; what is left out is counted under its reason."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
 
 from ..generator.catalogue import stable_hash
 from ..lexicon import normalise_text
 from .cleaning import clean_text
-from .clicks import ACTIONS, PairEvents
+from .clicks import ACTION_NUMBERS, ACTIONS, DEEPEST, Events, tally
 from .language_id import language_code
 from .personal_data import scrub
 from .reading import BadRow, LogRow
+from .spill import EventSpill
 
 LONGEST = {"query": 200, "product": 500}
-_TOO_LONG = "\0"
+LONGEST_RAW = 2_000
+"""Characters of a cell, markup included; a longer one is not even cleaned."""
+_CACHED_TEXTS = 200_000
+_LISTED_ACTIONS = 20
+_DIGEST = (1 << 63) - 1
+_ENGLISH = "English title"
+_NO_VALUES = ("", "null", "none", "nan")
 
 
-@dataclass
+@dataclass(frozen=True)
 class LogQuery:
-    """A query, its spellings and declared languages by how often, and what happened to each product under it."""
+    """A query: its number, its commonest spelling, its declared language if it has one, and its rows in the log."""
 
-    spellings: Counter[str] = field(default_factory=Counter)
-    declared: Counter[str] = field(default_factory=Counter)
-    pairs: dict[str, PairEvents] = field(default_factory=dict)
-
-    @property
-    def rows(self) -> int:
-        """How many rows of the log the query has."""
-        return self.spellings.total()
-
-    @property
-    def touched(self) -> bool:
-        """Whether anybody clicked, carted or bought anything."""
-        return any(pair.touched for pair in self.pairs.values())
-
-    @property
-    def text(self) -> str:
-        """The commonest spelling, the first in order among equals."""
-        return min(self.spellings, key=lambda text: (-self.spellings[text], text))
+    number: int
+    text: str
+    language: str
+    rows: int
 
 
-@dataclass
+@dataclass(frozen=True)
 class LogProduct:
-    """A product's titles by how often, and its English title where the log has one."""
+    """A product: its key, which is the shop's id or made of its title, its commonest title and its English title."""
 
-    titles: Counter[str] = field(default_factory=Counter)
-    title_en: str = ""
-
-    @property
-    def title(self) -> str:
-        """The commonest title, the first in order among equals."""
-        return min(self.titles, key=lambda text: (-self.titles[text], text))
+    key: str
+    title: str
+    title_en: str
 
 
 @dataclass
 class Log:
-    """A cleaned log: queries by normalised text, products by key, and what was left out or removed.
+    """A cleaned log: queries and products by number, their events, and what was left out or removed.
 
     `rows` is `kept` and all that `dropped` counts; `scrubbed` counts the kinds of personal data in distinct texts,
-    `untouched` the queries under which nobody did more than look.
+    `actions` the names of unknown actions, `untouched` the queries under which nobody did more than look, `guessed` the
+    queries without a declared language by the one that was guessed.
     """
 
-    queries: dict[str, LogQuery] = field(default_factory=dict)
-    products: dict[str, LogProduct] = field(default_factory=dict)
+    queries: list[LogQuery] = field(default_factory=list)
+    products: list[LogProduct] = field(default_factory=list)
+    events: Events = field(default_factory=lambda: Events(*(np.empty(0, np.int64) for _ in range(5))))
     rows: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     scrubbed: Counter[str] = field(default_factory=Counter)
+    actions: Counter[str] = field(default_factory=Counter)
+    rare: int = 0
     untouched: int = 0
+    guessed: Counter[str] = field(default_factory=Counter)
 
     @property
     def kept(self) -> int:
         """How many rows are in."""
         return self.rows - self.dropped.total()
 
+    @property
+    def has_english_titles(self) -> bool:
+        """Whether any product has an English title."""
+        return any(product.title_en for product in self.products)
 
-def collect(rows: Iterable[LogRow | BadRow]) -> Log:
+
+def collect(rows: Iterable[LogRow | BadRow], min_sessions: int = 1, folder: Path | None = None) -> Log:
     """Clean the rows and group them; products with one title are one product.
 
-    Source: ours.
+    Parameters
+    ----------
+    rows : iterable of LogRow or BadRow
+    min_sessions : int
+        Queries of fewer sessions are left out: what one person alone typed may say who it was.
+    folder : Path, optional
+        Where events are held in the meantime, by default the system's folder for temporary files.
     """
-    collector = _Collector()
-    for row in rows:
-        collector.log.rows += 1
-        reason = row.reason if isinstance(row, BadRow) else collector.add(row)
-        if reason:
-            collector.log.dropped[reason] += 1
-    _merge_same_titles(collector.log)
-    return collector.log
+    with TemporaryDirectory(prefix=".spill-", dir=folder) as name, EventSpill(Path(name)) as spill:
+        collector = _Collector(spill)
+        for row in rows:
+            collector.add(row)
+        return _Grouping(collector, spill, min_sessions).log()
 
 
 class _Collector:
-    """Adds rows to a log; remembers cleaned texts, which repeat a lot, and the events seen."""
+    """Writes the events of a log into a spill; remembers cleaned texts, which repeat a lot."""
 
-    def __init__(self) -> None:
+    def __init__(self, spill: EventSpill) -> None:
         self.log = Log()
-        self._texts: dict[str, str] = {}
-        self._events: set[int] = set()
+        self.languages = [""]
+        self._spill = spill
+        self._query = lru_cache(_CACHED_TEXTS)(self._read_query)
+        self._product = lru_cache(_CACHED_TEXTS)(self._read_product)
+        self._language = lru_cache(_CACHED_TEXTS)(self._read_language)
 
-    def add(self, row: LogRow) -> str:
-        """Add a row, or return why it is left out."""
-        action = ACTIONS.get("_".join(row.action.casefold().replace("-", " ").split()))
-        if action is None:
-            return "unknown action" if row.action.strip() else "no action"
-        query, product = self._clean(row.query), self._clean(row.product)
-        reason = _fault("query", row.query, query) or _fault("product", row.product, product)
+    def add(self, row: LogRow | BadRow) -> None:
+        """Add a row, or count why it is left out."""
+        self.log.rows += 1
+        reason = row.reason if isinstance(row, BadRow) else self._add(row)
         if reason:
-            return reason
+            self.log.dropped[reason] += 1
+
+    def _add(self, row: LogRow) -> str:
+        action = _action(row.action)
+        if action is None:
+            return self._unknown_action(row.action)
+        query, product = self._query(row.query), self._product(row.product, row.product_id.strip(), row.title_en)
+        if isinstance(query, str):
+            return query
+        if isinstance(product, str):
+            return product
         position = _position(row.position)
         if position is None:
             return "position is not a whole number from 1"
-        if self._repeats(row, query, product, action):
-            return "duplicate"
-        self._count(row, query, product, action, position)
+        event = (row.session, row.time, query, product, action, row.position)
+        repeatable = hash(event) & _DIGEST if row.session or row.time else 0
+        session = hash(row.session) & _DIGEST if row.session else 0
+        self._spill.add((*query, *product, session, repeatable, self._language(row.language), action, position))
         return ""
 
-    def _count(self, row: LogRow, query: str, product: str, action: str, position: int) -> None:
-        key = row.product_id.strip() or f"title:{normalise_text(product)}"
-        found = self.log.queries.setdefault(normalise_text(query), LogQuery())
-        found.spellings[query] += 1
-        if row.language.strip():
-            found.declared[language_code(row.language)] += 1
-        found.pairs.setdefault(key, PairEvents()).add(action, position)
-        known = self.log.products.setdefault(key, LogProduct())
-        known.titles[product] += 1
-        known.title_en = known.title_en or self._clean(row.title_en)
+    def _unknown_action(self, given: str) -> str:
+        name = clean_text(given[:LONGEST_RAW])
+        if not name:
+            return "no action"
+        if name in self.log.actions or len(self.log.actions) < _LISTED_ACTIONS:
+            self.log.actions[name] += 1
+        return "unknown action"
 
-    def _clean(self, text: str) -> str:
-        if text not in self._texts:
-            self._texts[text] = scrub(clean_text(text), self.log.scrubbed)
-        return self._texts[text]
+    def _read_query(self, raw: str) -> tuple[int, int] | str:
+        """Return the digests of a query's normalised and cleaned text, or why it cannot be used."""
+        text, fault = self._clean("query", raw)
+        return fault or (_digest(normalise_text(text)), self._remember(text))
 
-    def _repeats(self, row: LogRow, query: str, product: str, action: str) -> bool:
-        """Tell whether the same event came before; without session and time a repeat is another event."""
-        if not (row.session or row.time):
-            return False
-        event = stable_hash(row.session, row.time, query, product, row.product_id, action, row.position)
-        repeats = event in self._events
-        self._events.add(event)
-        return repeats
+    def _read_product(self, raw: str, shop_id: str, title_en: str) -> tuple[int, int] | str:
+        """Return the digests of a product's key and title, or why it cannot be used."""
+        text, fault = self._clean("product", raw)
+        if fault:
+            return fault
+        key = self._remember(shop_id or f"title:{normalise_text(text)}")
+        english, fault = self._clean("product", title_en)
+        if not fault:
+            self._spill.remember(_digest(_ENGLISH, key), english)
+        return key, self._remember(text)
+
+    def _clean(self, name: str, raw: str) -> tuple[str, str]:
+        """Return the clean text and an empty fault, or why it cannot be used; nothing is done with very long ones."""
+        if raw.strip().casefold() in _NO_VALUES:
+            return "", f"no {name}"
+        text = scrub(clean_text(raw), self.log.scrubbed) if len(raw) <= LONGEST_RAW else raw
+        if len(text) > LONGEST[name]:
+            return "", f"{name} is longer than {LONGEST[name]} characters"
+        return (text, "") if any(char.isalnum() for char in text) else ("", f"{name} is empty after cleaning")
+
+    def _remember(self, text: str) -> int:
+        number = _digest(text)
+        self._spill.remember(number, text)
+        return number
+
+    def _read_language(self, given: str) -> int:
+        code = language_code(given[:LONGEST_RAW])
+        if code not in self.languages:
+            self.languages.append(code)
+        return self.languages.index(code)
 
 
-def _fault(name: str, given: str, text: str) -> str:
-    """Return why a text cannot be used, if it cannot."""
-    if not given.strip() or given.strip().casefold() in ("null", "none", "nan"):
-        return f"no {name}"
-    if len(text) > LONGEST[name]:
-        return f"{name} is longer than {LONGEST[name]} characters"
-    return "" if any(char.isalnum() for char in text) else f"{name} is empty after cleaning"
+class _Grouping:
+    """Groups the events of a spill by query and product, a share of the queries at a time."""
+
+    def __init__(self, collector: _Collector, spill: EventSpill, min_sessions: int) -> None:
+        self._log, self._languages, self._spill = collector.log, collector.languages, spill
+        shares = [self._kept(share, min_sessions) for share in spill.shares()]
+        self._tables = [
+            [np.concatenate(columns) for columns in zip(*tables, strict=True)] for tables in zip(*shares, strict=True)
+        ]
+
+    def log(self) -> Log:
+        """Return the log with its queries, products and events."""
+        if not self._tables:
+            return self._log
+        spellings, declared, titles, (query, product, action, position, count) = self._tables
+        query_numbers = self._add_queries(spellings, declared)
+        product_numbers = self._add_products(titles)
+        columns = (query_numbers(query), product_numbers(product), action, position)
+        self._log.events = Events(*tally(*columns, weights=count))
+        return self._log
+
+    def _kept(self, share: np.ndarray, min_sessions: int) -> tuple[list[np.ndarray], ...]:
+        """Return the tallies of a share: spellings, declared languages, titles and events of its frequent queries."""
+        share = self._without_repeats(share)
+        queries, index = np.unique(share["query"], return_inverse=True)
+        frequent = _sessions(share, index, len(queries)) >= min_sessions
+        rows = frequent[index]
+        if not rows.all():
+            reason = f"query of fewer than {min_sessions} sessions"
+            self._log.dropped[reason] += int((~rows).sum())
+            self._log.rare += int((~frequent).sum())
+        share = share[rows]
+        query, declared = share["query"], share["language"] > 0
+        return (
+            tally(query, share["spelling"]),
+            tally(query[declared], share["language"][declared]),
+            tally(share["product"], share["title"]),
+            tally(query, share["product"], share["action"], share["position"]),
+        )
+
+    def _without_repeats(self, share: np.ndarray) -> np.ndarray:
+        """Leave out events that came before; without session and time a repeat is another event."""
+        _, first = np.unique(share["event"], return_index=True)
+        kept = share["event"] == 0
+        kept[first] = True
+        repeats = len(share) - int(kept.sum())
+        if repeats:
+            self._log.dropped["duplicate"] += repeats
+        return share[kept]
+
+    def _add_queries(
+        self, spellings: Sequence[np.ndarray], declared: Sequence[np.ndarray]
+    ) -> Callable[[np.ndarray], np.ndarray]:
+        """Number the queries in the order of their texts; return what maps digests to numbers."""
+        spelling = _commonest(spellings, self._spill.texts(np.unique(spellings[1]).tolist()))
+        language = _commonest(declared, dict(enumerate(self._languages)))
+        keys, counts = tally(spellings[0], weights=spellings[2])
+        rows = dict(zip(keys.tolist(), counts.tolist(), strict=True))
+        ordered = sorted(spelling, key=lambda key: (normalise_text(spelling[key]), key))
+        for number, key in enumerate(ordered):
+            self._log.queries.append(LogQuery(number, spelling[key], language.get(key, ""), rows[key]))
+        return _numbering({key: number for number, key in enumerate(ordered)})
+
+    def _add_products(self, table: Sequence[np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+        """Number the products in the order of their keys; those with one title are one, as nobody can tell them apart."""
+        titles = _commonest(table, self._spill.texts(np.unique(table[1]).tolist()))
+        keys = self._spill.texts(titles)
+        english = {digest: _digest(_ENGLISH, digest) for digest in titles}
+        texts_en = self._spill.texts(english.values())
+        owners: dict[str, int] = {}
+        numbers: dict[int, int] = {}
+        for digest in sorted(titles, key=lambda digest: keys[digest]):
+            normalised = normalise_text(titles[digest])
+            if normalised not in owners:
+                owners[normalised] = len(self._log.products)
+                title_en = texts_en.get(english[digest], "")
+                self._log.products.append(LogProduct(keys[digest], titles[digest], title_en))
+            numbers[digest] = owners[normalised]
+        return _numbering(numbers)
 
 
+def _sessions(share: np.ndarray, index: np.ndarray, queries: int) -> np.ndarray:
+    """Return how many sessions asked each query, [queries].
+
+    Events without a session are of at least as many as the commonest of them occurs times: a search shows a product
+    once.
+    """
+    known = share["session"] != 0
+    sessions = np.bincount(tally(index[known], share["session"][known])[0], minlength=queries)
+    events = tally(index[~known], share["product"][~known], share["action"][~known])
+    np.maximum.at(sessions, events[0], events[-1])
+    return sessions
+
+
+def _commonest(table: Sequence[np.ndarray], texts: Mapping[int, str]) -> dict[int, str]:
+    """Return the commonest text of each owner, the first in order among equals; a table is owners, texts, counts."""
+    owners, digests, counts = tally(*table[:2], weights=table[2])
+    best: dict[int, tuple[int, str]] = {}
+    for owner, digest, count in zip(owners.tolist(), digests.tolist(), counts.tolist(), strict=True):
+        candidate = (-count, texts[digest])
+        best[owner] = min(best.get(owner, candidate), candidate)
+    return {owner: text for owner, (_, text) in best.items()}
+
+
+def _numbering(numbers: Mapping[int, int]) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function that maps digests to their numbers."""
+    digests = np.fromiter(numbers, np.int64, len(numbers))
+    order = np.argsort(digests)
+    values = np.fromiter(numbers.values(), np.int64, len(numbers))[order]
+    return lambda wanted: values[np.searchsorted(digests[order], wanted)]
+
+
+def _digest(*parts: object) -> int:
+    return stable_hash(*parts) & _DIGEST
+
+
+@lru_cache(_CACHED_TEXTS)
+def _action(given: str) -> int | None:
+    name = ACTIONS.get("_".join(given[:LONGEST_RAW].casefold().replace("-", " ").split()))
+    return None if name is None else ACTION_NUMBERS[name]
+
+
+@lru_cache(_CACHED_TEXTS)
 def _position(given: str) -> int | None:
     """Return a position from 1, 0 where none is given, None for anything else."""
     text = given.strip()
-    if not text or text.casefold() in ("nan", "none", "null"):
+    if text.casefold() in _NO_VALUES:
         return 0
     try:
         number = float(text)
     except ValueError:
         return None
-    return int(number) if 1 <= number < 2**31 and number == int(number) else None
-
-
-def _merge_same_titles(log: Log) -> None:
-    """Make one product of those with one title: shoppers cannot tell them apart, nor could a judgement."""
-    owners: dict[str, str] = {}
-    renamed: dict[str, str] = {}
-    for key in sorted(log.products):
-        owner = owners.setdefault(normalise_text(log.products[key].title), key)
-        if owner != key:
-            renamed[key] = owner
-    for key in renamed:
-        del log.products[key]
-    for query in log.queries.values():
-        for key in [key for key in query.pairs if key in renamed]:
-            pair = query.pairs.pop(key)
-            query.pairs.setdefault(renamed[key], PairEvents()).merge(pair)
+    return int(min(number, DEEPEST)) if 1 <= number < 2**31 and number == int(number) else None

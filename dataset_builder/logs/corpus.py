@@ -1,43 +1,49 @@
 """Build a corpus from a shop's own log: tell the languages, judge by actions, split by query."""
 
 import logging
+import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from modeling_lira.errors import LiraError
+from modeling_lira.faces.terminal import one_line
 
-from ..bm25 import tokens
 from ..candidate_source import CANDIDATES_FILE, CandidateSource
 from ..card import write_card
 from ..generator.catalogue import stable_hash
 from ..judged import CatalogueItem, JudgedQuery, split_of_text, write_judged
 from ..layout import SPLITS
-from ..lexicon import LANGUAGES, load_lexicon
+from ..lexicon import LANGUAGES, load_lexicon, normalise_text
 from ..page import Paragraph, Table, to_markdown
 from ..staging import staged
-from .clicks import LEAST_SEEN, average_rates, examination, exposure, grades
+from .clicks import IMPRESSION, Pairs, average_rates, examination, grades, tally
 from .collect import Log, LogQuery, collect
-from .language_id import SUPPORTED, identify
+from .language_id import SUPPORTED, tell_languages
+from .negatives import SafeNegatives
 from .reading import read_log
 
 logger = logging.getLogger(__name__)
-MAX_NEGATIVES = 8
+MIN_SESSIONS = 3
 UNTOUCHED_LANGUAGE = "in a language without any click, cart or purchase"
 _TITLES_TO_IDENTIFY = 3
 _PLAIN_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
-Queries = dict[str, LogQuery]
+_CODE = re.compile("[a-z]{2,3}")
+Judged = dict[str, list[JudgedQuery]]
 
 
 def build_log_corpus(
     folder: Path,
     path: Path,
-    languages: Sequence[str] = SUPPORTED,
+    languages: Sequence[str] | None = None,
     columns: Mapping[str, str] | None = None,
     seed: int = 0,
     candidates: Path = CANDIDATES_FILE,
+    min_sessions: int = MIN_SESSIONS,
 ) -> Log:
     """Build a corpus folder from a log; every row that is left out is counted under its reason.
 
@@ -47,13 +53,15 @@ def build_log_corpus(
         New, empty, or an earlier corpus, which is replaced in the end.
     path : Path
         The log; see `read_log`.
-    languages : sequence of str
-        Those that the shop's customers write: the fewer, the surer is the identification.
+    languages : sequence of str, optional
+        Those that the shop's customers write, by default any of `SUPPORTED`: the fewer, the surer are the others.
     columns : mapping of str, optional
         The log's column names by ours.
     seed : int
     candidates : Path
         Compressed candidates to join to the queries; other queries get the gloss.
+    min_sessions : int
+        Queries of fewer sessions are left out: what one person alone typed may say who it was.
 
     Returns
     -------
@@ -64,132 +72,122 @@ def build_log_corpus(
     ------
     LiraError
         A log that cannot be read, or of which nothing is left.
-
-    Source: ours.
     """
     with staged(folder, {"log": str(path), "seed": seed}) as stage:
-        log = collect(tqdm(read_log(path, columns), desc="rows", unit=" rows", disable=None))
-        by_language = by_languages(log, languages)
-        _say(log, path)
+        rows = tqdm(read_log(path, columns), desc="rows", unit=" rows", disable=None)
+        log = collect(rows, min_sessions, stage.folder)
+        by_language = by_languages(log, languages or SUPPORTED)
+        _report(log, path, languages)
         if not by_language:
-            reasons = ", ".join(f"{count} {reason}" for reason, count in log.dropped.most_common(3)) or "none dropped"
-            raise LiraError(f"log {path} has no query with a click, cart or purchase: {log.rows} rows, {reasons}")
+            raise LiraError(f"log {path} has no query with a click, cart or purchase: {_main_reasons(log)}")
         source = CandidateSource(load_lexicon(languages=LANGUAGES), candidates)
+        least = {}
         for language, queries in by_language.items():
-            items = list(_items(log, queries, language))
-            judged = judge(log, queries, language, seed)
+            judged, least[language] = judge(log, queries, language, seed)
+            items = _items(log, queries, language)
             write_judged(stage.folder, language, items, judged, source if language in LANGUAGES else None, seed)
-        write_card(stage.folder, "logs", {"seed": seed, "min_seen": f"{LEAST_SEEN:.0f}", "drops": _counts(log)})
+        write_card(stage.folder, "logs", _facts(log, seed, min_sessions, least))
     return log
 
 
-def by_languages(log: Log, languages: Sequence[str]) -> dict[str, Queries]:
-    """Group the queries by language, the declared one or else the identified one; others are dropped and counted.
+def by_languages(log: Log, languages: Sequence[str]) -> dict[str, list[LogQuery]]:
+    """Group the queries by language, the declared one or else the one that is told; others are dropped and counted.
 
     So are languages in which nobody touched anything.
-
-    Source: ours.
     """
-    found: dict[str, Queries] = {code: {} for code in SUPPORTED if code in languages}
-    for key, query in log.queries.items():
-        code = _language(log, query, languages)
-        if code in found:
-            found[code][key] = query
-        elif query.declared:
-            log.dropped[f"language {code} is not among those asked for"] += query.rows
+    touched = touched_queries(log)
+    groups: dict[str, list[LogQuery]] = {code: [] for code in SUPPORTED if code in languages}
+    for query, code in zip(log.queries, _languages(log, languages), strict=True):
+        if code in groups:
+            groups[code].append(query)
+        elif query.language:
+            log.dropped[_foreign(query.language)] += query.rows
         else:
-            log.dropped["language is uncertain or not among those asked for"] += query.rows
-    touched: dict[str, Queries] = {}
-    for code, queries in found.items():
-        untouched = sum(not query.touched for query in queries.values())
+            log.dropped["language is none of those asked for"] += query.rows
+    for code, queries in list(groups.items()):
+        untouched = sum(not touched[query.number] for query in queries)
         if untouched < len(queries):
-            touched[code] = queries
             log.untouched += untouched
-        elif queries:
-            log.dropped[UNTOUCHED_LANGUAGE] += sum(query.rows for query in queries.values())
+        else:
+            log.dropped[UNTOUCHED_LANGUAGE] += sum(query.rows for query in queries)
+            del groups[code]
+    log.dropped = +log.dropped
+    return groups
+
+
+def touched_queries(log: Log) -> np.ndarray:
+    """Return whether anybody clicked, carted or bought anything under each query, [queries]."""
+    touched = np.zeros(len(log.queries), bool)
+    touched[log.events.query[log.events.action != IMPRESSION]] = True
     return touched
 
 
-def _language(log: Log, query: LogQuery, languages: Sequence[str]) -> str | None:
-    """Return the commonest declared language, or that of the query together with the titles of its products."""
-    if query.declared:
-        return min(query.declared, key=lambda code: (-query.declared[code], code))
-    commonest = sorted(query.pairs, key=lambda key: (-len(query.pairs[key].positions) - query.pairs[key].clicks, key))
-    titles = (log.products[key].title for key in commonest[:_TITLES_TO_IDENTIFY])
-    return identify(" ".join([query.text, *titles]), languages)
+def _foreign(code: str) -> str:
+    """Return the reason for a declared language; what is no code is not repeated, since it may be any text."""
+    return f"language {code} is not among those asked for" if _CODE.fullmatch(code) else "language is not a code"
 
 
-def judge(log: Log, queries: Queries, language: str, seed: int) -> dict[str, list[JudgedQuery]]:
-    """Return a language's queries with relevant products, by split.
+def _languages(log: Log, languages: Sequence[str]) -> list[str | None]:
+    """Return the declared language of each query, or the one that it is told to be in; count the latter."""
+    declared = Counter(query.language for query in log.queries if query.language)
+    unknown = [query for query in log.queries if not query.language]
+    if not unknown:
+        return [query.language for query in log.queries]
+    titles = _commonest_titles(log)
+    told = tell_languages([(query.text, titles[query.number]) for query in unknown], languages, declared)
+    log.guessed.update(code for code in told if code)
+    by_number = {query.number: code for query, code in zip(unknown, told, strict=True)}
+    return [query.language or by_number[query.number] for query in log.queries]
 
-    Source: ours.
-    """
-    pairs = [pair for query in queries.values() for pair in query.pairs.values()]
+
+def _commonest_titles(log: Log) -> list[list[str]]:
+    """Return the titles of the products that each query was shown most, or touched most where none was shown."""
+    query, product, count = tally(log.events.query, log.events.product, weights=log.events.count)
+    titles: list[list[str]] = [[] for _ in log.queries]
+    for row in np.lexsort((product, -count, query)).tolist():
+        chosen = titles[query[row]]
+        if len(chosen) < _TITLES_TO_IDENTIFY:
+            chosen.append(log.products[product[row]].title)
+    return titles
+
+
+def judge(log: Log, queries: Sequence[LogQuery], language: str, seed: int) -> tuple[Judged, float]:
+    """Return a language's queries with relevant products by split, and how often a hard negative was seen at least."""
+    chosen = np.zeros(len(log.queries), bool)
+    chosen[[query.number for query in queries]] = True
+    pairs = Pairs(log.events.of_queries(chosen))
     chances = examination(pairs)
-    rates = average_rates(pairs, chances)
+    grade = grades(pairs, chances, average_rates(pairs, chances))
+    texts, titles = [query.text for query in log.queries], [product.title for product in log.products]
+    negatives = SafeNegatives(pairs, pairs.exposure(chances), texts, titles, language)
+    names = [item_id(language, product.key) for product in log.products]
     bands = _bands(queries)
-    touched = _touched_by_word(queries, language)
-    shown = {key for query in queries.values() for key in query.pairs}
-    words = {key: frozenset(tokens(log.products[key].title, language)) for key in shown}
-    judged: dict[str, list[JudgedQuery]] = {split: [] for split in SPLITS}
-    for key, query in queries.items():
-        own = grades(query.pairs, chances, rates)
-        if own:
-            negatives = _safe_negatives(query, touched, chances, words, language)
-            names = {item: item_id(language, item) for item in query.pairs}
-            judged[split_of_text(key, language, seed)].append(
-                JudgedQuery(
-                    text=query.text,
-                    kind="log",
-                    band=bands[key],
-                    grades={names[item]: grade for item, grade in own.items()},
-                    hard_negatives=[names[item] for item in negatives],
-                )
+    judged: Judged = {split: [] for split in SPLITS}
+    for query in queries:
+        rows = slice(*np.searchsorted(pairs.query, [query.number, query.number + 1]))
+        if not grade[rows].any():
+            continue
+        graded = zip(pairs.product[rows].tolist(), grade[rows].tolist(), strict=True)
+        judged[split_of_text(normalise_text(query.text), language, seed)].append(
+            JudgedQuery(
+                text=query.text,
+                kind="log",
+                band=bands[query.number],
+                grades={names[product]: level for product, level in graded if level},
+                hard_negatives=[names[product] for product in negatives.of_query(rows)],
             )
-    return judged
+        )
+    return judged, negatives.least
 
 
-def _bands(queries: Queries) -> dict[str, str]:
-    """Return head, mid or tail by query: a third of the rows each."""
-    total, before = sum(query.rows for query in queries.values()), 0
-    bands: dict[str, str] = {}
-    for key in sorted(queries, key=lambda key: (-queries[key].rows, key)):
-        bands[key] = ("head", "mid", "tail")[min(3 * before // total, 2)]
-        before += queries[key].rows
+def _bands(queries: Sequence[LogQuery]) -> dict[int, str]:
+    """Return head, mid or tail by query number: a third of the rows each."""
+    total, before = sum(query.rows for query in queries), 0
+    bands: dict[int, str] = {}
+    for query in sorted(queries, key=lambda query: (-query.rows, query.number)):
+        bands[query.number] = ("head", "mid", "tail")[min(3 * before // total, 2)]
+        before += query.rows
     return bands
-
-
-def _touched_by_word(queries: Queries, language: str) -> dict[str, set[str]]:
-    """Return the products that anybody touched, by each word of the queries."""
-    touched: dict[str, set[str]] = {}
-    for query in queries.values():
-        own = {key for key, pair in query.pairs.items() if pair.touched}
-        for word in set(tokens(query.text, language)):
-            touched.setdefault(word, set()).update(own)
-    return touched
-
-
-def _safe_negatives(
-    query: LogQuery,
-    touched: Mapping[str, set[str]],
-    chances: list[float],
-    words: Mapping[str, frozenset[str]],
-    language: str,
-) -> list[str]:
-    """Return products that were well seen under the query and left alone.
-
-    None that anybody touched under this query or one that shares a word with it, and none whose title has the very
-    words of such a product.
-    """
-    wanted = set().union(*(touched[word] for word in tokens(query.text, language)))
-    same_words = {words[key] for key in wanted}
-    seen = {
-        key: exposure(pair, chances)
-        for key, pair in query.pairs.items()
-        if key not in wanted and words[key] not in same_words
-    }
-    well_seen = [key for key, times in seen.items() if times >= LEAST_SEEN]
-    return sorted(well_seen, key=lambda key: (-seen[key], key))[:MAX_NEGATIVES]
 
 
 def item_id(language: str, key: str) -> str:
@@ -200,32 +198,67 @@ def item_id(language: str, key: str) -> str:
     return f"{language}-{key}" if _PLAIN_ID.fullmatch(key) else f"{language}-{stable_hash('product', key):016x}"
 
 
-def _items(log: Log, queries: Queries, language: str) -> Iterator[CatalogueItem]:
-    """Yield the products that the language's queries were shown, in order of their ids."""
-    for key in sorted({key for query in queries.values() for key in query.pairs}):
-        product = log.products[key]
-        yield CatalogueItem(item_id(language, key), product.title, product.title_en or product.title)
+def _items(log: Log, queries: Sequence[LogQuery], language: str) -> list[CatalogueItem]:
+    """Return the products that the language's queries were shown, in order of their keys."""
+    chosen = np.zeros(len(log.queries), bool)
+    chosen[[query.number for query in queries]] = True
+    shown = (log.products[number] for number in np.unique(log.events.of_queries(chosen).product))
+    return [
+        CatalogueItem(item_id(language, product.key), product.title, product.title_en or product.title)
+        for product in shown
+    ]
 
 
-def _say(log: Log, path: Path) -> None:
+def _report(log: Log, path: Path, languages: Sequence[str] | None) -> None:
     logger.info("%s: %d of %d rows kept", path, log.kept, log.rows)
     for reason, count in log.dropped.most_common():
         logger.info("%9d  %s", count, reason)
+    if log.actions:
+        logger.info("unknown actions: %s", one_line(_listed(log.actions)))
     logger.info("%d of %d queries are left out: nobody touched anything", log.untouched, len(log.queries))
+    if log.guessed and not languages:
+        logger.warning(
+            "the log does not say the language of %d queries, told as %s: if the shop's customers write only some of "
+            "these, name them: --languages %s",
+            log.guessed.total(), _listed(log.guessed), " ".join(code for code, _ in log.guessed.most_common(2)),
+        )  # fmt: skip
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.most_common())
+
+
+def _main_reasons(log: Log) -> str:
+    reasons = ", ".join(f"{count} {reason}" for reason, count in log.dropped.most_common(3)) or "none dropped"
+    actions = f"; unknown actions: {_listed(log.actions)}" if log.actions else ""
+    return f"{log.rows} rows, {reasons}{one_line(actions)}"
+
+
+def _facts(log: Log, seed: int, min_sessions: int, least: Mapping[str, float]) -> dict[str, str | int]:
+    """Return what the card says of this log."""
+    seen = ", ".join(f"{language} {times:.0f}" for language, times in least.items() if math.isfinite(times))
+    english = (
+        "`title_en` is the shop's English title, or repeats the title of a product that has none"
+        if log.has_english_titles
+        else "the log has **no English titles**: `title_en` repeats the title and must not be used as English"
+    )
+    return {
+        "seed": seed, "min_sessions": min_sessions, "min_seen": seen or "none", "english": english,
+        "drops": _counts(log),
+    }  # fmt: skip
 
 
 def _counts(log: Log) -> str:
     """Return what was left out and removed, as a part of the card."""
-    removed = ", ".join(f"{kind} {count:,}" for kind, count in (+log.scrubbed).most_common()) or "nothing"
     rows = [["kept", log.kept], *log.dropped.most_common()]
-    return to_markdown(
-        [
-            Paragraph(f"Of {log.rows:,} rows:"),
-            Table(["rows", "count"], rows),
-            Paragraph(
-                f"Queries under which nobody touched anything are left out, {log.untouched:,} of {len(log.queries):,}; "
-                "their products are in the corpus."
-            ),
-            Paragraph(f"Removed from distinct texts as possible personal data: {removed}."),
-        ]
-    )
+    told = f"{log.guessed.total():,} queries had no declared language and were told as {_listed(log.guessed)}."
+    sentences = [
+        f"Queries under which nobody touched anything are left out, {log.untouched:,} of {len(log.queries):,}; their "
+        "products are in the corpus.",
+        f"Removed from texts as possible personal data: {_listed(+log.scrubbed) or 'nothing'}.",
+        *([f"Unknown actions: {_listed(log.actions)}."] if log.actions else []),
+        *([f"{log.rare:,} queries of too few sessions are left out."] if log.rare else []),
+        *([told] if log.guessed else []),
+    ]
+    table = Table(["rows", "count"], rows)
+    return to_markdown([Paragraph(f"Of {log.rows:,} rows:"), table, *map(Paragraph, sentences)])

@@ -1,49 +1,50 @@
-"""Tell the language of short shop texts with py3langid, offline."""
+"""Tell the languages of a log's queries, offline: each by its words and titles, and all by what the log mostly is."""
 
-from collections.abc import Sequence
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from modeling_lira.faces.extras import MissingPackageError
 
-from ..lexicon import ENGLISH, LANGUAGES
+from ..bm25 import tokens
+from ..lexicon import ENGLISH, LANGUAGES, load_lexicon
 from ..scripts import script_counts
 
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
 
 SUPPORTED = (*LANGUAGES, ENGLISH)
-LEAST_CERTAIN = 0.5
 _SCRIPTS = {"th": "thai", "ur": "arabic", "bn": "bengali"}
 _THEIRS = {"fil": "tl"}
 _OURS = {
-    "tl": "fil",
-    "in": "id",
-    "may": "ms",
-    "msa": "ms",
-    "ind": "id",
-    "vie": "vi",
-    "tha": "th",
-    "urd": "ur",
-    "ben": "bn",
-}
-_SAME_SCRIPT = ("ar", "fa", "ps")
-"""Languages that we do not have but that write as Urdu does."""
-_URDU_LETTERS = frozenset("ٹڈڑںےھہ")
-"""Not in Arabic, Persian and Pashto."""
+    "tl": "fil", "tgl": "fil", "in": "id", "may": "ms", "msa": "ms", "ind": "id", "vie": "vi", "tha": "th", "urd": "ur",
+    "ben": "bn", "eng": "en", "vietnamese": "vi", "thai": "th", "indonesian": "id", "malay": "ms", "urdu": "ur",
+    "bengali": "bn", "bangla": "bn", "filipino": "fil", "tagalog": "fil", "english": "en",
+}  # fmt: skip
+_UNKNOWN = ("", "null", "none", "nan", "n/a", "und", "unknown", "auto")
 _VIETNAMESE_LETTERS = frozenset(map(chr, range(0x1EA0, 0x1EFA))) | frozenset("ơưƠƯ")
 """Not in the other languages of ours that write Latin."""
 _ASSAMESE_LETTERS = frozenset("ৰৱ")
 """Not in Bengali, which writes র and ব in their place."""
+_FLOOR = -6.0
+"""The least that the identifier's log probability counts: it is too sure of short texts."""
+_UNSEEN = 0.05
+"""Count of a word that a language's lexicon does not have."""
+_TITLE_WEIGHT = 0.5
+_ROUNDS = 30
+_RAREST = 1e-4
+Text = tuple[str, Sequence[str]]
+"""A query and the titles of products that it was shown."""
 
 
 def language_code(given: str) -> str:
-    """Return our code of a language tag such as `vi-VN`, `tl` or `IND`.
-
-    Source: ours.
-    """
+    """Return our code of a language tag or English name such as `vi-VN`, `tl`, `IND` or `Thai`; empty for unknown."""
     code = given.strip().casefold().replace("_", "-").split("-")[0]
-    return _OURS.get(code, code)
+    return "" if code in _UNKNOWN else _OURS.get(code, code)
 
 
 @lru_cache(maxsize=8)
@@ -53,30 +54,101 @@ def _identifier(languages: tuple[str, ...]) -> "LanguageIdentifier":
     except ModuleNotFoundError:
         raise MissingPackageError("telling languages", ["py3langid"]) from None
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    identifier.set_languages([*(_THEIRS.get(code, code) for code in languages), *_SAME_SCRIPT])
+    identifier.set_languages([_THEIRS.get(code, code) for code in languages])
     return identifier
 
 
-def identify(text: str, languages: Sequence[str] = SUPPORTED) -> str | None:
-    """Return the language of a text among those given, None when it is none of them or not certain.
+@lru_cache(maxsize=8)
+def _word_scores(languages: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Return how likely each word of the lexicon is in each language, as logarithms: [L] each."""
+    lexicon = load_lexicon(languages=LANGUAGES)
+    counts = []
+    for language in languages:
+        entries = lexicon.vocabularies[language].entries.values()
+        forms = (form for entry in entries for form in (*entry.forms(), *entry.forms(romanised=True)))
+        counts.append(Counter(word for form in forms for word in tokens(form, "")))
+    totals = np.array([count.total() for count in counts])
+    words = set().union(*counts)
+    return {word: np.log((np.array([count[word] for count in counts]) + _UNSEEN) / totals) for word in words}
 
-    A script or a letter that only one of the languages has decides; the identifier decides the rest.
 
-    Source: ours (the identifier is py3langid's).
+def tell_languages(
+    texts: Sequence[Text], languages: Sequence[str] = SUPPORTED, declared: Mapping[str, int] | None = None
+) -> list[str | None]:
+    """Return the language of each query among those given.
+
+    A script or a letter that only one of the languages has decides. Otherwise an identifier and the words of the
+    lexicon vote, on the query and its titles, and what the whole log turns out to be tips the balance: a language that
+    no other query is in is hardly this one's. Any language may be written in Latin letters.
+
+    Parameters
+    ----------
+    texts : sequence of (query, titles)
+    languages : sequence of str
+        The fewer, the surer.
+    declared : mapping of str to int, optional
+        Other queries of the log by the language that the log says.
+
+    Returns
+    -------
+    list of str or None
+        None for a script or letters that none of the languages writes.
+
+    Source: the shares are estimated by expectation maximisation, as those of a mixture.
     """
-    letters = script_counts([text])
-    if not letters:
-        return None
-    script = letters.most_common(1)[0][0]
-    writing = [code for code in languages if _SCRIPTS.get(code, "latin") == script]
+    languages = tuple(languages)
+    scores = np.array([_scores(query, titles, languages) for query, titles in texts]).reshape(-1, len(languages))
+    known = np.array([(declared or {}).get(language, 0) for language in languages], np.float64)
+    possible = np.isfinite(scores).any(1)
+    shares = np.full(len(languages), 1 / len(languages))
+    for _ in range(_ROUNDS):
+        votes = np.exp(scores[possible] + np.log(shares) - np.max(scores[possible] + np.log(shares), 1, keepdims=True))
+        shares = (votes / votes.sum(1, keepdims=True)).sum(0) + known + _RAREST
+        shares /= shares.sum()
+    best = np.argmax(np.where(np.isfinite(scores), scores, -np.inf) + np.log(shares), 1)
+    return [languages[row] if sure else None for row, sure in zip(best, possible, strict=True)]
+
+
+def _scores(query: str, titles: Sequence[str], languages: tuple[str, ...]) -> np.ndarray:
+    """Return how well each language explains a query with its titles, as logarithms: [L], -inf where it cannot."""
+    every = " ".join([query, *titles])
+    writing = _writing(query, every, languages)
+    scores = np.full(len(languages), -np.inf)
     if not writing:
-        return None
-    if writing == ["th"] or (writing == ["ur"] and _URDU_LETTERS & set(text)):
-        return writing[0]
-    if "vi" in writing and _VIETNAMESE_LETTERS & set(text):
-        return "vi"
-    if writing == ["bn"]:
-        return None if _ASSAMESE_LETTERS & set(text) else "bn"
-    found, certainty = _identifier(tuple(languages)).classify(text)
-    code = _OURS.get(found, found)
-    return code if code in languages and certainty >= LEAST_CERTAIN else None
+        return scores
+    rows = [languages.index(language) for language in writing]
+    scores[rows] = 0.0
+    if len(writing) > 1 and any(map(str.isalpha, every)):
+        scores[rows] += _identified(every, tuple(writing))
+        scores += _lexical(query, languages) + _TITLE_WEIGHT * _lexical(" ".join(titles), languages)
+    return scores
+
+
+def _writing(query: str, every: str, languages: tuple[str, ...]) -> list[str]:
+    """Return the languages that a query may be in by its script and letters; of Latin queries the titles' script."""
+    script = next(iter(dict(script_counts([query]).most_common(1))), "")
+    if script in ("", "latin"):
+        script = next(iter(dict(script_counts([every]).most_common(1))), "latin")
+    if "vi" in languages and _VIETNAMESE_LETTERS & set(query):
+        return ["vi"]
+    if script == "latin":
+        return list(languages)
+    if script == "bengali" and _ASSAMESE_LETTERS & set(query):
+        return []
+    return [language for language in languages if _SCRIPTS.get(language) == script]
+
+
+def _identified(text: str, languages: tuple[str, ...]) -> np.ndarray:
+    """Return the identifier's log probabilities; those that seldom write Latin get the least."""
+    latin = tuple(language for language in languages if language not in _SCRIPTS)
+    scores = np.full(len(languages), _FLOOR)
+    if latin:
+        for code, chance in _identifier(latin).rank(text):
+            scores[languages.index(_OURS.get(code, code))] = max(_FLOOR, math.log(max(chance, 1e-9)))
+    return scores
+
+
+def _lexical(text: str, languages: tuple[str, ...]) -> np.ndarray:
+    """Return the sum of the words' log probabilities; words that no lexicon has say nothing."""
+    words = _word_scores(languages)
+    return np.sum([words[word] for word in tokens(text, "") if word in words], axis=0) + np.zeros(len(languages))

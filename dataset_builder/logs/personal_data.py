@@ -54,7 +54,7 @@ def _owned(owners: str, value: str, between: str = _NUMBERED) -> "re.Pattern[str
     return re.compile(rf"(?<!\w)(?:{owners}){between}(?P<value>{value})", re.IGNORECASE)
 
 
-_PATTERNS = (
+_MARKED_PATTERNS = (
     ("email", re.compile(rf"{_LOCAL_PART}{_AT}[\w-]+(?:{_DOT}[\w-]+)*{_DOT}[^\W\d_]{{2,}}", re.IGNORECASE)),
     (
         "email",
@@ -74,11 +74,22 @@ _PATTERNS = (
         "handle",
         re.compile(rf"(?<!\w)[@＠](?!\d+(?:[.,]\d+)?(?:{_UNITS})(?!\w))(?=\w*[^\W\d])\w[\w.]{{2,}}", re.IGNORECASE),
     ),
-    ("handle", _owned(_ACCOUNTS, r"(?=[\d_.-]*[^\W\d_])\w[\w.-]{2,}", r"(?:\s?(?:id|ไอดี|user|username))?\s?[:=]\s?[@＠]?")),
-    ("handle", _owned(r"line\s?id|id\s?line|ไลน์ไอดี|ไอดีไลน์|add line|แอดไลน์", r"(?=[^\W\d]+[\d_.-])\w[\w.-]{2,}", r"\s+")),
+    (
+        "handle",
+        _owned(_ACCOUNTS, r"(?=[\d_.-]*[^\W\d_])\w[\w.-]{2,}", r"(?:\s?(?:id|ไอดี|user|username))?\s?[:=]\s?[@＠]?"),
+    ),
+    (
+        "handle",
+        _owned(r"line\s?id|id\s?line|ไลน์ไอดี|ไอดีไลน์|add line|แอดไลน์", r"(?=[^\W\d]+[\d_.-])\w[\w.-]{2,}", r"\s+"),
+    ),
+)
+_NUMBERED_PATTERNS = (
     ("uuid", re.compile(r"(?<!\w)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?!\w)", re.IGNORECASE)),
     ("coordinates", re.compile(r"(?<![\d.])-?\d{1,3}\.\d{4,12}\s?[,; ]\s?-?\d{1,3}\.\d{4,12}(?!\d)")),
-    ("coordinates", re.compile(r"(?<!\d)\d{1,3}°\s?\d{1,2}['′’]\s?(?:\d{1,2}(?:[.,]\d{1,6})?[\"″”]?\s?)?[NSEWnsew](?!\w)")),
+    (
+        "coordinates",
+        re.compile(r"(?<!\d)\d{1,3}°\s?\d{1,2}['′’]\s?(?:\d{1,2}(?:[.,]\d{1,6})?[\"″”]?\s?)?[NSEWnsew](?!\w)"),
+    ),
     ("coordinates", _owned("lat|latitude|lng|lon|longitude", r"-?\d{1,3}\.\d{1,12}", r"\s?[:=]?\s?")),
     (
         "birth date",
@@ -94,6 +105,8 @@ _PATTERNS = (
     ),
     ("plate", re.compile(r"(?<![\w-])\d{2}[A-Z]\d?[ -]\d{3}\.\d{2}(?![\w.])")),
 )
+_MARKS = re.compile(r"[@＠:=/\[({]|www\.|\sat\s|line|ไลน์", re.IGNORECASE)
+"""Without any of these no marked pattern is in a text, and without a digit no numbered one: most titles have neither."""
 _CARD = re.compile(r"(?<![\dA-Za-z])(?:\d{4}(?:[ .-]?\d{4}){3}|3\d{3}[ .-]?\d{6}[ .-]?\d{5})(?![\dA-Za-z])")
 
 _MOBILE_ABROAD = r"84 ?-?[35789]|66 ?-?[689]|62 ?-?8|60 ?-?1|92 ?-?3|880 ?-?1[3-9]|63 ?-?9"
@@ -126,7 +139,8 @@ _OWNED_DOCUMENT = _owned(_DOCUMENTS, r"[a-z]{0,2}\d(?:[ .-]?\d){5,}(?![\da-z])")
 
 _BARCODE = re.compile(r"(?<![\dA-Za-z-])(?:\d{13}|97[89](?:[ -]?\d){9}[ -]?\d|\d{1,5}-\d{1,7}-\d{1,6}-[\dXx])(?![\w-])")
 _OWNED_BARCODE = _owned(
-    "isbn(?:-?1[03])?|barcode|ean|upc|gtin|mã vạch|บาร์โค้ด|kode batang|kod bar|بار کوڈ|বারকোড", r"\d(?:[ -]?\d){6,12}[\dx]?"
+    "isbn(?:-?1[03])?|barcode|ean|upc|gtin|mã vạch|บาร์โค้ด|kode batang|kod bar|بار کوڈ|বারকোড",
+    r"\d(?:[ -]?\d){6,12}[\dx]?",
 )
 _BARCODE_COUNTRIES = re.compile(r"97[89]|893|885|899|955|896|480|888|890|69\d|49\d|45\d|471|489")
 """Of books, of the seven countries (Bangladesh has none), and of the makers whose goods they import most."""
@@ -142,7 +156,7 @@ def scrub(text: str, removed: Counter[str]) -> str:
         Is told what was removed, by kind.
     """
     pieces, last = [], 0
-    for start, end in _barcodes(text):
+    for start, end in _barcodes(text) if _digits(text) >= 8 else ():
         pieces += [_scrub(text[last:start], removed), text[start:end]]
         last = end
     pieces.append(_scrub(text[last:], removed))
@@ -150,13 +164,18 @@ def scrub(text: str, removed: Counter[str]) -> str:
 
 
 def _scrub(text: str, removed: Counter[str]) -> str:
-    for kind, spans in _FINDERS:
-        text = _without(text, spans, kind, removed)
+    if _MARKS.search(text):
+        for kind, spans in _MARKED:
+            text = _without(text, spans, kind, removed)
+    digits = _digits(text)
+    for least, kind, spans in _NUMBERED:
+        if digits >= least:
+            text = _without(text, spans, kind, removed)
     return " ".join(text.split())
 
 
 def _without(text: str, spans: Finder, kind: str, removed: Counter[str]) -> str:
-    """Return the text with a space in each span's stead."""
+    """Return the text with a space instead of each span."""
     kept, last = [], 0
     for start, end in spans(text):
         if start >= last:
@@ -208,7 +227,7 @@ def _phone_end(text: str, position: int, usual: int) -> int:
 
 
 def _digits(text: str) -> int:
-    return sum(char.isdigit() for char in text)
+    return sum(map(str.isdigit, text))
 
 
 def _long_ids(text: str) -> Iterator[Span]:
@@ -220,16 +239,18 @@ def _long_ids(text: str) -> Iterator[Span]:
             yield match.span()
 
 
-_FINDERS: Sequence[tuple[str, Finder]] = (
-    *((kind, partial(_matches, pattern)) for kind, pattern in _PATTERNS),
-    ("card", _cards),
-    ("id", partial(_matches, _OWNED_DOCUMENT)),
-    ("id", partial(_matches, _GROUPED_ID)),
-    ("phone", _phones),
-    ("id", partial(_matches, _OWNED_ORDER)),
-    ("id", partial(_matches, _OWNED_PARCEL)),
-    ("id", _long_ids),
+_MARKED: Sequence[tuple[str, Finder]] = [(kind, partial(_matches, pattern)) for kind, pattern in _MARKED_PATTERNS]
+_NUMBERED: Sequence[tuple[int, str, Finder]] = (
+    *((1, kind, partial(_matches, pattern)) for kind, pattern in _NUMBERED_PATTERNS),
+    (15, "card", _cards),
+    (6, "id", partial(_matches, _OWNED_DOCUMENT)),
+    (10, "id", partial(_matches, _GROUPED_ID)),
+    (9, "phone", _phones),
+    (5, "id", partial(_matches, _OWNED_ORDER)),
+    (1, "id", partial(_matches, _OWNED_PARCEL)),
+    (6, "id", _long_ids),
 )
+"""How many digits a text has at least that holds one, its kind, and how it is found."""
 
 
 def _barcodes(text: str) -> Iterator[Span]:

@@ -5,8 +5,9 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,8 +21,7 @@ OPTIONAL = ("product_id", "title_en", "language", "position", "session", "time")
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
-@dataclass(frozen=True)
-class LogRow:
+class LogRow(NamedTuple):
     """One row of a log as text; columns that the log does not have are empty."""
 
     query: str
@@ -52,7 +52,7 @@ def column_map(given: Mapping[str, str]) -> dict[str, str]:
 
     Source: ours.
     """
-    known = [column.name for column in fields(LogRow)]
+    known = LogRow._fields
     unknown = sorted(set(given) - set(known))
     if unknown:
         raise LiraError(f"column {unknown[0]!r} is unknown: map some of {', '.join(known)}")
@@ -188,17 +188,13 @@ def _text(value: object) -> str:
 
 def _checked(cells: Mapping[str, str]) -> LogRow | BadRow:
     """Return the row, unless a cell holds bytes that are no text."""
-    if any(not _is_text(cell) for cell in cells.values()):
-        return BadRow("not UTF-8 text")
-    return LogRow(**cells)
+    return LogRow(**cells) if _is_text("".join(cells.values())) else BadRow("not UTF-8 text")
 
 
-def _is_text(cell: str) -> bool:
+def _is_text(text: str) -> bool:
     """Tell text from undecodable bytes, which became surrogates, and from UTF-16 amid UTF-8, which has nulls."""
-    if "\0" in cell:
-        return False
     try:
-        cell.encode("utf-8")
+        text.encode("utf-8")
     except UnicodeEncodeError:
         return False
-    return True
+    return "\0" not in text
