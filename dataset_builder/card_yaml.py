@@ -10,7 +10,7 @@ from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import DatasetCardData
 
 from .counting import rows_of
-from .layout import ALL, PARTS, SCHEMAS, SPLITS, shards
+from .layout import ALL, PARTS, SCHEMAS, SPLITS, shards, splits_in
 
 
 def card_data(folder: Path, languages: Sequence[str], name: str, licence: str, card_languages: Sequence[str]) -> str:
@@ -42,14 +42,15 @@ def card_data(folder: Path, languages: Sequence[str], name: str, licence: str, c
         tags=["product-search", "e-commerce", "low-resource-languages", "mteb"],
     )
     DatasetInfosDict({config: _info(folder, languages, config) for config in names}).to_dataset_card_data(data)
-    MetadataConfigs({config: {"data_files": _files(languages, config)} for config in names}).to_dataset_card_data(data)
+    files = {config: {"data_files": _files(folder, languages, config)} for config in names}
+    MetadataConfigs(files).to_dataset_card_data(data)
     return data.to_yaml(line_break="\n")
 
 
 def _info(folder: Path, languages: Sequence[str], config: str) -> DatasetInfo:
     """Return a config's features and sizes; `dataset_size` is that of the files, which is exact."""
     splits = SplitDict()
-    for split in SPLITS:
+    for split in splits_in(folder, config):
         size = sum(path.stat().st_size for path in shards(folder, config, split))
         rows = _config_rows(folder, languages, config, split)
         splits[split] = SplitInfo(name=split, num_bytes=size, num_examples=rows)
@@ -64,15 +65,19 @@ def _info(folder: Path, languages: Sequence[str], config: str) -> DatasetInfo:
 
 def _config_rows(folder: Path, languages: Sequence[str], config: str, split: str) -> int:
     language, part = config.rsplit("-", 1)
-    return sum(rows_of(folder, own, part, split) for own in (languages if language == ALL else (language,)))
+    return sum(rows_of(folder, code, part, split) for code in (languages if language == ALL else (language,)))
 
 
-def _files(languages: Sequence[str], config: str) -> list[dict[str, str | list[str]]]:
+def _files(folder: Path, languages: Sequence[str], config: str) -> list[dict[str, str | list[str]]]:
     """Return a config's files by split; `all-*` names the languages' files again instead of copying them."""
     language, part = config.rsplit("-", 1)
     if language != ALL:
-        return [{"split": split, "path": f"{config}/{split}-*"} for split in SPLITS]
-    return [{"split": split, "path": [f"{own}-{part}/{split}-*" for own in languages]} for split in SPLITS]
+        return [{"split": split, "path": f"{config}/{split}-*"} for split in splits_in(folder, config)]
+    owners = {code: splits_in(folder, f"{code}-{part}") for code in languages}
+    return [
+        {"split": split, "path": [f"{code}-{part}/{split}-*" for code in languages if split in owners[code]]}
+        for split in splits_in(folder, config)
+    ]
 
 
 def _size_category(rows: int) -> str:

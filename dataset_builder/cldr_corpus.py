@@ -10,7 +10,7 @@ from modeling_lira.errors import LiraError
 from .candidate_source import CANDIDATES_FILE, CandidateSource
 from .card import write_card
 from .cldr import Annotation, annotations_path, read_annotations
-from .judged import CatalogueItem, JudgedQuery, split_of_text, write_judged
+from .judged import CatalogueItem, JudgedQuery, split_of_text, without_empty_splits, write_judged
 from .layout import SPLITS
 from .lexicon import ENGLISH, LANGUAGES, load_lexicon, normalise_text
 from .staging import staged
@@ -59,7 +59,7 @@ def build_cldr_corpus(
                 if character in english
             ]
             queries = judge(language, {key: row for key, row in table.items() if key in english}, seed)
-            write_judged(stage.folder, language, items, queries, source, seed)
+            write_judged(stage.folder, language, items, without_empty_splits(queries), source, seed)
         write_card(stage.folder, "cldr", {"seed": seed}, (ENGLISH,))
 
 

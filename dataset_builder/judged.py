@@ -44,6 +44,19 @@ def split_of_text(key: str, language: str, seed: int) -> str:
     return "validation" if share < _TRAIN + _VALIDATION else "test"
 
 
+def without_empty_splits(queries: Mapping[str, Sequence[JudgedQuery]]) -> dict[str, list[JudgedQuery]]:
+    """Return the queries with one moved from the largest split to each empty one, while there are enough of them.
+
+    Training comes first, then test.
+    """
+    filled = {split: list(queries[split]) for split in SPLITS}
+    for split in ("train", "test", "validation"):
+        largest = max(SPLITS, key=lambda other: len(filled[other]))
+        if not filled[split] and len(filled[largest]) > (split != "train"):
+            filled[split].append(filled[largest].pop())
+    return filled
+
+
 def write_judged(
     folder: Path,
     language: str,
@@ -53,6 +66,8 @@ def write_judged(
     seed: int,
 ) -> None:
     """Write a language's four configs; every split has the whole catalogue, which a query is searched in.
+
+    A split without queries is not written.
 
     Parameters
     ----------
@@ -65,7 +80,7 @@ def write_judged(
     seed : int
     """
     titles = {item.id: item.title for item in items}
-    for split in SPLITS:
+    for split in filter(queries.get, SPLITS):
         with ExitStack() as stack:
             corpus, rows, qrels, ranking = (
                 stack.enter_context(PartWriter(folder, language, part, split))
@@ -107,8 +122,8 @@ def _pairs(query: JudgedQuery, items: Sequence[str], rng: random.Random) -> list
     """Return two documents of each grade, the hard negatives, and others drawn at random."""
     chosen: dict[str, int] = {}
     for grade in (3, 2, 1):
-        items = sorted(item for item, given in query.grades.items() if given == grade)
-        chosen.update((item, grade) for item in rng.sample(items, min(2, len(items))))
+        graded = sorted(item for item, given in query.grades.items() if given == grade)
+        chosen.update((item, grade) for item in rng.sample(graded, min(2, len(graded))))
     chosen.update((item, 0) for item in query.hard_negatives[:2])
     wanted = min(MAX_PAIRS, len(chosen) + len(items) - len(query.grades.keys() | chosen.keys()))
     while len(chosen) < wanted:

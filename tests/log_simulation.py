@@ -32,8 +32,8 @@ def simulate(
 ) -> Simulation:
     """Return a log in which each session asks one product type by one of its names and sees ten products in turn.
 
-    Of a type's products some have the asked attribute (3), some not (2); those of its category are 1, and others that the
-    shop promotes with it 0.
+    Of a type's products some have the asked attribute (3), some not (2); those of its category are 1, and others that
+    the shop promotes with it 0.
     """
     rng = random.Random(seed)
     log = Simulation()

@@ -70,7 +70,8 @@ def test_a_query_without_letters_goes_with_the_log() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "code"), [("vi-VN", "vi"), ("TL", "fil"), ("fil_PH", "fil"), ("in", "id"), ("sw", "sw"), ("Thai", "th"), ("unknown", "")]
+    ("given", "code"),
+    [("vi-VN", "vi"), ("TL", "fil"), ("fil_PH", "fil"), ("in", "id"), ("sw", "sw"), ("Thai", "th"), ("unknown", "")],
 )
 def test_language_code(given: str, code: str) -> None:
     assert language_code(given) == code

@@ -155,7 +155,7 @@ def test_average_rates() -> None:
 
 def test_how_often_a_negative_is_seen_follows_from_the_click_rate() -> None:
     """One look in five at the touched pairs is a click: 0.8 ** 13.4 is 0.05."""
-    pairs = pairs_of([pair([1] * 10, clicks=2), pair([1] * 20, clicks=4), pair([1] * 500)])
+    pairs = pairs_of([pair([1] * 100, clicks=20), pair([1] * 200, clicks=40), *[pair([1] * 9)] * 20])
     seen = pairs.exposure(np.ones(101))
     assert least_seen(pairs, seen) == pytest.approx(math.log(0.05) / math.log(0.8))
     assert least_seen(pairs_of([pair([1] * 9)]), np.array([9.0])) == math.inf

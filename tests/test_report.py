@@ -235,7 +235,7 @@ def test_a_corpus_without_test_queries_has_a_report(tmp_path: Path) -> None:
     rows[("queries", "train")] = [{**query, "candidates": []}]
     rows[("qrels", "train")] = [{"query-id": "q", "corpus-id": "a", "score": 3}]
     write_rows(tmp_path / "corpus", rows)
-    write_card(tmp_path / "corpus", "logs", {"seed": 0, "min_seen": 3, "drops": ""})
+    write_card(tmp_path / "corpus", "logs", {"seed": 0, "min_sessions": 3, "min_seen": 3, "english": "", "drops": ""})
     found = write_report(tmp_path / "corpus", tmp_path / "report")
     assert "| fil | – | – |" in (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
     assert outliers(found.baselines) == []

@@ -97,7 +97,7 @@ class Pairs:
         return self._total(CLICK, 1 / chances[self._events.position])
 
     def views(self) -> "_Views":
-        """Count impressions and clicks; a click without a position is one at the positions of its pair's impressions."""
+        """Count impressions and clicks; clicks without a position are spread over those of their pair's impressions."""
         events, shown, clicked = self._events, self._events.action == IMPRESSION, self._events.action == CLICK
         unknown = np.bincount(self._pair, np.where(clicked & (events.position == 0), events.count, 0), len(self))
         impressions = self._total(IMPRESSION)

@@ -230,7 +230,7 @@ class _Grouping:
     def _add_queries(
         self, spellings: Sequence[np.ndarray], declared: Sequence[np.ndarray]
     ) -> Callable[[np.ndarray], np.ndarray]:
-        """Number the queries in the order of their texts; return what maps digests to numbers."""
+        """Add the queries in the order of their texts; return what maps digests to their numbers."""
         spelling = _commonest(spellings, self._spill.texts(np.unique(spellings[1]).tolist()))
         language = _commonest(declared, dict(enumerate(self._languages)))
         keys, counts = tally(spellings[0], weights=spellings[2])
@@ -241,7 +241,7 @@ class _Grouping:
         return _numbering({key: number for number, key in enumerate(ordered)})
 
     def _add_products(self, table: Sequence[np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
-        """Number the products in the order of their keys; those with one title are one, as nobody can tell them apart."""
+        """Add the products in the order of their keys; those with one title are one, as nobody tells them apart."""
         titles = _commonest(table, self._spill.texts(np.unique(table[1]).tolist()))
         keys = self._spill.texts(titles)
         english = {digest: _digest(_ENGLISH, digest) for digest in titles}

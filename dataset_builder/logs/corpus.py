@@ -13,10 +13,11 @@ from tqdm import tqdm
 from modeling_lira.errors import LiraError
 from modeling_lira.faces.terminal import one_line
 
+from ..bm25 import tokens
 from ..candidate_source import CANDIDATES_FILE, CandidateSource
 from ..card import write_card
 from ..generator.catalogue import stable_hash
-from ..judged import CatalogueItem, JudgedQuery, split_of_text, write_judged
+from ..judged import CatalogueItem, JudgedQuery, split_of_text, without_empty_splits, write_judged
 from ..layout import SPLITS
 from ..lexicon import LANGUAGES, load_lexicon, normalise_text
 from ..page import Paragraph, Table, to_markdown
@@ -168,7 +169,8 @@ def judge(log: Log, queries: Sequence[LogQuery], language: str, seed: int) -> tu
         if not grade[rows].any():
             continue
         graded = zip(pairs.product[rows].tolist(), grade[rows].tolist(), strict=True)
-        judged[split_of_text(normalise_text(query.text), language, seed)].append(
+        words = " ".join(sorted(tokens(query.text, ""))) or normalise_text(query.text)
+        judged[split_of_text(words, language, seed)].append(
             JudgedQuery(
                 text=query.text,
                 kind="log",
@@ -177,7 +179,7 @@ def judge(log: Log, queries: Sequence[LogQuery], language: str, seed: int) -> tu
                 hard_negatives=[names[product] for product in negatives.of_query(rows)],
             )
         )
-    return judged, negatives.least
+    return without_empty_splits(judged), negatives.least
 
 
 def _bands(queries: Sequence[LogQuery]) -> dict[int, str]:
@@ -220,8 +222,13 @@ def _report(log: Log, path: Path, languages: Sequence[str] | None) -> None:
         logger.warning(
             "the log does not say the language of %d queries, told as %s: if the shop's customers write only some of "
             "these, name them: --languages %s",
-            log.guessed.total(), _listed(log.guessed), " ".join(code for code, _ in log.guessed.most_common(2)),
+            log.guessed.total(), _listed(log.guessed), " ".join(_usual(log.guessed)),
         )  # fmt: skip
+
+
+def _usual(counts: Counter[str]) -> list[str]:
+    """Return the languages of at least a twentieth of the queries."""
+    return [code for code, count in counts.most_common() if 20 * count >= counts.total()]
 
 
 def _listed(counts: Counter[str]) -> str:

@@ -35,7 +35,8 @@ _ORDERS = (
 )
 _PARCELS = "resi|tracking|awb|vận đơn|mã vận đơn|เลขพัสดุ|พัสดุ|ٹریکنگ|ট্র্যাকিং"
 _DOCUMENTS = (
-    "nik|ktp|npwp|cccd|cmnd|căn cước|cnic|nid|mykad|no ic|ic no|philsys|sss no|tin no|umid|passport|paspor|pasport|hộ chiếu|"
+    "nik|ktp|npwp|cccd|cmnd|căn cước|cnic|nid|mykad|no ic|ic no|philsys|sss no|tin no|umid|passport|paspor|pasport|"
+    "hộ chiếu|"
     "บัตรประชาชน|เลขบัตร|พาสปอร์ต|شناختی کارڈ|پاسپورٹ|জাতীয় পরিচয়পত্র|এনআইডি|পাসপোর্ট"
 )
 _BIRTHS = (
@@ -46,10 +47,10 @@ _PLATES = (
     "nopol|no pol|no polisi|plat nomor|plat no|no plat|plate no|plate number|number plate|licen[sc]e plate|biển số xe|"
     "biển số|ทะเบียนรถ|ทะเบียน|نمبر پلیٹ|নম্বর প্লেট"
 )
-_NUMBERED = r"[\s:#.]*(?:(?:id|no|number|nombor|nomor|code|kode|số)[\s:#.]*)?"
+_BETWEEN = r"[\s:#.]*(?:(?:id|no|number|nombor|nomor|code|kode|số)[\s:#.]*)?"
 
 
-def _owned(owners: str, value: str, between: str = _NUMBERED) -> "re.Pattern[str]":
+def _owned(owners: str, value: str, between: str = _BETWEEN) -> "re.Pattern[str]":
     """Return a pattern of a value after a word that says whose or what it is; only the value is removed."""
     return re.compile(rf"(?<!\w)(?:{owners}){between}(?P<value>{value})", re.IGNORECASE)
 
@@ -106,7 +107,7 @@ _NUMBERED_PATTERNS = (
     ("plate", re.compile(r"(?<![\w-])\d{2}[A-Z]\d?[ -]\d{3}\.\d{2}(?![\w.])")),
 )
 _MARKS = re.compile(r"[@＠:=/\[({]|www\.|\sat\s|line|ไลน์", re.IGNORECASE)
-"""Without any of these no marked pattern is in a text, and without a digit no numbered one: most titles have neither."""
+"""Without any of these no marked pattern is in a text, and without a digit no numbered one; most titles have none."""
 _CARD = re.compile(r"(?<![\dA-Za-z])(?:\d{4}(?:[ .-]?\d{4}){3}|3\d{3}[ .-]?\d{6}[ .-]?\d{5})(?![\dA-Za-z])")
 
 _MOBILE_ABROAD = r"84 ?-?[35789]|66 ?-?[689]|62 ?-?8|60 ?-?1|92 ?-?3|880 ?-?1[3-9]|63 ?-?9"

@@ -7,7 +7,7 @@ from .terminal import one_line
 
 _MARKUP = re.compile(r"[\\`*\[\]|~<>]|&(?=[#\w])|(?<!\w)_|_(?!\w)")
 _LINKS = re.compile(r"(?<=\w):(?=//)|(?<=www)\.|(?<=\w)@(?=\w)|(?<=mailto):|(?<=xmpp):", re.IGNORECASE)
-_BLOCK = re.compile(r"^(?:[#+=-]|(?P<number>\d{1,9})(?=[.)]))")
+_BLOCK = re.compile(r"^(?:[#+=-]+(?=\s|$)|(?P<number>\d{1,9})(?=[.)](?:\s|$)))")
 _ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 
 
