@@ -123,11 +123,15 @@ MUTATIONS: list[Mutation] = [
         "modeling_lira/training/gathering.py",
         "test_processes.py",
         ("rows[dist.get_rank()] = values", "pass"),
+    ),
+    *_of(
+        "modeling_lira/training/gathering.py",
+        "test_stages.py",
         ("return loss + (processes() - 1) * (loss - loss.detach())", "return loss"),
     ),
     *_of(
         "modeling_lira/training/batches.py",
-        "test_training.py",
+        "test_batches.py",
         ("np.random.default_rng([self.seed, self.epoch, *row])", "np.random.default_rng([0, self.epoch, *row])"),
         ("np.random.default_rng([self.seed, self.epoch, *row])", "np.random.default_rng([self.seed, 0, *row])"),
         ("offset = total if random.random() < self.english_titles else 0", "offset = total if random.random() > self.english_titles else 0"),
@@ -145,7 +149,7 @@ MUTATIONS: list[Mutation] = [
     ),
     *_of(
         "modeling_lira/training/stages.py",
-        "test_training.py test_ablations.py",
+        "test_stages.py",
         ("- weights.entropy * terms[\"entropy\"]", "+ weights.entropy * terms[\"entropy\"]"),
         (" + geometry_loss(multilingual, frozen)", ""),
         ("geometry_loss(english, frozen_english) + ", ""),
@@ -159,6 +163,7 @@ MUTATIONS: list[Mutation] = [
         ("share = 1 / len(self.widths)", "share = 1"),
         ("\"candidate_mask\": other_candidate", "\"candidate_mask\": queries[\"candidate_mask\"]"),
         ("self.corr_queue.push(predictions=predictions, targets=wanted)", "pass"),
+        ("if self.training:\n", "if True:\n"),
         ("if name not in ENGLISH_INPUTS}", "}"),
         ("soft_ndcg_loss(scores, gains, weights.k, weights.temperature, mask)", "soft_ndcg_loss(scores, gains, weights.k, weights.temperature)"),
     ),

@@ -276,7 +276,8 @@ class LasrStage(Stage):
         loss = correlation_loss(
             *self.corr_queue.join(predictions, wanted), weights.pearson_share, weights.correlation_temperature
         )
-        self.corr_queue.push(predictions=predictions, targets=wanted)
+        if self.training:
+            self.corr_queue.push(predictions=predictions, targets=wanted)
         return loss
 
     def _views(self, output: LiraModelOutput, queries: Side, other_candidate: Tensor) -> Iterator[Tensor]:
