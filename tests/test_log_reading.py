@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dataset_builder.logs.reading import BadRow, LogRow, column_map, read_log
+from dataset_builder.logs.reading import BadRow, LogRow, read_log
 from modeling_lira.errors import LiraError
 
 ROWS = [
@@ -64,9 +64,40 @@ def test_columns_are_mapped_by_name(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "log.csv", "when,event,term,item", "now,click,a,b")
     columns = {"query": "term", "product": "item", "action": "event", "time": "when"}
     assert list(read_log(path, columns)) == [LogRow("a", "b", "click", time="now")]
-    assert column_map({"query": "term"})["product"] == "product"
     with pytest.raises(LiraError, match="column 'search' is unknown: map some of query, product, action"):
-        column_map({"search": "term"})
+        read_log(path, {"search": "term"})
+
+
+def test_usual_names_are_guessed_and_every_column_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write_csv(
+        tmp_path / "log.csv",
+        "Search Term,sku,title,event,Rank,lang,session-id,ts,colour",
+        "mug,7,red mug,click,2,id,s,now,red",
+    )
+    with caplog.at_level("INFO"):
+        rows = list(read_log(path, {"language": "lang"}))
+    assert rows == [
+        LogRow("mug", "red mug", "click", product_id="7", language="id", position="2", session="s", time="now")
+    ]
+    table = [line.split("  ") for line in caplog.text.splitlines()]
+    cells = [[cell.strip() for cell in line if cell.strip()] for line in table]
+    assert ["Search Term", "query", "guessed"] in cells
+    assert ["lang", "language", "as asked"] in cells
+    assert ["colour", "–", "not read"] in cells
+
+
+def test_our_own_names_and_asked_ones_come_before_guesses(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "log.csv", "title,product,query,term,action", "a,b,c,d,click")
+    assert list(read_log(path)) == [LogRow("c", "b", "click")]
+    assert list(read_log(path, {"product": "title"})) == [LogRow("c", "a", "click")]
+
+
+def test_all_that_is_missing_is_said_at_once(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "log.csv", "term,thing,rank", "a,b,1")
+    with pytest.raises(LiraError, match="has no column 'product' and no column 'action', only 'term thing rank'"):
+        list(read_log(path))
+    with pytest.raises(LiraError, match=r"has no column 'rnak' for position, .*; did you mean position=rank\?"):
+        list(read_log(path, {"position": "rnak"}))
 
 
 def test_every_bad_row_has_its_reason(tmp_path: Path) -> None:
@@ -132,8 +163,8 @@ def damaged(content: bytes) -> bytes:
         ("log.csv", b"\xff\xfe", "has no column 'query'"),
         (
             "log.csv",
-            b"query,item\na,b\n",
-            r"has no column 'product', only 'query item': map it with --column OURS=THEIRS",
+            b"query,thing,event\na,b,c\n",
+            r"has no column 'product', only 'query thing event': map it with --column OURS=THEIRS",
         ),
         ("log.csv", bytes(range(256)), "has no column 'query'"),
         ("log.csv", b'"' + b"a" * 200_000 + b'"\nb\n', "has no header that can be read"),

@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 
 from modeling_lira.errors import LiraError
 
+from .columns import check_names, map_columns
+
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 FORMATS = (*SEPARATORS, ".jsonl", ".ndjson", ".parquet")
-REQUIRED = ("query", "product", "action")
-OPTIONAL = ("product_id", "title_en", "language", "position", "session", "time")
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -42,23 +42,6 @@ class BadRow:
     reason: str
 
 
-def column_map(given: Mapping[str, str]) -> dict[str, str]:
-    """Return the log's column of each of ours; what is not mapped has our name.
-
-    Raises
-    ------
-    LiraError
-        A column that we do not have.
-
-    Source: ours.
-    """
-    known = LogRow._fields
-    unknown = sorted(set(given) - set(known))
-    if unknown:
-        raise LiraError(f"column {unknown[0]!r} is unknown: map some of {', '.join(known)}")
-    return {name: given.get(name, name) for name in known}
-
-
 def read_log(path: Path, columns: Mapping[str, str] | None = None) -> Iterator[LogRow | BadRow]:
     """Yield the rows of a log.
 
@@ -68,7 +51,7 @@ def read_log(path: Path, columns: Mapping[str, str] | None = None) -> Iterator[L
         CSV, TSV, JSON lines (each also gzipped) or Parquet, by its suffix; UTF-8 or, with a mark, UTF-16. A CSV row is
         one line.
     columns : mapping of str, optional
-        The log's column names by ours.
+        The log's column names by ours; the others are told by their names, see `map_columns`.
 
     Raises
     ------
@@ -77,7 +60,8 @@ def read_log(path: Path, columns: Mapping[str, str] | None = None) -> Iterator[L
 
     Source: ours.
     """
-    columns = column_map(columns or {})
+    columns = columns or {}
+    check_names(columns)
     suffix = (path.with_suffix("") if _is_gzip(path) else path).suffix.casefold()
     if not path.is_file():
         raise LiraError(f"log {path} is not a file")
@@ -113,7 +97,8 @@ def _read_table(path: Path, columns: Mapping[str, str], separator: str) -> Itera
         header = next(csv.reader([next(lines, "")], delimiter=separator), [])
     except csv.Error as error:
         raise LiraError(f"log {path} has no header that can be read: {error}") from error
-    places = _places(path, [name.strip() for name in header], columns)
+    names = [name.strip() for name in header]
+    positions = {ours: names.index(theirs) for ours, theirs in map_columns(str(path), names, columns).items()}
     for line in lines:
         if not line.strip():
             yield BadRow("empty line")
@@ -126,17 +111,7 @@ def _read_table(path: Path, columns: Mapping[str, str], separator: str) -> Itera
         if len(cells) != len(header):
             yield BadRow("wrong number of columns")
         else:
-            yield _checked({name: cells[place] for name, place in places.items()})
-
-
-def _places(path: Path, header: list[str], columns: Mapping[str, str]) -> dict[str, int]:
-    """Return where each of our columns is."""
-    places = {name: header.index(theirs) for name, theirs in columns.items() if theirs in header}
-    missing = [columns[name] for name in REQUIRED if name not in places]
-    if missing:
-        found = " ".join(name.encode("utf-8", "replace").decode() for name in header)
-        raise LiraError(f"log {path} has no column {missing[0]!r}, only {found!r}: map it with --column OURS=THEIRS")
-    return places
+            yield _checked({ours: cells[position] for ours, position in positions.items()})
 
 
 def _read_json(path: Path, columns: Mapping[str, str]) -> Iterator[LogRow | BadRow]:
@@ -154,7 +129,7 @@ def _read_json(path: Path, columns: Mapping[str, str]) -> Iterator[LogRow | BadR
             yield BadRow("not a JSON object")
             continue
         if not objects:
-            _places(path, list(row), columns)
+            columns = map_columns(str(path), list(row), columns)
         objects += 1
         yield _row({name: row.get(theirs) for name, theirs in columns.items()})
     if not objects:
@@ -164,11 +139,11 @@ def _read_json(path: Path, columns: Mapping[str, str]) -> Iterator[LogRow | BadR
 def _read_parquet(path: Path, columns: Mapping[str, str]) -> Iterator[LogRow | BadRow]:
     try:
         file = pq.ParquetFile(path)
-        places = _places(path, file.schema_arrow.names, columns)
-        for batch in file.iter_batches(batch_size=20_000, columns=[columns[name] for name in places]):
-            values = [batch.column(columns[name]).to_pylist() for name in places]
+        columns = map_columns(str(path), file.schema_arrow.names, columns)
+        for batch in file.iter_batches(batch_size=20_000, columns=list(columns.values())):
+            values = [batch.column(theirs).to_pylist() for theirs in columns.values()]
             for cells in zip(*values, strict=True):
-                yield _row(dict(zip(places, cells, strict=True)))
+                yield _row(dict(zip(columns, cells, strict=True)))
     except (pa.ArrowException, OSError) as error:
         raise LiraError(f"log {path} is not a Parquet file or is damaged: {str(error).splitlines()[0]}") from error
 
