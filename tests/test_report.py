@@ -19,8 +19,10 @@ from dataset_builder.generator.corpus import write_language
 from dataset_builder.generator.splits import Quota, Release
 from dataset_builder.layout import PARTS, SPLITS, PartWriter
 from dataset_builder.lexicon import load_lexicon
+from dataset_builder.logs.corpus import build_log_corpus
 from dataset_builder.page import Heading, Paragraph, Picture, Table, to_html, to_markdown, to_text
 from dataset_builder.quality.baselines import Baseline, EncoderSystem, bm25_system, score_system
+from dataset_builder.quality.leakage import check_language
 from dataset_builder.quality.measures import candidate_quality, relevant_per_query
 from dataset_builder.quality.report import baseline_tables, outliers, write_report
 from dataset_builder.scripts import script_shares
@@ -241,3 +243,32 @@ def test_a_corpus_without_test_queries_has_a_report(tmp_path: Path) -> None:
     assert outliers(found.baselines) == []
     numbers = json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))
     assert numbers["baselines"]["BM25"]["fil"] == {"mean": None, "kinds": {}, "unseen": None}
+
+
+def test_a_log_is_not_warned_of_the_catalogue_that_its_splits_share(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = tmp_path / "log.csv"
+    rows = [
+        f"<b>mug</b> {query},red | mug {query},{action},s{session},en"
+        for query in range(8)
+        for session in range(3)
+        for action in ("impression", "click")
+    ]
+    log.write_text("\n".join(["query,product,action,session,language", *rows]), "utf-8")
+    build_log_corpus(tmp_path / "corpus", log, candidates=Path("none"))
+    with caplog.at_level("INFO"), pytest.raises(SystemExit) as stop:
+        main(["report", "--corpus", str(tmp_path / "corpus"), "--output", str(tmp_path / "report")])
+    assert stop.value.code == 0
+    assert "every leakage check is 0" in caplog.text
+    assert "in two splits" not in caplog.text
+    page = (tmp_path / "report" / "report.md").read_text("utf-8")
+    assert "This corpus is split by query alone" in page
+    assert "1 clicked" in page
+    assert "substitute" not in page
+
+
+def test_a_catalogue_that_leaks_as_a_whole_is_not_taken_for_a_log(tmp_path: Path) -> None:
+    product = {"_id": "a", "title": "baso", "text": "", "title_en": "glass", "type": "mug", "unseen_type": False}
+    write_rows(tmp_path, {("corpus", split): [product] for split in SPLITS})
+    assert check_language(tmp_path, "fil")["products in two splits"] == 3

@@ -39,8 +39,14 @@ class Findings:
     @property
     def leaks_in_all(self) -> dict[str, int]:
         """How often each leakage check found something."""
-        checks = next(iter(self.leaks.values()))
-        return {check: sum(own[check] for own in self.leaks.values()) for check in checks}
+        checks = dict.fromkeys(check for counts in self.leaks.values() for check in counts)
+        return {check: sum(counts.get(check, 0) for counts in self.leaks.values()) for check in checks}
+
+    @property
+    def judged_by_actions(self) -> bool:
+        """Whether every query is one of a shop's log, whose grades are what shoppers did."""
+        kinds = {kind for splits in self.counts.values() for counts in splits.values() for kind in counts.kinds}
+        return kinds == {"log"}
 
 
 def write_report(corpus: Path, output: Path, encoder: System | None = None) -> Findings:
@@ -77,7 +83,7 @@ def write_report(corpus: Path, output: Path, encoder: System | None = None) -> F
         *_count_blocks(found.counts),
         *_text_blocks(pictures),
         *_leak_blocks(found.leaks),
-        *_relevance_blocks(found.counts, pictures),
+        *_relevance_blocks(found, pictures),
         *_baseline_blocks(found.baselines, pictures),
         *_candidate_blocks(found.counts, found.quality, pictures),
         *_sample_blocks(corpus, languages),
@@ -217,22 +223,28 @@ def _text_blocks(pictures: Mapping[str, Picture]) -> list[Block]:
 
 
 def _leak_blocks(leaks: Mapping[str, Mapping[str, int]]) -> list[Block]:
-    checks = list(next(iter(leaks.values())))
-    rows = [[check, *(own[check] for own in leaks.values())] for check in checks]
-    words = (
-        "Each number should be 0. Texts twice in a split are duplicates, not leaks. A corpus that is split by query "
-        "alone, as one from a log is, has its products in every split."
-    )
+    checks = list(dict.fromkeys(check for counts in leaks.values() for check in counts))
+    rows = [[check, *(counts.get(check, "–") for counts in leaks.values())] for check in checks]
+    words = "Each number should be 0. Texts twice in a split are duplicates, not leaks."
+    if not any("products in two splits" in counts for counts in leaks.values()):
+        words += (
+            " This corpus is split by query alone: every split searches the same catalogue, so that products are not "
+            "held apart and nothing here says how a model does on products that it has not seen."
+        )
     return [Heading("Leakage and duplicates"), Paragraph(words), Table(["check", *leaks], rows)]
 
 
-def _relevance_blocks(counts: Mapping[str, Mapping[str, SplitCounts]], pictures: Mapping[str, Picture]) -> list[Block]:
+def _relevance_blocks(found: Findings, pictures: Mapping[str, Picture]) -> list[Block]:
     rows = [
-        [language, *(sum(own.grades.get(grade, 0) for own in splits.values()) for grade in (3, 2, 1))]
-        for language, splits in counts.items()
+        [language, *(sum(counts.grades.get(grade, 0) for counts in splits.values()) for grade in (3, 2, 1))]
+        for language, splits in found.counts.items()
     ]
-    table = Table(["language", "3 exact", "2 substitute", "1 partial"], rows)
-    return [Heading("Relevance"), table, pictures["relevance"]]
+    names = ("3 exact", "2 substitute", "1 partial")
+    words = "Judgements follow from what products are, and are complete within a split."
+    if found.judged_by_actions:
+        names = ("3 bought or carted often", "2 clicked often", "1 clicked")
+        words = "Judgements are what shoppers did: a product that the shop did not show under a query has none."
+    return [Heading("Relevance"), Paragraph(words), Table(["language", *names], rows), pictures["relevance"]]
 
 
 def _baseline_blocks(baselines: Baselines, pictures: Mapping[str, Picture]) -> list[Block]:

@@ -10,6 +10,7 @@ from typing import Any
 from markdown_it import MarkdownIt
 
 from modeling_lira.errors import LiraError
+from modeling_lira.faces.markup import markdown_code, markdown_text
 from modeling_lira.files import atomic_write_bytes, atomic_write_text
 
 from ..drawing import COLOURS, MARKERS, figure_of
@@ -82,7 +83,7 @@ def write_report(runs: Path, output: Path, corpus: str | None = None) -> Path:
     found = found_results(runs, corpus)
     parts = ["# Evaluation", _summary(found)]
     for own in found:
-        parts += [f"## {_title(own)}", _origin(own), *_pictures(own, output), *_section(own)]
+        parts += [f"## {markdown_text(_title(own))}", _origin(own), *_pictures(own, output), *_section(own)]
     text = "\n\n".join(part for part in parts if part) + "\n"
     atomic_write_text(output / "evaluation.md", text)
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
@@ -152,7 +153,7 @@ def _origin(own: Found) -> str:
         return ""
     machine = record.hardware
     parts = [
-        f"`{record.command}`, revision {record.revision}, {record.created}",
+        f"{markdown_code(record.command)}, revision {record.revision}, {record.created}",
         f"{machine['cpu']}, {machine['threads']} threads, {machine['ram_gib']} GiB; {machine['system']}",
         f"{record.seconds:,.0f} s, {record.cpu_seconds:,.0f} CPU-seconds, peak memory {record.peak_memory_gib:.1f} GiB",
         ", ".join(f"{name} {number}" for name, number in record.versions.items()),
@@ -244,7 +245,7 @@ _LEGEND = (
 
 def table(header: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
     """Return a Markdown table."""
-    head, *cells = ([str(cell).replace("|", "/").replace("\n", " ") for cell in line] for line in (header, *rows))
+    head, *cells = ([markdown_text(str(cell)) for cell in line] for line in (header, *rows))
     return "\n".join([*head_of(head), *map(row_of, cells)])
 
 
