@@ -4,10 +4,10 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socket import SHUT_RDWR
+from socket import SHUT_RDWR, create_server, socket
 
 Body = dict[str, object]
 Rule = Callable[[dict[str, str], Body], object]
@@ -169,3 +169,30 @@ def _handler(server: LLMServer) -> type[BaseHTTPRequestHandler]:
             return fault.status == 200 and not fault.short_by
 
     return Handler
+
+
+@contextmanager
+def talking(talk: Callable[[socket], None]) -> Iterator[str]:
+    """Run a server that reads a request and then says over the bare connection whatever it likes; yield its URL."""
+    listener = create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=answer, args=(connection,), daemon=True).start()
+
+    def answer(connection: socket) -> None:
+        with connection, suppress(OSError):
+            received = b""
+            while b"\r\n\r\n" not in received or not received.rstrip().endswith(b"}"):
+                received += connection.recv(65536)
+            talk(connection)
+
+    threading.Thread(target=serve, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+    finally:
+        listener.close()

@@ -613,6 +613,20 @@ def test_check_counts_wins_and_half_of_ties() -> None:
     assert shares["vi"].count == 44 * len(SHIFTS)
 
 
+def test_long_texts_are_cut_before_their_likelihood(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
+    judge = LikelihoodModel(model, tokenizer, batch_size=4, max_tokens=6)
+    beginning = "áo thun nam " * 20
+    rows = [
+        Row("vi", condition, beginning + end, to_english=False)
+        for end in ("đỏ", "giày nữ size 38")
+        for condition in ("shirt", "red " * 20 + "shoes", "red " * 20)
+    ]
+    found = judge.log_likelihoods(rows)
+    assert [count for _, count in found] == [6] * 6  # of hundreds
+    assert found[:3] == found[3:]  # what is cut off the target changes nothing
+    assert found[1] == found[2] != found[0]  # nor what is cut off the condition
+
+
 # --- resumable runs
 
 

@@ -1,38 +1,43 @@
 """The agents behind a server, against a real HTTP server that delays, fails, truncates and lies."""
 
+import gzip
 import json
 import logging
 import os
+import resource
 import signal
 import subprocess
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from itertools import pairwise
 from pathlib import Path
+from socket import socket
 
+import httpx
 import pytest
-from llm_server import Fault, LLMServer, Request, message, serving
+from helpers import lira, read_lines, write_lines
+from llm_server import Fault, LLMServer, Request, message, serving, talking
 
 from modeling_lira.agents.candidate import Candidate, Scores
 from modeling_lira.agents.chat_server import (
     ASKS,
     ATTEMPTS,
     IN_A_ROW,
-    MAX_ANSWER_BYTES,
     MAX_TEXT_CHARACTERS,
     ChatServer,
     as_data,
 )
 from modeling_lira.agents.check import check_pairs
 from modeling_lira.agents.concurrency import as_finished
+from modeling_lira.agents.posting import MAX_ANSWER_BYTES, Poster
 from modeling_lira.agents.resumable import critique_all, measure_all, translate_all
 from modeling_lira.agents.server_agents import ServerCritic, ServerTranslator
 from modeling_lira.agents.store import CandidateStore
-from modeling_lira.cli import main
 from modeling_lira.errors import LiraError
 
 KEY = "sk-secret-4711"
@@ -334,6 +339,191 @@ def test_many_bad_answers_in_a_row_end_the_run_and_keep_what_is_finished() -> No
         assert len(server.requests) <= 5 + ASKS * (IN_A_ROW + 6)
 
 
+# --- servers that never end, and servers that tell the key
+
+
+def drip(connection: socket, start: bytes, piece: bytes, pause: float = 0.02) -> None:
+    """Say a beginning, and then the same piece until the other side has gone."""
+    connection.sendall(start)
+    while True:
+        connection.sendall(piece)
+        time.sleep(pause)
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+ENDLESS = {
+    "silence": lambda connection: time.sleep(20),
+    "status line": lambda connection: drip(connection, b"", b"H", 0.1),
+    "headers": lambda connection: drip(connection, OK, b"X-A: b\r\n", 0.1),
+    "100 Continue": lambda connection: drip(connection, b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.001),
+    "102 Processing": lambda connection: drip(connection, b"", b"HTTP/1.1 102 Processing\r\n\r\n"),
+    "chunks": lambda connection: drip(connection, OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+    "no length": lambda connection: drip(connection, OK + b"\r\n", b" "),
+    "length": lambda connection: drip(connection, OK + b"Content-Length: 900000\r\n\r\n", b" "),
+    "trailers": lambda connection: drip(
+        connection, OK + b"Transfer-Encoding: chunked\r\n\r\n1\r\n \r\n0\r\n", b"X-A: b\r\n", 0.1
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_no_server_keeps_a_request_beyond_its_time(name: str) -> None:
+    with talking(ENDLESS[name]) as url:
+        poster = Poster({}, timeout=0.6, connections=1)
+        start, cpu = time.monotonic(), time.process_time()
+        with pytest.raises(httpx.ReadTimeout):
+            poster.post(f"{url}/chat/completions", {})
+        assert 0.5 <= time.monotonic() - start < 10
+        assert time.process_time() - cpu < 3
+
+
+def test_an_endless_server_is_one_clear_line() -> None:
+    with (
+        talking(ENDLESS["headers"]) as url,
+        pytest.raises(
+            LiraError, match=rf"^server {url} gave no valid answer to any .* no answer within 0.2 s \(6 times"
+        ),
+    ):
+        list(ServerTranslator(ChatServer("tiny", url, timeout=0.2, first_pause=0.001)).translate(["áo"], ["vi"]))
+
+
+def test_time_that_others_take_is_not_counted() -> None:
+    with serving(translations, lambda *_: Fault(delay=0.3)) as server:
+        texts = [f"áo {number}" for number in range(8)]
+        assert len(translate(server, texts, ["vi"] * 8, concurrency=2, timeout=1.0)) == 8
+        assert len(server.requests) == 8
+
+
+BOMB = gzip.compress(b" " * 50_000_000)
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "problem"),
+    [
+        (b"Content-Encoding: gzip\r\n", BOMB, "more than 1000000 bytes when unpacked"),
+        (b"Content-Encoding: deflate\r\n", zlib.compress(b" " * 50_000_000), "more than 1000000 bytes when unpacked"),
+        (b"Content-Encoding: gzip, gzip\r\n", gzip.compress(BOMB), "packed by gzip, gzip"),
+        (b"Content-Encoding: br\r\n", b"x", "packed by br"),
+        (b"Content-Encoding: gzip\r\n", b"x", "not whole gzip"),
+        (b"", b" " * 2_000_000, "more than 1000000 bytes"),
+    ],
+)
+def test_bombs_are_not_unpacked(head: bytes, body: bytes, problem: str) -> None:
+    head += b"Content-Length: %d\r\n\r\n" % len(body)
+    with talking(lambda connection: connection.sendall(OK + head + body)) as url:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        with pytest.raises(httpx.RequestError, match=problem):
+            Poster({}, timeout=10, connections=1).post(url, {})
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 40_000  # KiB
+
+
+def test_a_packed_answer_is_read_all_the_same() -> None:
+    body = gzip.compress(message('{"translations": ["red"]}'))
+    head = b"Content-Type: text/plain\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with talking(lambda connection: connection.sendall(OK + head + body)) as url:
+        agent = ServerTranslator(ChatServer("tiny", url, timeout=5))
+        assert list(agent.translate(["áo"], ["vi"])) == [[(0, ["red"])]]
+
+
+def test_a_redirection_takes_the_key_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with serving(translations) as other:
+        elsewhere = {"Location": f"{other.url}/chat/completions"}
+        with (
+            serving(translations, lambda *_: Fault(status=307, headers=elsewhere)) as server,
+            pytest.raises(LiraError, match="answered 307, a redirection"),
+        ):
+            translate(server)
+        assert not other.requests
+
+
+def escaped(text: str) -> str:
+    return "".join(f"\\u{ord(c):04x}" for c in text)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(content=json.dumps({"translations": [f"the key is {KEY}"]})),
+        Fault(content=f'{{"translations": ["{escaped(KEY)}"]}}'),
+        Fault(content=json.dumps({"translations": [f"Bearer {KEY.upper()}"]})),
+        Fault(content=f"I was given {KEY}"),
+        Fault(content=f'["{KEY}"]'),
+        Fault(raw=f"no JSON but {KEY}".encode()),
+        Fault(raw=b'{"choices": [], "' + KEY.encode() + b'": 1}'),
+        Fault(status=400, said="x" * 190 + KEY),
+        Fault(status=500, said=f"x {KEY}"),
+        Fault(status=400, raw=("x" * 195 + KEY).encode()),
+        Fault(status=500, headers={"X-Key": KEY}),
+    ],
+    ids=lambda fault: str(fault)[6:50],
+)
+def test_an_echoed_key_gets_into_no_log_no_error_and_no_store(
+    fault: Fault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    caplog.set_level(logging.DEBUG)
+    with serving(translations, dict.fromkeys(range(100), fault)) as server, CandidateStore(tmp_path) as store:
+        agent = ServerTranslator(chat(server, first_pause=0.001))
+        with pytest.raises(LiraError) as error:
+            translate_all(agent, TEXTS[:2], SPOKEN[:2], store, progress=False)
+        assert not len(store)
+    written = "".join(path.read_text() for path in tmp_path.iterdir())
+    for text in (str(error.value), caplog.text, written):
+        assert KEY.lower() not in text.lower() and KEY[:9] not in text
+
+
+def test_a_key_that_is_no_secret_refuses_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "EMPTY")
+    rule = lambda fields, body: {"translations": ["an empty box"]}  # noqa: E731
+    with serving(rule) as server:
+        assert translate(server, ["áo"], ["vi"]) == {0: ["an empty box"]}
+
+
+@pytest.mark.parametrize(
+    ("url", "warned"),
+    [
+        ("http://host.example/v1", True),
+        ("http://192.168.0.7:8000/v1", True),
+        ("http://localhost.example/v1", True),
+        ("http://127.0.0.1.example/v1", True),
+        ("https://host.example/v1", False),
+        ("http://localhost:8000/v1", False),
+        ("http://127.0.0.2/v1", False),
+        ("http://[::1]:8000/v1", False),
+    ],
+)
+def test_a_key_over_plain_http_to_another_machine_is_warned_of(
+    url: str, warned: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ChatServer("tiny", url)
+    assert not caplog.records  # without a key there is nothing to read
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    ChatServer("tiny", url)
+    assert (f"server {url}: the key in OPENAI_API_KEY is sent unencrypted" in caplog.text) == warned
+    assert KEY not in caplog.text
+
+
+@pytest.mark.parametrize("count", [1, 3, 15, 40])
+def test_junk_alone_is_one_clear_error(count: int) -> None:
+    texts = [f"áo {number}" for number in range(count)]
+    with serving(lambda *_: {"text": "junk"}) as server:
+        with pytest.raises(LiraError, match=r"no valid answer.*at last: the answer has the keys 'text'") as error:
+            translate(server, texts, ["vi"] * count)
+        assert "\n" not in str(error.value)
+
+
+def test_one_text_without_an_answer_does_not_stop_a_run_that_has_answers_already(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rule = lambda fields, body: {} if fields["text"] == TEXTS[0] else translations(fields)  # noqa: E731
+    with serving(rule) as server, CandidateStore(tmp_path) as store:
+        agent = ServerTranslator(chat(server))
+        first = translate_all(agent, TEXTS, SPOKEN, store, progress=False)
+        assert translate_all(agent, TEXTS, SPOKEN, store, progress=False) == first and not first[0]
+    assert "gave no valid answer to any of 1 questions" in caplog.text
+
+
 # --- the critic
 
 
@@ -535,21 +725,6 @@ def test_ten_thousand_texts_resume_in_seconds(tmp_path: Path) -> None:
         assert translate_all(again, texts, spoken, store, progress=False) == whole
     assert time.process_time() - start < 5
     assert again.asked == 0
-
-
-def write_lines(path: Path, rows: Sequence[dict[str, object]]) -> Path:
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    return path
-
-
-def read_lines(path: Path) -> list[dict[str, object]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def lira(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as stop:
-        main([str(argument) for argument in arguments])
-    return int(stop.value.code or 0)
 
 
 def start_lira(*arguments: object) -> subprocess.Popen[str]:

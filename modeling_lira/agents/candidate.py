@@ -4,9 +4,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from ..errors import LiraError
+
 Setting = str | int | float
 Settings = Mapping[str, Setting]
 Scores = tuple[float, float, float]
+
+
+class NoAnswerError(LiraError):
+    """An agent that was asked got no valid answer at all."""
 
 
 @dataclass(frozen=True)

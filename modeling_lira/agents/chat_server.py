@@ -1,5 +1,6 @@
 """Ask any OpenAI-compatible server: many questions at once, patiently, and believe nothing unchecked."""
 
+import ipaddress
 import json
 import logging
 import math
@@ -17,8 +18,11 @@ from typing import Generic, NoReturn, TypeVar
 import httpx
 
 from ..errors import LiraError
+from .candidate import NoAnswerError
 from .concurrency import as_finished
-from .text import harmless, one_line
+from .limits import check_limits
+from .posting import Poster
+from .text import MAX_TEXT_CHARACTERS, harmless, one_line
 
 logger = logging.getLogger(__name__)
 
@@ -35,9 +39,9 @@ ASKING_AGAIN = 0.7
 IN_A_ROW = 16
 """So many questions in a row without a valid answer, and it is not the questions."""
 MAX_TOKENS = 2048
-MAX_ANSWER_BYTES = 1_000_000
-MAX_TEXT_CHARACTERS = 2000
 MAX_REASON_CHARACTERS = 200
+SHORTEST_SECRET = 6
+"""Characters; what is put in place of a key, such as EMPTY or none, may stand in any text."""
 
 BUSY = (408, 409, 425, 429)
 OPTIONAL = (("response_format",), ("response_format", "temperature", "seed", "max_tokens"))
@@ -58,11 +62,7 @@ class RefusedError(Exception):
 
 
 class MissingError(Exception):
-    """A question that is left without an answer; `served` if the server did answer, but not validly."""
-
-    def __init__(self, problem: str, *, served: bool) -> None:
-        super().__init__(problem)
-        self.served = served
+    """A question that is left without an answer."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +112,6 @@ class ChatServer:
     ------
     LiraError
         Without a URL, or with one that is none; with a key that no header can hold.
-
-    Source: ours.
     """
 
     def __init__(
@@ -125,18 +123,24 @@ class ChatServer:
         timeout: float = 120.0,
         first_pause: float = 0.5,
     ) -> None:
-        if concurrency < 1 or timeout <= 0:
-            raise LiraError(f"concurrency={concurrency}, timeout={timeout}: both must be positive")
+        check_limits(concurrency=concurrency, timeout=timeout)
         self.model, self.concurrency, self.timeout, self.first_pause = model, concurrency, timeout, first_pause
         self.base_url = _checked_url(base_url or os.environ.get(URL_VARIABLE, ""))
         self._key = _checked_key(os.environ.get(KEY_VARIABLE, "").strip())
-        self._client = httpx.Client(
-            headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
-            timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0), pool=None),
-            limits=httpx.Limits(max_connections=concurrency),
-        )
+        self._secret = _pattern_of(self._key)
+        self._warn_of_plain_key()
+        self._poster = Poster({"Authorization": f"Bearer {self._key}"} if self._key else {}, timeout, concurrency)
         self._left_out: tuple[str, ...] = ()
         self._lock = threading.Lock()
+
+    def _warn_of_plain_key(self) -> None:
+        url = httpx.URL(self.base_url)
+        if self._key and url.scheme == "http" and not _is_this_machine(url.host):
+            logger.warning(
+                "server %s: the key in %s is sent unencrypted, for anyone on the way to read: use https",
+                self.base_url,
+                KEY_VARIABLE,
+            )
 
     def ask(self, questions: Sequence[Question[T]]) -> Iterator[list[tuple[int, T]]]:
         """Yield batches of (index of the question, what was read from its answer) as they come.
@@ -149,22 +153,23 @@ class ChatServer:
             If the server cannot be reached, refuses the key, does not know the model, or leaves many questions in a
             row, or all of them, without an answer.
         """
-        served, row, missing = False, 0, 0
+        valid, in_a_row, missing = 0, 0, 0
         problem: MissingError | None = None
-        for batch in as_finished(lambda place: self._try(questions[place]), len(questions), self.concurrency):
-            found: list[tuple[int, T]] = []
-            for place, result in batch:
+        for batch in as_finished(lambda number: self._try(questions[number]), len(questions), self.concurrency):
+            answers: list[tuple[int, T]] = []
+            for number, result in batch:
                 if isinstance(result, MissingError):
-                    problem, row, missing, served = result, row + 1, missing + 1, served or result.served
+                    problem, in_a_row, missing = result, in_a_row + 1, missing + 1
                 else:
-                    found.append((place, result))
-                    row, served = 0, True
-            if found:
-                yield found
-            if problem is not None and row >= max(IN_A_ROW, 2 * self.concurrency):
-                self._fail(f"{row} questions in a row have no valid answer, at last: {problem}")
-        if problem is not None and not served:
-            self._fail(str(problem))
+                    answers.append((number, result))
+                    in_a_row = 0
+            valid += len(answers)
+            if answers:
+                yield answers
+            if problem is not None and in_a_row >= max(IN_A_ROW, 2 * self.concurrency):
+                self._fail(f"{in_a_row} questions in a row have no valid answer, at last: {problem}")
+        if problem is not None and not valid:
+            self._fail(f"gave no valid answer to any of {missing} questions, at last: {problem}", NoAnswerError)
         if problem is not None:
             logger.warning(
                 "server %s: %d of %d questions have no valid answer, the last because %s; run again to ask them again",
@@ -178,14 +183,22 @@ class ChatServer:
         problem = ""
         for ask in range(ASKS):
             try:
-                return question.read(read_object(self._complete(question, ask)))
+                answer = read_object(self._complete(question, ask))
+                self._refuse_secret(json.dumps(answer, ensure_ascii=False))
+                return question.read(answer)
             except BadAnswerError as error:
                 problem = str(error)
-            except MissingError as error:
-                return error
-            except RefusedError as error:
-                return MissingError(str(error), served=False)
-        return MissingError(problem, served=True)
+            except (MissingError, RefusedError) as error:
+                return MissingError(str(error))
+        return MissingError(problem)
+
+    def _refuse_secret(self, text: str) -> None:
+        """Refuse an answer that holds the key: it must get into no store and no log."""
+        if self._secret is not None and self._secret.search(text):
+            raise BadAnswerError(f"the answer holds the key in {KEY_VARIABLE}, and is not kept")
+
+    def _redacted(self, text: str) -> str:
+        return self._secret.sub("...", text) if self._secret is not None else text
 
     def _complete(self, question: Question[T], ask: int) -> str:
         """Return the text of an answer, leaving out what this server refuses to hear."""
@@ -232,38 +245,25 @@ class ChatServer:
             pause = self.first_pause * 2**attempt * random.uniform(0.5, 1.0)
             reached = False
             try:
-                status, headers, content = self._send(body)
+                reply = self._poster.post(f"{self.base_url}/chat/completions", body)
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-                problem = f"cannot be reached: {_line(str(error)) or type(error).__name__}"
+                problem = f"cannot be reached: {self._line(str(error)) or type(error).__name__}"
             except httpx.TimeoutException:
                 problem, reached = f"gave no answer within {self.timeout:g} s", True
             except httpx.RequestError as error:
-                problem, reached = f"broke off: {_line(str(error)) or type(error).__name__}", True
+                problem, reached = f"broke off: {self._line(str(error)) or type(error).__name__}", True
             else:
-                if status == 200:
-                    return _json(content)
-                problem, reached = f"answered {status}: {self._reason(content)}", status != 429
-                self._refuse(status, content, problem)
-                pause = max(pause, self._wait(headers.get("retry-after", "")))
+                if reply.status == 200:
+                    return self._json(reply.content)
+                problem, reached = f"answered {reply.status}: {self._reason(reply.content)}", reply.status != 429
+                self._refuse(reply.status, reply.content, problem)
+                pause = max(pause, self._wait(reply.headers.get("retry-after", "")))
             if attempt + 1 < ATTEMPTS:
                 logger.debug("server %s %s; trying again in %.1f s", self.base_url, problem, pause)
                 time.sleep(pause)
         if not reached:
             self._fail(f"{problem} ({ATTEMPTS} times)")
-        raise MissingError(f"{problem} ({ATTEMPTS} times)", served=False)
-
-    def _send(self, body: Json) -> tuple[int, httpx.Headers, bytes]:
-        """Return status, headers and body, giving up on one that drips or does not end."""
-        deadline = time.monotonic() + self.timeout
-        content = bytearray()
-        with self._client.stream("POST", f"{self.base_url}/chat/completions", json=body) as response:
-            for chunk in response.iter_bytes():
-                content += chunk
-                if len(content) > MAX_ANSWER_BYTES:
-                    raise httpx.ReadError(f"an answer of more than {MAX_ANSWER_BYTES} bytes")
-                if time.monotonic() > deadline:
-                    raise httpx.ReadTimeout("the answer drips")
-            return response.status_code, response.headers, bytes(content)
+        raise MissingError(f"{problem} ({ATTEMPTS} times)")
 
     def _refuse(self, status: int, content: bytes, problem: str) -> None:
         """Raise unless trying again may help."""
@@ -296,13 +296,27 @@ class ChatServer:
         try:
             error = json.loads(content)
             error = error.get("error", error) if isinstance(error, dict) else error
-            said = str(error.get("message", error) if isinstance(error, dict) else error)
+            reason = str(error.get("message", error) if isinstance(error, dict) else error)
         except (ValueError, RecursionError):
-            said = content.decode("utf-8", "replace")
-        return _line(said.replace(self._key, "...") if self._key else said) or "no reason given"
+            reason = content.decode("utf-8", "replace")
+        return self._line(reason) or "no reason given"
 
-    def _fail(self, problem: str) -> NoReturn:
-        raise LiraError(f"server {self.base_url} {problem}; finished work is kept")
+    def _line(self, text: str) -> str:
+        """Return a server's words on one short line; redacted first, since a cut key is not found any more."""
+        return _line(self._redacted(text))
+
+    def _json(self, content: bytes) -> object:
+        text = content.decode("utf-8", "replace")
+        self._refuse_secret(text)
+        try:
+            answer = json.loads(content)
+        except (ValueError, RecursionError) as error:
+            raise BadAnswerError(f"the server's answer is not JSON: {_line(text)!r}") from error
+        self._refuse_secret(json.dumps(answer, ensure_ascii=False))
+        return answer
+
+    def _fail(self, problem: str, kind: type[LiraError] = LiraError) -> NoReturn:
+        raise kind(self._redacted(f"server {self.base_url} {problem}; finished work is kept"))
 
 
 NO_KEY = f"it wants a key: set {KEY_VARIABLE}"
@@ -313,8 +327,6 @@ def as_data(fields: Mapping[str, str]) -> str:
 
     JSON's quotes delimit a text, the line end delimits the whole; what a chat template or a tokenizer could take for a
     control token is broken up. Long texts are cut.
-
-    Source: ours.
     """
     clean = {name: _CONTROL.sub(r"[ \1 ]", harmless(text)[:MAX_TEXT_CHARACTERS]) for name, text in fields.items()}
     return json.dumps(clean, ensure_ascii=False)
@@ -329,18 +341,16 @@ def read_object(content: str) -> Json:
     ------
     BadAnswerError
         If there is no such object, or a key stands in it twice.
-
-    Source: ours.
     """
     answer = content.rpartition("</think>")[2].strip()
     fenced = _FENCED.fullmatch(answer)
     try:
-        found = json.loads(fenced[1] if fenced else answer, object_pairs_hook=_once, parse_constant=_no_number)
+        value = json.loads(fenced[1] if fenced else answer, object_pairs_hook=_once, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise BadAnswerError(f"the answer is not JSON: {_line(content)!r}") from error
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         raise BadAnswerError(f"the answer is no JSON object: {_line(content)!r}")
-    return found
+    return value
 
 
 def require_keys(answer: Json, keys: Sequence[str]) -> None:
@@ -350,23 +360,14 @@ def require_keys(answer: Json, keys: Sequence[str]) -> None:
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    named = dict(pairs)
+    if len(named) != len(pairs):
         raise ValueError("a key stands twice")
-    return found
+    return named
 
 
 def _no_number(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a number")
-
-
-def _json(content: bytes) -> object:
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise BadAnswerError(
-            f"the server's answer is not JSON: {_line(content.decode('utf-8', 'replace'))!r}"
-        ) from error
 
 
 def _content(answer: object) -> str:
@@ -404,3 +405,21 @@ def _checked_key(key: str) -> str:
     if not (key.isascii() and key.isprintable()):
         raise LiraError(f"{KEY_VARIABLE} holds characters that no key has: set it again")
     return key
+
+
+def _pattern_of(key: str) -> re.Pattern[str] | None:
+    """Return what finds a key in a text, also in one that is JSON; None for what is no secret."""
+    if len(key) < SHORTEST_SECRET:
+        return None
+    forms = {key, json.dumps(key)[1:-1]}
+    return re.compile("|".join(map(re.escape, forms)), re.IGNORECASE)
+
+
+def _is_this_machine(host: str) -> bool:
+    name = host.rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False

@@ -10,6 +10,7 @@ from .batching import digest
 from .calibration import Calibration
 from .candidate import Scores, Settings
 from .likelihood import NOTHING, LikelihoodModel, Row
+from .limits import check_limits
 from .prompts import LANGUAGE_NAMES, few_shot
 from .rating import RatingModel
 from .text import check_texts
@@ -62,6 +63,7 @@ class CausalLMCritic:
         max_tokens: int = 128,
         calibration: Calibration | None = None,
     ) -> None:
+        check_limits(batch_size=batch_size, max_tokens=max_tokens)
         self.name, self.batch_size, self.max_tokens = name, batch_size, max_tokens
         self.method = method if method != "auto" else "rating" if tokenizer.chat_template else "likelihood"
         self.calibration = calibration

@@ -11,8 +11,9 @@ from pathlib import Path
 from ..errors import LiraError
 from .batching import digest
 from .candidate import Settings
+from .limits import check_limits
 from .prompts import LANGUAGE_NAMES
-from .text import check_texts, clean_candidate, distinct, one_line
+from .text import MAX_TEXT_CHARACTERS, check_texts, clean_candidate, distinct, one_line
 
 COLUMNS = ("language", "term", "glosses")
 SEPARATOR = "|"
@@ -42,11 +43,12 @@ class DictionaryTranslator:
     """
 
     def __init__(self, terms: Dictionary, *, name: str, num_candidates: int = 4) -> None:
+        check_limits(num_candidates=num_candidates)
         self.name, self.num_candidates = name, num_candidates
         self._terms: dict[str, dict[str, Glosses]] = {}
         self._longest: dict[str, int] = {}  # in words, or in characters where words are not set apart
-        for language, own in terms.items():
-            pieces = [(_pieces(term, language), glosses) for term, glosses in own.items()]
+        for language, entries in terms.items():
+            pieces = [(_pieces(term, language), glosses) for term, glosses in entries.items()]
             self._terms[language] = {_join(term, language): glosses for term, glosses in pieces if term}
             self._longest[language] = max((len(term) for term, _ in pieces), default=0)
 
@@ -56,7 +58,7 @@ class DictionaryTranslator:
         return {
             "name": self.name,
             "num_candidates": self.num_candidates,
-            "terms": digest({language: dict(own) for language, own in self._terms.items()}),
+            "terms": digest({language: dict(entries) for language, entries in self._terms.items()}),
         }
 
     def translate(self, texts: Sequence[str], languages: Sequence[str]) -> Iterator[list[tuple[int, list[str]]]]:
@@ -84,31 +86,31 @@ class DictionaryTranslator:
                 f"the dictionary {self.name!r} has no terms of {', '.join(unread)}, only of {', '.join(self._terms)}"
             )
         for start in range(0, len(texts), BATCH):
-            places = range(start, min(start + BATCH, len(texts)))
-            yield [(place, self.gloss(texts[place], languages[place])) for place in places]
+            batch = range(start, min(start + BATCH, len(texts)))
+            yield [(index, self.gloss(texts[index], languages[index])) for index in batch]
 
     def gloss(self, text: str, language: str) -> list[str]:
-        """Return one text's candidates."""
-        found = list(self._look_up(_pieces(text, language), language))
-        joined = (clean_candidate(" ".join(words)) for words in product(*found) if words)
+        """Return one text's candidates; of a long text, those of its first 2000 characters."""
+        glosses = list(self._look_up(_pieces(one_line(text)[:MAX_TEXT_CHARACTERS], language), language))
+        joined = (clean_candidate(" ".join(words)) for words in product(*glosses) if words)
         # Different choices of glosses may read the same; so many are looked at, and no more.
         return distinct(islice(joined, 8 * self.num_candidates))[: self.num_candidates]
 
     def _look_up(self, pieces: Sequence[str], language: str) -> Iterator[Glosses]:
         """Yield the glosses of each term, and the words between that stay."""
         terms = self._terms[language]
-        place = unknown = 0
-        while place < len(pieces):
-            for length in range(min(self._longest[language], len(pieces) - place), 0, -1):
-                glosses = terms.get(_join(pieces[place : place + length], language))
+        position = unknown = 0
+        while position < len(pieces):
+            for length in range(min(self._longest[language], len(pieces) - position), 0, -1):
+                glosses = terms.get(_join(pieces[position : position + length], language))
                 if glosses is not None:
-                    yield from _staying(pieces[unknown:place], language)
+                    yield from _staying(pieces[unknown:position], language)
                     yield glosses
-                    place += length
-                    unknown = place
+                    position += length
+                    unknown = position
                     break
             else:
-                place += 1
+                position += 1
         yield from _staying(pieces[unknown:], language)
 
 
@@ -140,7 +142,7 @@ def read_dictionary(path: Path) -> dict[str, dict[str, Glosses]]:
                 f"{str(path)!r}: the first line must name the columns {', '.join(COLUMNS)}, set apart by tabs; "
                 f"there is no {', '.join(missing)}"
             )
-        found: dict[str, dict[str, Glosses]] = {}
+        terms: dict[str, dict[str, Glosses]] = {}
         for row in rows:
             language, term, glosses = (one_line(row[name] or "") for name in COLUMNS)
             several = tuple(part for gloss in glosses.split(SEPARATOR) if (part := gloss.strip()))
@@ -149,11 +151,11 @@ def read_dictionary(path: Path) -> dict[str, dict[str, Glosses]]:
                     f"{str(path)!r} line {rows.line_num}: needs one of {', '.join(LANGUAGE_NAMES)}, "
                     f"a term and its glosses, but there is {language!r}, {term!r}, {glosses!r}"
                 )
-            own, term = found.setdefault(language, {}), term.casefold()
-            own[term] = tuple(dict.fromkeys((*own.get(term, ()), *several)))
-    if not found:
+            entries, term = terms.setdefault(language, {}), term.casefold()
+            entries[term] = tuple(dict.fromkeys((*entries.get(term, ()), *several)))
+    if not terms:
         raise LiraError(f"the dictionary {str(path)!r} has no terms")
-    return found
+    return terms
 
 
 def _pieces(text: str, language: str) -> list[str]:

@@ -119,7 +119,7 @@ class LikelihoodModel:
         return self._target(row.condition) + tuple(encode(self._tokenizer, f"\n{label}:"))
 
     def _target(self, text: str) -> tuple[int, ...]:
-        clean = harmless(text, self._tokenizer.all_special_tokens)
+        clean = harmless(text, self._tokenizer.all_special_tokens, self.max_tokens)
         return tuple(encode(self._tokenizer, " " + clean)[: self.max_tokens])
 
     def _prefix(self, language: str, to_english: bool) -> Prefix:

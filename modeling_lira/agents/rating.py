@@ -78,7 +78,7 @@ class RatingModel:
         return f"<text>\n{self._safe(text)}\n</text>\n<translation>\n{self._safe(candidate)}\n</translation>"
 
     def _safe(self, text: str) -> str:
-        clean = harmless(text, self._tokenizer.all_special_tokens)
+        clean = harmless(text, self._tokenizer.all_special_tokens, self.max_tokens)
         ids = encode(self._tokenizer, clean)
         # Cut before the tags are put around it, so that no cut opens them.
         return clean if len(ids) <= self.max_tokens else harmless(str(self._tokenizer.decode(ids[: self.max_tokens])))

@@ -11,7 +11,7 @@ from typing import NoReturn, TypeVar
 from tqdm import tqdm
 
 from .calibration import Calibration
-from .candidate import Candidate, Critic, Scores, Translator
+from .candidate import Candidate, Critic, NoAnswerError, Scores, Translator
 from .store import CandidateStore, Record, Value
 from .text import check_texts
 
@@ -61,7 +61,7 @@ def translate(
     todo = store.missing([record.key for record in records])
     work = translator.translate([texts[index] for index in todo], [languages[index] for index in todo])
     with _bar(len(records), len(records) - len(todo), "translate", progress) as bar:
-        for batch in work:
+        for batch in _unless_all_are_missing(work, any_done=any(record.key in store for record in records)):
             store.put(replace(records[todo[position]], value=tuple(several)) for position, several in batch)
             bar.update(len(batch))
     stored = [store.get(record.key) or () for record in records]
@@ -101,7 +101,7 @@ def measure_all(
     todo = store.missing([record.key for record in records])
     work = critic.measure(_take(texts, todo), _take(candidates, todo), _take(languages, todo))
     with _bar(len(records), len(records) - len(todo), "critique", progress) as bar:
-        for batch in work:
+        for batch in _unless_all_are_missing(work, any_done=any(record.key in store for record in records)):
             store.put(replace(records[todo[position]], value=measured) for position, measured in batch)
             bar.update(len(batch))
     return [_three(store.get(record.key)) for record in records]
@@ -173,6 +173,16 @@ critique_all = critique
 def _passing_store() -> Iterator[CandidateStore]:
     with TemporaryDirectory() as folder, CandidateStore(folder) as store:
         yield store
+
+
+def _unless_all_are_missing(work: Iterator[T], *, any_done: bool) -> Iterator[T]:
+    """Pass batches on; what never gets a valid answer is an error only where nothing else did, now or earlier."""
+    try:
+        yield from work
+    except NoAnswerError as error:
+        if not any_done:
+            raise
+        logger.warning("%s", error)
 
 
 def _warn_of_few(pairs: Counter[str]) -> None:

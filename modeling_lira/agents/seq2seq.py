@@ -13,6 +13,7 @@ from ..errors import LiraError
 from .batching import equal_batches
 from .candidate import Settings
 from .languages import routes
+from .limits import check_limits
 from .sampling import gumbel_noise
 from .text import check_texts, clean_candidate, distinct, harmless
 
@@ -72,10 +73,8 @@ class Seq2SeqTranslator:
         max_new_tokens: int = 128,
         max_source_tokens: int = 256,
     ) -> None:
-        if num_candidates < 1 or temperature <= 0 or top_k < 1:
-            raise LiraError(
-                f"num_candidates={num_candidates}, temperature={temperature}, top_k={top_k}: all must be positive"
-            )
+        check_limits(num_candidates=num_candidates, temperature=temperature, top_k=top_k, batch_size=batch_size)
+        check_limits(max_new_tokens=max_new_tokens, max_source_tokens=max_source_tokens, seed=seed)
         self.name = name
         self.num_draws = 2 * num_candidates - 1
         self.num_candidates, self.decoding = num_candidates, decoding
@@ -144,7 +143,7 @@ class Seq2SeqTranslator:
         route = self._routes[language]
         if route.source is not None:
             self._tokenizer.src_lang = route.source
-        source = route.before + harmless(text, self._tokenizer.all_special_tokens)
+        source = route.before + harmless(text, self._tokenizer.all_special_tokens, self.max_source_tokens)
         return list(self._tokenizer(source, truncation=True, max_length=self.max_source_tokens)["input_ids"])
 
     @torch.inference_mode()

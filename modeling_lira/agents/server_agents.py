@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
-from ..errors import LiraError
 from .batching import digest
 from .calibration import ASPECTS, HIGHEST, LOWEST
 from .candidate import Scores, Settings
 from .chat_server import MAX_TOKENS, BadAnswerError, ChatServer, Json, Question, as_data, require_keys
+from .limits import check_limits
 from .prompts import language_name
 from .text import check_texts, clean_candidate, distinct
 
@@ -53,8 +53,7 @@ class ServerTranslator:
     """
 
     def __init__(self, server: ChatServer, *, num_candidates: int = 4, temperature: float = 0.8, seed: int = 0) -> None:
-        if num_candidates < 1 or temperature < 0:
-            raise LiraError(f"num_candidates={num_candidates}, temperature={temperature}: too low")
+        check_limits(num_candidates=num_candidates, temperature=temperature or None, seed=seed)  # 0 is greedy
         self.name = server.model
         self.num_candidates, self.temperature, self.seed = num_candidates, temperature, seed
         self._server = server

@@ -10,7 +10,7 @@ from ..errors import LiraError
 from ..files import atomic_path
 from .candidate import Candidate
 from .prompts import LANGUAGE_NAMES
-from .text import one_line
+from .text import is_blank
 
 Row = dict[str, object]
 
@@ -141,7 +141,7 @@ class Table:
         return usual[0]
 
     def _string(self, number: int, value: object, column: str) -> str:
-        if not isinstance(value, str) or not one_line(value):
+        if not isinstance(value, str) or is_blank(value):
             shown = "is empty" if value is None or value == "" else f"is {value!r:.60}, not a text"
             raise LiraError(f"{str(self.path)!r} row {number}: column {column!r} {shown}")
         return value
@@ -155,7 +155,7 @@ class Table:
 
     def _candidate(self, number: int, item: object) -> Candidate:
         where = f"{str(self.path)!r} row {number}"
-        if not isinstance(item, dict) or not isinstance(item.get("text"), str) or not one_line(item["text"]):
+        if not isinstance(item, dict) or not isinstance(item.get("text"), str) or is_blank(item["text"]):
             raise LiraError(f"{where}: a candidate needs a text, but there is {item!r:.120}")
         scores = [item.get(name) for name in _ASPECTS]
         if any(

@@ -3,20 +3,27 @@
 from collections.abc import Iterable, Sequence
 
 from ..errors import LiraError
-from ..faces.terminal import one_line
+from ..faces.terminal import is_blank, one_line
 from .prompts import LANGUAGE_NAMES
 
 MAX_CANDIDATE_CHARACTERS = 400
+MAX_TEXT_CHARACTERS = 2000
+"""Of a text that a server or a dictionary translates; the rest is cut."""
+CHARACTERS_PER_TOKEN = 64
+"""More than any tokenizer puts into a token: what lies beyond so many times the most tokens would be cut anyway."""
 _BRACKETS = str.maketrans({"<": "‹", ">": "›"})
 
 
-def harmless(text: str, special_tokens: Iterable[str] = ()) -> str:
+def harmless(text: str, special_tokens: Iterable[str] = (), max_tokens: int | None = None) -> str:
     """Make an untrusted text unable to end its own delimiters or to name a control token.
 
     A few-shot prompt is delimited by line ends, a chat prompt by tags and by the model's control tokens: the text is
-    put on one line, its angle brackets are replaced by look-alikes and its control tokens are broken up.
+    put on one line, its angle brackets are replaced by look-alikes and its control tokens are broken up. With
+    `max_tokens`, what a cut to so many tokens leaves out for sure is left out now: tokenizing it would take minutes.
     """
     text = one_line(text)
+    if max_tokens is not None:
+        text = text[: CHARACTERS_PER_TOKEN * max_tokens]
     for token in special_tokens:
         if len(token) > 1:
             text = text.replace(token, " ".join(token))
@@ -48,5 +55,5 @@ def check_texts(texts: Sequence[str], languages: Sequence[str]) -> None:
     for index, (text, language) in enumerate(zip(texts, languages, strict=True)):
         if language not in LANGUAGE_NAMES:
             raise LiraError(f"text {index}: unknown language {language!r}; use one of {', '.join(LANGUAGE_NAMES)}")
-        if not one_line(text):
+        if is_blank(text):
             raise LiraError(f"text {index} is empty: remove it or fill it in")

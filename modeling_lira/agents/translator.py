@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..errors import LiraError
 from .batching import digest, encode, encode_beginning, equal_batches
 from .candidate import Settings
+from .limits import check_limits
 from .prefix import Prefix, PrefixedModel, Rows
 from .prompts import LANGUAGE_NAMES, translation_template
 from .sampling import gumbel_noise
@@ -69,10 +69,8 @@ class CausalLMTranslator:
         max_source_tokens: int = 256,
         style: Style = "auto",
     ) -> None:
-        if num_candidates < 1 or temperature <= 0 or top_k < 1:
-            raise LiraError(
-                f"num_candidates={num_candidates}, temperature={temperature}, top_k={top_k}: all must be positive"
-            )
+        check_limits(num_candidates=num_candidates, temperature=temperature, top_k=top_k, batch_size=batch_size)
+        check_limits(max_new_tokens=max_new_tokens, max_source_tokens=max_source_tokens, seed=seed)
         self.name = name
         self.num_draws = 2 * num_candidates - 1  # spare samples take the place of empty and repeated ones
         self.num_candidates, self.temperature, self.top_k, self.seed = num_candidates, temperature, top_k, seed
@@ -135,7 +133,7 @@ class CausalLMTranslator:
     def _row(self, text: str, language: str) -> list[int]:
         """Tokenize what follows the shared beginning; a text that is too long is cut."""
         template = self._templates[language]
-        source = template.lead + harmless(text, self._tokenizer.all_special_tokens)
+        source = template.lead + harmless(text, self._tokenizer.all_special_tokens, self.max_source_tokens)
         return encode(self._tokenizer, source)[: self.max_source_tokens] + encode(self._tokenizer, template.after)
 
     def _prefix(self, language: str) -> Prefix:

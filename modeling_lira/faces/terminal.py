@@ -15,6 +15,11 @@ def one_line(text: str) -> str:
     return " ".join(without_controls(text).split())
 
 
+def is_blank(text: str) -> bool:
+    """Return whether a text has nothing that can be seen; quick for a long text that has."""
+    return all(c.isspace() or (unicodedata.category(c) in _INVISIBLE and c not in _KEPT) for c in text)
+
+
 def without_controls(text: str) -> str:
     """Replace each control and format character by a space, line ends and tabs among them."""
     noise = {ord(c): " " for c in set(text) - _KEPT if unicodedata.category(c) in _INVISIBLE}
