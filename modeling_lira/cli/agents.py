@@ -2,13 +2,19 @@
 
 import json
 import logging
+import tempfile
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .. import agents, backbones
+from ..agents.limits import check_limits
+from ..agents.tables import Table, checked_suffix
 from ..errors import LiraError
+from ..faces.terminal import one_line
 from ..files import atomic_write_text
 
 if TYPE_CHECKING:
@@ -17,7 +23,6 @@ if TYPE_CHECKING:
 
     from ..agents.candidate import Critic, Translator
     from ..agents.chat_server import ChatServer
-    from ..agents.tables import Table
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +92,58 @@ SERVER_ONLY = ("concurrency", "timeout")
 SAMPLING = ("temperature", "seed")
 
 
+@dataclass(frozen=True)
+class Served:
+    """Where a model runs: behind a server, or here."""
+
+    context: typer.Context
+    model: str | None
+    revision: str | None
+    server: str | None
+    concurrency: int
+    timeout: float
+    batch_size: int
+    dtype: DType
+    threads: int | None
+
+    def check(self) -> None:
+        """Refuse values that no option may have, before anything is read or loaded."""
+        check_limits(
+            _option,
+            concurrency=self.concurrency,
+            timeout=self.timeout,
+            batch_size=self.batch_size,
+            threads=self.threads,
+        )
+
+    def chat(self) -> "ChatServer":
+        """Return the server's client."""
+        if self.model is None:
+            raise LiraError("--server needs --model, the server's name for the model")
+        url = None if self.server == FROM_ENVIRONMENT else self.server
+        return agents.ChatServer(self.model, url, concurrency=self.concurrency, timeout=self.timeout)
+
+    @property
+    def name(self) -> str:
+        """Return the local model's name as it stands beside its results."""
+        model = self.model or DEFAULT_MODEL
+        return model if self.revision is None else f"{model}@{self.revision}"
+
+    def load(self) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+        """Load the local model."""
+        return _load(self.model or DEFAULT_MODEL, self.revision, self.dtype, self.threads)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked of a translator, whichever it is."""
+
+    num_candidates: int
+    decoding: Decoding
+    temperature: float
+    seed: int
+
+
 def translate(
     context: typer.Context,
     input: Annotated[Path, typer.Option("--input", help="A .jsonl or .parquet file.")],
@@ -128,57 +185,20 @@ def translate(
 
     Candidates that the rows have already, from other models, are kept.
     """
-    from ..agents.resumable import translate_all
-    from ..agents.store import CandidateStore
-    from ..agents.tables import Table, checked_suffix
-
-    _positive(
-        num_candidates=num_candidates,
-        temperature=temperature,
-        concurrency=concurrency,
-        timeout=timeout,
-        batch_size=batch_size,
-        threads=threads,
-    )
-    if dictionary is not None:
-        _refuse(context, "--dictionary", "model", "server", "decoding", *SAMPLING, *LOCAL_ONLY, *SERVER_ONLY)
-    elif server is not None:
-        _refuse(context, "--server", "decoding", *LOCAL_ONLY)
-    else:
-        _refuse(context, "a model without --server", *SERVER_ONLY)
+    served = Served(context, model, revision, server, concurrency, timeout, batch_size, dtype, threads)
+    wanted = Wanted(num_candidates, decoding, temperature, seed)
+    served.check()
+    check_limits(_option, num_candidates=num_candidates, temperature=temperature, seed=seed)
+    _check_options(served, dictionary)
     checked_suffix(output)
-    table = Table.read(input)
-    texts, languages = _columns(table, text_column, language_column)
+    _check_files(output, store, input=input, dictionary=dictionary)
+    table, texts, languages = _read(input, text_column, language_column)
     before = table.candidates()
-    with CandidateStore(store or _store_of(output)) as opened:
-        translator: Translator
-        if dictionary is not None:
-            translator = _glosser(dictionary, num_candidates)
-        elif server is not None:
-            from ..agents.server_agents import ServerTranslator
-
-            chat = _chat_server(server, model, concurrency, timeout)
-            translator = ServerTranslator(chat, num_candidates=num_candidates, temperature=temperature, seed=seed)
-        else:
-            name = model or DEFAULT_MODEL
-            loaded, tokenizer = _load(name, revision, dtype, threads)
-            if not loaded.config.is_encoder_decoder:
-                _refuse(context, f"{name!r}, a causal language model,", "decoding")
-            elif decoding is Decoding.beam:
-                _refuse(context, "--decoding beam", *SAMPLING)
-            translator = _local_translator(
-                loaded,
-                tokenizer,
-                name=_pinned(name, revision),
-                decoding=decoding,
-                num_candidates=num_candidates,
-                temperature=temperature,
-                seed=seed,
-                batch_size=batch_size,
-            )
-        found = translate_all(translator, texts, languages, opened)
-    table.write(output, [old + [c for c in new if c not in old] for old, new in zip(before, found, strict=True)])
-    logger.info("%s: %d texts, %d candidates", output, len(texts), sum(map(len, found)))
+    with agents.CandidateStore(store or _store_of(output)) as finished:
+        translator = _translator(served, wanted, dictionary)
+        after = agents.translate(translator, texts, languages, finished)
+    table.write(output, [old + [c for c in new if c not in old] for old, new in zip(before, after, strict=True)])
+    logger.info("%s: %d texts, %d candidates", output, len(texts), sum(map(len, after)))
 
 
 def critique(
@@ -214,124 +234,153 @@ def critique(
     dtype: DTypeOption = DType.auto,
     threads: ThreadsOption = None,
 ) -> None:
-    """Score candidates in [1, 10] for meaning, feeling and tone. Interrupt it and run it again: it goes on.
+    """Score candidates in [1, 10] for meaning and tone; by rating, for feeling too. Interrupted, it goes on.
 
-    Scores by likelihood are calibrated on the input itself, a language at a time, unless --calibration names a file.
+    By likelihood, feeling is not measured: its score, `emotional`, is the neutral 5.5 of every candidate. Scores by
+    likelihood are calibrated on the input itself, a language at a time, unless --calibration names a file.
     """
-    _positive(concurrency=concurrency, timeout=timeout, batch_size=batch_size, threads=threads)
-    if server is not None:
-        _refuse(context, "--server", "method", "calibration", *LOCAL_ONLY)
-    else:
-        _refuse(context, "a model without --server", *SERVER_ONLY)
-
-    def make_critic() -> "Critic":
-        if server is not None:
-            from ..agents.server_agents import ServerCritic
-
-            return ServerCritic(_chat_server(server, model, concurrency, timeout))
-        from ..agents.critic import CausalLMCritic
-
-        name = model or DEFAULT_MODEL
-        loaded, tokenizer = _load(name, revision, dtype, threads)
-        if loaded.config.is_encoder_decoder:
-            raise LiraError(f"model {name!r} is a translation model: a critic needs a causal language model")
-        return CausalLMCritic(
-            loaded, tokenizer, name=_pinned(name, revision), method=method.value, batch_size=batch_size
-        )
-
+    served = Served(context, model, revision, server, concurrency, timeout, batch_size, dtype, threads)
+    served.check()
+    _check_critic_options(served)
     if check:
-        if not _check(make_critic(), output):
+        if output is not None:
+            _check_files(output, None)
+        if not _check(_critic(served, method), output):
             raise typer.Exit(1)
         return
     if input is None or output is None:
         raise LiraError("critique needs --input and --output, or --check")
-    from ..agents.calibration import Calibration
-    from ..agents.resumable import critique_all
-    from ..agents.store import CandidateStore
-    from ..agents.tables import Table, checked_suffix
-
     checked_suffix(output)
-    table = Table.read(input)
-    texts, languages = _columns(table, text_column, language_column)
+    _check_files(output, store, input=input, calibration=calibration)
+    table, texts, languages = _read(input, text_column, language_column)
     candidates = table.candidates()
     if not any(candidates):
         raise LiraError(f"{str(input)!r} has no candidates to score: run lira translate first")
-    known = Calibration.load(calibration) if calibration is not None and calibration.exists() else None
-    with CandidateStore(store or _store_of(output)) as opened:
-        scored, used = critique_all(make_critic(), texts, candidates, languages, opened, known)
+    known = agents.Calibration.load(calibration) if calibration is not None and calibration.exists() else None
+    with agents.CandidateStore(store or _store_of(output)) as finished:
+        scored, used = agents.critique(_critic(served, method), texts, candidates, languages, finished, known)
     if calibration is not None and known is None:
         used.save(calibration)
     table.write(output, scored)
     logger.info("%s: %d texts, %d candidates scored", output, len(texts), sum(map(len, scored)))
 
 
-def _positive(**options: float | None) -> None:
-    for name, value in options.items():
-        if value is not None and value <= 0:
-            raise LiraError(f"--{name.replace('_', '-')} is {value}: it must be positive")
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _check_options(served: Served, dictionary: Path | None) -> None:
+    """Refuse options that would change nothing beside what makes the translations."""
+    if dictionary is not None:
+        chosen = ("model", "server", "decoding", *SAMPLING, *LOCAL_ONLY, *SERVER_ONLY)
+        _refuse(served.context, "--dictionary", *chosen)
+    elif served.server is not None:
+        _refuse(served.context, "--server", "decoding", *LOCAL_ONLY)
+    else:
+        _refuse(served.context, "a model without --server", *SERVER_ONLY)
+
+
+def _check_critic_options(served: Served) -> None:
+    if served.server is not None:
+        _refuse(served.context, "--server", "method", "calibration", *LOCAL_ONLY)
+    else:
+        _refuse(served.context, "a model without --server", *SERVER_ONLY)
 
 
 def _refuse(context: typer.Context, chosen: str, *names: str) -> None:
     """Refuse options that would change nothing beside what was chosen."""
     given = [name for name in names if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"]
     if given:
-        raise LiraError(f"{chosen} has no use for {', '.join('--' + name.replace('_', '-') for name in given)}")
+        raise LiraError(f"{chosen} has no use for {', '.join(map(_option, given))}")
 
 
-def _columns(table: "Table", text_column: str, language_column: str | None) -> tuple[list[str], list[str]]:
+def _check_files(output: Path, store: Path | None, **others: Path | None) -> None:
+    """Refuse files that would overwrite one another, and an output that cannot be written, before any work."""
+    paths = {"output": output, **({"store": store} if store is not None else {})}
+    for name, path in others.items():
+        for written, target in paths.items():
+            if path is not None and _same_file(path, target):
+                raise LiraError(f"{_option(name)} and {_option(written)} are both {str(path)!r}: give another")
+    if output.is_dir():
+        raise LiraError(f"--output {str(output)!r} is a folder: give a file")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=output.parent):
+        pass
+
+
+def _same_file(first: Path, second: Path) -> bool:
+    """Return whether two paths lead to one file, also through links."""
+    if first.exists() and second.exists():
+        return first.samefile(second)
+    return first.resolve() == second.resolve()
+
+
+def _read(path: Path, text_column: str, language_column: str | None) -> tuple[Table, list[str], list[str]]:
+    table = Table.read(path)
     texts = table.strings(text_column, "--text-column")
-    return texts, table.languages(language_column, "--language-column")
+    return table, texts, table.languages(language_column, "--language-column")
 
 
-def _chat_server(server: str, model: str | None, concurrency: int, timeout: float) -> "ChatServer":
-    from ..agents.chat_server import ChatServer
-
-    if model is None:
-        raise LiraError("--server needs --model, the server's name for the model")
-    url = None if server == FROM_ENVIRONMENT else server
-    return ChatServer(model, url, concurrency=concurrency, timeout=timeout)
-
-
-def _glosser(dictionary: Path, num_candidates: int) -> "Translator":
-    from ..agents.dictionary import DictionaryTranslator, read_dictionary
-
-    return DictionaryTranslator(read_dictionary(dictionary), name=dictionary.name, num_candidates=num_candidates)
+def _translator(served: Served, wanted: Wanted, dictionary: Path | None) -> "Translator":
+    if dictionary is not None:
+        return _dictionary_translator(dictionary, wanted)
+    if served.server is not None:
+        return _server_translator(served, wanted)
+    return _local_translator(served, wanted)
 
 
-def _local_translator(
-    model: "PreTrainedModel",
-    tokenizer: "PreTrainedTokenizerBase",
-    *,
-    name: str,
-    decoding: Decoding,
-    num_candidates: int,
-    temperature: float,
-    seed: int,
-    batch_size: int,
-) -> "Translator":
-    from ..agents.seq2seq import Seq2SeqTranslator
-    from ..agents.translator import CausalLMTranslator
+def _dictionary_translator(dictionary: Path, wanted: Wanted) -> "Translator":
+    terms = agents.read_dictionary(dictionary)
+    return agents.DictionaryTranslator(terms, name=dictionary.name, num_candidates=wanted.num_candidates)
 
+
+def _server_translator(served: Served, wanted: Wanted) -> "Translator":
+    return agents.ServerTranslator(
+        served.chat(), num_candidates=wanted.num_candidates, temperature=wanted.temperature, seed=wanted.seed
+    )
+
+
+def _local_translator(served: Served, wanted: Wanted) -> "Translator":
+    model, tokenizer = served.load()
     if model.config.is_encoder_decoder:
-        return Seq2SeqTranslator(
-            model,
-            tokenizer,
-            name=name,
-            decoding=decoding.value,
-            num_candidates=num_candidates,
-            temperature=temperature,
-            seed=seed,
-            batch_size=batch_size,
-        )
-    return CausalLMTranslator(
+        return _seq2seq_translator(served, wanted, model, tokenizer)
+    _refuse(served.context, f"{served.model or DEFAULT_MODEL!r}, a causal language model,", "decoding")
+    return agents.CausalLMTranslator(
         model,
         tokenizer,
-        name=name,
-        num_candidates=num_candidates,
-        temperature=temperature,
-        seed=seed,
-        batch_size=batch_size,
+        name=served.name,
+        num_candidates=wanted.num_candidates,
+        temperature=wanted.temperature,
+        seed=wanted.seed,
+        batch_size=served.batch_size,
     )
+
+
+def _seq2seq_translator(
+    served: Served, wanted: Wanted, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase"
+) -> "Translator":
+    if wanted.decoding is Decoding.beam:
+        _refuse(served.context, "--decoding beam", *SAMPLING)
+    return agents.Seq2SeqTranslator(
+        model,
+        tokenizer,
+        name=served.name,
+        decoding=wanted.decoding.value,
+        num_candidates=wanted.num_candidates,
+        temperature=wanted.temperature,
+        seed=wanted.seed,
+        batch_size=served.batch_size,
+    )
+
+
+def _critic(served: Served, method: Method) -> "Critic":
+    if served.server is not None:
+        return agents.ServerCritic(served.chat())
+    model, tokenizer = served.load()
+    if model.config.is_encoder_decoder:
+        name = served.model or DEFAULT_MODEL
+        raise LiraError(f"model {name!r} is a translation model: a critic needs a causal language model")
+    return agents.CausalLMCritic(model, tokenizer, name=served.name, method=method.value, batch_size=served.batch_size)
 
 
 def _check(critic: "Critic", output: Path | None) -> bool:
@@ -348,12 +397,9 @@ def _check(critic: "Critic", output: Path | None) -> bool:
     if output is not None:
         result = {"critic": critic.name, "method": method, "languages": languages}
         atomic_write_text(output, json.dumps(result, indent=1))
-    typer.echo(f"{critic.name} by {method}: {'passed' if passed else 'failed'} at {PASS_SHARE} in every language")
+    verdict = "passed" if passed else "failed"
+    typer.echo(f"{one_line(critic.name)} by {method}: {verdict} at {PASS_SHARE} in every language")
     return passed
-
-
-def _pinned(model: str, revision: str | None) -> str:
-    return model if revision is None else f"{model}@{revision}"
 
 
 def _load(
@@ -361,14 +407,12 @@ def _load(
 ) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
     import torch
 
-    from ..backbones import PREFIX, load_translation_model
-
-    if revision is not None and (model.startswith(PREFIX) or Path(model).exists()):
+    if revision is not None and (model.startswith(backbones.PREFIX) or Path(model).exists()):
         raise LiraError(f"--revision is of a Hub model, which {model!r} is not")
     if threads is not None:
         torch.set_num_threads(threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    loaded, tokenizer = load_translation_model(model, dtype=_dtype(dtype, device), revision=revision)
+    loaded, tokenizer = backbones.load_translation_model(model, dtype=_dtype(dtype, device), revision=revision)
     torch.nn.Module.to(loaded, device)
     return loaded, tokenizer
 
