@@ -17,6 +17,7 @@ def register(app: typer.Typer) -> None:
     app.command("mteb", epilog="Example: python -m eval mteb --model runs/mine/model --tasks products,public")(
         mteb_tasks
     )
+    app.command(epilog="Example: python -m eval logs --sizes 30 --sizes 100 --sizes 300")(logs)
     app.command(epilog="Example: python -m eval report --keep")(report)
     app.command("all", epilog="Example: python -m eval all --quick --model runs/mine/model")(everything)
 
@@ -85,6 +86,17 @@ def mteb_tasks(
     names = [one for name in tasks.replace(",", " ").split() for one in (PUBLIC if name == "public" else (name,))]
     sources = Sources(corpus, xquad, cldr, candidates, translations)
     run_mteb(model, names, sources, streams, _codes(languages), records, (multilingual, english))
+
+
+def logs(
+    sizes: Annotated[list[int], typer.Option(min=1, help="Megabytes of a log; repeat for more.")] = [30, 100, 300],  # noqa: B006
+    seed: Annotated[int, typer.Option(help="Seed of the logs.")] = 0,
+    records: Records = RECORDS,
+) -> None:
+    """Build corpora from logs of several sizes: time, peak memory and the exponent by which they grow."""
+    from .log_benchmark import measure_logs
+
+    measure_logs(sizes, records, seed)
 
 
 def report(
