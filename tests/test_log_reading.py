@@ -150,6 +150,28 @@ def parquet() -> bytes:
     return buffer.getvalue()
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.timestamp("us"),
+        pa.timestamp("us", tz="Mars/Olympus"),
+        pa.timestamp("ns"),
+        pa.date32(),
+        pa.duration("s"),
+        pa.time64("us"),
+    ],
+    ids=str,
+)
+def test_times_that_no_calendar_has_are_told_apart_and_are_no_error(tmp_path: Path, kind: pa.DataType) -> None:
+    times = pa.array([0, 2**30 if kind == pa.date32() else 2**62, None]).cast(
+        pa.int32() if kind == pa.date32() else pa.int64()
+    )
+    table = {"query": ["a", "a", "a"], "product": ["b", "b", "b"], "action": ["click"] * 3, "time": times.view(kind)}
+    pq.write_table(pa.table(table), tmp_path / "log.parquet")
+    rows = list(read_log(tmp_path / "log.parquet"))
+    assert len({row.time for row in rows if isinstance(row, LogRow)}) == 3
+
+
 def damaged(content: bytes) -> bytes:
     """Change bytes in the middle of a file."""
     return content[:40] + bytes(byte ^ 0x5A for byte in content[40:400]) + content[400:]

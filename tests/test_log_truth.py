@@ -111,3 +111,13 @@ def test_a_language_that_nobody_named_is_a_warning(tmp_path: Path, caplog: pytes
     with caplog.at_level("WARNING"):
         build(tmp_path, rows)
     assert "name them: --languages id" in caplog.text
+
+
+def test_numbers_of_any_length_and_depth_are_counted_rows(tmp_path: Path) -> None:
+    good = '{"query": "sprei", "product": "sprei katun", "action": "click", "language": "id", "position": 1}'
+    long, deep = "9" * 5_000, "[" * 5_000
+    bad = [good.replace("1}", f"{long}}}"), good.replace("1}", f"{long[:4_000]}}}"), good.replace("1}", deep)]
+    (tmp_path / "log.jsonl").write_text("\n".join([*[good] * 3, *bad]), "utf-8")
+    log = build_log_corpus(tmp_path / "corpus", tmp_path / "log.jsonl", candidates=NONE)
+    assert log.kept == 3
+    assert log.dropped == {"not JSON": 2, "position is not a whole number from 1": 1}

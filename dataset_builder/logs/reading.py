@@ -141,11 +141,18 @@ def _read_parquet(path: Path, columns: Mapping[str, str]) -> Iterator[LogRow | B
         file = pq.ParquetFile(path)
         columns = map_columns(str(path), file.schema_arrow.names, columns)
         for batch in file.iter_batches(batch_size=20_000, columns=list(columns.values())):
-            values = [batch.column(theirs).to_pylist() for theirs in columns.values()]
+            values = [_values(batch.column(theirs)) for theirs in columns.values()]
             for cells in zip(*values, strict=True):
                 yield _row(dict(zip(columns, cells, strict=True)))
     except (pa.ArrowException, OSError) as error:
         raise LiraError(f"log {path} is not a Parquet file or is damaged: {str(error).splitlines()[0]}") from error
+
+
+def _values(column: pa.Array) -> list[object]:
+    """Return a column's values; times as the numbers they are stored as, since Python's dates hold not all of them."""
+    if pa.types.is_temporal(column.type):
+        column = column.view(pa.int64() if column.type.bit_width == 64 else pa.int32())
+    return column.to_pylist()
 
 
 def _row(values: Mapping[str, object]) -> LogRow | BadRow:
