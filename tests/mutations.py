@@ -169,7 +169,7 @@ MUTATIONS: list[Mutation] = [
     ),
     *_of(
         "modeling_lira/training/validation.py",
-        "test_training.py",
+        "test_stages.py",
         ("\"english_titles_without_translations\": (True, False)", "\"english_titles_without_translations\": (True, True)"),
         ("scores[\"joint\"] = sum(scores.values()) / 2", "scores[\"joint\"] = sum(scores.values())"),
     ),

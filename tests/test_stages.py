@@ -23,6 +23,7 @@ from modeling_lira.training.batches import (
 from modeling_lira.training.losses import geometry_loss, sampled_actions
 from modeling_lira.training.options import ArcaWeights, LasrOptions, LasrWeights
 from modeling_lira.training.stages import ArcaStage, LasrStage, _truncated, frozen_embedding
+from modeling_lira.training.validation import validation_scores
 
 QUIET = {"english_path_dropout": 0.0, "candidate_noise": 0.0, "language_dropout": 0.0, "document_path_dropout": 0.0}
 
@@ -161,6 +162,15 @@ def test_the_views_are_one_path_alone_and_another_candidate(model, splits):
     flipped = queries["candidate_mask"] & ~batch["other_candidate"]
     again = list(stage._views(model.fuse(**queries), queries, flipped))[2]
     assert not torch.allclose(again, other)
+
+
+def test_the_score_of_each_objective(model, splits):
+    scores = {name: validation_scores(model, splits, name) for name in ("retrieval", "ranking", "joint")}
+    ndcg, spearman = scores["joint"]["ndcg@10"], scores["joint"]["spearman"]
+    expected = {"retrieval": ndcg, "ranking": spearman, "joint": (ndcg + spearman) / 2}
+    assert {name: values["score"] for name, values in scores.items()} == pytest.approx(expected)
+    ways = [value for name, value in scores["joint"].items() if name.startswith("ndcg@10_")]
+    assert len(set(ways)) == 4 and ndcg == pytest.approx(sum(ways) / 4)
 
 
 # ---------------------------------------------------------------- several processes
