@@ -517,3 +517,12 @@ def test_config_of_the_model_names_the_languages_of_its_processor(build_model: C
     assert isinstance(model.config, LiraConfig)
     with pytest.raises(LiraError, match="up to 2"):
         model.encode_query("áo", candidates=[["a", "b", "c"]])
+
+
+def test_a_narrower_width_keeps_the_directions_in_which_texts_differ_most(build_model):
+    texts = list(MULTILINGUAL_TEXTS)
+    model = build_model(hidden_size=8, anchor_texts=texts)
+    streams = model.encode_streams(texts, "multilingual", "document").mean(1)
+    leading = torch.linalg.svd(streams - streams.mean(0), full_matrices=False).Vh[:8]
+    weight = model.arca.multilingual_projection.weight
+    torch.testing.assert_close(weight.T @ weight, leading.T @ leading, atol=1e-4, rtol=0)
