@@ -211,7 +211,7 @@ class ArcaOutput:
 
 def pick(values: Tensor, index: Tensor) -> Tensor:
     """Take `values[b, index[b]]` for each b: [B, K, ...] and [B] to [B, ...]."""
-    return values[torch.arange(len(index), device=values.device), index]
+    return values[torch.arange(index.shape[0], device=values.device), index]
 
 
 class Arca(nn.Module):

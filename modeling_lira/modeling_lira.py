@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
 from .anchors import english_anchors
-from .arca import Arca, fit_procrustes, temporal_pool
+from .arca import NUM_CRITICS, Arca, fit_procrustes, temporal_pool
 from .configuration_lira import PATHS, LiraConfig
 from .errors import LiraError
 from .frozen_backbone import (
@@ -258,7 +258,7 @@ class LiraModel(LiraPreTrainedModel):
         Source: paper, Arca and LaSR.
         """
         if language_ids is None:
-            language_ids = torch.zeros(len(multilingual_states), dtype=torch.long, device=multilingual_states.device)
+            language_ids = torch.zeros(multilingual_states.shape[0], dtype=torch.long, device=multilingual_states.device)
         if english_states is None:
             return self._fuse_without_translation(multilingual_states, language_ids)
         if candidate_mask is None:
@@ -290,8 +290,8 @@ class LiraModel(LiraPreTrainedModel):
 
     def _fuse_without_translation(self, multilingual_states: Tensor, language_ids: Tensor) -> LiraModelOutput:
         stream, embedding = self.arca.multilingual(multilingual_states)
-        features = embedding.new_zeros(len(embedding), 4)
-        present = torch.zeros(len(embedding), dtype=torch.bool, device=embedding.device)
+        features = embedding.new_zeros(embedding.shape[0], NUM_CRITICS + 1)
+        present = torch.zeros(embedding.shape[0], dtype=torch.bool, device=embedding.device)
         lasr = self.lasr(stream, None, embedding, embedding, features, present, language_ids)
         return LiraModelOutput(
             sentence_embedding=lasr.sentence_embedding,

@@ -484,7 +484,7 @@ class LiraForCausalLM(LiraPreTrainedModel, GenerationMixin):
         real = attention_mask.bool()
         own = (real.cumsum(1) - 1) + count + 1  # [B, L], after the soft tokens' keys 1 ... count
         keys = torch.where(self._is_bos(inputs_embeds) & (own == count + 1), 0, own)
-        soft_keys = torch.arange(1, count + 1, device=keys.device).expand(len(keys), -1)
+        soft_keys = torch.arange(1, count + 1, device=keys.device).expand(keys.shape[0], -1)
         keys = torch.cat([soft_keys, keys], 1)
         mask = torch.cat([soft_mask, real], 1)  # [B, T]
         order = torch.where(mask, keys, -1).argsort(dim=1, stable=True)

@@ -38,7 +38,7 @@ class SoftPrompt(nn.Module):
 
     def forward(self, states: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Return soft tokens [B, T + 1, W], the boundary last, and their mask, for states [B, T, d], mask [B, T]."""
-        boundary = self.boundary.expand(len(states), 1, -1)
+        boundary = self.boundary.expand(states.shape[0], 1, -1)
         soft = self.gate * torch.cat([self.project(states), boundary], 1)
         present = F.pad(mask, (0, 1), value=True)
         return soft, present & (self.gate != 0)
