@@ -32,7 +32,7 @@ def temporal_pool(hidden_states: Tensor, attention_mask: Tensor, num_bins: int) 
     Returns
     -------
     Tensor, [..., S, H]
-        Zeros for a text without tokens.
+        Of the states' dtype, the sums in float32 at least; zeros for a text without tokens.
 
     Source: paper, Arca (temporal average pooling); fractional bins are ours.
     """
@@ -45,7 +45,9 @@ def temporal_pool(hidden_states: Tensor, attention_mask: Tensor, num_bins: int) 
     overlap = (upper - lower).clamp_min(0) * real[..., None, :]  # [..., S, L], tokens
     weights = overlap * (num_bins / length.clamp_min(1))
     # A weight of zero does not silence NaN or infinity, which some encoders leave in padding.
-    return weights.to(hidden_states.dtype) @ hidden_states.masked_fill(~real[..., None], 0.0)
+    states = hidden_states.masked_fill(~real[..., None], 0.0)
+    exact = torch.promote_types(states.dtype, torch.float32)
+    return (weights.to(exact) @ states.to(exact)).to(states.dtype)
 
 
 def fit_procrustes(source: Tensor, target: Tensor) -> Tensor:
@@ -84,7 +86,7 @@ class Projection(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         """Map states [..., in] to [..., out]."""
-        return F.linear(states - self.centre, self.weight)
+        return F.linear(states.to(self.weight.dtype) - self.centre, self.weight)
 
     def reset_parameters(self) -> None:
         """Start as the identity, uncentred."""

@@ -151,10 +151,14 @@ class LaSR(nn.Module):
         has_english : Tensor, [B], bool
         language_ids : Tensor, [B], 0 where the language is not told
         """
+        dtype = self.residual.weight.dtype
+        multilingual_embedding, features = multilingual_embedding.to(dtype), features.to(dtype)
+        multilingual_stream = multilingual_stream.to(dtype)
+        english_stream = None if english_stream is None else english_stream.to(dtype)
         states, mask = self._fuse(multilingual_stream, english_stream, has_english, language_ids)
         pooled = self._mean(states, mask)  # [B, d]
         guessed = self.stand_in(multilingual_embedding)
-        english_embedding = torch.where(has_english[:, None], english_embedding, guessed)
+        english_embedding = torch.where(has_english[:, None], english_embedding.to(dtype), guessed)
         weight = self.gate(multilingual_embedding, english_embedding, features)  # [B]
         paths = torch.cat([multilingual_embedding, weight[:, None] * english_embedding], -1)  # [B, 2d]
         whole = paths + self.residual(pooled) / pooled.shape[-1]
@@ -170,8 +174,8 @@ class LaSR(nn.Module):
         states = self.enter(multilingual) + self.path_embedding.weight[0] + language
         mask = None
         if english is not None:
-            own = self.enter(english) + self.path_embedding.weight[1] + language
-            states = torch.cat([states, own], 1)  # [B, 2S, f]
+            english = self.enter(english) + self.path_embedding.weight[1] + language
+            states = torch.cat([states, english], 1)  # [B, 2S, f]
             attends = torch.ones_like(has_english)
             mask = torch.stack([attends, has_english], 1).repeat_interleave(multilingual.shape[1], 1)  # [B, 2S]
         for layer in self.layers:

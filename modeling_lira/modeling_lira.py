@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
+from transformers.utils.generic import maybe_autocast
 
 from .anchors import english_anchors
 from .arca import NUM_CRITICS, Arca, fit_procrustes, temporal_pool
@@ -232,7 +233,8 @@ class LiraModel(LiraPreTrainedModel):
         first = torch.arange(attended.shape[1], device=attended.device) == 0
         attended = (attended | (first & ~attended.any(-1, keepdim=True))).to(attention_mask.dtype)  # [B, L]
         states = encoder(input_ids=input_ids, attention_mask=attended)[0]  # [B, L, H]
-        return temporal_pool(states, attention_mask, self.config.num_feature_bins)
+        with maybe_autocast(states.device.type, enabled=False):
+            return temporal_pool(states, attention_mask, self.config.num_feature_bins)
 
     def fuse(
         self,
@@ -242,7 +244,7 @@ class LiraModel(LiraPreTrainedModel):
         critic_scores: Tensor | None = None,
         language_ids: Tensor | None = None,
     ) -> LiraModelOutput:
-        """Run Arca and LaSR on pooled streams.
+        """Run Arca and LaSR on pooled streams, in the precision of their own weights: autocast reaches backbones only.
 
         Parameters
         ----------
@@ -258,14 +260,29 @@ class LiraModel(LiraPreTrainedModel):
         Source: paper, Arca and LaSR.
         """
         if language_ids is None:
-            language_ids = torch.zeros(multilingual_states.shape[0], dtype=torch.long, device=multilingual_states.device)
-        if english_states is None:
-            return self._fuse_without_translation(multilingual_states, language_ids)
-        if candidate_mask is None:
-            candidate_mask = torch.ones(english_states.shape[:2], dtype=torch.bool, device=english_states.device)
-        if critic_scores is None:
-            critic_scores = english_states.new_full((*english_states.shape[:2], 3), float("nan"))
-        arca = self.arca(multilingual_states, english_states, candidate_mask.bool(), critic_scores)
+            batch, device = multilingual_states.shape[0], multilingual_states.device
+            language_ids = torch.zeros(batch, dtype=torch.long, device=device)
+        # Two candidates may be a hair apart: rounding to autocast's few bits would choose the other one.
+        with maybe_autocast(multilingual_states.device.type, enabled=False):
+            if english_states is None:
+                return self._fuse_without_translation(multilingual_states, language_ids)
+            if candidate_mask is None:
+                candidate_mask = torch.ones(english_states.shape[:2], dtype=torch.bool, device=english_states.device)
+            if critic_scores is None:
+                critic_scores = english_states.new_full((*english_states.shape[:2], NUM_CRITICS), float("nan"))
+            return self._fuse_with_candidates(
+                multilingual_states, english_states, candidate_mask.bool(), critic_scores, language_ids
+            )
+
+    def _fuse_with_candidates(
+        self,
+        multilingual_states: Tensor,
+        english_states: Tensor,
+        candidate_mask: Tensor,
+        critic_scores: Tensor,
+        language_ids: Tensor,
+    ) -> LiraModelOutput:
+        arca = self.arca(multilingual_states, english_states, candidate_mask, critic_scores)
         lasr = self.lasr(
             arca.multilingual_stream,
             arca.english_stream,
@@ -414,7 +431,7 @@ class LiraModel(LiraPreTrainedModel):
         chosen = processor.check_candidates(listed, candidates, codes)
         scores = processor.check_scores(critic_scores, chosen)
         ids = processor.language_ids(codes)
-        embeddings = torch.empty(len(listed), self.config.embedding_size)
+        embeddings = torch.empty(len(listed), self.config.embedding_size, dtype=torch.float32)
         was_training = self.training
         self.eval()
         try:
@@ -470,11 +487,11 @@ class LiraModel(LiraPreTrainedModel):
             raise LiraError(f"path must be one of {', '.join(PATHS)}, got {path!r}")
         encoder = self.multilingual_encoder if path == "multilingual" else self.english_encoder
         width = encoder.config.hidden_size
-        states = torch.empty(len(texts), self.config.num_feature_bins, width, dtype=self.dtype)
+        states = torch.empty(len(texts), self.config.num_feature_bins, width, dtype=encoder.dtype)
         for part in _batches_by_length(texts, batch_size):
             tokens = self.processor.tokenize([texts[index] for index in part], kind, path)
             pooled = self._pooled(encoder, *(tokens[name].to(self.device) for name in ("input_ids", "attention_mask")))
-            states[part] = pooled.cpu()
+            states[part] = pooled.to(states)
         return states
 
     # ------------------------------------------------------------------ saving and loading
@@ -539,11 +556,9 @@ class LiraModel(LiraPreTrainedModel):
 def _leading_directions(centred: Tensor, count: int) -> Tensor:
     """Return a start [count, H] for rows [N, H]: the identity, or the `count` leading principal directions."""
     width = centred.shape[1]
-    if count >= width:
-        return torch.eye(count, width)
-    return (
-        torch.linalg.svd(centred, full_matrices=False)[2][:count] if len(centred) >= count else torch.eye(count, width)
-    )
+    if count >= width or len(centred) < count:
+        return torch.eye(count, width, dtype=centred.dtype)
+    return torch.linalg.svd(centred, full_matrices=False)[2][:count]
 
 
 def _batches_by_length(texts: Sequence[str], batch_size: int) -> Iterator[list[int]]:

@@ -175,7 +175,7 @@ class LiraProcessor(ProcessorMixin):
     ) -> torch.Tensor:
         """Return scores [B, K, 3], NaN where nothing was said; raise `LiraError` for a wrong shape or range."""
         width = max((len(row) for row in candidates), default=0)
-        scores = torch.full((len(candidates), width, 3), float("nan"))
+        scores = torch.full((len(candidates), width, 3), float("nan"), dtype=torch.float32)
         if critic_scores is None:
             return scores
         if len(critic_scores) != len(candidates):

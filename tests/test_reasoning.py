@@ -247,6 +247,37 @@ def test_going_on_from_the_cache_gives_the_logits_of_the_whole(closed):
     torch.testing.assert_close(rest.logits, whole[:, -2:], atol=1e-4, rtol=1e-4)
 
 
+# ---------------------------------------------------------------- precision
+
+
+def test_autocast_answers_and_trains(closed):
+    model = opened(closed)
+    batch = inputs_of(model)
+    labels = torch.full_like(batch["input_ids"], IGNORED)
+    labels[:, -2:] = batch["input_ids"][:, -2:]
+    expected = model(**batch, labels=labels)
+    with torch.autocast("cpu", torch.bfloat16):
+        output = model(**batch, labels=labels)
+        assert model.generate(**batch, max_new_tokens=3).shape[1] > batch["input_ids"].shape[1]
+    output.loss.backward()
+    assert model.soft_prompt.linear.weight.grad.dtype == torch.float32
+    close = torch.nn.functional.cosine_similarity(output.logits[:, -1].float(), expected.logits[:, -1])
+    assert close.min() > 0.98  # the language model's own weights are sharp, and its precision its own affair
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("part", ["language_model", "lira", "soft_prompt", "lira.english_encoder"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_another_precision_of_a_part(models_by_name, part, dtype):
+    model = opened(models_by_name["llama"])
+    batch = inputs_of(model)
+    expected = model(**batch).logits[:, -1]
+    model.get_submodule(part).to(dtype)
+    found = model(**batch).logits[:, -1].float()
+    assert torch.nn.functional.cosine_similarity(found, expected).min() > 0.98
+    assert len(model.generate(**batch, max_new_tokens=2)) == len(QUESTIONS)
+
+
 # ---------------------------------------------------------------- generating
 
 
