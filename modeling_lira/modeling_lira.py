@@ -370,8 +370,8 @@ class LiraModel(LiraPreTrainedModel):
         self,
         texts: str | Sequence[str],
         languages: str | Sequence[str | None] | None = None,
-        candidates: Sequence[Sequence[str]] | None = None,
-        critic_scores: Sequence[Sequence[Sequence[float]]] | None = None,
+        candidates: Sequence[Sequence[str] | None] | None = None,
+        critic_scores: Sequence[Sequence[Sequence[float]] | None] | None = None,
         batch_size: int = 64,
         show_progress: bool = False,
     ) -> Tensor:
@@ -381,19 +381,20 @@ class LiraModel(LiraPreTrainedModel):
         ----------
         texts : str or sequence of str, N of them
         languages : str or sequence of str, optional
-            One code for all texts or one each.
+            One code for all texts or one each; None where it is not told.
         candidates : sequence of sequences of str, optional
-            Up to K English translations of each text. Without them the translation-free path runs; an English text
-            is its own translation.
+            Up to K English translations of each text. Where there are none (an empty list or None) the
+            translation-free path runs; an English text is its own translation.
         critic_scores : sequence [N, K, 3], optional
-            In [1, 10]; without them the critics' features are neutral.
+            In [1, 10]; where there are none (an empty row or None) the critics' features are neutral.
         batch_size : int
         show_progress : bool
 
         Raises
         ------
         LiraError
-            An empty text, an unknown language, candidates or scores that do not fit.
+            An unknown language, candidates or scores that do not fit, or a text without a visible character. "text 0"
+            is the first.
 
         Source: ours.
         """
@@ -403,8 +404,8 @@ class LiraModel(LiraPreTrainedModel):
         self,
         texts: str | Sequence[str],
         languages: str | Sequence[str | None] | None = None,
-        candidates: Sequence[Sequence[str]] | None = None,
-        critic_scores: Sequence[Sequence[Sequence[float]]] | None = None,
+        candidates: Sequence[Sequence[str] | None] | None = None,
+        critic_scores: Sequence[Sequence[Sequence[float]] | None] | None = None,
         batch_size: int = 64,
         show_progress: bool = False,
     ) -> Tensor:
@@ -419,8 +420,8 @@ class LiraModel(LiraPreTrainedModel):
         self,
         texts: str | Sequence[str],
         languages: str | Sequence[str | None] | None,
-        candidates: Sequence[Sequence[str]] | None,
-        critic_scores: Sequence[Sequence[Sequence[float]]] | None,
+        candidates: Sequence[Sequence[str] | None] | None,
+        critic_scores: Sequence[Sequence[Sequence[float]] | None] | None,
         kind: str,
         batch_size: int,
         show_progress: bool,

@@ -168,7 +168,7 @@ class LiraForCausalLM(LiraPreTrainedModel, GenerationMixin):
         texts: Sequence[str],
         languages: str | Sequence[str | None] | None = "en",
         english: Sequence[str] | None = None,
-        candidates: Sequence[Sequence[str]] | None = None,
+        candidates: Sequence[Sequence[str] | None] | None = None,
         batch_size: int = 64,
     ) -> None:
         """Start the projector: a question's fused stream comes closest to the embeddings of its English words.
@@ -239,7 +239,7 @@ class LiraForCausalLM(LiraPreTrainedModel, GenerationMixin):
         self,
         texts: Sequence[str],
         languages: str | Sequence[str | None] | None = None,
-        candidates: Sequence[Sequence[str]] | None = None,
+        candidates: Sequence[Sequence[str] | None] | None = None,
         batch_size: int = 64,
     ) -> tuple[Tensor, Tensor]:
         """Return fused states [N, 2S, d] and their mask [N, 2S] of questions, on the CPU. Source: ours."""

@@ -2,12 +2,15 @@
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from transformers import BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 
+from .arca import NUM_CRITICS
 from .configuration_lira import LANGUAGES
 from .errors import LiraError
 
@@ -15,6 +18,29 @@ KINDS = ("query", "document")
 ENGLISH = "en"
 _CHARACTERS_PER_TOKEN = 64
 """More than any real text has: what lies beyond so many would be cut off as tokens, after minutes for megabytes."""
+_LONGEST_NAME = 80
+"""Characters of a text that an error message shows."""
+
+_REMOVED = re.compile("[\u00ad\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]")
+"""Soft hyphen, word joiner, byte order mark and marks of direction: they neither show nor separate words."""
+_REORDERED = (
+    # Thai: sara e twice looks like sara ae; a tone mark stands after the vowel above or below its consonant, and
+    # before sara am and the other vowels that follow.
+    (re.compile("\u0e40\u0e40"), "\u0e41"),
+    (re.compile("\u0e4d([\u0e48-\u0e4b]*)\u0e32"), "\\1\u0e33"),
+    (re.compile("([\u0e48-\u0e4c]+)([\u0e31\u0e34-\u0e3a\u0e47]+)"), "\\2\\1"),
+    (re.compile("([\u0e30\u0e32\u0e33\u0e45]+)([\u0e48-\u0e4b]+)"), "\\2\\1"),
+    # Bengali: first the dot of the letter, then its vowel, then the signs that close the syllable.
+    (re.compile("([\u09be-\u09cc\u09d7]+)\u09bc"), "\u09bc\\1"),
+    (re.compile("([\u0981-\u0983]+)([\u09be-\u09cc\u09d7]+)"), "\\2\\1"),
+)
+"""What Unicode's own normal forms leave alone: spellings in an order that no keyboard rule allows, but that look right.
+
+Source: Thai after PyThaiNLP (Phatthiyaphaibun et al. 2023).
+"""
+_INVISIBLE = frozenset(("Cc", "Cf", "Mn", "Me", "Zs", "Zl", "Zp"))
+_VISIBLE_FORMAT = frozenset("\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u08e2")
+_INVISIBLE_LETTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 
 
 class LiraProcessor(ProcessorMixin):
@@ -37,6 +63,11 @@ class LiraProcessor(ProcessorMixin):
     english_model_type : str
         Model type of the English backbone, written beside its tokenizer so that it loads offline.
 
+    Raises
+    ------
+    LiraError
+        A field of another type, a `max_length` that leaves no room for a token of the text.
+
     Source: ours.
     """
 
@@ -58,23 +89,44 @@ class LiraProcessor(ProcessorMixin):
         **kwargs: object,
     ) -> None:
         super().__init__(tokenizer, english_tokenizer, **kwargs)
-        self.max_length = max_length
+        self.max_length = self.check_max_length(max_length, tokenizer, english_tokenizer)
         self.num_candidates = num_candidates
-        self.languages = list(LANGUAGES if languages is None else languages)
+        self.languages = LANGUAGES if languages is None else languages
         self.query_prefix = query_prefix
         self.document_prefix = document_prefix
         self.english_query_prefix = english_query_prefix
         self.english_document_prefix = english_document_prefix
         self.english_model_type = english_model_type
+        self._check_fields()
+
+    def _check_fields(self) -> None:
+        if isinstance(self.languages, str) or not all(isinstance(code, str) for code in self.languages):
+            raise LiraError(f"languages must be a list of codes, got {self.languages!r}")
+        self.languages = list(self.languages)
+        if not isinstance(self.num_candidates, int) or self.num_candidates < 1:
+            raise LiraError(f"num_candidates must be a positive whole number, got {self.num_candidates!r}")
+        for name in (*(f"{path}{kind}_prefix" for path in ("", "english_") for kind in KINDS), "english_model_type"):
+            if not isinstance(getattr(self, name), str):
+                raise LiraError(f"{name} must be str, got {getattr(self, name)!r}")
+
+    @staticmethod
+    def check_max_length(length: int, *tokenizers: PreTrainedTokenizerBase | None) -> int:
+        """Return the number of tokens; raise `LiraError` if the special ones leave no room for one of the text."""
+        special = max((tokenizer.num_special_tokens_to_add() for tokenizer in tokenizers if tokenizer), default=0)
+        if isinstance(length, bool) or not isinstance(length, int) or length <= special:
+            raise LiraError(f"max_length must be a whole number of tokens from {special + 1} on, got {length!r}")
+        return length
 
     def __call__(
         self,
         texts: str | Sequence[str],
-        candidates: Sequence[Sequence[str]] | None = None,
+        candidates: Sequence[Sequence[str] | None] | None = None,
         languages: str | Sequence[str | None] | None = None,
         kind: str = "query",
-        critic_scores: Sequence[Sequence[Sequence[float]]] | None = None,
+        critic_scores: Sequence[Sequence[Sequence[float]] | None] | None = None,
         prefix: str | None = None,
+        names: Sequence[str] | None = None,
+        allow_blank: bool = False,
     ) -> BatchFeature:
         """Tokenize a batch.
 
@@ -82,14 +134,19 @@ class LiraProcessor(ProcessorMixin):
         ----------
         texts : str or sequence of str, B of them
         candidates : sequence of sequences of str, optional
-            Up to K English translations of each text; an empty list where there is none.
+            Up to K English translations of each text; an empty list or None where there is none.
         languages : str or sequence of str, optional
-            One code for all texts or one each. An English text without candidates is its own translation.
+            One code for all texts or one each; None where it is not told. An English text without candidates is its
+            own translation.
         kind : "query" or "document"
-        critic_scores : sequence [B, K, 3], optional; an empty row where no critic spoke
+        critic_scores : sequence [B, K, 3], optional; an empty row or None where no critic spoke
             Semantic, emotional and pragmatic score of each candidate, in [1, 10].
         prefix : str, optional
             What stands before each text in place of the kind's own prefix.
+        names : sequence of str, optional
+            What errors call each text; by default its position, "text 0" being the first.
+        allow_blank : bool
+            Take a text with no visible character for an empty one; otherwise it is an error.
 
         Returns
         -------
@@ -104,12 +161,12 @@ class LiraProcessor(ProcessorMixin):
 
         Source: ours.
         """
-        texts = self.check_texts(texts)
+        texts = self.check_texts(texts, names, allow_blank)
         if not texts:
             raise LiraError("texts is empty: give at least one text")
-        codes = self.check_languages(languages, len(texts))
-        chosen = self.check_candidates(texts, candidates, codes)
-        scores = self.check_scores(critic_scores, chosen)
+        codes = self.check_languages(languages, len(texts), names)
+        chosen = self.check_candidates(texts, candidates, codes, names)
+        scores = self.check_scores(critic_scores, chosen, names)
         batch = self.tokenize(texts, kind, prefix=prefix)
         batch["language_ids"] = self.language_ids(codes)
         if any(chosen):
@@ -117,86 +174,112 @@ class LiraProcessor(ProcessorMixin):
             batch["critic_scores"] = scores
         return BatchFeature(batch)
 
-    def check_texts(self, texts: str | Sequence[str]) -> list[str]:
-        """Return the texts as a list; raise `LiraError` for anything that is not a text with something in it."""
-        if not isinstance(texts, Iterable):
-            raise LiraError(f"texts must be str or a sequence of str, got {texts!r}")
-        listed = [texts] if isinstance(texts, str) else list(texts)
+    def check_texts(
+        self, texts: str | Sequence[str], names: Sequence[str] | None = None, allow_blank: bool = False
+    ) -> list[str]:
+        """Return the texts as a list, blank ones as empty texts.
+
+        Raises `LiraError` for anything that is not a text or, unless they are allowed, for a text with nothing visible.
+        """
+        listed = [texts] if isinstance(texts, str) else _listed(texts, "texts must be str or a sequence of str")
         for index, text in enumerate(listed):
             if not isinstance(text, str):
-                raise LiraError(f"text {index} must be str, got {text!r}")
-            if not text.strip():
-                raise LiraError(f"text {index} is empty ({text!r}): every text needs at least one visible character")
+                raise LiraError(f"{_name(names, index)} must be str, got {text!r}")
+            if is_blank(text):
+                if not allow_blank:
+                    raise LiraError(
+                        f"{_name(names, index)} is empty ({shortened(text)}): every text needs a visible character"
+                    )
+                listed[index] = ""
         return listed
 
-    def check_languages(self, languages: str | Sequence[str | None] | None, count: int) -> list[str | None]:
+    def check_languages(
+        self, languages: str | Sequence[str | None] | None, count: int, names: Sequence[str] | None = None
+    ) -> list[str | None]:
         """Return one known language code (or None) a text; raise `LiraError` for an unknown code or a wrong number."""
-        if languages is None or isinstance(languages, str):
-            codes: list[str | None] = [languages] * count
+        if isinstance(languages, str) or is_missing(languages):
+            codes: list = [languages] * count
         else:
-            codes = list(languages)
+            codes = _listed(languages, "languages must be one code or a sequence of them")
         if len(codes) != count:
             raise LiraError(f"{len(codes)} languages for {count} texts: give one code for all or one each")
-        for code in codes:
-            if code is not None and code not in self.languages:
-                raise LiraError(f"language {code!r} is not in the model's config; it knows {', '.join(self.languages)}")
+        codes = [None if is_missing(code) else code for code in codes]
+        for index, code in enumerate(codes):
+            if code is not None and not (isinstance(code, str) and code in self.languages):
+                known = ", ".join(self.languages)
+                raise LiraError(
+                    f"language {code!r} is not in the model's config; it knows {known} ({_name(names, index)})"
+                )
         return codes
 
     def check_candidates(
-        self, texts: Sequence[str], candidates: Sequence[Sequence[str]] | None, languages: Sequence[str | None]
+        self,
+        texts: Sequence[str],
+        candidates: Sequence[Sequence[str] | None] | None,
+        languages: Sequence[str | None],
+        names: Sequence[str] | None = None,
     ) -> list[list[str]]:
         """Return each text's candidates; an English text without any is its own.
 
         Raises `LiraError` for a number of lists that is not the number of texts, more than K candidates, a string in
         place of a list, or an empty candidate.
         """
-        given: Sequence[Sequence[str]] = [()] * len(texts) if candidates is None else candidates
-        if isinstance(given, str) or not isinstance(given, Iterable):
-            raise LiraError(f"candidates must be a list of lists of str, got {given!r}")
-        rows = [self._check_row(index, row) for index, row in enumerate(given)]
-        if len(rows) != len(texts):
-            raise LiraError(f"candidates must hold one list a text: got {len(rows)} lists for {len(texts)} texts")
-        own = [[text] if code == ENGLISH else [] for text, code in zip(texts, languages, strict=True)]
-        return [row or itself for row, itself in zip(rows, own, strict=True)]
+        nothing = [None] * len(texts)
+        given = nothing if candidates is None else _listed(candidates, "candidates must be a list of lists of str")
+        if len(given) != len(texts):
+            raise LiraError(f"candidates must hold one list a text: got {len(given)} lists for {len(texts)} texts")
+        rows = [self._check_row(_name(names, index), row) for index, row in enumerate(given)]
+        return [
+            row or ([text] if code == ENGLISH and text else [])
+            for row, text, code in zip(rows, texts, languages, strict=True)
+        ]
 
-    def _check_row(self, index: int, row: Sequence[str]) -> list[str]:
-        if isinstance(row, str) or not isinstance(row, Iterable):
-            raise LiraError(f"candidates of text {index} must be a list of str, got {row!r}")
-        listed = list(row)
+    def _check_row(self, name: str, row: Sequence[str] | None) -> list[str]:
+        if is_missing(row):
+            return []
+        listed = _listed(row, f"candidates of {name} must be a list of str")
         if len(listed) > self.num_candidates:
-            raise LiraError(f"text {index} has {len(listed)} candidates; the model takes up to {self.num_candidates}")
+            raise LiraError(f"{name} has {len(listed)} candidates; the model takes up to {self.num_candidates}")
         for candidate in listed:
-            if not isinstance(candidate, str) or not candidate.strip():
-                raise LiraError(f"text {index} has an empty candidate ({candidate!r}); leave it out instead")
+            if not isinstance(candidate, str) or is_blank(candidate):
+                raise LiraError(f"{name} has an empty candidate ({candidate!r}); leave it out instead")
         return listed
 
     def check_scores(
-        self, critic_scores: Sequence[Sequence[Sequence[float]]] | None, candidates: Sequence[Sequence[str]]
+        self,
+        critic_scores: Sequence[Sequence[Sequence[float]] | None] | None,
+        candidates: Sequence[Sequence[str]],
+        names: Sequence[str] | None = None,
     ) -> torch.Tensor:
         """Return scores [B, K, 3], NaN where nothing was said; raise `LiraError` for a wrong shape or range."""
         width = max((len(row) for row in candidates), default=0)
-        scores = torch.full((len(candidates), width, 3), float("nan"), dtype=torch.float32)
+        scores = torch.full((len(candidates), width, NUM_CRITICS), float("nan"), dtype=torch.float32)
         if critic_scores is None:
             return scores
-        if len(critic_scores) != len(candidates):
-            raise LiraError(f"critic_scores hold {len(critic_scores)} rows for {len(candidates)} texts")
-        for index, (given, row) in enumerate(zip(critic_scores, candidates, strict=True)):
-            if not (isinstance(given, Sequence) and len(given) == 0):
-                scores[index, : len(row)] = self._check_score_row(index, given, len(row))
+        listed = _listed(critic_scores, "critic_scores must hold one row of scores a text")
+        if len(listed) != len(candidates):
+            raise LiraError(f"critic_scores hold {len(listed)} rows for {len(candidates)} texts")
+        for index, (given, row) in enumerate(zip(listed, candidates, strict=True)):
+            if not is_missing(given):
+                scores[index, : len(row)] = self._check_score_row(_name(names, index), given, len(row))
         return scores
 
     @staticmethod
-    def _check_score_row(index: int, given: Sequence[Sequence[float]], count: int) -> torch.Tensor:
-        """Return the scores [count, 3] of one text."""
+    def _check_score_row(name: str, given: Sequence[Sequence[float]], count: int) -> torch.Tensor:
+        """Return the scores [count, 3] of one text; rows of NaN beyond its candidates are padding."""
         try:
             values = torch.as_tensor(given, dtype=torch.float32)
         except (TypeError, ValueError, RuntimeError) as error:
-            raise LiraError(f"critic_scores of text {index} must be rows of three numbers, got {given!r}") from error
-        if values.shape != (count, 3):
-            raise LiraError(f"critic_scores of text {index} have shape {tuple(values.shape)}, not ({count}, 3)")
+            raise LiraError(f"critic_scores of {name} must be rows of three numbers, got {given!r}") from error
+        if values.shape == (0,):
+            return torch.full((count, NUM_CRITICS), float("nan"))
+        if values.dim() == 2 and values[count:].isnan().all():
+            values = values[:count]
+        if values.shape != (count, NUM_CRITICS):
+            raise LiraError(f"critic_scores of {name} have shape {tuple(values.shape)}, not ({count}, {NUM_CRITICS})")
         outside = values[(values < 1) | (values > 10)]
         if len(outside):
-            raise LiraError(f"critic_scores of text {index} must be from 1 to 10, got {float(outside[0]):g}")
+            raise LiraError(f"critic_scores of {name} must be from 1 to 10, got {float(outside[0]):g}")
         return values
 
     def language_ids(self, languages: Sequence[str | None]) -> torch.Tensor:
@@ -260,6 +343,34 @@ class LiraProcessor(ProcessorMixin):
         ]
 
 
+def normalise(text: str) -> str:
+    """Return the one spelling of a text that both paths read, of the many that look alike.
+
+    Unicode's compatibility form (NFKC), with Thai sara am in one piece as it is typed; no soft hyphens, byte order
+    marks or marks of direction; a zero-width space is a space; Thai and Bengali signs in the order of their scripts.
+    """
+    if text.isascii():
+        return text
+    text = _REMOVED.sub("", unicodedata.normalize("NFKC", text)).replace("\u200b", " ")
+    for pattern, replacement in _REORDERED:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def is_blank(text: str) -> bool:
+    """Return whether no character of a text shows: space, control and format characters, marks without a letter."""
+    return not any(
+        (unicodedata.category(char) not in _INVISIBLE or char in _VISIBLE_FORMAT) and char not in _INVISIBLE_LETTERS
+        for char in text
+    )
+
+
+def shortened(value: object) -> str:
+    """Return how an error message shows a value that may be long."""
+    shown = repr(value if not isinstance(value, str) else value[:_LONGEST_NAME])
+    return shown if len(shown) <= _LONGEST_NAME + 2 else f"{shown[:_LONGEST_NAME]}..."
+
+
 def _readable(text: str, limit: int) -> str:
     """Return a text that tokenizers take: at most `limit` characters, halves of characters joined or replaced.
 
@@ -268,4 +379,23 @@ def _readable(text: str, limit: int) -> str:
     text = text.lstrip()[:limit]
     if text.isascii():
         return text
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return normalise(text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"))
+
+
+def _name(names: Sequence[str] | None, index: int) -> str:
+    return f"text {index}" if names is None else names[index]
+
+
+def is_missing(value: object) -> bool:
+    """Return whether a value says nothing: None, or the NaN of a table's empty cell."""
+    return value is None or (isinstance(value, float) and value != value)
+
+
+def _listed(values: object, message: str) -> list:
+    """Return a sequence as a list; raise `LiraError` with the message for text, a mapping or a single value."""
+    if isinstance(values, Iterable) and not isinstance(values, str | bytes | Mapping):
+        try:
+            return list(values)
+        except TypeError:  # an array without dimensions
+            pass
+    raise LiraError(f"{message}, got {shortened(values)}")

@@ -101,10 +101,10 @@ class LiraCausalLMProcessor(ProcessorMixin):
     def __call__(
         self,
         questions: str | Sequence[str],
-        candidates: Sequence[Sequence[str]] | None = None,
+        candidates: Sequence[Sequence[str] | None] | None = None,
         languages: str | Sequence[str | None] | None = None,
         prompts: Sequence[str] | None = None,
-        critic_scores: Sequence[Sequence[Sequence[float]]] | None = None,
+        critic_scores: Sequence[Sequence[Sequence[float]] | None] | None = None,
     ) -> BatchFeature:
         """Tokenize a batch.
 
@@ -134,7 +134,8 @@ class LiraCausalLMProcessor(ProcessorMixin):
         listed = self.encoder.check_texts(questions)
         if prompts is None:
             prompts = [PROMPT.format(question=question) for question in listed]
-        if isinstance(prompts, str) or len(prompts) != len(listed):
+        are_texts = not isinstance(prompts, str) and all(isinstance(prompt, str) for prompt in prompts)
+        if not are_texts or len(prompts) != len(listed):
             raise LiraError(f"prompts must be a list of one str a question: {len(listed)} questions, got {prompts!r}")
         for name in ("input_ids", "attention_mask"):
             encoded[f"multilingual_{name}"] = encoded.pop(name)

@@ -1,5 +1,6 @@
 """LiRA as a module of sentence-transformers, which finds it by `modules.json` beside the weights."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypedDict
 
@@ -7,7 +8,7 @@ from torch import Tensor, nn
 from transformers import AutoModel, AutoProcessor, PreTrainedTokenizerBase
 
 from .errors import LiraError
-from .processing_lira import KINDS
+from .processing_lira import KINDS, is_missing, shortened
 
 if TYPE_CHECKING:
     from .modeling_lira import LiraModel
@@ -17,6 +18,8 @@ try:
     from sentence_transformers.base.modules import InputModule
 except ImportError:  # every model repository carries this file, and only sentence-transformers itself runs it
     InputModule = nn.Module  # type: ignore[misc, assignment]
+
+logger = logging.getLogger(__name__)
 
 
 class LiraInput(TypedDict, total=False):
@@ -50,6 +53,7 @@ class LiraSTModule(InputModule):
         super().__init__()
         self.model = model
         self.language = language
+        self._warned = False
 
     @property
     def processor(self) -> "LiraProcessor":
@@ -63,12 +67,14 @@ class LiraSTModule(InputModule):
 
     @property
     def max_seq_length(self) -> int:
-        """Longest text in tokens."""
+        """Longest text in tokens; set to None, the longest that the multilingual backbone takes."""
         return min(self.processor.max_length, self.tokenizer.model_max_length)
 
     @max_seq_length.setter
-    def max_seq_length(self, length: int) -> None:
-        self.processor.max_length = length
+    def max_seq_length(self, length: int | None) -> None:
+        processor = self.processor
+        longest = self.tokenizer.model_max_length if length is None else length
+        processor.max_length = processor.check_max_length(longest, processor.tokenizer, processor.english_tokenizer)
 
     def get_embedding_dimension(self) -> int:
         """Return the width D of an embedding."""
@@ -84,13 +90,15 @@ class LiraSTModule(InputModule):
     ) -> dict[str, Tensor]:
         """Return the tensors of a batch.
 
+        A text with no visible character is an empty one, which has an embedding like any other.
+
         Parameters
         ----------
         inputs : sequence of str or dict, B of them
         prompt : str, optional
             What stands before each text; by default what the model was trained with.
         task : "query" or "document", optional
-            By default a query, unless the prompt is that of a document.
+            By default a query, with a warning, unless the prompt is that of a document.
         language : str, optional
             Of every text that does not say its own.
         **kwargs
@@ -99,34 +107,54 @@ class LiraSTModule(InputModule):
         Raises
         ------
         LiraError
-            An input that is neither, an unknown field or language, an empty text.
+            An input that is neither, an unknown field or language. It is named by what it says, for
+            sentence-transformers has sorted the texts by length.
         """
-        rows = [_fields(index, given) for index, given in enumerate(inputs)]
-        scores = [row.get("critic_scores") or [] for row in rows]
+        rows = [_fields(given) for given in inputs]
+        default = language or self.language
+        kind = self._kind(task, prompt)
+        usual = getattr(self.processor, f"{kind}_prefix")
         return dict(
             self.processor(
                 [row["text"] for row in rows],
-                [row.get("candidates") or [] for row in rows],
-                [row.get("language") or language or self.language for row in rows],
-                self._kind(task, prompt),
-                scores if any(scores) else None,
-                prefix=prompt,
+                [row.get("candidates") for row in rows],
+                [default if is_missing(row.get("language") or None) else row["language"] for row in rows],
+                kind,
+                [row.get("critic_scores") for row in rows],
+                prefix=usual if prompt is not None and prompt.strip() == usual.strip() else prompt,
+                names=[f"text {shortened(row['text'])}" for row in rows],
+                allow_blank=True,
             )
         )
 
     def _kind(self, task: str | None, prompt: str | None) -> str:
         if task in KINDS:
             return task
-        prefixes = self.processor.query_prefix, self.processor.document_prefix
-        return "document" if prompt == prefixes[1] != prefixes[0] else "query"
+        query, document = (getattr(self.processor, f"{kind}_prefix").strip() for kind in KINDS)
+        if query != document and not (prompt or "").strip() and not self._warned:
+            self._warned = True
+            logger.warning(
+                "texts are embedded as queries%s: call encode_query and encode_document, or give "
+                "prompt_name='query' or 'document'",
+                "" if prompt is None else ", without the prompt that the model was trained with",
+            )
+        return "document" if prompt is not None and prompt.strip() == document != query else "query"
 
     def forward(  # type: ignore[override]
         self, features: dict[str, Tensor], language: str | None = None
     ) -> dict[str, Tensor]:
-        """Add `sentence_embedding` [B, D], unit norm, to the tensors of a batch; the language is in them already."""
+        """Add `sentence_embedding` [B, D], unit norm, to the tensors of a batch; the language is in them already.
+
+        `token_embeddings` [B, 2S, d] are the fused tokens of both paths, and `attention_mask` [B, 2S] is theirs.
+        """
         names = self.processor.model_input_names
         output = self.model(**{name: features[name] for name in names if name in features})
-        return {**features, "sentence_embedding": output.sentence_embedding}
+        return {
+            **features,
+            "sentence_embedding": output.sentence_embedding,
+            "token_embeddings": output.fused_states,
+            "attention_mask": output.fused_mask.long(),
+        }
 
     def save(self, output_path: str, *args: object, safe_serialization: bool = True, **kwargs: object) -> None:
         """Save the model with everything that loads it again; weights are safetensors, whatever is asked for."""
@@ -166,13 +194,14 @@ class LiraSTModule(InputModule):
         return cls(model)
 
 
-def _fields(index: int, given: str | LiraInput) -> LiraInput:
+def _fields(given: str | LiraInput) -> LiraInput:
     """Return one input as a dictionary with a text."""
     if isinstance(given, str):
         return {"text": given}
     if not isinstance(given, Mapping) or "text" not in given:
-        raise LiraError(f"text {index} must be str or a dictionary with a text, got {given!r}")
+        raise LiraError(f"a text must be str or a dictionary with a text, got {shortened(given)}")
     unknown = [name for name in given if name not in LiraInput.__annotations__]
     if unknown:
-        raise LiraError(f"text {index} has unknown field {unknown[0]!r}; use {', '.join(LiraInput.__annotations__)}")
+        fields = ", ".join(LiraInput.__annotations__)
+        raise LiraError(f"text {shortened(given['text'])} has unknown field {unknown[0]!r}; use {fields}")
     return given

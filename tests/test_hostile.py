@@ -60,7 +60,9 @@ SCRIPTS = {
 
 WORDS = st.one_of([st.text(alphabet, min_size=1, max_size=12) for alphabet in SCRIPTS.values()])
 ANYTHING = st.text(st.characters(exclude_categories=()), max_size=30)  # surrogates and unassigned included
-A_TEXT = st.one_of(st.lists(WORDS, min_size=1, max_size=6).map(" ".join), ANYTHING).filter(str.strip)
+A_TEXT = st.one_of(st.lists(WORDS, min_size=1, max_size=6).map(" ".join), ANYTHING).filter(
+    lambda text: not processing_lira.is_blank(text)
+)
 
 
 @st.composite
@@ -94,17 +96,13 @@ def test_texts_of_all_scripts(model, batch, batch_size, data):
 @pytest.mark.parametrize(
     "text",
     [
-        "\0",
         "áo\0thun",
         "\ud83d áo",
         "\udc00",
         "\u202eabc",
-        "\u202e",
-        "\u2066\u2067\u2068",
         "😀",
         "👩‍👩‍👧‍👦" * 50,
-        "\u200b",
-        "\ufeff",
+        "\u200báo\ufeff",
         "\uffff",
         "\ue000",
         "\U0010ffff",
@@ -127,7 +125,7 @@ def test_half_a_character_is_a_replacement_character_and_two_halves_are_the_char
     assert_close(model.encode_query("áo \ud83d\ude00"), model.encode_query("áo 😀"))
 
 
-@pytest.mark.parametrize("word", ["áo thun ", "a", "เสื้อ", "\0", "😀", "\u0301", " \n x"], ids=ascii)
+@pytest.mark.parametrize("word", ["áo thun ", "a", "เสื้อ", "\0x", "😀", "x\u0301", " \n x"], ids=ascii)
 def test_a_megabyte(model, word):
     """It counts as far as its first tokens, and the rest is not even tokenized."""
     text = (word * (LONG // len(word)))[:LONG]
@@ -140,8 +138,10 @@ def test_a_megabyte(model, word):
 def test_a_megabyte_of_space_before_a_text(model):
     padded = " " * LONG + "áo thun"
     assert_close(model.encode_query(padded), model.encode_query("áo thun"), atol=1e-5, rtol=0)
-    with pytest.raises(LiraError, match="text 0 is empty"):
-        model.encode_query(" " * LONG)
+    for nothing in (" ", "\0", "\u0301", "\u200b"):
+        with pytest.raises(LiraError, match="text 0 is empty") as caught:
+            model.encode_query(nothing * LONG)
+        assert len(str(caught.value)) < 1_000
 
 
 # ---------------------------------------------------------------- repositories

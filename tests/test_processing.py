@@ -1,7 +1,9 @@
 """Texts, candidates, languages and scores into tensors; bad input into one clear error."""
 
 import json
+import unicodedata
 
+import numpy as np
 import pytest
 import torch
 from conftest import MULTILINGUAL_TEXTS
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from modeling_lira import LiraError, LiraProcessor
 from modeling_lira.configuration_lira import LANGUAGES
+from modeling_lira.processing_lira import is_blank, normalise
 
 TEXTS = list(MULTILINGUAL_TEXTS[:3])
 
@@ -138,13 +141,20 @@ BAD_INPUT = {
     "empty text": ({"texts": ["áo", ""]}, "text 1 is empty"),
     "blank text": ({"texts": [" \n"]}, r"' \n'"),
     "unknown language": ({"texts": ONE, "languages": "tl"}, "'tl' is not in the model's config; it knows vi, th"),
-    "unknown language of one text": ({"texts": ["áo"] * 2, "languages": ["vi", "xx"]}, "'xx'"),
+    "unknown language of one text": ({"texts": ["áo"] * 2, "languages": ["vi", "xx"]}, "(text 1)"),
+    "language that is no code": ({"texts": ["áo"] * 2, "languages": ["vi", 3]}, "language 3 is not in the model's"),
+    "a number in place of languages": ({"texts": ONE, "languages": 3}, "got 3"),
+    "no text at all": ({"texts": ["áo", None]}, "text 1 must be str, got None"),
+    "an array without dimensions": ({"texts": np.array("áo")}, "texts must be str or a sequence"),
+    "a mapping in place of texts": ({"texts": {"áo": 1}}, "texts must be str or a sequence"),
+    "invisible text": ({"texts": ["áo", "phone", "\u200b\ufeff"]}, "text 2 is empty"),
+    "invisible candidate": ({"texts": ["áo"] * 2, "candidates": [["a"], ["\xad"]]}, "text 1 has an empty candidate"),
+    "a number in place of scores": ({"texts": ONE, "candidates": [["a"]], "critic_scores": 5}, "got 5"),
     "too few languages": ({"texts": ["áo"] * 3, "languages": ["vi"]}, "1 languages for 3 texts"),
     "unknown kind": ({"texts": ONE, "kind": "title"}, "'title'"),
     "candidates of the wrong length": ({"texts": ONE, "candidates": [["a"], ["b"]]}, "got 2 lists for 1 texts"),
     "a string in place of all candidates": ({"texts": ONE, "candidates": "shirt"}, "'shirt'"),
     "a string in place of a list": ({"texts": ONE, "candidates": ["shirt"]}, "candidates of text 0 must be a list"),
-    "nothing in place of a list": ({"texts": ONE, "candidates": [None]}, "got None"),
     "a number in place of all candidates": ({"texts": ONE, "candidates": 3}, "got 3"),
     "too many candidates": ({"texts": ONE, "candidates": [list("abcde")]}, "has 5 candidates; the model takes up to 4"),
     "empty candidate": ({"texts": ONE, "candidates": [["a", " "]]}, "empty candidate (' ')"),
@@ -171,6 +181,146 @@ def test_bad_input_is_one_clear_error_with_the_value(processor, arguments, messa
         processor(**arguments)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+# ---------------------------------------------------------------- nothing, in its many forms
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " \n",
+        "\xa0\u3000",
+        "\u200b",
+        "\u200c\u200d",
+        "\ufeff",
+        "\xad",
+        "\0\x1b",
+        "\ufe0f",
+        "\u0301",
+        "\u202e",
+        "\u3164",
+    ],
+    ids=ascii,
+)
+def test_a_text_without_a_visible_character_is_blank(text):
+    assert is_blank(text) and not is_blank(text + "a") and not is_blank("ก" + text)
+
+
+@pytest.mark.parametrize("text", ["0", "?", "ó", "é", "া", "า", "😀", "\ue000", "\U0010ffff", "\u0600"], ids=ascii)
+def test_a_text_with_a_visible_character_is_not_blank(text):
+    assert not is_blank(text)
+
+
+NOTHING = (None, float("nan"), np.float64("nan"))
+
+
+@pytest.mark.parametrize("nothing", [*NOTHING, [], np.array([])], ids=repr)
+def test_candidates_and_scores_that_are_missing_in_one_row(processor, nothing):
+    arguments = {
+        "texts": TEXTS,
+        "candidates": [["a"], nothing, ["b"]],
+        "critic_scores": [[[1, 2, 3]], nothing, nothing],
+    }
+    empty = {**arguments, "candidates": [["a"], [], ["b"]], "critic_scores": [[[1, 2, 3]], [], []]}
+    expected = processor(**empty)
+    for name, tensor in processor(**arguments).items():
+        assert torch.equal(tensor.nan_to_num(nan=-1), expected[name].nan_to_num(nan=-1)), name
+
+
+@pytest.mark.parametrize("nothing", NOTHING, ids=repr)
+def test_a_language_that_is_missing_is_not_told(processor, nothing):
+    assert processor(TEXTS, languages=["vi", nothing, "th"])["language_ids"].tolist() == [1, 0, 2]
+    assert processor(TEXTS, languages=nothing)["language_ids"].tolist() == [0, 0, 0]
+
+
+def test_arrays_in_place_of_lists(processor):
+    scores = np.full((2, 2, 3), np.nan)
+    scores[0] = 7
+    scores[1, 0] = 3  # the second text has one candidate: what lies beyond is padding
+    given = processor(
+        np.array(["áo", "phone"]),
+        np.array([["a", "b"], ["c"]], dtype=object),
+        np.array(["vi", "en"]),
+        critic_scores=scores,
+    )
+    expected = processor(["áo", "phone"], [["a", "b"], ["c"]], ["vi", "en"], critic_scores=[[[7] * 3] * 2, [[3] * 3]])
+    for name, tensor in expected.items():
+        assert torch.equal(given[name].nan_to_num(nan=-1), tensor.nan_to_num(nan=-1)), name
+
+
+# ---------------------------------------------------------------- one spelling
+
+SPELLINGS = {
+    "Vietnamese, decomposed": ("điện thoại cũ", unicodedata.normalize("NFD", "điện thoại cũ")),
+    "Vietnamese, as Windows-1258 has it": ("ề", "\xea\u0300"),
+    "Thai sara am, in two pieces": ("น้ำ", "น\u0e49\u0e4d\u0e32"),
+    "Thai sara am, nikhahit before the tone mark": ("น้ำ", "น\u0e4d\u0e49\u0e32"),
+    "Thai sara am, the tone mark last": ("น้ำ", "น\u0e33\u0e49"),
+    "Thai tone mark before the vowel above": ("ที่", "ท\u0e48\u0e35"),
+    "Thai tone mark after the vowel that follows": ("ก่า", "ก\u0e32\u0e48"),
+    "Thai sara ae as two sara e": ("แม่", "\u0e40\u0e40ม\u0e48"),
+    "Bengali vowel of two parts": ("বোতল", "ব\u09c7\u09beতল"),
+    "Bengali letter with its dot": ("ড়", "\u09dc"),
+    "Bengali dot after the vowel": ("শাড়ি", "শা\u09a1\u09bf\u09bc"),
+    "Bengali chandrabindu before the vowel": ("চাঁদ", "চ\u0981\u09beদ"),
+    "Urdu presentation forms": ("سلام", "\ufeb3\ufefc\ufee1"),
+    "Urdu hamza on bari yeh": ("ۓ", "\u06d2\u0654"),
+    "marks of direction": ("سلام", "\u200fس\u202aلام\u202c"),
+    "soft hyphen": ("shirt", "sh\xadirt"),
+    "byte order mark": ("áo", "\ufeffáo"),
+    "ligature": ("office fluffy", "oﬃce ﬂuﬀy"),
+    "full width": ("ABC 12%", "ＡＢＣ　１２％"),
+    "zero-width space": ("white shirt", "white\u200bshirt"),
+    "no-break space": ("white shirt", "white\xa0shirt"),
+}
+
+
+@pytest.mark.parametrize(("usual", "other"), SPELLINGS.values(), ids=SPELLINGS)
+def test_spellings_that_look_alike_are_one_text_on_both_paths(processor, usual, other):
+    assert normalise(other) == normalise(usual) and normalise(normalise(other)) == normalise(other)
+    for path in ("multilingual", "english"):
+        for kind in ("query", "document"):
+            rows = [processor.tokenize([text], kind, path)["input_ids"].tolist() for text in (usual, other)]
+            assert rows[0] == rows[1]
+
+
+def test_a_usual_spelling_stays_as_it_is():
+    joiners = ("ক্‌ষ", "র‍্যাব", "خوب‌صورت")  # which carry meaning
+    for text in (*MULTILINGUAL_TEXTS, *joiners, "น้ำตาล เครื่องสำอาง ก๋วยเตี๋ยว สิทธิ์", "চাঁদ কাঁচা বোতল", "ế ợ ẵ", "😀👍🏽❤️"):
+        assert normalise(text) == text
+
+
+# ---------------------------------------------------------------- fields
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"max_length": 0},
+        {"max_length": 2},
+        {"max_length": -5},
+        {"max_length": "64"},
+        {"max_length": None},
+        {"max_length": True},
+        {"num_candidates": 0},
+        {"num_candidates": "4"},
+        {"languages": "vi"},
+        {"languages": [1]},
+        {"query_prefix": None},
+        {"english_document_prefix": 3},
+        {"english_model_type": None},
+    ],
+    ids=str,
+)
+def test_a_field_that_cannot_be(processor, fields, tmp_path):
+    (name,) = fields
+    with pytest.raises(LiraError, match=name):
+        LiraProcessor(processor.tokenizer, processor.english_tokenizer, **fields)
+    processor.save_pretrained(tmp_path)
+    with pytest.raises(LiraError, match=name):
+        LiraProcessor.from_pretrained(tmp_path, **fields)
 
 
 # ---------------------------------------------------------------- saving

@@ -111,16 +111,67 @@ def test_a_shorter_limit_counts(folder, st):
     same(limited.encode([long]), torch.as_tensor(short.encode([long])))
 
 
+@pytest.mark.parametrize("length", [0, 1, 2, -5, 2.5, "64", True])
+def test_a_limit_that_leaves_no_room_for_a_text(folder, length):
+    st = load(folder)
+    with pytest.raises(ValueError, match="max_length must be a whole number of tokens from 3 on, got") as caught:
+        st.max_seq_length = length
+    assert caught.type.__name__ == LiraError.__name__
+    assert st.max_seq_length == 64
+
+
+def test_no_limit_is_the_backbones(folder, st):
+    other = load(folder)
+    other.max_seq_length = 6
+    for length, expected in ((None, 64), (10**12, 64), (3, 3)):
+        other.max_seq_length = length
+        assert other.max_seq_length == expected
+        assert other[0].preprocess([TEXTS[0] * 9])["input_ids"].shape[1] == expected
+
+
+def test_a_blank_text_has_a_vector_of_its_own(st, model):
+    together = torch.as_tensor(st.encode_document(["áo thun", "", "nồi", "\u200b\ufeff", " \n"], batch_size=2))
+    same(together[[0, 2]], model.encode_document(["áo thun", "nồi"]))
+    assert together.isfinite().all()
+    assert_close(together.norm(dim=-1), torch.ones(5))
+    same(together[[3, 4]], together[[1, 1]])
+    same(torch.as_tensor(st.encode_document([""]))[0], together[1])
+    assert (together[1] - together[0]).abs().max() > 1e-3
+    rows = [{"text": "", "language": "en"}, {"text": "", "candidates": ["shirt"]}]
+    for kind in ("query", "document"):
+        assert torch.as_tensor(getattr(st, f"encode_{kind}")(rows)).isfinite().all()
+
+
+def test_fields_that_are_missing(st, model):
+    nothing = {"language": None, "candidates": None, "critic_scores": None}
+    nan = dict.fromkeys(nothing, float("nan"))
+    expected = model.encode_query(["áo", "phone"], candidates=[[], ["a"]])
+    for fields in (nothing, nan, {"language": "", "candidates": [], "critic_scores": []}):
+        same(st.encode_query([{"text": "áo", **fields}, {"text": "phone", **fields, "candidates": ["a"]}]), expected)
+
+
+def test_tokens_are_the_fused_ones(st, model):
+    rows = dictionaries()
+    tokens = st.encode_query(rows, batch_size=3, output_value="token_embeddings")
+    with torch.no_grad():
+        output = model(**model.processor(TEXTS, CANDIDATES, CODES, critic_scores=SCORES))
+    for found, states, mask in zip(tokens, output.fused_states, output.fused_mask, strict=True):
+        same(found, states[mask])
+    everything = st.encode_query(rows, batch_size=3, output_value=None)
+    same(torch.stack([row["sentence_embedding"] for row in everything]), output.sentence_embedding)
+
+
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        ([{"text": "áo", "lang": "vi"}], "text 0 has unknown field 'lang'"),
-        (["áo", {"language": "vi"}], "text 1 must be str or a dictionary with a text"),
-        ([("áo", "shirt")], "text 0 must be str or a dictionary with a text"),
-        ([{"text": "  "}], "text 0 is empty"),
-        ([{"text": "áo", "language": "xx"}], "language 'xx' is not in the model's config"),
-        ([{"text": "áo", "candidates": "shirt"}], "candidates of text 0 must be a list of str"),
-        ([{"text": "áo", "candidates": ["a"] * 5}], "text 0 has 5 candidates"),
+        ([{"text": "áo", "lang": "vi"}, "áo thun trắng"], "text 'áo' has unknown field 'lang'"),
+        (["áo", {"language": "vi"}], "must be str or a dictionary with a text, got {'language': 'vi'}"),
+        ([("áo", "shirt")], "must be str or a dictionary with a text, got"),
+        ([{"text": None}], "text None must be str"),
+        ([{"text": "áo", "language": "xx"}, "áo thun trắng"], "language 'xx' is not in the model's config.*'áo'"),
+        ([{"text": "áo", "candidates": "shirt"}], "candidates of text 'áo' must be a list of str"),
+        ([{"text": "áo", "candidates": ["a"] * 5}, "áo thun trắng"], "text 'áo' has 5 candidates"),
+        ([{"text": "áo", "candidates": ["\u200b"]}, "áo thun trắng"], "text 'áo' has an empty candidate"),
     ],
 )
 def test_bad_input_is_one_clear_error(st, texts, message):
@@ -159,6 +210,63 @@ def test_training_reaches_the_trained_parts_only(folder):
     MultipleNegativesRankingLoss(st)(pairs, labels=None).backward()
     trained = {name for name, parameter in st[0].model.named_parameters() if parameter.grad is not None}
     assert {name.partition(".")[0] for name in trained} == {"arca", "lasr"}
+
+
+# ---------------------------------------------------------------- queries or documents
+
+PROMPTED = {
+    "LangChain's encode_kwargs": ({}, {"prompt_name": "query"}, {"prompt_name": "document"}),
+    "LangChain's default prompt": ({"default_prompt_name": "document"}, {"prompt_name": "query"}, {}),
+    "LlamaIndex's instructions": (
+        {"prompts": {"query": "query: ", "text": "passage: "}},
+        {"prompt_name": "query", "normalize_embeddings": True},
+        {"prompt_name": "text", "normalize_embeddings": True},
+    ),
+    "instructions without the last space": ({}, {"prompt": "query:"}, {"prompt": "passage:"}),
+    "tasks": ({}, {"task": "query"}, {"task": "document"}),
+}
+
+
+@pytest.mark.parametrize(("loading", "query", "document"), PROMPTED.values(), ids=PROMPTED)
+def test_the_task_that_a_caller_tells(folder, model, caplog, loading, query, document):
+    st = load(folder, **loading)
+    same(st.encode(["áo"], **query), model.encode_query(["áo"]))
+    same(st.encode(["áo"], **document), model.encode_document(["áo"]))
+    assert "embedded as queries" not in caplog.text
+
+
+@pytest.mark.parametrize("arguments", [{}, {"prompt": ""}], ids=["LangChain's default", "LlamaIndex's default"])
+def test_a_task_that_nobody_tells_is_a_query_with_one_warning(folder, caplog, arguments):
+    st = load(folder)
+    for _ in range(2):
+        st.encode(TEXTS, **arguments)
+    assert caplog.text.count("embedded as queries") == 1
+    assert "encode_document" in caplog.text
+
+
+def test_langchain(folder, model):
+    langchain = pytest.importorskip("langchain_huggingface")
+    embeddings = langchain.HuggingFaceEmbeddings(
+        model_name=str(folder),
+        model_kwargs={"trust_remote_code": True, "device": "cpu"},
+        encode_kwargs={"prompt_name": "document", "language": "vi"},
+        query_encode_kwargs={"prompt_name": "query", "language": "vi"},
+    )
+    same(embeddings.embed_documents(["áo"]), model.encode_document(["áo"], "vi"))
+    same(embeddings.embed_query("áo"), model.encode_query(["áo"], "vi")[0])
+
+
+def test_llama_index(folder, model):
+    huggingface = pytest.importorskip("llama_index.embeddings.huggingface")
+    embeddings = huggingface.HuggingFaceEmbedding(
+        str(folder),
+        trust_remote_code=True,
+        device="cpu",
+        query_instruction="query: ",
+        text_instruction="passage: ",
+    )
+    same(embeddings.get_text_embedding("áo"), model.encode_document(["áo"])[0])
+    same(embeddings.get_query_embedding("áo"), model.encode_query(["áo"])[0])
 
 
 # ---------------------------------------------------------------- evaluators and MTEB

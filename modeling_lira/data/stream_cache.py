@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 from ..errors import LiraError
 from ..files import atomic_write_text
 from ..modeling_lira import LiraModel
+from ..processing_lira import normalise
 
 _CHUNK = 1024
 
@@ -94,7 +95,7 @@ class StreamCache:
         }
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         for text in texts:
-            digest.update(json.dumps(text).encode())
+            digest.update(json.dumps(normalise(text)).encode())
         return f"{path}-{kind}-{digest.hexdigest()[:20]}"
 
     @staticmethod
