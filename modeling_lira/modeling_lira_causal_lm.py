@@ -4,7 +4,7 @@ import copy
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import cast
@@ -12,7 +12,13 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import GenerationConfig, GenerationMixin, PreTrainedModel
+from transformers import (
+    GenerationConfig,
+    GenerationMixin,
+    PreTrainedModel,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from .anchors import english_anchors
@@ -36,7 +42,6 @@ from .soft_prompt import SoftPrompt
 
 IGNORED = -100
 """Label of a token that the loss does not count."""
-_RIDGE = 1e-3
 _RENAMED = ("multilingual_input_ids", "multilingual_attention_mask")
 _TOKENS = ("input_ids", "attention_mask", "english_input_ids", "english_attention_mask")
 _ENCODER_INPUTS = (
@@ -200,33 +205,10 @@ class LiraForCausalLM(LiraPreTrainedModel, GenerationMixin):
         codes = processor.check_languages(languages, len(texts))
         chosen = processor.check_candidates(texts, candidates, codes)
         parts = [slice(at, at + batch_size) for at in range(0, len(texts), batch_size)]
-        self.fit_projector(
+        self.soft_prompt.fit(
             (*self.fused(texts[part], codes[part], chosen[part]), self._pooled_words(renderings[part]))
             for part in parts
         )
-
-    @torch.no_grad()
-    def fit_projector(self, batches: Iterable[tuple[Tensor, Tensor, Tensor]]) -> None:
-        """Solve for the projector's linear layer: fused [N, 2S, d] with mask [N, 2S] to targets [N, S, W].
-
-        Batches are summed up, so that memory does not grow with their number. The boundary becomes the mean target.
-
-        Source: ours.
-        """
-        count, sums, products = 0, torch.zeros(()), torch.zeros(())
-        width = self.soft_prompt.linear.in_features
-        for fused, mask, target in batches:
-            rows = fused[mask].double()  # [M, d]
-            words = target.repeat(1, fused.shape[1] // target.shape[1], 1)[mask].double()  # [M, W], of each path
-            both = torch.cat([rows, words], 1)  # [M, d + W]
-            count, sums, products = count + len(rows), sums + both.sum(0), products + rows.T @ both
-        centre, mean = (sums / count).split([width, len(sums) - width])
-        gram, cross = (products - count * torch.outer(centre, sums / count)).split([width, len(sums) - width], 1)
-        ridge = _RIDGE * gram.diagonal().mean().clamp_min(1e-12) * torch.eye(width, dtype=gram.dtype)
-        weight = torch.linalg.solve(gram + ridge, cross).T  # [W, d]
-        self.soft_prompt.linear.weight.copy_(weight)
-        self.soft_prompt.linear.bias.copy_(mean - weight @ centre)
-        self.soft_prompt.boundary.copy_(mean)
 
     @torch.no_grad()
     def open_gate(self) -> None:
@@ -532,8 +514,9 @@ class LiraForCausalLM(LiraPreTrainedModel, GenerationMixin):
         input_ids, attention_mask, inputs_embeds
             The prompt, as in `forward`; batches are padded on the left.
         **kwargs
-            The question, as in `forward`; and whatever the language model's `generate` takes. Penalties on repetition
-            see the answer only.
+            The question, as in `forward`; and whatever the language model's `generate` takes, but for other models that
+            draft the answer. `max_length` and `min_length` count the prompt (padding too) and the answer, never the
+            soft tokens, and stopping criteria see the same. Penalties on repetition see the answer only.
 
         Returns
         -------
@@ -543,22 +526,23 @@ class LiraForCausalLM(LiraPreTrainedModel, GenerationMixin):
         Raises
         ------
         LiraError
-            A prompt that leaves no room for the answer in the language model's context.
-
-        Source: ours.
+            A prompt that leaves no room for the answer in the language model's context or in `max_length`; a question
+            whose answer another model is to draft.
         """
         question = {name: kwargs.pop(name) for name in _ENCODER_INPUTS if name in kwargs}
-        settings = copy.deepcopy(
-            cast(GenerationConfig, kwargs.pop("generation_config", None) or self.generation_config)
-        )
-        kwargs = settings.update(**kwargs)  # what is no setting
+        settings, kwargs = self._generation_settings(kwargs)
         generate = partial(cast(Callable[..., Tensor], self.language_model.generate), generation_config=settings)
         soft = self.soft_tokens(**question)  # type: ignore[arg-type]
         if soft is None:
             prompt = {"input_ids": input_ids} if inputs_embeds is None else {"inputs_embeds": inputs_embeds}
             return generate(**prompt, attention_mask=attention_mask, **kwargs)
+        _refuse_drafts(settings, kwargs)
         merged = self._merge(soft, input_ids, attention_mask, inputs_embeds)
+        _count_new_tokens(settings, merged.embeds.shape[1] - soft[0].shape[1])
         self._check_length(int(merged.mask.sum(1).max()) + (settings.max_new_tokens or 1), soft[0].shape[1])
+        if input_ids is not None and kwargs.get("stopping_criteria"):
+            criteria = cast(StoppingCriteriaList, kwargs["stopping_criteria"])
+            kwargs["stopping_criteria"] = StoppingCriteriaList(_AfterPrompt(one, input_ids) for one in criteria)
         if settings.pad_token_id is None:
             settings.pad_token_id = self.processor.tokenizer.pad_token_id
         result = generate(inputs_embeds=merged.embeds, attention_mask=merged.mask, **kwargs)
@@ -571,6 +555,12 @@ class LiraForCausalLM(LiraPreTrainedModel, GenerationMixin):
             return joined
         result.sequences = joined
         return result
+
+    def _generation_settings(self, kwargs: dict[str, object]) -> tuple[GenerationConfig, dict[str, object]]:
+        """Return the settings of one call, the model's own where it says nothing, and the arguments that are none."""
+        settings = copy.deepcopy(cast(GenerationConfig, kwargs.pop("generation_config", None) or GenerationConfig()))
+        settings.update(**self.generation_config.to_dict(), defaults_only=True, allow_custom_entries=True)
+        return settings, settings.update(**kwargs)
 
     # ------------------------------------------------------------------ saving and loading
 
@@ -653,6 +643,39 @@ class _Merged:
     mask: Tensor
     order: Tensor
     labels: Tensor | None
+
+
+class _AfterPrompt(StoppingCriteria):
+    """Show a stopping criterion the prompt before the new tokens, as a model without soft tokens does."""
+
+    def __init__(self, criterion: StoppingCriteria, prompts: Tensor) -> None:
+        self.criterion = criterion
+        self.prompts = prompts
+
+    def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: object) -> Tensor:
+        """Return which rows [B] may stop, for new tokens [B, n]."""
+        prompts = self.prompts.repeat_interleave(len(input_ids) // len(self.prompts), 0)
+        return self.criterion(torch.cat([prompts, input_ids], 1), scores, **kwargs)
+
+
+def _count_new_tokens(settings: GenerationConfig, prompt: int) -> None:
+    """Turn lengths of prompt and answer into lengths of the answer, in place: `generate` would count soft tokens."""
+    if settings.max_new_tokens is None and settings.max_length is not None:
+        if settings.max_length <= prompt:
+            raise LiraError(
+                f"max_length {settings.max_length} leaves no room for an answer after a prompt of {prompt} tokens: "
+                f"give at least {prompt + 1}, or max_new_tokens"
+            )
+        settings.max_new_tokens, settings.max_length = settings.max_length - prompt, None
+    if settings.min_new_tokens is None and settings.min_length:
+        settings.min_new_tokens, settings.min_length = max(0, settings.min_length - prompt), None
+
+
+def _refuse_drafts(settings: GenerationConfig, arguments: Mapping[str, object]) -> None:
+    """Raise `LiraError` for a way to generate that needs token ids where the soft tokens have none."""
+    for name in ("assistant_model", "prompt_lookup_num_tokens", "assistant_early_exit"):
+        if arguments.get(name) is not None or getattr(settings, name, None) is not None:
+            raise LiraError(f"{name} cannot be used with a question: soft tokens have no ids to draft an answer from")
 
 
 def _contiguous(module: nn.Module, arguments: tuple[Tensor]) -> tuple[Tensor]:

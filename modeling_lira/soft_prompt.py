@@ -1,11 +1,16 @@
 """The soft prompt: what a language model reads of LiRA's fused stream."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import initialization as init
 
 from .arca import ZeroLinear
+
+_RIDGE = 1e-3
+"""Ridge in units of the mean variance: the projector starts from few texts, whose streams leave directions untried."""
 
 
 class SoftPrompt(nn.Module):
@@ -31,6 +36,31 @@ class SoftPrompt(nn.Module):
         """Start with a closed gate and a silent boundary; the linear layers start as any."""
         init.zeros_(self.boundary)
         init.zeros_(self.gate)
+
+    @torch.no_grad()
+    def fit(self, batches: Iterable[tuple[Tensor, Tensor, Tensor]]) -> None:
+        """Solve for the linear layer by ridge regression; the boundary becomes the mean target.
+
+        Batches are summed up, so that memory does not grow with their number.
+
+        Parameters
+        ----------
+        batches : iterable of fused states [N, 2S, d], their mask [N, 2S] and targets [N, S, W]
+        """
+        count, sums, products = 0, torch.zeros(()), torch.zeros(())
+        width = self.linear.in_features
+        for states, mask, target in batches:
+            rows = states[mask].double()  # [M, d]
+            words = target.repeat(1, states.shape[1] // target.shape[1], 1)[mask].double()  # [M, W], of each path
+            both = torch.cat([rows, words], 1)  # [M, d + W]
+            count, sums, products = count + len(rows), sums + both.sum(0), products + rows.T @ both
+        centre, mean = (sums / count).split([width, len(sums) - width])
+        gram, cross = (products - count * torch.outer(centre, sums / count)).split([width, len(sums) - width], 1)
+        ridge = _RIDGE * gram.diagonal().mean().clamp_min(1e-12) * torch.eye(width, dtype=gram.dtype)
+        weight = torch.linalg.solve(gram + ridge, cross).T  # [W, d]
+        self.linear.weight.copy_(weight)
+        self.linear.bias.copy_(mean - weight @ centre)
+        self.boundary.copy_(mean)
 
     def project(self, states: Tensor) -> Tensor:
         """Map fused states [B, T, d] to the language model's width [B, T, W]."""

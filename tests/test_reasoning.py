@@ -19,9 +19,13 @@ from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     Gemma3TextConfig,
+    GenerationConfig,
     GPT2Config,
     LlamaConfig,
+    MaxLengthCriteria,
     PreTrainedTokenizerFast,
+    StoppingCriteria,
+    StoppingCriteriaList,
 )
 
 from modeling_lira import LiraError, LiraForCausalLM, LiraModel
@@ -320,6 +324,102 @@ def test_sampling_follows_the_seed_and_gives_as_many_as_asked(closed):
     assert scored.sequences.shape[1] == batch["input_ids"].shape[1] + 2 and len(scored.scores) == 2
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["keywords", "given config", "own config"])
+@pytest.mark.parametrize("opening", [False, True])
+def test_lengths_are_those_that_the_user_sees(closed, opening, name):
+    model = opened(closed) if opening else copy.copy(closed)
+    batch = inputs_of(model)
+    prompt = batch["input_ids"].shape[1]
+
+    def generate(**lengths: int | None) -> torch.Tensor:
+        settings = {"do_sample": False, "eos_token_id": None, **lengths}
+        if name == "keywords":
+            return model.generate(**batch, **settings)
+        model.generation_config = GenerationConfig(**(settings if name == "own config" else {}))
+        given = {} if name == "own config" else {"generation_config": GenerationConfig(**settings)}
+        return model.generate(**batch, **given)
+
+    for lengths, new in (
+        ({"max_length": prompt + 1}, 1),
+        ({"max_length": prompt + 7}, 7),
+        ({"max_new_tokens": 4}, 4),
+        ({"max_length": prompt + 9, "max_new_tokens": 3}, 3),
+        ({"max_length": prompt + 6, "min_length": prompt + 2}, 6),
+    ):
+        found = generate(**lengths)
+        assert found.shape[1] == prompt + new
+        if not opening:
+            bare = closed.language_model.generate(**prompt_only(batch), do_sample=False, eos_token_id=None, **lengths)
+            assert torch.equal(found, bare)
+    for length in (prompt, 3):
+        with pytest.raises(LiraError, match=f"max_length {length} leaves no room .* prompt of {prompt} tokens"):
+            generate(max_length=length)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("least", [{"min_length": 5}, {"min_new_tokens": 5}])
+def test_an_answer_is_as_long_as_the_least_that_was_asked(closed, least):
+    model = opened(closed)
+    batch = row(inputs_of(model), 0)
+    prompt = batch["input_ids"].shape[1]
+    first = model.generate(**batch, max_new_tokens=1, do_sample=False)[0, -1].item()
+    settings = {"do_sample": False, "eos_token_id": first, "max_length": prompt + 8}
+    assert model.generate(**batch, **settings).shape[1] == prompt + 1
+    longer = {name: value + prompt if name == "min_length" else value for name, value in least.items()}
+    assert model.generate(**batch, **settings, **longer).shape[1] >= prompt + 5
+    assert model.generate(**batch, **settings, min_length=prompt).shape[1] == prompt + 1
+
+
+@torch.no_grad()
+def test_lengths_for_a_prompt_of_embeddings(closed):
+    model = opened(closed)
+    batch = inputs_of(model)
+    ids = batch.pop("input_ids")
+    embedded = {**batch, "inputs_embeds": model.get_input_embeddings()(ids)}
+    new = model.generate(**embedded, max_length=ids.shape[1] + 5, do_sample=False, eos_token_id=None)
+    assert new.shape[1] == 5
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("settings", [{}, {"num_beams": 2}])
+def test_stopping_criteria_see_prompt_and_answer(closed, settings):
+    model = opened(closed)
+    batch = inputs_of(model)
+    prompt = batch["input_ids"].shape[1]
+
+    class Stop(StoppingCriteria):
+        def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: object) -> torch.Tensor:
+            rows = batch["input_ids"].repeat_interleave(len(input_ids) // len(QUESTIONS), 0)
+            assert torch.equal(input_ids[:, :prompt], rows)
+            return torch.full((len(input_ids),), input_ids.shape[1] >= prompt + 3)
+
+    for criterion in (Stop(), MaxLengthCriteria(prompt + 3)):
+        criteria = StoppingCriteriaList([criterion])
+        found = model.generate(
+            **batch, max_new_tokens=9, eos_token_id=None, do_sample=False, stopping_criteria=criteria, **settings
+        )
+        assert found.shape[1] == prompt + 3
+    quick = model.generate(**batch, max_new_tokens=9, eos_token_id=None, do_sample=False, max_time=0.0, **settings)
+    assert quick.shape[1] == prompt + 1
+
+
+@torch.no_grad()
+def test_another_model_cannot_draft_an_answer_to_a_question(models_by_name):
+    model = opened(models_by_name["llama"])
+    batch = inputs_of(model)
+    for name, value in {
+        "assistant_model": model.language_model,
+        "prompt_lookup_num_tokens": 3,
+        "assistant_early_exit": 1,
+    }.items():
+        with pytest.raises(LiraError, match=f"{name} cannot be used with a question"):
+            model.generate(**batch, max_new_tokens=3, **{name: value})
+    one = prompt_only(row(batch, 0))
+    drafted = model.generate(**one, max_new_tokens=3, do_sample=False, assistant_model=model.language_model)
+    assert torch.equal(drafted, model.generate(**one, max_new_tokens=3, do_sample=False))
+
+
 # ---------------------------------------------------------------- training
 
 
@@ -351,9 +451,9 @@ def test_the_projector_is_the_same_ridge_regression_in_one_batch_and_in_many(clo
     fused = torch.randn(9, 6, width, generator=draw) + 3
     target = torch.randn(9, 3, words, generator=draw) - 2
     mask = torch.rand(9, 6, generator=draw) < 0.7
-    model.fit_projector([(fused, mask, target)])
+    model.soft_prompt.fit([(fused, mask, target)])
     once = copy.deepcopy(model.soft_prompt.state_dict())
-    model.fit_projector((fused[at : at + 2], mask[at : at + 2], target[at : at + 2]) for at in range(0, 9, 2))
+    model.soft_prompt.fit((fused[at : at + 2], mask[at : at + 2], target[at : at + 2]) for at in range(0, 9, 2))
     for name, own in model.soft_prompt.state_dict().items():
         torch.testing.assert_close(own, once[name], atol=1e-5, rtol=1e-5)
     rows, wanted = fused[mask].double(), torch.cat([target, target], 1)[mask].double()

@@ -131,7 +131,7 @@ def start_projector(model: LiraForCausalLM, table: QuestionTable, batch_size: in
         return
     parts = [known[at : at + batch_size] for at in range(0, len(known), batch_size)]
     words = ([table.examples[place].english for place in part] for part in parts)
-    model.fit_projector(
+    model.soft_prompt.fit(
         (*model.fuse(**table.inputs(part)), model._pooled_words(own)) for part, own in zip(parts, words, strict=True)
     )
 
