@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -433,17 +434,26 @@ class LiraModel(LiraPreTrainedModel):
         scores = processor.check_scores(critic_scores, chosen)
         ids = processor.language_ids(codes)
         embeddings = torch.empty(len(listed), self.config.embedding_size, dtype=torch.float32)
-        was_training = self.training
-        self.eval()
-        try:
+        with self._evaluating():
             for start in tqdm(range(0, len(listed), _CHUNK), desc="encode", disable=not show_progress):
                 part = slice(start, start + _CHUNK)
                 embeddings[part] = self._encode_chunk(
                     listed[part], chosen[part], scores[part], ids[part], kind, batch_size
                 )
+        return embeddings
+
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """Switch to evaluation mode and back; a model that is in it already is not walked through module by module."""
+        if not any(part.training for part in (self, *self.children())):
+            yield
+            return
+        was_training = self.training
+        self.eval()
+        try:
+            yield
         finally:
             self.train(was_training)
-        return embeddings
 
     def _encode_chunk(
         self, texts: list[str], candidates: list[list[str]], scores: Tensor, ids: Tensor, kind: str, batch_size: int

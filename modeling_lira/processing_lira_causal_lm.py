@@ -48,6 +48,10 @@ class LiraCausalLMProcessor(ProcessorMixin):
     Source: ours.
     """
 
+    tokenizer: PreTrainedTokenizerBase
+    multilingual_tokenizer: PreTrainedTokenizerBase
+    english_tokenizer: PreTrainedTokenizerBase
+
     def __init__(
         self,
         tokenizer: PreTrainedTokenizerBase | None = None,

@@ -348,6 +348,16 @@ def test_encoding_leaves_the_mode_as_it_was(trained_model):
     assert trained_model.training
 
 
+def test_a_part_in_training_mode_is_evaluated_too(trained_model, monkeypatch):
+    trained_model.eval()
+    monkeypatch.setattr(LiraModel, "train", raising)
+    trained_model.encode_query("áo")  # a model in evaluation mode is not switched: that costs as much as small layers
+    monkeypatch.undo()
+    trained_model.lasr.train()
+    trained_model.encode_query("áo")
+    assert not trained_model.lasr.training
+
+
 def raising(**_: object) -> None:
     raise RuntimeError("out of order")
 
