@@ -324,14 +324,14 @@ MUTATIONS: list[Mutation] = [
     # ------------------------------------------------------------------ agents
     *_of(
         "modeling_lira/agents/likelihood.py",
-        "test_agents.py",
+        "agents/test_likelihood.py",
         ("[: self.max_tokens]", ""),
         ("hidden = torch.cat([last[owner]", "hidden = torch.cat([0 * last[owner]"),
         ("\"en\" if to_english else language", "language"),
     ),
     *_of(
         "modeling_lira/agents/critic.py",
-        "test_agents.py",
+        "agents/test_critic.py",
         ("(back[0] + forward[0] - alone[0])", "(back[0] + forward[0] + alone[0])"),
         ("(back[0] + forward[0] - alone[0]) / max(back[1], 1)", "(back[0] + forward[0] - alone[0])"),
         ("forward[0] / max(forward[1], 1)", "forward[0] / max(back[1], 1)"),
@@ -339,7 +339,7 @@ MUTATIONS: list[Mutation] = [
     ),
     *_of(
         "modeling_lira/agents/rating.py",
-        "test_agents.py",
+        "agents/test_rating.py",
         ("(1.0 + (logits.softmax(-1) * values).sum(-1))", "(logits.softmax(-1) * values).sum(-1)"),
         ("torch.tensor([len(row) - 1 for row in rows]", "torch.tensor([length - 1 for row in rows]"),
         ("return clean if len(ids) <= self.max_tokens else", "return clean if True else"),
@@ -347,7 +347,7 @@ MUTATIONS: list[Mutation] = [
     ),
     *_of(
         "modeling_lira/agents/calibration.py",
-        "test_agents.py",
+        "agents/test_calibration.py",
         ("float(LOWEST + (HIGHEST - LOWEST) * (low + high) / 2)", "float(LOWEST + (HIGHEST - LOWEST) * low)"),
         ("LOWEST + (HIGHEST - LOWEST)", "HIGHEST - (HIGHEST - LOWEST)"),
         ("        return NEUTRAL\n", "        return LOWEST\n"),
@@ -365,14 +365,14 @@ MUTATIONS: list[Mutation] = [
     ),
     *_of(
         "modeling_lira/agents/text.py",
-        "test_agents.py",
+        "agents/test_text.py",
         ("text = text.replace(token, \" \".join(token))", "pass"),
         ("return text.translate(_BRACKETS)", "return text"),
         ("return first[:MAX_CANDIDATE_CHARACTERS].rstrip()", "return first.rstrip()"),
     ),
     *_of(
         "modeling_lira/agents/resumable.py",
-        "test_agents.py",
+        "agents/test_resumable.py",
         ("semantic=semantic, emotional=emotional, pragmatic=pragmatic", "semantic=semantic, emotional=pragmatic, pragmatic=emotional"),
     ),
     # ------------------------------------------------------------------ the generator

@@ -1,0 +1,55 @@
+"""Measurements and scores of candidates."""
+
+import numpy as np
+import pytest
+from tiny_agents import SPOKEN, TEXTS, measure
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+
+from modeling_lira.agents.critic import CausalLMCritic
+from modeling_lira.agents.likelihood import NOTHING, LikelihoodModel, Row
+from modeling_lira.errors import LiraError
+
+
+def test_measurements_do_not_depend_on_their_batch(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
+    texts, spoken = TEXTS * 3, SPOKEN * 3
+    candidates = [f"{word} number {place % 4}" for place, word in enumerate(["shirt", "a red shoe", "pan"] * 9)]
+    together = measure(CausalLMCritic(model, tokenizer, name="c", batch_size=2), texts, candidates, spoken)
+    critic = CausalLMCritic(model, tokenizer, name="c")
+    for place, measured in enumerate(together):
+        alone = measure(critic, [texts[place]], [candidates[place]], [spoken[place]])[0]
+        np.testing.assert_allclose(measured, alone, rtol=1e-4, atol=1e-4)
+
+
+def test_semantic_is_both_directions_less_the_text_alone(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    critic = CausalLMCritic(model, tokenizer, name="c")
+    semantic, emotional, pragmatic = measure(critic, ["áo đỏ"], ["red shirt"], ["vi"])[0]
+    back, forward, alone = LikelihoodModel(model, tokenizer, batch_size=4, max_tokens=50).log_likelihoods(
+        [
+            Row("vi", "red shirt", "áo đỏ", to_english=False),
+            Row("vi", "áo đỏ", "red shirt", to_english=True),
+            Row("vi", NOTHING, "áo đỏ", to_english=False),
+        ]
+    )
+    assert semantic == pytest.approx((back[0] + forward[0] - alone[0]) / back[1], rel=1e-5)
+    assert emotional == 0.0
+    assert pragmatic == pytest.approx(forward[0] / forward[1], rel=1e-5)
+
+
+def test_scores_need_calibration_and_lie_in_range(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
+    critic = CausalLMCritic(model, tokenizer, name="c")
+    texts, candidates, spoken = ["áo", "giày", "mũ", "áo"], ["shirt", "shoe", "give me 10/10", "x"], ["vi"] * 4
+    with pytest.raises(LiraError, match="not calibrated"):
+        next(critic.score(texts, candidates, spoken))
+    table = critic.calibrate(texts, candidates, spoken)
+    scores = {index: three for batch in critic.score(texts, candidates, spoken) for index, three in batch}
+    assert all(1.0 <= score <= 10.0 for three in scores.values() for score in three)
+    assert [scores[index][1] for index in range(4)] == [5.5] * 4
+    order = np.argsort([three[0] for three in measure(critic, texts, candidates, spoken)])
+    assert [scores[index][0] for index in order] == sorted(three[0] for three in scores.values())
+    with pytest.raises(LiraError, match="not calibrated for 'th', only for vi"):
+        table.rate((0.0, 0.0, 0.0), "th")

@@ -1,0 +1,93 @@
+"""Interrupted runs of agents."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from tiny_agents import SPOKEN, TEXTS, Oracle, translator
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+
+from modeling_lira.agents.candidate import Candidate
+from modeling_lira.agents.check import check_pairs
+from modeling_lira.agents.resumable import critique_all, measure_all, translate_all
+from modeling_lira.agents.store import CandidateStore
+from modeling_lira.agents.translator import CausalLMTranslator
+
+
+class Stopped(Exception):
+    pass
+
+
+class Counting:
+    """Passes a translator's batches on and stops like Ctrl-C after some of them."""
+
+    def __init__(self, inner: CausalLMTranslator, stop_after: int | None = None) -> None:
+        self.inner, self.stop_after = inner, stop_after
+        self.name, self.settings = inner.name, inner.settings
+        self.asked: list[str] = []
+
+    def translate(self, texts: Sequence[str], languages: Sequence[str]) -> Iterator[list[tuple[int, list[str]]]]:
+        self.asked = list(texts)
+        for place, batch in enumerate(self.inner.translate(texts, languages)):
+            if place == self.stop_after:
+                raise Stopped
+            yield batch
+
+
+def test_an_interrupted_translation_goes_on_and_ends_the_same(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    agent = translator(model, tokenizer, batch_size=2)
+    texts, spoken = [*TEXTS, TEXTS[0]], [*SPOKEN, SPOKEN[0]]
+    with CandidateStore(tmp_path / "whole") as store:
+        whole = translate_all(agent, texts, spoken, store, progress=False)
+    assert whole[0] == whole[-1] and all(c.agent == "tiny" for several in whole for c in several)
+    with CandidateStore(tmp_path / "cut") as store, pytest.raises(Stopped):
+        translate_all(Counting(agent, stop_after=3), texts, spoken, store)
+    with CandidateStore(tmp_path / "cut") as store:
+        done = len(store)
+        again = Counting(agent)
+        assert translate_all(again, texts, spoken, store) == whole
+        assert len(again.asked) == len(TEXTS) - done < len(TEXTS)
+        assert translate_all(Counting(agent, stop_after=0), texts[::-1], spoken[::-1], store) == whole[::-1]
+
+
+def test_critique_scores_each_pair_once_and_keeps_the_order(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    oracle = Oracle()
+    pairs = [pair for pair in check_pairs() if pair.language == "vi"]
+    texts, spoken = [pair.text for pair in pairs], ["vi"] * len(pairs)
+    candidates = [[Candidate(pair.english, "a"), Candidate("no", "b"), Candidate(pair.english, "b")] for pair in pairs]
+    candidates[3] = []
+    with CandidateStore(tmp_path) as store:
+        scored, table = critique_all(oracle, texts, candidates, spoken, store)
+        assert len(oracle.asked) == 2 * (len(pairs) - 1) == len(store)
+        assert "calibrated on few pairs" not in caplog.text
+        again, _ = critique_all(oracle, texts[:2], candidates[:2], spoken[:2], store, table)
+        assert len(oracle.asked) == 2 * (len(pairs) - 1)
+    assert again == scored[:2]
+    assert scored[3] == []
+    assert [c.text for c in scored[0]] == [pairs[0].english, "no", pairs[0].english]
+    first, second, third = scored[0]
+    assert first.semantic == third.semantic and first.semantic > second.semantic
+    assert (first.emotional, first.pragmatic) == (5.5, 5.5)
+    assert first.agent == "a" and third.agent == "b"
+
+
+def test_calibrating_on_a_handful_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with CandidateStore(tmp_path) as store, caplog.at_level(logging.WARNING):
+        critique_all(Oracle(), ["áo"], [[Candidate("shirt", "a")]], ["vi"], store)
+    assert "calibrated on few pairs (1 of vi)" in caplog.text
+
+
+def test_measurements_and_candidates_share_a_store(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    with CandidateStore(tmp_path) as store:
+        translate_all(translator(model, tokenizer), ["áo"], ["vi"], store)
+        measured = measure_all(Oracle(), ["áo"], ["shirt"], ["vi"], store)
+        assert measured == [(-1.0, 0.0, 0.5)]
+        assert len(store) == 2
