@@ -12,7 +12,7 @@ from rich.table import Table
 
 from modeling_lira import LiraConfig, LiraError, LiraModel
 from modeling_lira.faces.extras import EXTRAS, MissingPackageError, extras_of, how_to_install, needs
-from modeling_lira.faces.terminal import PlainFormatter, one_line, shown
+from modeling_lira.faces.terminal import PlainConsole, PlainFormatter, one_line, shown
 
 FACES = [
     "modeling_lira",
@@ -206,6 +206,19 @@ def test_no_text_is_markup_or_an_escape_sequence() -> None:
         assert "[red]x[/red]" in output
         assert not {"\x07", "\x9b", "\u202e", "\r"} & set(output)
         assert "\x1b[31m" not in output and "\x1b]0;" not in output
+
+
+def test_a_plain_console_shows_cells_and_titles_as_they_are() -> None:
+    console = PlainConsole(width=120, force_terminal=True, color_system=None)
+    table = Table(HOSTILE, title=HOSTILE, caption=HOSTILE)
+    table.add_row(HOSTILE + ":smile:")
+    with console.capture() as capture:
+        console.print(HOSTILE)
+        console.print(table)
+    output = capture.get()
+    assert output.count("[red]x[/red]") == 5 and ":smile:" in output
+    assert not {"\x07", "\x9b", "\u202e", "\r"} & set(output)
+    assert "\x1b[31m" not in output and "\x1b]0;" not in output
 
 
 def test_one_line_keeps_what_scripts_need() -> None:

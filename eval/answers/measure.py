@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -21,6 +20,7 @@ from modeling_lira.data.stream_cache import StreamCache
 from modeling_lira.errors import LiraError
 from modeling_lira.evaluation.comparison import LIRA, LIRA_FREE
 from modeling_lira.evaluation.metrics import bootstrap_interval
+from modeling_lira.faces.terminal import PlainConsole
 from modeling_lira.files import atomic_write_text
 from modeling_lira.modeling_lira_causal_lm import LiraForCausalLM
 from modeling_lira.processing_lira_causal_lm import PROMPT
@@ -47,7 +47,7 @@ DTYPES = ("bfloat16", "float32")
 ANSWER_TOKENS = 24
 LISTED = "Question: {question}\n{choices}\nAnswer:"
 """The prompt that shows the choices."""
-console = Console(width=170)
+console = PlainConsole(width=170)
 
 
 # ---------------------------------------------------------------- what is compared

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
@@ -22,6 +21,7 @@ from dataset_builder.generator.corpus import slice_queries
 from dataset_builder.lexicon import load_lexicon
 from modeling_lira.demo.run import LANGUAGES
 from modeling_lira.errors import LiraError
+from modeling_lira.faces.terminal import PlainConsole
 from modeling_lira.files import atomic_write_text
 from modeling_lira.modeling_lira import LiraModel
 from modeling_lira.records.saved_model import load_model
@@ -286,4 +286,4 @@ def _print(result: dict) -> None:
     for expansion, found in result["expansions"].items():
         table.add_row(f"hnsw {expansion}", f"{found['recall']:.4f}", f"{found['p50_ms']:.1f}", f"{found['p95_ms']:.1f}")
     table.title = f"{result['rows']:,} rows of {result['width']}, {result['real_titles']:,} of them real"
-    Console().print(table)
+    PlainConsole().print(table)

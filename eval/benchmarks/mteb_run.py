@@ -11,13 +11,13 @@ import mteb
 from datasets.exceptions import DatasetNotFoundError
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from mteb.abstasks.abstask import AbsTask
-from rich.console import Console
 from rich.table import Table
 
 from modeling_lira.agents.candidate import Candidate
 from modeling_lira.data.corpus import RetrievalSplit, corpus_languages, load_split
 from modeling_lira.data.stream_cache import StreamCache
 from modeling_lira.errors import LiraError
+from modeling_lira.faces.terminal import PlainConsole
 from modeling_lira.records.command_line import shown
 from modeling_lira.records.saved_model import load_model
 
@@ -40,7 +40,7 @@ SCORES = (
     "cosine_spearman",
 )
 """What is kept of a task's many scores, where it has them."""
-console = Console(width=150)
+console = PlainConsole(width=150)
 logger = logging.getLogger(__name__)
 
 

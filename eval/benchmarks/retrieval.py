@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
 from rich.table import Table as ShownTable
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -33,6 +32,7 @@ from modeling_lira.evaluation.comparison import (
     translate_then_encode,
 )
 from modeling_lira.evaluation.embedded import embed_split, embed_table
+from modeling_lira.faces.terminal import PlainConsole
 from modeling_lira.modeling_lira import LiraModel
 from modeling_lira.records.command_line import shown
 from modeling_lira.records.saved_model import load_model
@@ -48,7 +48,7 @@ TRANSLATED_TITLES = "local titles with English translations"
 DOCUMENTS = (ENGLISH_TITLES, LOCAL_TITLES, TRANSLATED_TITLES)
 """What is searched."""
 SEEN, UNSEEN = "seen types", "unseen types"
-console = Console(width=150)
+console = PlainConsole(width=150)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from rich.table import Table
 from sentence_transformers import SentenceTransformer
 from tqdm.auto import tqdm
@@ -18,6 +17,7 @@ from dataset_builder.generator.corpus import slice_queries
 from modeling_lira.backbones import resolve
 from modeling_lira.demo.run import LANGUAGES
 from modeling_lira.errors import LiraError
+from modeling_lira.faces.terminal import PlainConsole
 from modeling_lira.files import atomic_write_text
 from modeling_lira.modeling_lira import LiraModel
 
@@ -89,7 +89,7 @@ def _write(output: Path, count: int, seconds: dict[str, list[float]], ratios: di
     rates = {name: count / statistics.median(values) for name, values in seconds.items()}
     for name, ratio in ratios.items():
         table.add_row(name, f"{rates[name]:.0f}", f"{ratio:.2f}")
-    Console().print(table)
+    PlainConsole().print(table)
     result = {
         "texts": count,
         "batch_size": BATCH,

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table as ShownTable
 from torch import Tensor
 
@@ -30,6 +29,7 @@ from modeling_lira.evaluation.comparison import (
     translate_then_encode,
 )
 from modeling_lira.evaluation.embedded import embed_split
+from modeling_lira.faces.terminal import PlainConsole
 from modeling_lira.modeling_lira import LiraModel
 from modeling_lira.records.command_line import shown
 from modeling_lira.records.saved_model import load_model
@@ -44,7 +44,7 @@ SAMPLES = 2_000
 """Draws of the bootstrap and the randomisation: thousands of queries a language, and runs that should cost seconds."""
 Translations = Mapping[tuple[str, str], Sequence[Candidate]]
 """Candidates by (language, text)."""
-console = Console(width=150)
+console = PlainConsole(width=150)
 
 
 @dataclass(frozen=True)

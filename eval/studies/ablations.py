@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
 from rich.table import Table
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -25,6 +24,7 @@ from modeling_lira.data.tables import SplitTables, cache_split
 from modeling_lira.errors import LiraError
 from modeling_lira.evaluation.embedded import Embedded
 from modeling_lira.evaluation.metrics import bootstrap_interval
+from modeling_lira.faces.terminal import PlainConsole
 from modeling_lira.files import atomic_path, atomic_write_text
 from modeling_lira.modeling_lira import LiraModel
 from modeling_lira.training.options import TrainingOptions
@@ -32,7 +32,7 @@ from modeling_lira.training.options import TrainingOptions
 from .systems import ENCODER, LINEAR, LIRA, SYSTEMS, WAYS, Protocol, System
 
 logger = logging.getLogger(__name__)
-console = Console(width=150)
+console = PlainConsole(width=150)
 PARTS = ("train", "validation", "test")
 Run = dict[str, Tensor]
 """Per-query nDCG@10 by `way/language`, and correlations by `pearson/language`."""

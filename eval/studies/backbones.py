@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 from tqdm.auto import tqdm
 
 from modeling_lira.backbones import resolve
 from modeling_lira.errors import LiraError
 from modeling_lira.evaluation.metrics import bootstrap_interval
+from modeling_lira.faces.terminal import PlainConsole
 
 from ..drawing import COLOURS, figure_of
 from ..significance import Point, point_of
@@ -60,7 +60,7 @@ def measure_backbones(setting: Setting, pairs: Sequence[str], systems: Sequence[
         options = replace(setting.options, multilingual=multilingual, english=english)
         payload["pairs"][pair] = _measured(replace(setting, options=options, output=folder), names)
     _draw(setting.output / "backbones.png", payload)
-    Console(width=170).print(_table(payload))
+    PlainConsole(width=170).print(_table(payload))
     return meter.record(payload).write(setting.records)
 
 

@@ -25,7 +25,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 from torch.nn import functional as F
@@ -35,6 +34,7 @@ from modeling_lira.anchors import english_anchors
 from modeling_lira.arca import critic_features
 from modeling_lira.data.tables import SplitTables
 from modeling_lira.errors import LiraError
+from modeling_lira.faces.terminal import PlainConsole
 from modeling_lira.modeling_lira import LiraModel
 from modeling_lira.training.resumable import run_stage
 
@@ -139,7 +139,7 @@ def measure_bound(setting: Setting, temperature: float) -> Path:
     }
     payload = _payload(setting, runs) | {"temperature": temperature, "edits": EDITS, "anchors": len(english_anchors())}
     _draw(setting, payload, runs[states[-1]][0])
-    Console(width=150).print(_table(payload))
+    PlainConsole(width=150).print(_table(payload))
     return meter.record(payload).write(setting.records)
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from modeling_lira.faces.terminal import PlainConsole
 from modeling_lira.modeling_lira import LiraModel
 from modeling_lira.training.stages import Stage
 
@@ -103,7 +103,7 @@ def measure_cost(setting: Setting, systems: Sequence[str], singles: int, texts: 
     payload |= {"translator": translator, "candidates": setting.start().config.num_candidates, "queries": singles}
     _draw(setting.output / "cost.png", payload)
     for table in _tables(payload):
-        Console(width=150).print(table)
+        PlainConsole(width=150).print(table)
     return meter.record(payload).write(setting.records)
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 from tqdm.auto import tqdm
 
 from modeling_lira.errors import LiraError
 from modeling_lira.evaluation.embedded import embed_split
+from modeling_lira.faces.terminal import PlainConsole
 from modeling_lira.training.options import LasrOptions
 
 from ..drawing import curves, figure_of
@@ -76,7 +76,7 @@ def measure_few_shot(setting: Setting, systems: Sequence[str], sizes: Sequence[s
         runs.setdefault(key, []).append(run)
     payload = _payload(setting, names, counts, runs)
     _draw(setting.output / "few-shot.png", payload)
-    Console(width=150).print(_table(payload))
+    PlainConsole(width=150).print(_table(payload))
     return meter.record(payload).write(setting.records)
 
 

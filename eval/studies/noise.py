@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -19,6 +18,7 @@ from dataset_builder.noise import KINDS, add_noise
 from modeling_lira.data.tables import SplitTables
 from modeling_lira.errors import LiraError
 from modeling_lira.evaluation.metrics import ndcg
+from modeling_lira.faces.terminal import PlainConsole
 
 from ..drawing import curves, figure_of
 from ..significance import Point, point_of
@@ -80,7 +80,7 @@ def measure_noise(setting: Setting, systems: Sequence[str], kinds: Sequence[str]
         runs[name].append(run)
     payload = _payload(setting, runs, kinds, levels)
     _draw(setting.output, payload)
-    Console(width=150).print(_table(payload))
+    PlainConsole(width=150).print(_table(payload))
     return meter.record(payload).write(setting.records)
 
 

@@ -15,12 +15,12 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
-from rich.console import Console
 from rich.table import Table
 from tqdm.auto import tqdm
 
 from modeling_lira.data.tables import SplitTables, StreamTable
 from modeling_lira.errors import LiraError
+from modeling_lira.faces.terminal import PlainConsole
 from modeling_lira.modeling_lira import LiraModel
 from modeling_lira.training.resumable import run_stage
 from modeling_lira.training.validation import BEST, validation_scores
@@ -112,7 +112,7 @@ def measure_sensitivity(setting: Setting, trials: int, queries: int) -> Path:
     repeated = {name: _repeated(setting, own, queries) for name, own in (("default", start), ("best", best))}
     payload = _payload(study, start, best, repeated) | {"languages": setting.languages, "training_queries": queries}
     _draw(setting.output / "sensitivity.png", payload)
-    Console(width=150).print(_table(payload))
+    PlainConsole(width=150).print(_table(payload))
     return meter.record(payload).write(setting.records)
 
 

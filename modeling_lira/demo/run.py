@@ -41,6 +41,7 @@ from ..evaluation.comparison import (
     untrained,
 )
 from ..evaluation.embedded import embed_table
+from ..faces.terminal import one_line
 from ..files import atomic_path, atomic_write_text
 from ..modeling_lira import LiraModel
 from ..training.options import ArcaOptions, LasrOptions
@@ -216,7 +217,9 @@ def _report(
     for (language, text), answers in zip(TYPED_QUERIES.items(), reloaded["answers"], strict=True):
         console.print(f"[bold]{language}[/bold]  {text}", highlight=False)
         for answer in answers:
-            console.print(f"    {answer['score']:.3f}  {answer['title']}", highlight=False, soft_wrap=True)
+            console.print(
+                f"    {answer['score']:.3f}  {one_line(answer['title'])}", highlight=False, markup=False, soft_wrap=True
+            )
     gap = reloaded["largest_gap"]
     console.print(f"\nreloaded: largest difference of an embedding {gap:.1e}", highlight=False)
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 2**20

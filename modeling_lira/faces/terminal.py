@@ -2,7 +2,9 @@
 
 import logging
 import unicodedata
+from typing import Any
 
+from rich.console import Console
 from rich.text import Text
 
 _INVISIBLE = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
@@ -29,6 +31,15 @@ def without_controls(text: str) -> str:
 def shown(value: object) -> Text:
     """Return anything as rich shows it: on one line, square brackets and escape sequences being text like any other."""
     return Text(one_line(str(value)))
+
+
+class PlainConsole(Console):
+    """Prints every text as it is, in cells and titles too: no markup, no emoji code, no control character."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return a text as rich shows it."""
+        plain = "\n".join(map(without_controls, text.split("\n")))
+        return super().render_str(plain, **{**options, "markup": False, "emoji": False})
 
 
 class PlainFormatter(logging.Formatter):
