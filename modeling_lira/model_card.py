@@ -373,7 +373,10 @@ print(queries @ documents.T)
 ```
 
 Or with sentence-transformers: `SentenceTransformer("$repo", trust_remote_code=True)`, with `encode_query` and
-`encode_document`. Without translations the multilingual path runs alone. The code in this repository imports `torch`,
+`encode_document`; plain `encode` takes every text for a query. In LangChain's `HuggingFaceEmbeddings` give
+`encode_kwargs={"prompt_name": "document"}` and `query_encode_kwargs={"prompt_name": "query"}`; in LlamaIndex's
+`HuggingFaceEmbedding`, the prompts of `config_sentence_transformers.json` as `query_instruction` and
+`text_instruction`. Without translations the multilingual path runs alone. The code in this repository imports `torch`,
 `transformers` and what these bring; pin it with `revision=`. After the first load everything works offline
 (`HF_HUB_OFFLINE=1`).
 $fetched
