@@ -131,6 +131,8 @@ def test_half_a_character_is_replaced(tmp_path):
     ("rows", "columns", "message"),
     [
         ([{"text": "a"}, {"text": " "}], {}, r"row 2: column 'text' must hold a text, not ' '"),
+        ([{"text": "a"}, {"text": "\u200b\ufeff"}], {}, r"row 2: column 'text' must hold a text"),
+        ([{"text": "a", "candidates": ["\xad"]}], {}, r"row 1: a candidate needs a text"),
         ([{"text": None}], {}, r"row 1: column 'text' must hold a text, not None"),
         ([{"title": "a"}], {}, r"no column 'text', only title: use --text-column"),
         ([{"text": "a"}], {"id": "sku"}, r"no column 'sku', only text: use --id-column"),

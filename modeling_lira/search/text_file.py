@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from ..errors import LiraError
+from ..processing_lira import is_blank
 
 Row = Mapping[str, object]
 
@@ -147,7 +148,7 @@ class TextFile:
 
     def _text(self, number: int, row: Row) -> str:
         value = row.get(self.columns.text)
-        if not isinstance(value, str) or not value.strip():
+        if not isinstance(value, str) or is_blank(value):
             raise self._error(number, f"column {self.columns.text!r} must hold a text, not {value!r}")
         return _whole(value)
 
@@ -171,7 +172,7 @@ class TextFile:
         for item in value[: self.num_candidates]:
             fields = item if isinstance(item, dict) else {"text": item}
             text = fields.get("text")
-            if not isinstance(text, str) or not text.strip():
+            if not isinstance(text, str) or is_blank(text):
                 raise self._error(number, f"a candidate needs a text, but there is {item!r}")
             texts.append(_whole(text))
             scores.append([self._score(number, fields.get(name)) for name in SCORES])
