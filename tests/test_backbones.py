@@ -17,6 +17,7 @@ import httpx
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from huggingface_hub.errors import RepositoryNotFoundError
 
 from modeling_lira.backbones import (
@@ -426,6 +427,19 @@ def test_what_a_killed_process_left_is_removed_or_put_back(toy, cache):
     resolve("pypi:toy")
     assert contents(folder) == good
     assert sorted(path.name for path in cache.iterdir()) == [".toy-1.0.lock", "toy-1.0"]
+
+
+def test_what_was_left_beside_a_complete_folder_is_removed_unless_somebody_writes(toy, cache):
+    folder = resolve("pypi:toy")
+    left = cache / ".toy-1.0.abcd_012.old"  # killed while it removed the earlier version
+    (left / "part").mkdir(parents=True)
+    other = cache / ".toy-1.0.1.abcd_012.old"  # of another folder, toy-1.0.1
+    other.mkdir()
+    with FileLock(cache / ".toy-1.0.lock"):
+        assert resolve("pypi:toy") == folder
+        assert left.exists()
+    resolve("pypi:toy")
+    assert other.exists() and not left.exists()
 
 
 def test_lock_held_too_long_is_told(toy, cache, monkeypatch):

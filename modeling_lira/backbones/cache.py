@@ -7,9 +7,10 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from glob import escape
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -209,6 +210,16 @@ def writing(folder: Path) -> Iterator[None]:
             yield
     except Timeout as error:
         raise LiraError(f"another process has been converting {folder} for {LOCK_SECONDS} s; remove {lock}") from error
+
+
+def tidy(folder: Path) -> None:
+    """Remove earlier versions that a writer, killed when its folder was complete, left; never while somebody writes."""
+    earlier = list(folder.parent.glob(f".{escape(folder.name)}.????????.old"))
+    if not earlier:
+        return
+    with suppress(Timeout, OSError), FileLock(folder.parent / f".{folder.name}.lock", timeout=0):
+        for left in earlier:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _restore_or_remove(left: Path, folder: Path) -> None:

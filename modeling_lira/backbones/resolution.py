@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import LiraError
 from ..hub_client import FAILED
-from .cache import build_folder, find_problem, sha256_of, writing
+from .cache import build_folder, find_problem, sha256_of, tidy, writing
 from .registry import BACKBONES, Kind, OfflineBackbone, SourceFile, installed_version
 
 if TYPE_CHECKING:
@@ -280,6 +280,7 @@ def _resolve_offline(backbone: OfflineBackbone) -> Path:
     folder = backbone.folder
     # No lock to read: a complete folder appears all at once, and the cache may be read-only.
     if find_problem(folder, backbone.manifest) is None:
+        tidy(folder)
         return folder
     try:
         with writing(folder):
