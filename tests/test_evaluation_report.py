@@ -104,6 +104,17 @@ def test_what_cannot_be_reported_is_named(runs: Path, tmp_path: Path) -> None:
         found_results(runs)
 
 
+def test_every_model_has_its_part_of_the_page_and_other_corpora_are_left_out(runs: Path, tmp_path: Path) -> None:
+    for model, corpus in (("b", "c1"), ("b", "c0"), ("a", "c1")):
+        payload = {**retrieval_payload(), "models": [model]}
+        Meter("retrieval", corpus=corpus, subject={"weights": model}).record(payload).write(runs / "records")
+    found = [result.payload["models"] for result in found_results(runs, "c1") if result.name == "retrieval"]
+    assert sorted(found) == [["a"], ["b"], ["runs/mine"]]
+    text = write_report(runs, tmp_path / "page", "c1").with_name("evaluation.md").read_text(encoding="utf-8")
+    assert len(re.findall(r"^## Search and ranking", text, re.MULTILINE)) == 3
+    assert len(set(re.findall(r"!\[Gains[^]]*\]\((.*?)\)", text))) == 3
+
+
 def test_the_command_ends_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         run(app, "python -m eval", ["report", "--runs", str(tmp_path), "--output", str(tmp_path)])
@@ -162,6 +173,9 @@ def test_what_is_done_is_not_done_again(plan: Plan, monkeypatch: pytest.MonkeyPa
     Meter("generalisation").record({"weights": ["of another model"]}).write(records)
     Meter("noise-quick", corpus="c1").record({}).write(records)
     Meter("cost-quick", corpus="another").record({}).write(records)
+    Meter("retrieval", corpus="c1", subject={"weights": "b"}).record({"weights": ["b"]}).write(
+        records
+    )  # another
     run_all(plan)
     assert ran == [name for name in ("generalisation", "mteb", *studies()) if name != "noise"]
     ran.clear()

@@ -9,10 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from eval import record as module
-from eval.record import Meter, corpus_version, read_record, revision
+from eval.record import Meter, corpus_version, find_record, read_record
 from modeling_lira import LiraError
+from modeling_lira.records import provenance
 from modeling_lira.records.command_line import command_line
+from modeling_lira.records.provenance import revision, versions
 
 
 def test_a_record_comes_back_as_it_was_written(tmp_path: Path) -> None:
@@ -37,6 +38,40 @@ def test_no_figure_is_infinite(tmp_path: Path) -> None:
     with pytest.raises(LiraError, match=r"cost\.payload\.seconds is infinite"):
         Meter("cost").record({"seconds": [1.0, float("inf")]}).write(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_records_of_different_subjects_are_kept_side_by_side(tmp_path: Path) -> None:
+    def measured(weights: str, corpus: str, score: float) -> None:
+        meter = Meter("retrieval", corpus=corpus, subject={"weights": [weights]})
+        meter.record({"weights": [weights], "score": score}).write(tmp_path)
+
+    for weights, corpus, score in (("a", "c1", 0.1), ("b", "c1", 0.2), ("a", "c2", 0.3), ("b", "c1", 0.4)):
+        measured(weights, corpus, score)
+    assert len(list(tmp_path.iterdir())) == 3
+    scores = {
+        (weights, corpus): find_record(tmp_path, "retrieval", corpus, [weights]).payload["score"]
+        for weights, corpus in (("a", "c1"), ("b", "c1"), ("a", "c2"))
+    }
+    assert scores == {("a", "c1"): 0.1, ("b", "c1"): 0.4, ("a", "c2"): 0.3}
+    assert read_record(tmp_path / "retrieval.json").payload["score"] == 0.4  # the newest
+    with pytest.raises(LiraError, match="no run of 'retrieval' of this corpus and these weights"):
+        find_record(tmp_path, "retrieval", "c2", ["b"])
+
+
+def test_options_and_seeds_tell_records_apart(tmp_path: Path) -> None:
+    for seeds, options in (((0,), "x"), ((1,), "x"), ((0,), "y"), ((0,), "x")):
+        Meter("noise", seeds, "c1", {"options": options}).record({}).write(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_record_of_before_is_kept_and_read(tmp_path: Path) -> None:
+    path = Meter("retrieval", corpus="c0").record({"score": 1}).write(tmp_path)
+    old = json.loads(path.read_text())
+    del old["subject"]
+    path.write_text(json.dumps(old))
+    assert read_record(path).subject == {}
+    Meter("retrieval", corpus="c1").record({"score": 2}).write(tmp_path)
+    assert find_record(tmp_path, "retrieval", "c0").payload == {"score": 1}
 
 
 def test_wrong_records_are_named(tmp_path: Path) -> None:
@@ -92,7 +127,7 @@ def test_a_command_tells_nothing_of_the_machine() -> None:
 
 
 def test_a_revision_says_whether_files_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setattr(provenance, "ROOT", tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert revision() == "unknown"
     (tmp_path / "a").write_text("1")
@@ -103,7 +138,10 @@ def test_a_revision_says_whether_files_changed(tmp_path: Path, monkeypatch: pyte
     assert len(clean) == 12 and "+" not in clean
     (tmp_path / "a").write_text("2")
     assert revision() == f"{clean}+changes"
+    (tmp_path / "site-packages").mkdir()  # an installed package within somebody else's repository
+    monkeypatch.setattr(provenance, "ROOT", tmp_path / "site-packages")
+    assert revision() == "unknown"
 
 
 def test_versions_are_of_this_python() -> None:
-    assert module.versions()["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert versions()["python"] == ".".join(map(str, sys.version_info[:3]))

@@ -12,7 +12,6 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 
 from dataset_builder.__main__ import main
-from dataset_builder.bm25 import BM25, tokens
 from dataset_builder.candidate_source import CandidateSource
 from dataset_builder.card import write_card
 from dataset_builder.generator.corpus import write_language
@@ -26,6 +25,7 @@ from dataset_builder.quality.leakage import check_language
 from dataset_builder.quality.measures import candidate_quality, relevant_per_query
 from dataset_builder.quality.report import baseline_tables, outliers, write_report
 from dataset_builder.scripts import script_shares
+from modeling_lira.evaluation.bm25 import BM25, tokens
 
 TINY = Release("tiny", Quota(120, 30, 80), Quota(40, 10, 20))
 FACTS = {"release": "tiny", "seed": 0, "types": 614, "departments": 17}

@@ -11,9 +11,9 @@ import numpy as np
 from tqdm import tqdm
 
 from modeling_lira.errors import LiraError
+from modeling_lira.evaluation.bm25 import tokens
 from modeling_lira.faces.terminal import one_line
 
-from ..bm25 import tokens
 from ..candidate_source import CANDIDATES_FILE, CandidateSource
 from ..card import write_card
 from ..generator.catalogue import stable_hash

@@ -11,9 +11,9 @@ from transformers import AutoModel, AutoTokenizer
 
 from modeling_lira.backbones import resolve
 from modeling_lira.errors import LiraError
+from modeling_lira.evaluation.bm25 import BM25, tokens
 from modeling_lira.evaluation.metrics import ndcg
 
-from ..bm25 import BM25, tokens
 from ..layout import read_part
 from .measures import mean
 

@@ -24,7 +24,8 @@ from modeling_lira.faces.terminal import PlainConsole
 from modeling_lira.files import atomic_write_text
 from modeling_lira.modeling_lira_causal_lm import LiraForCausalLM
 from modeling_lira.processing_lira_causal_lm import PROMPT
-from modeling_lira.records.command_line import shown
+from modeling_lira.records.command_line import shown, shown_all
+from modeling_lira.records.provenance import digest_of
 from modeling_lira.records.saved_model import fingerprint, load_reasoner
 
 from ..benchmarks.unseen import read_candidates
@@ -573,7 +574,11 @@ def run_reasoning(
     }
     if len(sources.models) == 1:
         found["results"] = card_rows(scores, task)
-    path = meter.record(found).write(records)
+    subject = {name: found[name] for name in ("weights", "settings", "language_model")}
+    asked = digest_of([[asdict(example) for example in examples], task.main])
+    rivals = [weights_of(name) for name in sources.rivals]
+    parts = shown_all(sources.parts)
+    path = meter.record(found, **subject, questions=asked, rivals=rivals, parts=parts).write(records)
     console.print(table_of(found, f"{task.name}: accuracy x 100, by {task.main}"))
     for measure_name, systems in found["measures"].items():
         if measure_name != task.main:

@@ -34,7 +34,7 @@ from modeling_lira.evaluation.comparison import (
 from modeling_lira.evaluation.embedded import embed_split, embed_table
 from modeling_lira.faces.terminal import PlainConsole
 from modeling_lira.modeling_lira import LiraModel
-from modeling_lira.records.command_line import shown
+from modeling_lira.records.command_line import shown, shown_all
 from modeling_lira.records.saved_model import load_model
 
 from ..options import RECORDS
@@ -348,7 +348,8 @@ def run_retrieval(
         "split": split,
         **summarise(score_corpus(loaded, tables)),
     }
-    path = meter.record(found).write(records)
+    subject = {name: found[name] for name in ("weights", "split", "languages")}
+    path = meter.record(found, **subject, backbones=shown_all(backbones)).write(records)
     for table in tables_of(found):
         console.print(table)
     console.print(f"numbers: {path}", highlight=False)

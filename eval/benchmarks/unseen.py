@@ -31,7 +31,8 @@ from modeling_lira.evaluation.comparison import (
 from modeling_lira.evaluation.embedded import embed_split
 from modeling_lira.faces.terminal import PlainConsole
 from modeling_lira.modeling_lira import LiraModel
-from modeling_lira.records.command_line import shown
+from modeling_lira.records.command_line import shown, shown_all
+from modeling_lira.records.provenance import digest_of
 from modeling_lira.records.saved_model import load_model
 
 from ..markdown import scaled
@@ -401,12 +402,19 @@ def run_unseen(
     sets = unseen_tables(loaded, StreamCache(streams), xquad, cldr, candidates, languages)
     found = measure_unseen(loaded, sets)
     payload = {"model": shown(model), "weights": [weights_of(model)], "sets": found}
-    path = meter.record(payload).write(records)
+    subject = {"weights": payload["weights"], "backbones": shown_all(backbones), "texts": _texts_digest(sets)}
+    path = meter.record(payload, **subject).write(records)
     for name, own in found.items():
         for table in tables_of(name, own):
             console.print(table)
     console.print(f"numbers: {path}", highlight=False)
     return found
+
+
+def _texts_digest(sets: Mapping[str, Sequence[SplitTables]]) -> str:
+    """Return a digest of what is searched and asked, translations included."""
+    parts = [tables.split for splits in sets.values() for tables in splits]
+    return digest_of([[split.language, split.titles, split.queries.texts, split.queries.candidates] for split in parts])
 
 
 def tables_of(name: str, found: Mapping[str, Any]) -> list[ShownTable]:

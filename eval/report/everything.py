@@ -13,7 +13,7 @@ import typer
 from modeling_lira.errors import LiraError
 
 from ..options import RECORDS
-from ..record import corpus_version, read_record, weights_of
+from ..record import corpus_version, find_record, weights_of
 from ..studies import commands as study_commands
 from .page import PLAIN
 
@@ -37,10 +37,10 @@ class Step:
         if path.parent.name != RECORDS.name:
             return path.is_file()
         try:
-            found = read_record(path, path.stem, self.corpus)
+            find_record(path.parent, path.stem, self.corpus, () if self.weights is None else (self.weights,))
         except LiraError:
             return False
-        return self.weights is None or found.payload.get("weights") == [self.weights]
+        return True
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def studies() -> list[str]:
     """Return the names of the commands that train and compare systems, in their order."""
     app = typer.Typer()
     study_commands.register(app)
-    return [own.name or str(getattr(own.callback, "__name__", "")).replace("_", "-") for own in app.registered_commands]
+    return [one.name or str(getattr(one.callback, "__name__", "")).replace("_", "-") for one in app.registered_commands]
 
 
 def run_all(plan: Plan, again: bool = False) -> None:

@@ -44,12 +44,13 @@ th:first-child{text-align:left}img{max-width:100%}code{background:#f4f4f4;paddin
 
 @dataclass(frozen=True)
 class Found:
-    """A result: its name, its figures, its record if it has one, and its plots."""
+    """A result: its name, its figures, its record if it has one, its plots, and the stem of its file's name."""
 
     name: str
     payload: Mapping[str, Any]
     record: Record | None
     plots: tuple[Path, ...] = ()
+    stem: str = ""
 
     @property
     def base(self) -> str:
@@ -94,21 +95,43 @@ def write_report(runs: Path, output: Path, corpus: str | None = None) -> Path:
 
 
 def found_results(runs: Path, corpus: str | None = None) -> list[Found]:
-    """Return all results below a folder of runs, in the report's order; errors as in `write_report`."""
-    records = [read_record(path, path.stem, None) for path in sorted((runs / "records").glob("*.json"))]
-    measured = {own.name: own.corpus for own in records if own.corpus is not None}
-    wanted = corpus or next(iter(measured.values()), None)
-    for name, version in measured.items():
-        if version != wanted:
-            raise LiraError(f"record {name!r} was measured on corpus version {version}, not {wanted}: run it again")
-    found = [Found(own.name, own.payload, own, plots_of(runs, own.name)) for own in records]
-    for name, place in PLAIN.items():
-        if (runs / place).is_file():
-            found.append(Found(name, _read(runs / place), None, tuple(sorted((runs / place).parent.glob("chart.png")))))
-    if not found:
+    """Return all results below a folder of runs, in the report's order; errors as in `write_report`.
+
+    Records of other corpus versions are left out where the same measurement was made on this one.
+    """
+    records = _of_one_corpus(_records(runs / "records"), corpus)
+    results = [
+        Found(record.name, record.payload, record, plots_of(runs, record.name) if stem == record.name else (), stem)
+        for stem, record in records.items()
+    ]
+    for name, path in PLAIN.items():
+        if (runs / path).is_file():
+            plots = tuple(sorted((runs / path).parent.glob("chart.png")))
+            results.append(Found(name, _read(runs / path), None, plots, name))
+    if not results:
         raise LiraError(f"there are no results below {runs}: run `python -m eval all --quick` first")
-    places = {name: place for place, name in enumerate(ORDER)}
-    return sorted(found, key=lambda own: (places.get(own.base, len(places)), own.name))
+    order = {name: position for position, name in enumerate(ORDER)}
+    return sorted(results, key=lambda result: (order.get(result.base, len(order)), result.name, result.stem))
+
+
+def _records(folder: Path) -> dict[str, Record]:
+    """Return the records of a folder by their files' stems."""
+    return {path.stem: read_record(path, path.name.split(".")[0]) for path in sorted(folder.glob("*.json"))}
+
+
+def _of_one_corpus(records: Mapping[str, Record], corpus: str | None) -> dict[str, Record]:
+    """Return the records of a corpus version, by default that of the newest one."""
+    dated = [record for record in records.values() if record.corpus is not None]
+    newest = max(dated, key=lambda record: record.created).corpus if dated else None
+    wanted = corpus or newest
+    kept = {stem: record for stem, record in records.items() if record.corpus in (None, wanted)}
+    names = {record.name for record in kept.values()}
+    for record in records.values():
+        if record.name not in names:
+            raise LiraError(
+                f"record {record.name!r} was measured on corpus version {record.corpus}, not {wanted}: run it again"
+            )
+    return kept
 
 
 def plots_of(runs: Path, name: str) -> tuple[Path, ...]:
@@ -143,6 +166,8 @@ def _title(own: Found) -> str:
     title = TITLES.get(own.base, own.base.replace("_", " ").replace("-", " ").capitalize())
     if own.base == "mteb":
         title += f": {own.payload['task']}"
+    if own.record is not None and own.stem != own.name:
+        title += f", an earlier one of something else ({own.stem.rpartition('.')[2]})"
     return title + (" (quick: it shows that everything runs, not what is true)" if own.name.endswith("-quick") else "")
 
 
@@ -172,11 +197,11 @@ def _pictures(own: Found, output: Path) -> Iterator[str]:
     """Draw or copy a result's plots beside the page; yield their lines."""
     panels = GAINS.get(own.base, lambda _: {})(own.payload)
     if panels:
-        name = f"{own.name}-gains.png"
+        name = f"{own.stem}-gains.png"
         gain_plot(output / name, panels)
         yield f"![Gains with 95% intervals]({name})"
     for path in own.plots:
-        name = f"{own.name}-{path.name}"
+        name = f"{own.stem}-{path.name}"
         atomic_write_bytes(output / name, path.read_bytes())
         yield f"![{path.stem.replace('_', ' ')}]({name})"
 

@@ -146,7 +146,8 @@ class Setting:
 
     def meter(self, name: str) -> Meter:
         """Start to measure; the record says whether the run was quick by its name."""
-        return Meter(f"{name}-quick" if self.quick else name, self.seeds, self.corpus)
+        subject = {"options": asdict(replace(self.options, corpus="")), "languages": self.languages}
+        return Meter(f"{name}-quick" if self.quick else name, self.seeds, self.corpus, subject)
 
     def step(self, name: str, compute: Callable[[], Values], **depends: object) -> Values:
         """Return the tensors of a finished step, or compute and keep them.

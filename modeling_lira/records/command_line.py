@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 
@@ -19,3 +19,8 @@ def shown(argument: str) -> str:
     path = Path(value)
     outside = path.is_absolute() or ".." in path.parts
     return f"{option}{equals}{path.name}" if outside else argument
+
+
+def shown_all(arguments: Iterable[str | None]) -> list[str | None]:
+    """Return arguments as they may be published; None stays."""
+    return [None if argument is None else shown(argument) for argument in arguments]

@@ -10,7 +10,7 @@ from mteb.abstasks.retrieval import AbsTaskRetrieval
 from mteb.abstasks.task_metadata import TaskMetadata
 from mteb.models.model_meta import ModelMeta
 
-from dataset_builder.bm25 import BM25, tokens
+from modeling_lira.evaluation.bm25 import BM25, tokens
 
 CODES = {"th": "tha-Thai", "fil": "fil-Latn", "ur": "urd-Arab"}
 

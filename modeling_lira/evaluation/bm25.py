@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from .gloss import UNSPACED
+from ..agents.dictionary import UNSPACED
 
 
 def tokens(text: str, language: str) -> list[str]:
