@@ -128,3 +128,36 @@ def test_bad_input_is_one_line_and_exit_code_2(
         run(app, "python -m eval", order)
     assert left.value.code == 2
     assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def plain_model(backbones: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of sentence-transformers that has nothing to do with LiRA."""
+    from sentence_transformers import SentenceTransformer
+
+    folder = tmp_path_factory.mktemp("plain") / "model"
+    model = SentenceTransformer(str(backbones["xlm-roberta"]))
+    model.max_seq_length = 60
+    model.save(str(folder))
+    return folder
+
+
+def test_any_sentence_transformers_model_is_measured_alike(
+    plain_model: Path, saved: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = run_mteb(str(plain_model), [ENGLISH_PRODUCTS], Sources(str(corpus)), tmp_path / "streams", records=tmp_path)
+    record = read_record(tmp_path / f"mteb-{ENGLISH_PRODUCTS}.json")
+    assert record.payload["model"] == plain_model.name and not record.payload["translations"]
+    order = ["--corpus", str(corpus), "--streams", str(tmp_path / "streams"), "--records", str(tmp_path)]
+    with pytest.raises(SystemExit) as left:
+        run(app, "python -m eval", ["retrieval", "--model", str(saved), "--baseline", str(plain_model), *order])
+    assert left.value.code == 0
+    found = read_record(tmp_path / "retrieval.json").payload
+    beside = found["search"]["English titles"][plain_model.name]["ndcg@10"]
+    for language in ("vi", "th"):
+        assert beside[language] == pytest.approx(own[ENGLISH_PRODUCTS]["test"][language]["ndcg_at_10"], abs=1e-4)
+    assert f"{LIRA} against {plain_model.name}" in found["differences"]["English titles"]
+    with pytest.raises(SystemExit) as left:
+        run(app, "python -m eval", ["retrieval", "--model", str(saved), "--baseline", "nowhere/at-all", *order])
+    assert left.value.code == 2
+    assert "'nowhere/at-all' cannot be loaded by sentence-transformers" in capsys.readouterr().err.splitlines()[-1]

@@ -31,8 +31,8 @@ from modeling_lira import LiraError, LiraModel
 from modeling_lira.cli import run
 from modeling_lira.data.stream_cache import StreamCache
 from modeling_lira.data.tables import SplitTables, cache_split
-from modeling_lira.evaluation.comparison import ENCODER, LIRA, LIRA_FREE, TRANSLATE
 from modeling_lira.evaluation.metrics import ndcg, pearson, spearman
+from modeling_lira.evaluation.names import BM25_ROW, ENCODER, LIRA, LIRA_FREE, TRANSLATE, TRANSLATE_BM25
 
 CODES = ("vi", "th")
 
@@ -77,8 +77,8 @@ def test_every_way_of_searching_is_that_of_the_models_own_encoding(
             torch.testing.assert_close(vectors.documents[what], documents[what], atol=5e-3, rtol=0)
             expected = ndcg(vectors.queries[given] @ vectors.documents[what].T, split.gain_matrix())
             torch.testing.assert_close(scores.values[what][name]["vi"][NDCG], expected[None], atol=1e-9, rtol=0)
-    assert set(scores.values[LOCAL_TITLES]) == {ENCODER, LIRA, LIRA_FREE}
-    assert set(scores.values[TRANSLATED_TITLES]) == {ENCODER, TRANSLATE, LIRA, LIRA_FREE}
+    assert set(scores.values[LOCAL_TITLES]) == {BM25_ROW, ENCODER, LIRA, LIRA_FREE}
+    assert set(scores.values[TRANSLATED_TITLES]) == {ENCODER, TRANSLATE_BM25, TRANSLATE, LIRA, LIRA_FREE}
     encoder = scores.values
     assert torch.equal(encoder[LOCAL_TITLES][ENCODER]["th"][NDCG], encoder[TRANSLATED_TITLES][ENCODER]["th"][NDCG])
 

@@ -45,6 +45,10 @@ def retrieval(
     model: Annotated[list[str], typer.Option("--model", help="A saved model; repeat for other seeds of the same.")],
     corpus: Annotated[str, typer.Option(help="Corpus folder or Hub dataset.")] = "runs/corpus",
     split: Annotated[str, typer.Option(help="Which of its splits.")] = "test",
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(help="Folder or Hub id of any sentence-transformers model to stand beside it; repeat for more."),
+    ] = None,
     languages: Languages = "",
     streams: Streams = STREAMS,
     multilingual: Multilingual = None,
@@ -54,11 +58,14 @@ def retrieval(
     """Search and rank a corpus by language, kind of query, type, titles and translations, beside the encoders alone."""
     from .retrieval import run_retrieval
 
-    run_retrieval(model, corpus, streams, _codes(languages), split, records, (multilingual, english))
+    backbones = (multilingual, english)
+    run_retrieval(model, corpus, streams, _codes(languages), split, records, backbones, baseline or ())
 
 
 def mteb_tasks(
-    model: Model,
+    model: Annotated[
+        str, typer.Option("--model", help="Folder or Hub id of a LiRA model, or of any sentence-transformers model.")
+    ],
     tasks: Annotated[
         str,
         typer.Option(

@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mteb
 from datasets.exceptions import DatasetNotFoundError
@@ -17,15 +17,20 @@ from modeling_lira.agents.candidate import Candidate
 from modeling_lira.data.corpus import RetrievalSplit, corpus_languages, load_split
 from modeling_lira.data.stream_cache import StreamCache
 from modeling_lira.errors import LiraError
+from modeling_lira.records.command_line import shown, shown_all
+from modeling_lira.records.provenance import digest_of
 from modeling_lira.faces.terminal import PlainConsole
-from modeling_lira.records.command_line import shown
 from modeling_lira.records.saved_model import load_model
 
 from ..options import RECORDS
 from ..record import Meter, corpus_version, weights_of
 from .mteb_model import CODES, LiraEncoder, subsets_spoken
 from .mteb_tasks import PUBLIC, corpus_task, splits_task
+from .other_models import is_lira, load_sentence_transformer
 from .unseen import CLDR, XQUAD, cldr_splits, read_candidates, xquad_splits
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 PRODUCTS, ENGLISH_PRODUCTS = "products", "english-products"
 OWN = (PRODUCTS, ENGLISH_PRODUCTS, XQUAD.lower(), CLDR.lower())
@@ -69,7 +74,7 @@ def run_mteb(
     Parameters
     ----------
     model : str
-        Folder or Hub id.
+        Folder or Hub id of a LiRA model, or of any model of sentence-transformers.
     tasks : sequence of str
         Of `OWN`, or any names of MTEB, such as `PUBLIC`.
     sources : Sources
@@ -92,29 +97,46 @@ def run_mteb(
 
     Source: ours.
     """
-    loaded = load_model(model, *backbones)
-    known = [code for code in loaded.processor.languages if code in CODES]
+    encoder, known = _encoder(model, backbones, streams)
     missing = [code for code in languages or () if code not in known]
     if missing:
         raise LiraError(f"the model does not know language {missing[0]!r}, only {', '.join(known)}")
-    codes, found = list(languages or known), {}
+    codes, scores, weights = list(languages or known), {}, [weights_of(model)]
     for name in tasks:
         version = corpus_version(sources.corpus) if name in (PRODUCTS, ENGLISH_PRODUCTS) else None
-        meter = Meter(f"mteb-{name}", corpus=version)
+        subject = {"weights": weights, "model": shown(model), "languages": codes, "backbones": shown_all(backbones)}
+        meter = Meter(f"mteb-{name}", corpus=version, subject=subject)
         task, given = _task(name, sources, codes)
-        encoder = LiraEncoder(loaded, StreamCache(streams), given, Path(model).name)
-        found[name] = _scores(name, task, encoder)
+        if isinstance(encoder, LiraEncoder):
+            encoder.translations = given
+        else:
+            given = {}
+        scores[name] = _scores(name, task, encoder)
         payload = {
             "model": shown(model),
-            "weights": [weights_of(model)],
+            "weights": weights,
             "translations": bool(given),
             "task": name,
-            "scores": found[name],
+            "scores": scores[name],
         }
-        path = meter.record(payload).write(records)
-        console.print(_table(name, found[name]))
+        texts = digest_of(sorted([*key, *(candidate.text for candidate in row)] for key, row in given.items()))
+        path = meter.record(payload, translations=texts).write(records)
+        console.print(_table(name, scores[name]))
         console.print(f"numbers: {path}", highlight=False)
-    return found
+    return scores
+
+
+def _encoder(
+    model: str, backbones: Sequence[str | None], streams: Path
+) -> tuple["LiraEncoder | SentenceTransformer", list[str]]:
+    """Return a model as MTEB takes it, and the languages that it knows: any model but LiRA is taken to know all."""
+    if not is_lira(model):
+        if any(backbone is not None for backbone in backbones):
+            raise LiraError(f"model {model!r} is no LiRA model: it takes neither --multilingual nor --english")
+        return load_sentence_transformer(model), list(CODES)
+    loaded = load_model(model, *backbones)
+    known = [code for code in loaded.processor.languages if code in CODES]
+    return LiraEncoder(loaded, StreamCache(streams), {}, Path(model).name), known
 
 
 def _task(name: str, sources: Sources, codes: Sequence[str]) -> tuple[AbsTask, dict[tuple[str, str], list[Candidate]]]:
@@ -167,7 +189,9 @@ def _own_candidates(split: RetrievalSplit) -> dict[tuple[str, str], list[Candida
     }
 
 
-def _scores(name: str, task: AbsTask, encoder: LiraEncoder) -> dict[str, dict[str, dict[str, float]]]:
+def _scores(
+    name: str, task: AbsTask, encoder: "LiraEncoder | SentenceTransformer"
+) -> dict[str, dict[str, dict[str, float]]]:
     """Return what is kept of the scores, by split and subset."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:

@@ -5,9 +5,8 @@ Queries are drawn again by their ids. Those of the product corpus are drawn apar
 under the same ids is drawn question by question.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from itertools import compress
 from pathlib import Path
 from typing import Any
@@ -18,54 +17,39 @@ from rich.table import Table as ShownTable
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from modeling_lira.data.corpus import corpus_languages, load_split
+from modeling_lira.data.corpus import RetrievalSplit, corpus_languages, load_split
 from modeling_lira.data.stream_cache import StreamCache
 from modeling_lira.data.tables import SplitTables, cache_split
 from modeling_lira.errors import LiraError
-from modeling_lira.evaluation.comparison import (
-    ENCODER,
-    LIRA,
-    LIRA_FREE,
-    TRANSLATE,
-    check_finite,
-    encoder_alone,
-    translate_then_encode,
+from modeling_lira.evaluation.names import ENCODER, LIRA, LIRA_FREE, TRANSLATE, TRANSLATE_BM25
+from modeling_lira.evaluation.scoring import (
+    DOCUMENTS,
+    ENGLISH_TITLES,
+    LOCAL_TITLES,
+    TRANSLATED_TITLES,
+    Searchers,
+    System,
+    Words,
+    lira_vectors,
+    searched,
+    systems_of,
 )
-from modeling_lira.evaluation.embedded import embed_split, embed_table
 from modeling_lira.faces.terminal import PlainConsole
 from modeling_lira.modeling_lira import LiraModel
 from modeling_lira.records.command_line import shown, shown_all
 from modeling_lira.records.saved_model import load_model
 
+from ..markdown import scaled
 from ..options import RECORDS
 from ..record import Meter, corpus_version, weights_of
 from ..significance import MEAN, correct, deviation_over_models, difference_cell, paired_differences
 from .correlations import CORRELATIONS, CorrelationSums, correlation_difference
 from .library_metrics import METRICS, NDCG, retrieval_metrics
+from .other_models import baseline
 
-ENGLISH_TITLES, LOCAL_TITLES = "English titles", "local titles"
-TRANSLATED_TITLES = "local titles with English translations"
-DOCUMENTS = (ENGLISH_TITLES, LOCAL_TITLES, TRANSLATED_TITLES)
-"""What is searched."""
+__all__ = ["DOCUMENTS", "ENGLISH_TITLES", "LOCAL_TITLES", "TRANSLATED_TITLES", "lira_vectors", "run_retrieval"]
 SEEN, UNSEEN = "seen types", "unseen types"
 console = PlainConsole(width=150)
-
-
-@dataclass(frozen=True)
-class Vectors:
-    """A split's embeddings by one system: queries with and without translations, documents by what is searched."""
-
-    queries: dict[bool, Tensor]
-    documents: dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class System:
-    """One row: how it embeds, whether the query comes with translations, and what it can search."""
-
-    embed: Callable[[SplitTables], Vectors]
-    with_candidates: bool
-    searches: tuple[str, ...] = DOCUMENTS
 
 
 @dataclass
@@ -84,103 +68,49 @@ class Scores:
     pairs: dict[str, dict[str, list[CorrelationSums]]] = field(default_factory=dict)
 
 
-def encoder_vectors(tables: SplitTables) -> Vectors:
-    """Embed with the multilingual encoder alone; it reads no translation."""
-    own = check_finite(encoder_alone(tables), ENCODER)
-    return Vectors(
-        own.queries,
-        {
-            ENGLISH_TITLES: own.documents[True],
-            LOCAL_TITLES: own.documents[False],
-            TRANSLATED_TITLES: own.documents[False],
-        },
-    )
-
-
-def translation_vectors(tables: SplitTables) -> Vectors:
-    """Embed first translations with the English encoder; a translated title is its translation."""
-    own = check_finite(translate_then_encode(tables), TRANSLATE)
-    return Vectors(own.queries, {ENGLISH_TITLES: own.documents[True], TRANSLATED_TITLES: own.documents[True]})
-
-
-def lira_vectors(model: LiraModel, tables: SplitTables) -> Vectors:
-    """Embed with LiRA."""
-    own = check_finite(embed_split(model, tables), LIRA)
-    both = embed_table(model, tables.local, with_english=True)
-    check_finite(replace(own, documents={True: both}), LIRA)
-    return Vectors(
-        own.queries,
-        {ENGLISH_TITLES: own.documents[True], LOCAL_TITLES: own.documents[False], TRANSLATED_TITLES: both},
-    )
-
-
-def systems_of(models: Sequence[LiraModel], with_candidates: bool) -> dict[str, list[System]]:
-    """Return the rows of the table, each with one system a model; without candidates some rows say nothing."""
-    embed = [partial(lira_vectors, model) for model in models]
-    given: dict[str, list[System]] = {ENCODER: [System(encoder_vectors, False)]}
-    if with_candidates:
-        given[TRANSLATE] = [System(translation_vectors, True, (ENGLISH_TITLES, TRANSLATED_TITLES))]
-        given[LIRA] = [System(own, True) for own in embed]
-    return given | {LIRA_FREE: [System(own, False) for own in embed]}
-
-
-def score_corpus(models: Sequence[LiraModel], tables: Sequence[SplitTables]) -> Scores:
-    """Score models, and what their backbones do without LiRA, on every language of a corpus.
+def score_corpus(
+    models: Sequence[LiraModel], tables: Sequence[SplitTables], baselines: Mapping[str, System] | None = None
+) -> Scores:
+    """Score models, what their backbones do without LiRA, BM25 and other models on every language of a corpus.
 
     Parameters
     ----------
     models : sequence of LiraModel
         Of several seeds, on the same backbones.
     tables : sequence of SplitTables
-        One a language.
+        One a language. Without English titles there is no table of them.
+    baselines : mapping of System, optional
+        More rows, by name.
 
     Raises
     ------
     LiraError
         Embeddings that are not finite.
-
-    Source: ours.
     """
     scores = Scores()
-    systems = systems_of(models, any(own.queries.has_english.any() for own in tables))
-    for own in tqdm(tables, desc="score", unit="language", disable=None):
-        split = own.split
+    systems = systems_of(models, any(part.queries.has_english.any() for part in tables))
+    systems = {name: [system] for name, system in (baselines or {}).items()} | systems
+    for part in tqdm(tables, desc="score", unit="language", disable=None):
+        split, searchers = part.split, Searchers(part)
         scores.questions[split.language] = split.questions
         scores.kinds[split.language] = split.kinds
         scores.unseen[split.language] = torch.tensor(split.unseen_type)
         scores.documents[split.language] = len(split.titles)
-        gains = split.gain_matrix()
-        vectors: dict[object, Vectors] = {}
-        for name, several in systems.items():
-            for system in several:
-                if system.embed not in vectors:
-                    vectors[system.embed] = system.embed(own)
-            for documents in several[0].searches:
-                runs = [_searched(vectors[system.embed], system, documents, gains) for system in several]
-                scores.values.setdefault(documents, {}).setdefault(name, {})[split.language] = {
-                    metric: torch.stack([run[metric] for run in runs]) for metric in METRICS
-                }
-            if any(split.pairs) and LOCAL_TITLES in several[0].searches:
-                scores.pairs.setdefault(name, {})[split.language] = [
-                    _pair_sums(vectors[system.embed], system, own) for system in several
-                ]
+        for documents, name, values in searched(systems, searchers, retrieval_metrics):
+            scores.values.setdefault(documents, {}).setdefault(name, {})[split.language] = values
+        for name, several in systems.items() if any(split.pairs) else ():
+            if LOCAL_TITLES in several[0].searches and several[0].read is not Words:  # BM25's scores are no similarity
+                sums = [_pair_sums(searchers.scores(system, LOCAL_TITLES), split) for system in several]
+                scores.pairs.setdefault(name, {})[split.language] = sums
     return scores
 
 
-def _searched(vectors: Vectors, system: System, documents: str, gains: Tensor) -> dict[str, Tensor]:
-    found = vectors.queries[system.with_candidates] @ vectors.documents[documents].T
-    return retrieval_metrics(found, gains)
-
-
-def _pair_sums(vectors: Vectors, system: System, tables: SplitTables) -> CorrelationSums:
+def _pair_sums(cosines: Tensor, split: RetrievalSplit) -> CorrelationSums:
     """Return the sums of the graded pairs' cosines, of queries and local titles, and their targets."""
-    pairs = tables.split.pairs
-    owners = torch.tensor([query for query, own in enumerate(pairs) for _ in own])
-    places = torch.tensor([place for own in pairs for place, _ in own])
-    queries, documents = vectors.queries[system.with_candidates], vectors.documents[LOCAL_TITLES]
-    cosines = (queries[owners] * documents[places]).sum(-1)
-    targets = torch.tensor([target for own in pairs for _, target in own], dtype=torch.float64)
-    return CorrelationSums.of(cosines, targets, owners)
+    queries = torch.tensor([query for query, pairs in enumerate(split.pairs) for _ in pairs])
+    documents = torch.tensor([document for pairs in split.pairs for document, _ in pairs])
+    targets = torch.tensor([target for pairs in split.pairs for _, target in pairs], dtype=torch.float64)
+    return CorrelationSums.of(cosines[queries, documents], targets, queries)
 
 
 # ---------------------------------------------------------------- numbers
@@ -254,8 +184,10 @@ def _parts(scores: Scores, parts: Mapping[str, Mapping[str, Tensor]]) -> dict[st
 
 
 def _pairs(systems: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return what is compared: LiRA with every other row, and LiRA without translations with the encoder alone."""
+    """Return what is compared: LiRA with every other row, and LiRA without translations with those that have none."""
+    others = [name for name in systems if name not in (LIRA, LIRA_FREE, ENCODER, TRANSLATE)]
     pairs = [(LIRA, ENCODER), (LIRA, TRANSLATE), (LIRA, LIRA_FREE), (LIRA_FREE, ENCODER)]
+    pairs += [(LIRA, name) for name in others] + [(LIRA_FREE, name) for name in others if name != TRANSLATE_BM25]
     return [pair for pair in pairs if all(name in systems for name in pair)]
 
 
@@ -311,6 +243,7 @@ def run_retrieval(
     split: str = "test",
     records: Path = RECORDS,
     backbones: Sequence[str | None] = (None, None),
+    baselines: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Measure saved models on a corpus, print the tables and write the record "retrieval".
 
@@ -328,6 +261,8 @@ def run_retrieval(
     records : Path
     backbones : pair of str, optional
         In place of those that the models name.
+    baselines : sequence of str
+        Folders or Hub ids of other models of sentence-transformers, each a row of the tables.
 
     Raises
     ------
@@ -338,6 +273,7 @@ def run_retrieval(
     """
     meter = Meter("retrieval", corpus=corpus_version(corpus))
     loaded = [load_model(name, *backbones) for name in models]
+    rivals = {shown(name): baseline(name) for name in baselines}
     codes = _languages(loaded, corpus, languages)
     cache = StreamCache(streams)
     tables = [cache_split(loaded[0], cache, load_split(corpus, code, split)) for code in codes]
@@ -346,9 +282,10 @@ def run_retrieval(
         "weights": [weights_of(name) for name in models],
         "corpus": shown(corpus),
         "split": split,
-        **summarise(score_corpus(loaded, tables)),
+        "baselines": list(rivals),
+        **summarise(score_corpus(loaded, tables, rivals)),
     }
-    subject = {name: found[name] for name in ("weights", "split", "languages")}
+    subject = {name: found[name] for name in ("weights", "split", "languages", "baselines")}
     path = meter.record(found, **subject, backbones=shown_all(backbones)).write(records)
     for table in tables_of(found):
         console.print(table)
@@ -379,10 +316,10 @@ def tables_of(found: Mapping[str, Any]) -> list[ShownTable]:
                        f"{documents}: nDCG@10 x 100")  # fmt: skip
         for system, metrics in systems.items():
             others = [metrics[metric][MEAN] for metric in METRICS[1:]]
-            table.add_row(system, *(f"{100 * value:.1f}" for value in [*map(metrics[NDCG].get, languages), *others]))
+            table.add_row(system, *map(scaled, [*map(metrics[NDCG].get, languages), *others]))
         table.add_section()
         for pair, values in found["differences"].get(documents, {}).items():
-            table.add_row(pair, *(difference_cell(values[code]) for code in languages))
+            table.add_row(pair, *(difference_cell(values.get(code)) for code in languages))
         tables.append(table)
     columns = [*next(iter(next(iter(found["kinds"].values())).values())), SEEN, UNSEEN]
     parts = _table("nDCG@10 x 100, mean of languages", columns, "By kind of query, and type seen in training or not")

@@ -29,7 +29,7 @@ def evaluate(
     multilingual: Annotated[str | None, typer.Option(help="Multilingual backbone; by default as in training.")] = None,
     english: Annotated[str | None, typer.Option(help="English backbone; by default as in training.")] = None,
 ) -> None:
-    """Measure nDCG@10 a language, beside the multilingual encoder alone and translate-then-encode."""
+    """Measure nDCG@10 a language, beside BM25, the multilingual encoder alone and translate-then-encode."""
     from ..evaluation import evaluate as measure
     from ..records.publishing import RECORDS, model_folder, training_record
 
@@ -52,18 +52,31 @@ def _needed(folder: Path, given: dict[str, str | None], chosen: dict[str, str]) 
 
 
 def _show(record: dict[str, Any]) -> None:
-    rows = record["results"]
-    for task, metric in dict.fromkeys((row["task"], row["metric"]) for row in rows):
-        results = [row for row in rows if (row["task"], row["metric"]) == (task, metric)]
-        languages = list(dict.fromkeys(row["language"] for row in results))
-        title = shown(f"{metric} × 100, {task}")
-        table = Table("system", title=title, title_justify="left")
-        for language in languages:
+    """Print a table a task: figures and differences with their 95% intervals, and the number of queries."""
+    for task, metric in dict.fromkeys((row["task"], row["metric"]) for row in record["results"]):
+        rows = [row for row in record["results"] if (row["task"], row["metric"]) == (task, metric)]
+        gains = [row for row in record["differences"] if (row["task"], row["metric"]) == (task, metric)]
+        counts = {row["language"]: row["queries"] for row in rows}
+        table = Table("system", title=shown(f"{metric} × 100, {task}; 95% intervals"), title_justify="left")
+        for language in counts:
             table.add_column(shown(language))
-        for system in dict.fromkeys(row["system"] for row in results):
-            values = {row["language"]: row["value"] for row in results if row["system"] == system}
-            table.add_row(shown(system), *(f"{100 * values[language]:.1f}" for language in languages))
+        _add(table, {(row["system"], row["language"]): _figure(row) for row in rows}, list(counts))
+        table.add_section()
+        names = {(f"{row['system']} - {row['rival']}", row["language"]): _figure(row, "+") for row in gains}
+        _add(table, names, list(counts))
+        table.add_section()
+        table.add_row("queries", *(f"{count:,}" for count in counts.values()))
         console.print(table)
+
+
+def _add(table: Table, cells: dict[tuple[str, str], str], languages: list[str]) -> None:
+    for name in dict.fromkeys(name for name, _ in cells):
+        table.add_row(shown(name), *(cells.get((name, language), "–") for language in languages))
+
+
+def _figure(row: dict[str, Any], sign: str = "") -> str:
+    low, high = row["interval"]
+    return f"{100 * row['value']:{sign}.1f}\n{100 * low:{sign}.1f} … {100 * high:{sign}.1f}"
 
 
 def push(

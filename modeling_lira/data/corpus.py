@@ -56,6 +56,11 @@ class RetrievalSplit:
         """Id of each query; the same id in two languages is the same question. Without ids, every row is its own."""
         return self.query_ids or [f"{self.language} {row}" for row in range(len(self.queries))]
 
+    @property
+    def has_english_titles(self) -> bool:
+        """Whether there are English titles: a corpus without them repeats the titles in their place."""
+        return self.english_titles != self.titles
+
     def gain_matrix(self) -> Tensor:
         """Return all grades, [Q, N], float32."""
         gains = torch.zeros(len(self.queries), len(self.titles))

@@ -13,12 +13,9 @@ from ..errors import LiraError
 from ..modeling_lira import LiraModel
 from .embedded import Embedded, retrieval_ndcg
 from .metrics import bootstrap_interval, bootstrap_means_of_languages, interval_of
+from .names import ENCODER, LIRA, LIRA_FREE, TRANSLATE, UNTRAINED
 
-ENCODER = "multilingual encoder alone"
-TRANSLATE = "translate, then encode"
-UNTRAINED = "untrained fusion"
-LIRA = "LiRA"
-LIRA_FREE = "LiRA without translations"
+__all__ = ["ENCODER", "LIRA", "LIRA_FREE", "TRANSLATE", "UNTRAINED", "Comparison", "compare", "encoder_alone"]
 
 Scorer = Callable[[SplitTables], Tensor]
 """Returns per-query nDCG@10 [Q]."""
@@ -134,10 +131,10 @@ def multilingual_vectors(table: Table) -> Tensor:
 
 def english_vectors(table: Table) -> Tensor:
     """Return the frozen English encoder's unit vectors of the first candidates [N, dh]; zeros where there is none."""
-    own = streams_of(table)
-    vectors = torch.zeros(len(own), own.english.shape[-1])
-    present = torch.from_numpy(own.rows[:, 0] >= 0)
-    vectors[present] = _means(own.english)[torch.from_numpy(own.rows[:, 0])[present]]
+    streams = streams_of(table)
+    first = torch.from_numpy(streams.rows[:, 0])
+    vectors = torch.zeros(len(streams), streams.english.shape[-1])
+    vectors[first >= 0] = _means(streams.english)[first[first >= 0]]
     return vectors
 
 

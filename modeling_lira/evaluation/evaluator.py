@@ -1,32 +1,27 @@
-"""Evaluate a model on a corpus, beside what its own backbones do without it: the record that a model card shows."""
+"""Evaluate a model on a corpus, beside what does without it: the record that a model card shows."""
 
-import json
-import logging
-import os
-import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from ..data.corpus import corpus_languages, load_split
 from ..data.stream_cache import StreamCache
 from ..data.tables import SplitTables, cache_split
 from ..errors import LiraError
-from ..files import atomic_write_text
 from ..model_card import MEAN, weights_digest
 from ..modeling_lira import LiraModel
-from ..records.command_line import command_line
-from .comparison import ENCODER, LIRA, LIRA_FREE, TRANSLATE, encoder_alone, translate_then_encode
-from .embedded import embed_split
-from .metrics import bootstrap_interval, bootstrap_means, interval_of
-
-logger = logging.getLogger(__name__)
+from ..records.provenance import SUBJECT, Clock, corpus_version, write_record
+from .metrics import bootstrap_means_of_languages, interval_of, ndcg
+from .names import LIRA, LIRA_FREE
+from .scoring import ENGLISH_TITLES, LOCAL_TITLES, Searchers, searched, systems_of
 
 METRIC = "ndcg@10"
-TASKS = {"search of English titles": True, "search of titles in the query's language": False}
+TASKS = {ENGLISH_TITLES: "search of English titles", LOCAL_TITLES: "search of titles in the query's language"}
 _SAMPLES = 10_000
 
 
@@ -40,6 +35,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure nDCG@10 of a saved model on every language that the corpus and the model share.
 
+    Beside it stand BM25 and what the model's own backbones do without it. A corpus without English titles has no table
+    of them.
+
     Parameters
     ----------
     folder : Path
@@ -47,7 +45,8 @@ def evaluate(
     corpus : str
         Folder or Hub dataset.
     output : Path
-        The record, JSON of the form that `model_card.py` describes.
+        The record, JSON of the form that `model_card.py` describes. An earlier one, of other weights, another corpus
+        or split, is kept beside it.
     streams : Path
         Cache of the backbones' streams.
     split : str
@@ -56,73 +55,107 @@ def evaluate(
 
     Returns
     -------
-    dict, as written
+    dict, as written: `results` with a 95% interval and the number of queries in every row, `differences` of LiRA and
+    the other systems with paired intervals, `queries` and `documents` by language, and where it all comes from
 
     Raises
     ------
     LiraError
         A model, corpus or split that is not there, or that have no language in common.
-
-    Source: ours.
     """
-    start, cpu = time.perf_counter(), _cpu_seconds()
+    clock, version = Clock(), corpus_version(corpus)
     model = LiraModel.from_pretrained(folder, **(backbones or {}))  # type: ignore[arg-type]
     languages = [code for code in corpus_languages(corpus) if code in (model.config.languages or ())]
     if not languages:
         raise LiraError(f"model and corpus {corpus!r} have no language in common")
     cache = StreamCache(streams)
     splits = [cache_split(model, cache, load_split(corpus, language, split)) for language in languages]
+    scores, weights = _scores(model, splits), weights_digest(folder)
     record = {
         "dataset": corpus if not Path(corpus).exists() else Path(corpus).name,
         "split": split,
-        "weights": weights_digest(folder),
-        "command": command_line(),
-        "threads": torch.get_num_threads(),
-        "results": _rows(model, splits),
+        "weights": weights,
+        "corpus": version,
+        "queries": {tables.split.language: len(tables.split.queries) for tables in splits},
+        "documents": {tables.split.language: len(tables.split.titles) for tables in splits},
+        SUBJECT: {"weights": weights, "corpus": version, "split": split, "languages": languages},
+        "results": [row for table in scores for row in _rows(table)],
+        "differences": [row for table in scores for row in _differences(table)],
+        **clock.provenance(),
     }
-    record |= {
-        "seconds": round(time.perf_counter() - start, 1),
-        "cpu_seconds": round(_cpu_seconds() - cpu, 1),
-    }
-    atomic_write_text(output, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    write_record(output, record)
     return record
 
 
-def _cpu_seconds() -> float:
-    return sum(os.times()[:4])
+@dataclass(frozen=True)
+class _Table:
+    """One task: per-query nDCG@10 [Q] by system and language, and the queries' ids by language."""
+
+    task: str
+    scores: dict[str, dict[str, Tensor]]
+    questions: dict[str, list[str]]
+
+    def interval(self, values: Mapping[str, Tensor]) -> dict[str, tuple[float, float]]:
+        """Return the 95% interval of the mean of values [Q] of each language, and of their mean."""
+        questions = [self.questions[language] for language in values]
+        drawn = bootstrap_means_of_languages(list(values.values()), questions, _SAMPLES)
+        named = dict(zip(values, drawn, strict=True)) | {MEAN: drawn.mean(0)}
+        return {language: interval_of(means) for language, means in named.items()}
 
 
-def _rows(model: LiraModel, splits: Sequence[SplitTables]) -> list[dict[str, Any]]:
-    """Score every system on every task; rows of the record."""
-    scores: dict[tuple[str, str], dict[str, Tensor]] = {}
-    for tables in splits:
-        own, encoder, english = embed_split(model, tables), encoder_alone(tables), translate_then_encode(tables)
-        translated = any(tables.split.queries.candidates)  # else what needs translations has nothing to show
-        for task, in_english in TASKS.items():
-            found = {ENCODER: encoder.ndcg(english_titles=in_english)}
-            if translated and in_english:
-                found[TRANSLATE] = english.ndcg(english_titles=True)
-            found[LIRA_FREE] = own.ndcg(english_titles=in_english, with_candidates=False)
-            if translated:
-                found[LIRA] = own.ndcg(english_titles=in_english)
-            for system, values in found.items():
-                scores.setdefault((task, system), {})[tables.split.language] = _answerable(values, tables)
-    return [row for (task, system), found in scores.items() for row in _rows_of(task, system, found)]
+def _scores(model: LiraModel, splits: Sequence[SplitTables]) -> list[_Table]:
+    """Score every system on every task; what needs translations or English titles only where there are any."""
+    tables = {documents: _Table(task, {}, {}) for documents, task in TASKS.items()}
+    for split in tqdm(splits, desc="score", unit="language", disable=None):
+        language, answerable = split.split.language, _answerable(split)
+        systems = systems_of([model], any(split.split.queries.candidates))
+        questions = [name for name, real in zip(split.split.questions, answerable.tolist(), strict=True) if real]
+        for documents, system, values in searched(systems, Searchers(split), _metrics):
+            if documents in tables:
+                table = tables[documents]
+                table.scores.setdefault(system, {})[language] = values[METRIC][0][answerable]
+                table.questions[language] = questions
+    return [table for table in tables.values() if table.scores]
 
 
-def _rows_of(task: str, system: str, scores: Mapping[str, Tensor]) -> Iterator[dict[str, Any]]:
-    """Yield a row a language, and one of their mean."""
-    means = torch.stack([bootstrap_means(values, _SAMPLES, seed=0) for values in scores.values()]).mean(0)
-    values = {language: (float(own.mean()), bootstrap_interval(own)) for language, own in scores.items()}
-    values[MEAN] = sum(value for value, _ in values.values()) / len(values), interval_of(means)
-    for language, (value, interval) in values.items():
-        row = {"system": system, "task": task, "language": language, "metric": METRIC, "value": value}
-        yield {**row, "interval": interval, **({"baseline": True} if system in (ENCODER, TRANSLATE) else {})}
+def _metrics(scores: Tensor, gains: Tensor) -> dict[str, Tensor]:
+    return {METRIC: ndcg(scores, gains)}
 
 
-def _answerable(scores: Tensor, split: SplitTables) -> Tensor:
-    """Leave out queries that nothing answers."""
-    kept = scores[~scores.isnan()]
-    if not len(kept):
+def _answerable(split: SplitTables) -> Tensor:
+    """Return which queries have a relevant product, [Q]."""
+    answerable = torch.tensor([bool(gains) for gains in split.split.gains])
+    if not answerable.any():
         raise LiraError(f"no query of the {split.split.language} part has a relevant product: nothing to evaluate")
-    return kept
+    return answerable
+
+
+def _rows(table: _Table) -> Iterator[dict[str, Any]]:
+    """Yield a row a system and language, and one of the mean over languages."""
+    for system, scores in table.scores.items():
+        intervals = table.interval(scores)
+        for language, (value, count) in _means(scores).items():
+            row = {"system": system, "task": table.task, "language": language, "metric": METRIC, "value": value}
+            row |= {"interval": intervals[language], "queries": count}
+            yield row | ({} if system in (LIRA, LIRA_FREE) else {"baseline": True})
+
+
+def _means(scores: Mapping[str, Tensor]) -> dict[str, tuple[float, int]]:
+    """Return mean and number of the values of each language, and of all: the mean is that of the languages' means."""
+    means = {language: (float(values.mean()), len(values)) for language, values in scores.items()}
+    overall = sum(value for value, _ in means.values()) / len(means)
+    return means | {MEAN: (overall, sum(count for _, count in means.values()))}
+
+
+def _differences(table: _Table) -> Iterator[dict[str, Any]]:
+    """Yield the paired difference of LiRA, or of LiRA without translations, to every other system."""
+    first = LIRA if LIRA in table.scores else LIRA_FREE
+    for rival in table.scores:
+        if rival == first:
+            continue
+        rivals = table.scores[rival]
+        gains = {code: values - rivals[code] for code, values in table.scores[first].items() if code in rivals}
+        intervals = table.interval(gains)
+        for language, (value, count) in _means(gains).items():
+            row = {"system": first, "rival": rival, "task": table.task, "language": language, "metric": METRIC}
+            yield row | {"value": value, "interval": intervals[language], "queries": count}

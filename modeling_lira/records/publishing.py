@@ -13,6 +13,7 @@ from ..files import atomic_write_bytes
 from ..hub import CARD, prepare, push_folder
 from ..hub_client import STALE
 from ..model_card import CardSources, Record, of_these_weights, read_record
+from .provenance import records_at
 
 logger = logging.getLogger(__name__)
 
@@ -55,16 +56,18 @@ def card_sources(
     Source: ours.
     """
     trained = read_record(training) if training else training_record(run)
-    measured = None
-    if evaluation is not None:
-        measured = _flat(read_record(evaluation))
-    elif (run / RECORDS["evaluation"]).is_file():
-        measured = _flat(read_record(run / RECORDS["evaluation"]))
-        if not of_these_weights(measured, model_folder(run)):
-            logger.warning("%s is of other weights: left out of the card", run / RECORDS["evaluation"])
-            measured = None
+    measured = _evaluation_of(run) if evaluation is None else _flat(read_record(evaluation))
     licences = {backbone.source: backbone.licence.lower() for backbone in BACKBONES.values()}
     return CardSources(trained, measured, dataset, licence, licences)
+
+
+def _evaluation_of(run: Path) -> Record | None:
+    """Return the newest evaluation in a run's folder that is of its weights, if there is one."""
+    records = [_flat(read_record(path)) for path in records_at(run / RECORDS["evaluation"])]
+    fitting = [record for record in records if of_these_weights(record, model_folder(run))]
+    if records and not fitting:
+        logger.warning("%s is of other weights: left out of the card", run / RECORDS["evaluation"])
+    return max(fitting, key=lambda record: str(record.get("created", "")), default=None)
 
 
 def _flat(record: Record) -> Record:
