@@ -173,9 +173,7 @@ def test_what_is_done_is_not_done_again(plan: Plan, monkeypatch: pytest.MonkeyPa
     Meter("generalisation").record({"weights": ["of another model"]}).write(records)
     Meter("noise-quick", corpus="c1").record({}).write(records)
     Meter("cost-quick", corpus="another").record({}).write(records)
-    Meter("retrieval", corpus="c1", subject={"weights": "b"}).record({"weights": ["b"]}).write(
-        records
-    )  # another
+    Meter("retrieval", corpus="c1", subject={"weights": "b"}).record({"weights": ["b"]}).write(records)  # another
     run_all(plan)
     assert ran == [name for name in ("generalisation", "mteb", *studies()) if name != "noise"]
     ran.clear()
