@@ -1,6 +1,7 @@
 """How every command of this project is run: its log, its errors in one line, its exit code."""
 
 import logging
+import os
 import sys
 from typing import NoReturn
 
@@ -44,6 +45,7 @@ def _log_quietly() -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     for name in ("httpx", "httpx2", "datasets", "filelock", "transformers"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")  # a bar for each of a corpus' many small files
     when_loaded("transformers", _quieten_transformers)
     when_loaded("huggingface_hub", _quieten_hub)
 

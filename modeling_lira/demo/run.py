@@ -1,15 +1,12 @@
 """The main job from end to end: corpus, streams, two stages, test table, save, reload elsewhere, search."""
 
 import json
-import platform
-import resource
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +15,6 @@ from rich.console import Console
 from rich.table import Table
 from safetensors.torch import save_file
 from torch import Tensor
-
-from dataset_builder.generator.corpus import build_corpus
 
 from ..data.corpus import RetrievalSplit, load_split
 from ..data.stream_cache import StreamCache
@@ -44,6 +39,7 @@ from ..evaluation.embedded import embed_table
 from ..faces.terminal import one_line
 from ..files import atomic_path, atomic_write_text
 from ..modeling_lira import LiraModel
+from ..records.provenance import SUBJECT, Clock, write_record
 from ..training.options import ArcaOptions, LasrOptions
 from ..training.resumable import run_stage
 from .chart import bar_chart
@@ -65,12 +61,14 @@ TYPED_QUERIES = {
 OPTIONS: dict[str, ArcaOptions | LasrOptions] = {"arca": ArcaOptions(), "lasr": LasrOptions(batch_size=44, epochs=10)}
 """A language of the slice has 220 training queries: smaller batches than the whole corpus', and more epochs."""
 
+_INTERRUPTED = (130, -2)
+"""Exit codes of a process that Ctrl-C ended: its own, or by the signal."""
 CATALOGUES = {"English titles": True, "titles in the query's language": False}
 console = Console(width=110)
 
 
 @dataclass
-class Clock:
+class Steps:
     """Print each step as it starts and the seconds it took."""
 
     seconds: dict[str, float] = field(default_factory=dict)
@@ -106,36 +104,49 @@ def run_demo(output: Path, seed: int, multilingual: str, english: str) -> None:
     LiraError
         A backbone that cannot be found.
 
-    Source: ours.
     """
     torch.manual_seed(seed)
-    clock = Clock()
-    with clock.step("resolve the backbones"):
+    clock, steps = Clock(), Steps()
+    with steps.step("resolve the backbones"):
         model = LiraModel.from_backbones(multilingual, english, languages=[*LANGUAGES, "en"], num_feature_bins=1)
-    with clock.step("load the corpus slice"):
+    with steps.step("load the corpus slice"):
         corpus = _build_corpus(output / "corpus")
         splits = {
             name: [load_split(str(corpus), language, name) for language in LANGUAGES]
             for name in ("train", "validation", "test")
         }
         _describe(splits)
-    with clock.step("cache the backbones' streams"):
+    with steps.step("cache the backbones' streams"):
         cache = StreamCache(output / "streams")
-        streams = {name: [cache_split(model, cache, split) for split in group] for name, group in splits.items()}
-    comparisons, logs = _train_and_test(model, streams, output, seed, clock)
-    with clock.step("save the model"):
+        streams = {name: [_encoded(model, cache, split, name) for split in group] for name, group in splits.items()}
+    comparisons, logs = _train_and_test(model, streams, output, seed, steps)
+    with steps.step("save the model"):
         model.save_pretrained(output / "model", save_backbones=True)
-    with clock.step("load it in a new process that cannot import this package, and search"):
+    with steps.step("load it in a new process that cannot import this package, and search"):
         reloaded = _reload(model, streams, output)
-    with clock.step("draw the chart"):
+    with steps.step("draw the chart"):
         bar_chart(comparisons, output / "chart.png")
-    _report(comparisons, reloaded, logs, clock, output, seed)
+    _report(comparisons, reloaded, logs, clock, steps, output, seed)
 
 
 def _build_corpus(folder: Path) -> Path:
+    """Build the corpus' slice as a user does, by the command of the other package."""
     if not (folder / "README.md").is_file():
-        build_corpus(folder, size="slice", languages=LANGUAGES)
+        order = [sys.executable, "-m", "dataset_builder", "build", "--output", str(folder), "--size", "slice"]
+        code = subprocess.run([*order, "--languages", ",".join(LANGUAGES)], check=False).returncode
+        if code in _INTERRUPTED:
+            raise KeyboardInterrupt
+        if code:
+            raise LiraError(f"`python -m dataset_builder build --output {folder} --size slice` failed: see above")
     return folder
+
+
+def _encoded(model: LiraModel, cache: StreamCache, split: RetrievalSplit, part: str) -> SplitTables:
+    """Cache a split's streams; where no progress bar is shown, a line says how far it is."""
+    tables = cache_split(model, cache, split)
+    if not sys.stderr.isatty():
+        console.print(f"   {split.language} {part}: {len(split.queries) + len(split.titles):,} texts", style="dim")
+    return tables
 
 
 def _describe(splits: dict[str, list[RetrievalSplit]]) -> None:
@@ -146,11 +157,11 @@ def _describe(splits: dict[str, list[RetrievalSplit]]) -> None:
 
 
 def _train_and_test(
-    model: LiraModel, streams: dict[str, list[SplitTables]], output: Path, seed: int, clock: Clock
+    model: LiraModel, streams: dict[str, list[SplitTables]], output: Path, seed: int, steps: Steps
 ) -> tuple[dict[str, Comparison], dict[str, Log]]:
     tests = streams["test"]
     scores: dict[str, dict[str, dict[str, Tensor]]] = {name: {} for name in CATALOGUES}
-    with clock.step("score the baselines on test"):
+    with steps.step("score the baselines on test"):
         for name, in_english in CATALOGUES.items():
             systems: dict[str, Scorer] = {ENCODER: searching(encoder_alone, english_titles=in_english)}
             if in_english:
@@ -159,9 +170,9 @@ def _train_and_test(
             scores[name] |= compare(tests, systems).scores
     logs: dict[str, Log] = {}
     for stage in ("arca", "lasr"):
-        with clock.step(f"train stage {1 if stage == 'arca' else 2} ({stage})"):
+        with steps.step(f"train stage {1 if stage == 'arca' else 2} ({stage})"):
             logs[stage] = run_stage(stage, model, streams["train"], streams["validation"], output, seed, OPTIONS[stage])
-    with clock.step("score LiRA on test"):
+    with steps.step("score LiRA on test"):
         for name, in_english in CATALOGUES.items():
             systems = {LIRA: trained(model, in_english, True), LIRA_FREE: trained(model, in_english, False)}
             scores[name] |= compare(tests, systems).scores
@@ -209,11 +220,11 @@ def _report(
     reloaded: dict[str, Any],
     logs: dict[str, Log],
     clock: Clock,
+    steps: Steps,
     output: Path,
     seed: int,
 ) -> None:
-    for title, comparison in comparisons.items():
-        _print_table(title, comparison)
+    console.print(_table(comparisons))
     for (language, text), answers in zip(TYPED_QUERIES.items(), reloaded["answers"], strict=True):
         console.print(f"[bold]{language}[/bold]  {text}", highlight=False)
         for answer in answers:
@@ -222,44 +233,45 @@ def _report(
             )
     gap = reloaded["largest_gap"]
     console.print(f"\nreloaded: largest difference of an embedding {gap:.1e}", highlight=False)
-    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 2**20
-    training = sum(value for name, value in clock.seconds.items() if name.startswith("train stage"))
-    console.print(f"{clock.total:.0f} s in all, {training:.0f} s of it training; peak memory {peak:.1f} GiB")
+    origin = clock.provenance()
+    peak = origin["peak_memory_gib"]
+    training = sum(value for name, value in steps.seconds.items() if name.startswith("train stage"))
+    console.print(f"{steps.total:.0f} s in all, {training:.0f} s of it training; peak memory {peak:.1f} GiB")
     console.print(
         f"model {output / 'model'}, chart {output / 'chart.png'}, numbers {output / 'results.json'}", highlight=False
     )
     results = {
+        **origin,
+        SUBJECT: {"seed": seed},
         "seed": seed,
-        "seconds": clock.seconds,
-        "peak_memory_gib": round(peak, 2),
+        "seconds": steps.seconds,
         "largest_reload_difference": gap,
-        "versions": {name: version(name) for name in ("torch", "transformers", "datasets")}
-        | {"python": platform.python_version()},
         "threads": torch.get_num_threads(),
         "ndcg@10": {title: _numbers(comparison) for title, comparison in comparisons.items()},
         "training": logs,
     }
-    atomic_write_text(output / "results.json", json.dumps(results, indent=1, ensure_ascii=False))
-    if gap > 1e-5:
-        raise LiraError(f"the reloaded model's embeddings differ by {gap:.1e}: please report this")
+    write_record(output / "results.json", results)
 
 
-def _print_table(title: str, comparison: Comparison) -> None:
-    """Print one catalogue's table, LiRA's gains last."""
-    languages = list(next(iter(comparison.scores.values())))
-    table = Table(title=f"nDCG@10 x 100 on test, searching {title}", title_justify="left")
-    table.add_column("system", no_wrap=True)
-    for name in [*languages, "mean"]:
-        table.add_column(name, justify="right")
-    for system in comparison.scores:
-        table.add_row(system, *(f"{100 * comparison.mean(system, language):.1f}" for language in [*languages, None]))
-    for rival in _rivals(comparison):
-        gains = [comparison.gain(LIRA, rival, language) for language in [*languages, None]]
+def _table(comparisons: dict[str, Comparison]) -> Table:
+    """Return one table, a part for each catalogue, LiRA's gains last in each."""
+    languages = [*next(iter(next(iter(comparisons.values())).scores.values())), None]
+    first, *others = comparisons
+    title = f"nDCG@10 x 100 on test, searching {', then '.join([first, *others])}"
+    table = Table("system", title=title, title_justify="left")
+    for language in languages:
+        table.add_column(language or "mean", justify="right")
+    for what, comparison in comparisons.items():
         table.add_section()
-        table.add_row(f"gain over {rival}", *(f"{100 * mean:+.1f}" for mean, _, _ in gains))
-        table.add_row("  95% interval from", *(f"{100 * low:+.1f}" for _, low, _ in gains), style="dim")
-        table.add_row("  to", *(f"{100 * high:+.1f}" for _, _, high in gains), style="dim")
-    console.print(table)
+        table.add_row(what, style="bold")
+        for system in comparison.scores:
+            table.add_row(system, *(f"{100 * comparison.mean(system, language):.1f}" for language in languages))
+        for rival in _rivals(comparison):
+            gains = [comparison.gain(LIRA, rival, language) for language in languages]
+            table.add_row(f"gain over {rival}", *(f"{100 * mean:+.1f}" for mean, _, _ in gains))
+            table.add_row("  95% interval from", *(f"{100 * low:+.1f}" for _, low, _ in gains), style="dim")
+            table.add_row("  to", *(f"{100 * high:+.1f}" for _, _, high in gains), style="dim")
+    return table
 
 
 def _rivals(comparison: Comparison) -> list[str]:
