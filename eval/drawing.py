@@ -85,7 +85,7 @@ def _legend_below(figure: "Figure", axes: np.ndarray) -> None:
 def curves(axis: "Axes", places: Sequence[float], series: Mapping[str, Sequence[Point]], scale: float = 100.0) -> None:
     """Draw one line a series with its interval as a band; a line's look follows from its place in `series`."""
     for number, (name, points) in enumerate(series.items()):
-        values = np.asarray([[own.mean, own.low, own.high] for own in points]) * scale
+        values = np.asarray([[point.mean, point.low, point.high] for point in points]) * scale
         colour = COLOURS[number % len(COLOURS)]
         axis.plot(
             places, values[:, 0], LINES[number % len(LINES)], color=colour, marker=MARKERS[number % len(MARKERS)],

@@ -15,11 +15,11 @@ def head_of(columns: Sequence[str]) -> list[str]:
     return [row_of(columns), row_of(["---"] * len(columns))]
 
 
-def interval(own: Mapping[str, float | None] | None, factor: float = 100, digits: int = 1) -> str:
+def interval(difference: Mapping[str, float | None] | None, factor: float = 100, digits: int = 1) -> str:
     """Return a difference with its interval."""
-    if own is None or any(own[key] is None for key in KEYS):
+    if difference is None or any(difference[key] is None for key in KEYS):
         return "–"
-    mean, low, high = (factor * float(own[key] or 0) for key in KEYS)
+    mean, low, high = (factor * float(difference[key] or 0) for key in KEYS)
     return f"{mean:+.{digits}f} ({low:+.{digits}f} … {high:+.{digits}f})"
 
 

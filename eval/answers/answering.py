@@ -67,21 +67,21 @@ def choice_likelihoods(
     ------
     LiraError
         A prompt that leaves no room for its choices in the language model's context.
-
-    Source: ours.
     """
     tokenizer = model.processor.tokenizer
     starts = [tokenizer(prompt)["input_ids"] for prompt in prompts]
-    ends = [[tokenizer(f" {own}", add_special_tokens=False)["input_ids"] for own in row] for row in choices]
-    found: list[list[Likelihood]] = [[] for _ in prompts]
+    ends = [
+        [tokenizer(f" {choice}", add_special_tokens=False)["input_ids"] for choice in several] for several in choices
+    ]
+    result: list[list[Likelihood]] = [[] for _ in prompts]
     for places in _batches(starts, batch_size):
         given = question(places)
-        rows = [starts[place] for place in places]
-        answers = [ends[place] for place in places]
-        _check_room(model, rows, max(len(own) for row in answers for own in row), bool(given))
-        for place, own in zip(places, _likelihoods(model, rows, answers, given), strict=True):
-            found[place] = own
-    return found
+        rows = [starts[position] for position in places]
+        answers = [ends[position] for position in places]
+        _check_room(model, rows, max(len(ids) for several in answers for ids in several), bool(given))
+        for position, likelihoods in zip(places, _likelihoods(model, rows, answers, given), strict=True):
+            result[position] = likelihoods
+    return result
 
 
 def _likelihoods(
@@ -90,15 +90,17 @@ def _likelihoods(
     """Yield every answer's likelihood of one batch, a row of answers a prompt."""
     ids, mask = left_padded(model, prompts)
     output = model(ids, mask, logits_to_keep=1, use_cache=True, past_key_values=DynamicCache(), **question)
-    owners = torch.tensor([row for row, own in enumerate(answers) for _ in own], device=ids.device)  # [A]
-    flat = [own for row in answers for own in row]
-    first = torch.tensor([own[0] for own in flat], device=ids.device)
+    owners = torch.tensor([row for row, several in enumerate(answers) for _ in several], device=ids.device)  # [A]
+    flat = [answer for several in answers for answer in several]
+    first = torch.tensor([answer[0] for answer in flat], device=ids.device)
     totals = output.logits[:, -1].float().log_softmax(-1)[owners, first]  # [A]
     if (longest := max(map(len, flat))) > 1:
         width, pad = longest - 1, model.processor.tokenizer.pad_token_id
-        shown = torch.tensor([[*own[:-1], *[pad] * (longest - len(own))] for own in flat], device=ids.device)  # [A, n]
-        wanted = torch.tensor([[*own[1:], *[pad] * (longest - len(own))] for own in flat], device=ids.device)
-        counts = torch.tensor([len(own) - 1 for own in flat], device=ids.device)
+        shown = torch.tensor(
+            [[*answer[:-1], *[pad] * (longest - len(answer))] for answer in flat], device=ids.device
+        )  # [A, n]
+        wanted = torch.tensor([[*answer[1:], *[pad] * (longest - len(answer))] for answer in flat], device=ids.device)
+        counts = torch.tensor([len(answer) - 1 for answer in flat], device=ids.device)
         real = torch.arange(width, device=ids.device) < counts[:, None]  # [A, n]
         whole = torch.cat([output.attention_mask[owners], real.long()], 1)
         cache = output.past_key_values
@@ -108,8 +110,8 @@ def _likelihoods(
         scores = torch.cat([_token_scores(*part) for part in parts])
         totals = totals + torch.where(real, scores, 0.0).sum(1)
     values = iter(totals.tolist())
-    for row in answers:
-        yield [Likelihood(next(values), len(own)) for own in row]
+    for several in answers:
+        yield [Likelihood(next(values), len(answer)) for answer in several]
 
 
 def _token_scores(logits: Tensor, wanted: Tensor) -> Tensor:
@@ -147,15 +149,13 @@ def generated(
     ------
     LiraError
         A prompt that leaves no room for the answer in the language model's context.
-
-    Source: ours.
     """
     tokenizer = model.processor.tokenizer
     shared = _run_prefix(model, prefix) if prefix and not question([0]) else None
-    found = [""] * len(prompts)
+    answers = [""] * len(prompts)
     for places in _batches(prompts, batch_size):
         given = question(places)
-        rows = [[*prefix, *prompts[place]] for place in places]
+        rows = [[*prefix, *prompts[position]] for position in places]
         _check_room(model, rows, max_new_tokens, bool(given))
         ids, mask = left_padded(model, rows)
         start = 0 if given else ids.shape[1]  # with soft tokens the language model is given embeddings, and no ids
@@ -171,9 +171,9 @@ def generated(
             **given,
         )
         texts = tokenizer.batch_decode(written[:, ids.shape[1] :], skip_special_tokens=True)
-        for place, text in zip(places, texts, strict=True):
-            found[place] = cut(text, stops)
-    return found
+        for position, text in zip(places, texts, strict=True):
+            answers[position] = cut(text, stops)
+    return answers
 
 
 def _run_prefix(model: LiraForCausalLM, prefix: Ids) -> DynamicCache:
@@ -193,8 +193,8 @@ def _shifted(cache: DynamicCache, padding: Tensor) -> DynamicCache:
     length = cache.get_seq_length()
     places = (torch.arange(length, device=padding.device) - padding[:, None]) % length  # [B, P]
     moved = DynamicCache()
-    for number, (own_keys, own_values, _) in enumerate(cache):
-        keys, values = (own[0][:, places].transpose(0, 1) for own in (own_keys, own_values))  # [B, heads, P, D]
+    for number, (one_keys, one_values, _) in enumerate(cache):
+        keys, values = (states[0][:, places].transpose(0, 1) for states in (one_keys, one_values))  # [B, heads, P, D]
         moved.update(keys, values, number)
     return moved
 
@@ -215,7 +215,7 @@ class _Stopped(StoppingCriteria):
 def cut(text: str, stops: Sequence[str]) -> str:
     """Return a text up to the first of `stops`, without space around it; a stop before any text is none."""
     text = text.lstrip()
-    ends = [place for stop in stops if (place := text.find(stop)) > 0]
+    ends = [position for stop in stops if (position := text.find(stop)) > 0]
     return text[: min(ends, default=len(text))].strip()
 
 
@@ -224,14 +224,12 @@ def matched_choice(answer: str, choices: Sequence[str], labels: Sequence[str] = 
 
     Case, punctuation and width do not count. The whole answer is a choice, or begins with one (the longest such) and
     a word ends there; or, with `labels` that the prompt has shown, begins with one as in "B" or "(B)".
-
-    Source: ours.
     """
-    own = _normalised(answer)
+    plain_answer = _normalised(answer)
     texts = [_normalised(choice) for choice in choices]
-    fitting = [place for place, text in enumerate(texts) if text and _begins(own, text)]
+    fitting = [number for number, text in enumerate(texts) if text and _begins(plain_answer, text)]
     if fitting:
-        return max(fitting, key=lambda place: len(texts[place]))
+        return max(fitting, key=lambda number: len(texts[number]))
     label = re.match(r"\s*\(?(\w+)(?:[).:]|\s*$)", answer)
     plain = [name.casefold() for name in labels]
     return plain.index(label[1].casefold()) if label and label[1].casefold() in plain else None
@@ -258,7 +256,7 @@ def left_padded(model: LiraForCausalLM, rows: Sequence[Ids]) -> tuple[Tensor, Te
 
 def _batches(rows: Sequence[Ids], size: int) -> Iterator[list[int]]:
     """Yield places of rows of like length, the longest first: what does not fit into memory fails at once."""
-    order = sorted(range(len(rows)), key=lambda place: -len(rows[place]))
+    order = sorted(range(len(rows)), key=lambda row: -len(rows[row]))
     for start in range(0, len(order), size):
         yield order[start : start + size]
 

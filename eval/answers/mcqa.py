@@ -43,17 +43,17 @@ def read_mcqa(data: str, languages: Sequence[str] | None = None) -> list[Example
         rows = list(_from_hub(data, languages))
     if not rows:
         raise LiraError(f"{data} has no question")
-    return [_example(row, place) for place, row in rows]
+    return [_example(row, where) for where, row in rows]
 
 
 def _read_rows(path: Path) -> Iterator[tuple[str, Any]]:
     for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
         if line.strip():
-            place = f"{path.name} line {number}"
+            where = f"{path.name} line {number}"
             try:
-                yield place, json.loads(line)
+                yield where, json.loads(line)
             except json.JSONDecodeError as error:
-                raise LiraError(f"{place}: not JSON ({error})") from error
+                raise LiraError(f"{where}: not JSON ({error})") from error
 
 
 def _from_hub(name: str, languages: Sequence[str] | None) -> Iterator[tuple[str, Any]]:
@@ -66,10 +66,7 @@ def _from_hub(name: str, languages: Sequence[str] | None) -> Iterator[tuple[str,
 
 
 def load_rows(name: str, config: str, split: str) -> Sequence[Mapping[str, Any]]:
-    """Return the rows of a part of a Hub dataset; raise `LiraError` where there is none.
-
-    Source: ours.
-    """
+    """Return the rows of a part of a Hub dataset; raise `LiraError` where there is none."""
     from datasets import load_dataset
 
     try:
@@ -84,21 +81,23 @@ def load_rows(name: str, config: str, split: str) -> Sequence[Mapping[str, Any]]
         ) from error
 
 
-def _example(row: Any, place: str) -> Example:  # noqa: ANN401  # whatever JSON holds
+def _example(row: Any, where: str) -> Example:  # noqa: ANN401  # whatever JSON holds
     try:
         question, key = row["question"], row["answerKey"]
         given = question["choices"]
         if isinstance(given, Mapping):  # as `datasets` keeps a list of dictionaries
             labels, texts = given["label"], given["text"]
         else:
-            labels, texts = [own["label"] for own in given], [own["text"] for own in given]
+            labels, texts = [choice["label"] for choice in given], [choice["text"] for choice in given]
         answer = texts[labels.index(key)]
-        found = Example(str(row["id"]), row["lang"], question["stem"], (), answer, tuple(texts))
+        example = Example(str(row["id"]), row["lang"], question["stem"], (), answer, tuple(texts))
     except (KeyError, TypeError, ValueError) as error:
         raise LiraError(
-            f"{place}: expected id, lang, question (stem, choices with label and text) and the answerKey of one of "
+            f"{where}: expected id, lang, question (stem, choices with label and text) and the answerKey of one of "
             f"them, got {str(row)[:120]}"
         ) from error
-    if not all(isinstance(own, str) and own.strip() for own in (found.language, found.question, *found.choices)):
-        raise LiraError(f"{place}: lang, stem and the choices must be texts that are not empty")
-    return found
+    if not all(
+        isinstance(text, str) and text.strip() for text in (example.language, example.question, *example.choices)
+    ):
+        raise LiraError(f"{where}: lang, stem and the choices must be texts that are not empty")
+    return example

@@ -25,7 +25,7 @@ from modeling_lira.files import atomic_write_text
 from modeling_lira.modeling_lira_causal_lm import LiraForCausalLM
 from modeling_lira.processing_lira_causal_lm import PROMPT
 from modeling_lira.records.command_line import shown, shown_all
-from modeling_lira.records.provenance import digest_of
+from modeling_lira.records.provenance import digest_of, identities
 from modeling_lira.records.saved_model import fingerprint, load_reasoner
 
 from ..benchmarks.unseen import read_candidates
@@ -142,8 +142,6 @@ def choice_task(
     ------
     LiraError
         Another way or rule.
-
-    Source: ours.
     """
     if by not in (LIKELIHOOD, GENERATION):
         raise LiraError(f"--by must be {LIKELIHOOD} or {GENERATION}, got {by!r}")
@@ -165,8 +163,8 @@ def _by_likelihood(
     right = [example.choices.index(example.answer) for example in examples]
     measures = {}
     for rule in RULES:
-        values = [[own.mean if rule == "mean" else own.total for own in row] for row in scored]
-        measures[rule] = [int(row.index(max(row)) == place) for row, place in zip(values, right, strict=True)]
+        values = [[likelihood.mean if rule == "mean" else likelihood.total for likelihood in row] for row in scored]
+        measures[rule] = [int(row.index(max(row)) == answer) for row, answer in zip(values, right, strict=True)]
     return Outcome(measures)
 
 
@@ -190,8 +188,8 @@ def _by_generation(
         for answer, example in zip(answers, examples, strict=True)
     ]
     right = [example.choices.index(example.answer) for example in examples]
-    correct = [int(own == place) for own, place in zip(chosen, right, strict=True)]
-    return Outcome({CORRECT: correct, UNMATCHED: [int(own is None) for own in chosen]}, answers)
+    correct = [int(choice == answer) for choice, answer in zip(chosen, right, strict=True)]
+    return Outcome({CORRECT: correct, UNMATCHED: [int(choice is None) for choice in chosen]}, answers)
 
 
 def _labels(choices: Sequence[str]) -> str:
@@ -215,7 +213,7 @@ class Reader:
         plain = [replace(example, candidates=()) for example in examples]
         cache = StreamCache(streams)
         self.tables: dict[bool, QuestionTable] = {
-            given: cache_questions(model.lira, cache, own) for given, own in ((True, known), (False, plain))
+            given: cache_questions(model.lira, cache, rows) for given, rows in ((True, known), (False, plain))
         }
         self.model = model
         self.whole = fingerprint(model)
@@ -231,7 +229,7 @@ class Reader:
 
         def given(rows: Sequence[int]) -> dict[str, Tensor]:
             inputs = table.inputs([places[row] for row in rows])
-            return {name: own.to(device) for name, own in inputs.items()}
+            return {name: values.to(device) for name, values in inputs.items()}
 
         return given
 
@@ -273,8 +271,6 @@ def chosen_examples(
     ------
     LiraError
         A language without questions.
-
-    Source: ours.
     """
     there = list(dict.fromkeys(example.language for example in examples))
     for code in languages or ():
@@ -282,7 +278,7 @@ def chosen_examples(
             raise LiraError(f"there is no question in language {code!r}, only in {', '.join(there)}")
     wanted = list(dict.fromkeys(languages or there))
     wanted.sort(key=lambda code: code == ENGLISH)
-    return [own for code in wanted for own in [one for one in examples if one.language == code][:limit]]
+    return [example for code in wanted for example in [one for one in examples if one.language == code][:limit]]
 
 
 def check_choices(examples: Sequence[Example]) -> None:
@@ -299,19 +295,17 @@ def with_candidates(examples: Sequence[Example], path: Path | None) -> list[Exam
     ------
     LiraError
         No such file, one of another form, or one without any of the questions.
-
-    Source: ours.
     """
     if path is None:
         return list(examples)
     known = read_candidates(path)
-    found = [
-        replace(own, candidates=tuple(one.text for one in known.get((own.language, own.question), ())))
-        for own in examples
+    translated = [
+        replace(example, candidates=tuple(one.text for one in known.get((example.language, example.question), ())))
+        for example in examples
     ]
-    if not any(own.candidates for own in found):
+    if not any(example.candidates for example in translated):
         raise LiraError(f"{path} has translations of none of these questions")
-    return found
+    return translated
 
 
 def measure(
@@ -327,31 +321,29 @@ def measure(
     ------
     LiraError
         A model or language that is not there, a model in the place of a rival, prompts that are too long.
-
-    Source: ours.
     """
     places: dict[str, list[int]] = {}
-    for place, example in enumerate(examples):
-        places.setdefault(example.language, []).append(place)
+    for position, example in enumerate(examples):
+        places.setdefault(example.language, []).append(position)
     rows = systems_of(examples)
     baseline = [System(MAPPING, _question, lira=True)]
     planned = [*((name, rows, False) for name in sources.models), *((name, baseline, True) for name in sources.rivals)]
     scores: Scores = {}
-    told: dict[str, Any] = {}
-    total = sum(len(own) for _, own, _ in planned) * len(places)
+    described: dict[str, Any] = {}
+    total = sum(len(asked) for _, asked, _ in planned) * len(places)
     with tqdm(total=total, desc=task.name, unit="language", disable=None) as bar:
-        for name, own, rival in planned:
+        for name, asked, rival in planned:
             model = load_reasoner(name, *sources.parts)
             _check_stream(model, name, rival)
             reader = Reader(model, streams, examples, sources.dtype)
-            told = told or _told(model, sources.dtype)
-            for system in own:
+            described = described or _told(model, sources.dtype)
+            for system in asked:
                 for language, there in places.items():
                     outcome = _step(task, system, reader, examples, there, sources.dtype, output)
                     scores.setdefault(system.name, {}).setdefault(language, []).append(outcome)
                     bar.update()
             del model, reader  # before the next one is loaded
-    return scores, told
+    return scores, described
 
 
 def _check_stream(model: LiraForCausalLM, name: str, rival: bool) -> None:
@@ -363,7 +355,7 @@ def _check_stream(model: LiraForCausalLM, name: str, rival: bool) -> None:
 def _told(model: LiraForCausalLM, dtype: str) -> dict[str, Any]:
     return {
         "name": shown(model.config.text_model),
-        "parameters": sum(own.numel() for own in model.language_model.parameters()),
+        "parameters": sum(weights.numel() for weights in model.language_model.parameters()),
         "dtype": dtype,
         "weights": "the checkpoint's own" if model.config.backbones_included else "the pinned model's",
     }
@@ -382,7 +374,7 @@ def _step(
 
     A step is found again by all that it depends on, so equal language models are asked once, whatever is before them.
     """
-    asked = [reader.tables[True].examples[place] for place in places]
+    asked = [reader.tables[True].examples[position] for position in places]
     texts = [system.text(example) for example in asked]
     depends = {
         "task": [task.name, task.settings, PROMPT, LISTED],
@@ -428,26 +420,29 @@ def summarise(
         Id of every question; the same id in two languages is the same question, and intervals draw both together.
     """
     names = list(next(iter(next(iter(scores.values())).values()))[0].measures)
-    found = {name: _values(scores, name) for name in names}
-    compared = found[main]
+    by_measure = {name: _values(scores, name) for name in names}
+    compared = by_measure[main]
     languages = list(next(iter(compared.values())))
     low = [code for code in languages if code != ENGLISH]
     summary: dict[str, Any] = {
         "languages": low,
-        "questions": {code: own.shape[1] for code, own in next(iter(compared.values())).items()},
+        "questions": {code: values.shape[1] for code, values in next(iter(compared.values())).items()},
         "main": main,
-        "measures": {name: {system: _means(own) for system, own in values.items()} for name, values in found.items()},
+        "measures": {
+            name: {system: _means(scored) for system, scored in values.items()} for name, values in by_measure.items()
+        },
         "deviation_over_models": {
-            system: deviation_over_models([own[code] for code in low or languages]) for system, own in compared.items()
+            system: deviation_over_models([scored[code] for code in low or languages])
+            for system, scored in compared.items()
         },
         "differences": _differences(compared, low, ids),
         "english": _differences(compared, [ENGLISH], ids) if ENGLISH in languages else {},
         "by_other_rule": {
-            name: _differences(found[name], low, ids) for name in names if name in RULES and name != main
+            name: _differences(by_measure[name], low, ids) for name in names if name in RULES and name != main
         },
     }
-    if tasks is not None and any(any(own) for own in tasks.values()):
-        summary["kinds"] = {system: dict(_by_kind(own, tasks, low)) for system, own in compared.items()}
+    if tasks is not None and any(any(kinds) for kinds in tasks.values()):
+        summary["kinds"] = {system: dict(_by_kind(scored, tasks, low)) for system, scored in compared.items()}
     return summary
 
 
@@ -455,29 +450,26 @@ def _values(scores: Scores, measure: str) -> Values:
     return {
         system: {
             code: torch.tensor([outcome.measures[measure] for outcome in runs], dtype=torch.float64)
-            for code, runs in own.items()
+            for code, runs in by_language.items()
         }
-        for system, own in scores.items()
+        for system, by_language in scores.items()
     }
 
 
 def card_rows(scores: Scores, task: Task) -> list[dict[str, Any]]:
-    """Return accuracies with 95% bootstrap intervals as the rows of a model's card.
-
-    Source: ours.
-    """
+    """Return accuracies with 95% bootstrap intervals as the rows of a model's card."""
     rows = []
     for system, languages in _values(scores, task.main).items():
-        for code, own in languages.items():
-            values = own.mean(0)
-            told = {"system": system, "task": task.name, "language": code, "metric": "accuracy"}
-            found = {"value": float(values.mean()), "interval": bootstrap_interval(values)}
-            rows.append(told | found | {"baseline": system not in (LIRA, LIRA_FREE)})
+        for code, runs in languages.items():
+            values = runs.mean(0)
+            row = {"system": system, "task": task.name, "language": code, "metric": "accuracy"}
+            figures = {"value": float(values.mean()), "interval": bootstrap_interval(values)}
+            rows.append(row | figures | {"baseline": system not in (LIRA, LIRA_FREE)})
     return rows
 
 
-def _means(own: Mapping[str, Tensor]) -> dict[str, float]:
-    means = {code: float(values.mean()) for code, values in own.items()}
+def _means(values_of: Mapping[str, Tensor]) -> dict[str, float]:
+    means = {code: float(values.mean()) for code, values in values_of.items()}
     low = [value for code, value in means.items() if code != ENGLISH]
     return {**means, **({MEAN: sum(low) / len(low)} if low else {})}
 
@@ -486,15 +478,15 @@ def _differences(values: Values, languages: Sequence[str], ids: Mapping[str, Seq
     """Return paired differences of LiRA and every baseline, all of them corrected together."""
     if not languages:
         return {}
-    found = {}
+    differences = {}
     for first, second in _pairs(values):
         sides = [{code: values[name][code] for code in languages} for name in (first, second)]
-        for language, own in paired_differences(sides[0], sides[1], questions=ids).items():
+        for language, difference in paired_differences(sides[0], sides[1], questions=ids).items():
             if language != MEAN or ENGLISH not in languages:  # English stands by itself
-                found[f"{first} against {second}", language] = own
+                differences[f"{first} against {second}", language] = difference
     nested: dict[str, Any] = {}
-    for (pair, language), own in correct(found).items():
-        nested.setdefault(pair, {})[language] = asdict(own)
+    for (pair, language), difference in correct(differences).items():
+        nested.setdefault(pair, {})[language] = asdict(difference)
     return nested
 
 
@@ -509,11 +501,11 @@ def _pairs(values: Values) -> Iterator[tuple[str, str]]:
 
 
 def _by_kind(
-    own: Mapping[str, Tensor], tasks: Mapping[str, Sequence[str]], languages: Sequence[str]
+    values: Mapping[str, Tensor], tasks: Mapping[str, Sequence[str]], languages: Sequence[str]
 ) -> Iterator[tuple[str, float]]:
     """Yield the mean over languages of the questions of each kind."""
     for kind in dict.fromkeys(kind for code in languages for kind in tasks[code]):
-        parts = [own[code][:, [one == kind for one in tasks[code]]] for code in languages]
+        parts = [values[code][:, [one == kind for one in tasks[code]]] for code in languages]
         means = [float(part.mean()) for part in parts if part.shape[1]]
         yield kind, sum(means) / len(means)
 
@@ -552,60 +544,60 @@ def run_reasoning(
     ------
     LiraError
         As `measure`.
-
-    Source: ours.
     """
     meter = Meter(task.name)
-    scores, told = measure(task, examples, sources, streams, output)
+    scores, described = measure(task, examples, sources, streams, output)
     tasks: dict[str, list[str]] = {}
     ids: dict[str, list[str]] = {}
     for example in examples:
         tasks.setdefault(example.language, []).append(example.task)
         ids.setdefault(example.language, []).append(example.id)
-    found = {
+    result = {
         "models": [shown(name) for name in sources.models],
         "weights": [weights_of(name) for name in sources.models],
         "rivals": [shown(name) for name in sources.rivals],
-        "language_model": told,
+        "language_model": described,
         "settings": dict(task.settings),
         **(notes or {}),
-        "remark": remark(told["parameters"]),
+        "remark": remark(described["parameters"]),
         **summarise(scores, task.main, tasks, ids),
     }
     if len(sources.models) == 1:
-        found["results"] = card_rows(scores, task)
-    subject = {name: found[name] for name in ("weights", "settings", "language_model")}
+        result["results"] = card_rows(scores, task)
+    subject = {name: result[name] for name in ("settings", "language_model")}
     asked = digest_of([[asdict(example) for example in examples], task.main])
-    rivals = [weights_of(name) for name in sources.rivals]
+    models, rivals = identities(sources.models), identities(sources.rivals)
     parts = shown_all(sources.parts)
-    path = meter.record(found, **subject, questions=asked, rivals=rivals, parts=parts).write(records)
-    console.print(table_of(found, f"{task.name}: accuracy x 100, by {task.main}"))
-    for measure_name, systems in found["measures"].items():
+    path = meter.record(result, **subject, weights=models, questions=asked, rivals=rivals, parts=parts).write(records)
+    console.print(table_of(result, f"{task.name}: accuracy x 100, by {task.main}"))
+    for measure_name, systems in result["measures"].items():
         if measure_name != task.main:
-            means = ", ".join(f"{name} {100 * own.get(MEAN, own.get(ENGLISH)):.1f}" for name, own in systems.items())
+            means = ", ".join(
+                f"{name} {100 * means_of.get(MEAN, means_of.get(ENGLISH)):.1f}" for name, means_of in systems.items()
+            )
             console.print(f"{measure_name} x 100: {means}", highlight=False)
-    if found["remark"]:
-        console.print(found["remark"], highlight=False)
+    if result["remark"]:
+        console.print(result["remark"], highlight=False)
     console.print(f"numbers: {path}", highlight=False)
-    return found
+    return result
 
 
-def table_of(found: Mapping[str, Any], title: str) -> Table:
+def table_of(result: Mapping[str, Any], title: str) -> Table:
     """Return the printed table: accuracy by language, then what LiRA gains on every baseline."""
-    languages = [code for code in found["questions"] if code != ENGLISH]
-    columns = [*languages, *([MEAN] if languages else []), *([ENGLISH] if ENGLISH in found["questions"] else [])]
+    languages = [code for code in result["questions"] if code != ENGLISH]
+    columns = [*languages, *([MEAN] if languages else []), *([ENGLISH] if ENGLISH in result["questions"] else [])]
     table = Table(title=f"{title}; * differs at 5% after Holm's correction", title_justify="left")
     table.add_column("system", overflow="fold", min_width=30)
     for column in columns:
         table.add_column(column, justify="right")
-    for system, values in found["measures"][found["main"]].items():
-        spread = found["deviation_over_models"][system]
+    for system, values in result["measures"][result["main"]].items():
+        spread = result["deviation_over_models"][system]
         cells = [f"{100 * values[column]:.1f}" for column in columns]
         if spread and MEAN in columns:
             cells[columns.index(MEAN)] += f" ± {100 * spread:.1f}"
         table.add_row(system, *cells)
     table.add_section()
-    for pair in found["differences"] or found["english"]:
-        values = {**found["differences"].get(pair, {}), **found["english"].get(pair, {})}
+    for pair in result["differences"] or result["english"]:
+        values = {**result["differences"].get(pair, {}), **result["english"].get(pair, {})}
         table.add_row(pair, *(difference_cell(values[column]) for column in columns))
     return table

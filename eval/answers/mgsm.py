@@ -70,15 +70,15 @@ def read_mgsm(data: str, languages: Sequence[str] | None = None) -> list[Example
             if code not in there:
                 raise LiraError(f"{folder} has no mgsm_{code}.tsv, only {', '.join(there) or 'nothing of that form'}")
         rows = {code: _pairs(folder / f"mgsm_{code}.tsv") for code in languages or there}
-    found = []
+    examples = []
     for code, pairs in rows.items():
         for number, (question, answer) in enumerate(pairs, 1):
             if not question.strip() or extract_number(answer) is None:
                 raise LiraError(f"{data} {code} row {number}: expected a question and a number, got {answer!r}")
-            found.append(Example(str(number), code, question, (), answer))
-    if not found:
+            examples.append(Example(str(number), code, question, (), answer))
+    if not examples:
         raise LiraError(f"{data} has no word problem")
-    return found
+    return examples
 
 
 def _pairs(path: Path) -> list[tuple[str, str]]:
@@ -122,9 +122,9 @@ def read_shots(data: str, language: str, count: int) -> Shots:
         pairs = [(str(row["question"]), str(row["answer"])) for row in load_rows(data, language, "train")]
         source = f"{data}, train"
     else:
-        own = Path(data) / f"mgsm_{language}_exemplars.tsv"
-        pairs = _pairs(own if own.is_file() else EXEMPLARS)
-        source = own.name if own.is_file() else "ours, in English"
+        native = Path(data) / f"mgsm_{language}_exemplars.tsv"
+        pairs = _pairs(native if native.is_file() else EXEMPLARS)
+        source = native.name if native.is_file() else "ours, in English"
     if len(pairs) < count:
         raise LiraError(f"{source}: {len(pairs)} worked examples, {count} are needed")
     labels, bodies = _without_labels(pairs[:count])
@@ -134,8 +134,8 @@ def read_shots(data: str, language: str, count: int) -> Shots:
 
 def _without_labels(pairs: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], list[tuple[str, str]]]:
     """Take off what stands before the colon of every question and of every answer; without that, English labels."""
-    found = [(_LABEL.match(question), _LABEL.match(answer)) for question, answer in pairs]
-    parts = [(first.groups(), second.groups()) for first, second in found if first and second]
+    matches = [(_LABEL.match(question), _LABEL.match(answer)) for question, answer in pairs]
+    parts = [(first.groups(), second.groups()) for first, second in matches if first and second]
     labels = {(first[0], second[0]) for first, second in parts}
     if len(parts) < len(pairs) or len(labels) != 1:
         return LABELS, list(pairs)
@@ -170,8 +170,8 @@ def mgsm_task(
     settings = {
         "shots": shots,
         "max_new_tokens": max_new_tokens,
-        "exemplars": {code: own.source for code, own in given.items()},
-        "exemplars_digest": hashlib.sha256("".join(own.text for own in given.values()).encode()).hexdigest()[:12],
+        "exemplars": {code: worked.source for code, worked in given.items()},
+        "exemplars_digest": hashlib.sha256("".join(worked.text for worked in given.values()).encode()).hexdigest()[:12],
     }
     score = partial(_score, shots=given, max_new_tokens=max_new_tokens, batch_size=batch_size)
     return Task(f"mgsm-{shots}-shot" if shots else "mgsm", score, CORRECT, settings)
@@ -188,9 +188,9 @@ def _score(
 ) -> Outcome:
     tokenizer, language = model.processor.tokenizer, examples[0].language
     if language in shots:
-        own = shots[language]
-        prefix = tokenizer(own.text)["input_ids"]
-        prompts = [f"{own.labels[0]}: {text}\n{own.labels[1]}:" for text in texts]
+        worked = shots[language]
+        prefix = tokenizer(worked.text)["input_ids"]
+        prompts = [f"{worked.labels[0]}: {text}\n{worked.labels[1]}:" for text in texts]
         ids = [tokenizer(prompt, add_special_tokens=False)["input_ids"] for prompt in prompts]
         stops = _LINE
     else:
@@ -199,8 +199,8 @@ def _score(
     answers = generated(model, ids, question, max_new_tokens, stops, prefix, batch_size)
     numbers = [extract_number(answer, language) for answer in answers]
     right = [extract_number(example.answer) for example in examples]
-    correct = [int(found == wanted) for found, wanted in zip(numbers, right, strict=True)]
-    return Outcome({CORRECT: correct, UNNUMBERED: [int(found is None) for found in numbers]}, answers)
+    correct = [int(number == wanted) for number, wanted in zip(numbers, right, strict=True)]
+    return Outcome({CORRECT: correct, UNNUMBERED: [int(number is None) for number in numbers]}, answers)
 
 
 def size_note(parameters: int) -> str:

@@ -43,17 +43,17 @@ def extract_number(text: str, language: str = "en") -> Fraction | None:
     language : str
         Decides whether a dot before three digits groups, as in Vietnamese and Indonesian, or is a decimal point.
 
-    Source: ours; exact match on the number as in Shi et al. (2023, MGSM).
+    Source: exact match on the number, as in Shi et al. (2023, MGSM).
     """
     plain = _plain(text)
     marked = list(_MARKER.finditer(plain))
     if marked:
         rest = plain[marked[-1].end() :].lstrip(" \n:*=")
-        said = _SENTENCE.split(rest, maxsplit=1)[0]
-        found = _numbers(said.rpartition("=")[2], language) or _numbers(said, language)
-        return found[0] if found else None
-    found = _numbers(plain, language)
-    return found[-1] if found else None
+        sentence = _SENTENCE.split(rest, maxsplit=1)[0]
+        numbers = _numbers(sentence.rpartition("=")[2], language) or _numbers(sentence, language)
+        return numbers[0] if numbers else None
+    numbers = _numbers(plain, language)
+    return numbers[-1] if numbers else None
 
 
 def _plain(text: str) -> str:
@@ -66,7 +66,7 @@ def _plain(text: str) -> str:
 
 
 def _numbers(text: str, language: str) -> list[Fraction]:
-    found = []
+    numbers = []
     for match in _NUMBER.finditer(text):
         if len(match[0]) > _LONGEST:
             continue
@@ -79,8 +79,8 @@ def _numbers(text: str, language: str) -> list[Fraction]:
             values[-1] = values[-1] / int(bottom) + int(match["whole"] or 0)
         if match["minus"] or match["minus_after"]:
             values[0] = -values[0]
-        found += values
-    return found
+        numbers += values
+    return numbers
 
 
 def _numerals(numeral: str, dots_group: bool) -> list[Fraction]:

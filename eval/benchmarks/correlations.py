@@ -19,8 +19,6 @@ class CorrelationSums:
     """Each query's count and sums of x, y, x², y² and xy, of the values and of their ranks; [Q, 6] each.
 
     They add up: a correlation over any choice of queries is that of the sum of their rows.
-
-    Source: ours.
     """
 
     pearson: Tensor
@@ -87,7 +85,7 @@ def correlation_difference(
     count = len(first[0].pearson)
     random = np.random.default_rng(seed)
     weights = torch.from_numpy(random.multinomial(count, np.full(count, 1 / count), size=samples)).double()
-    drawn = [torch.stack([own.drawn(name, weights) for own in side]).mean(0) for side in (first, second)]
-    mean = [float(np.mean([own.correlation(name) for own in side])) for side in (first, second)]
+    drawn = [torch.stack([sums.drawn(name, weights) for sums in side]).mean(0) for side in (first, second)]
+    mean = [float(np.mean([sums.correlation(name) for sums in side])) for side in (first, second)]
     low, high = interval_of(drawn[0] - drawn[1])
     return {"mean": mean[0] - mean[1], "low": low, "high": high}

@@ -30,24 +30,24 @@ def retrieval_metrics(scores: Tensor, gains: Tensor) -> dict[str, Tensor]:
     """
     order = scores.sort(dim=1, descending=True, stable=True).indices[:, :_DEEP]
     qrels = {
-        str(query): {str(place): int(row[place]) for place in row.nonzero()[:, 0].tolist()}
+        str(query): {str(document): int(row[document]) for document in row.nonzero()[:, 0].tolist()}
         for query, row in enumerate(gains.long())
     }
     # trec_eval breaks ties by the name of the document, so each rank gets a score of its own.
     ranked = {
-        str(query): {str(place): float(_DEEP - rank) for rank, place in enumerate(row)}
+        str(query): {str(document): float(_DEEP - rank) for rank, document in enumerate(row)}
         for query, row in enumerate(order.tolist())
     }
-    first = {query: dict(list(own.items())[:_CUT]) for query, own in ranked.items()}
+    first = {query: dict(list(ranking.items())[:_CUT]) for query, ranking in ranked.items()}
     deep = _evaluated(qrels, ranked, {f"ndcg_cut.{_CUT}", f"recall.{_DEEP}"})
     top = _evaluated(qrels, first, {"recip_rank"})
     values = {NDCG: (deep, f"ndcg_cut_{_CUT}"), RECALL: (deep, f"recall_{_DEEP}"), MRR: (top, "recip_rank")}
     answerable = (gains > 0).any(1)
     return {
-        name: torch.tensor([own[str(query)][key] for query in range(len(scores))], dtype=torch.float64).masked_fill(
+        name: torch.tensor([results[str(query)][key] for query in range(len(scores))], dtype=torch.float64).masked_fill(
             ~answerable, float("nan")
         )
-        for name, (own, key) in values.items()
+        for name, (results, key) in values.items()
     }
 
 
@@ -55,6 +55,6 @@ def _evaluated(
     qrels: Mapping[str, Mapping[str, int]], run: Mapping[str, Mapping[str, float]], measures: set[str]
 ) -> dict[str, dict[str, float]]:
     """Run trec_eval; what it leaves out, a query without judgements, scores 0."""
-    found = pytrec_eval.RelevanceEvaluator(qrels, measures).evaluate(run)
+    results = pytrec_eval.RelevanceEvaluator(qrels, measures).evaluate(run)
     nothing = {measure.replace(".", "_"): 0.0 for measure in measures}
-    return {query: found.get(query, nothing) for query in run}
+    return {query: results.get(query, nothing) for query in run}

@@ -49,8 +49,6 @@ class LiraEncoder(AbsEncoder):
         them the translation-free path runs.
     name : str
         Of the model, in MTEB's results.
-
-    Source: ours.
     """
 
     def __init__(
@@ -112,10 +110,7 @@ class LiraEncoder(AbsEncoder):
 
 
 def subsets_spoken(task: TaskMetadata, languages: Sequence[str]) -> list[str]:
-    """Return a task's subsets all of whose languages are among these, English beside them.
-
-    Source: ours.
-    """
+    """Return a task's subsets all of whose languages are among these, English beside them."""
     wanted = {CODES[code] for code in [*languages, ENGLISH] if code in CODES}
     wanted |= {name for name, code in _OTHER_CODES.items() if code in languages}
     named = _languages_of(task)

@@ -18,7 +18,7 @@ from modeling_lira.data.corpus import RetrievalSplit, corpus_languages, load_spl
 from modeling_lira.data.stream_cache import StreamCache
 from modeling_lira.errors import LiraError
 from modeling_lira.records.command_line import shown, shown_all
-from modeling_lira.records.provenance import digest_of
+from modeling_lira.records.provenance import digest_of, identities
 from modeling_lira.faces.terminal import PlainConsole
 from modeling_lira.records.saved_model import load_model
 
@@ -94,8 +94,6 @@ def run_mteb(
     ------
     LiraError
         An unknown task, one whose data cannot be had, a language that the model does not know.
-
-    Source: ours.
     """
     encoder, known = _encoder(model, backbones, streams)
     missing = [code for code in languages or () if code not in known]
@@ -104,7 +102,7 @@ def run_mteb(
     codes, scores, weights = list(languages or known), {}, [weights_of(model)]
     for name in tasks:
         version = corpus_version(sources.corpus) if name in (PRODUCTS, ENGLISH_PRODUCTS) else None
-        subject = {"weights": weights, "model": shown(model), "languages": codes, "backbones": shown_all(backbones)}
+        subject = {"weights": identities([model]), "languages": codes, "backbones": shown_all(backbones)}
         meter = Meter(f"mteb-{name}", corpus=version, subject=subject)
         task, given = _task(name, sources, codes)
         if isinstance(encoder, LiraEncoder):
@@ -143,14 +141,14 @@ def _task(name: str, sources: Sources, codes: Sequence[str]) -> tuple[AbsTask, d
     """Return a task and the translations of its queries."""
     given = read_candidates(sources.candidates) if sources.candidates and sources.translations else {}
     if name in (PRODUCTS, ENGLISH_PRODUCTS):
-        own = [code for code in codes if code in corpus_languages(sources.corpus)]
-        if not own:
+        shared = [code for code in codes if code in corpus_languages(sources.corpus)]
+        if not shared:
             raise LiraError(f"corpus {sources.corpus!r} has none of the languages {', '.join(codes)}")
-        splits = [load_split(sources.corpus, code, "test") for code in own]
+        splits = [load_split(sources.corpus, code, "test") for code in shared]
         if sources.translations:
             given |= {key: row for split in splits for key, row in _own_candidates(split).items()}
         if name == PRODUCTS:
-            return corpus_task(sources.corpus, own), given
+            return corpus_task(sources.corpus, shared), given
         return splits_task("EnglishProductRetrieval", "Queries of product search, English titles.", splits), given
     if name == XQUAD.lower():
         if sources.xquad is None:
@@ -212,10 +210,10 @@ def _scores(
 
 def _table(name: str, scores: dict[str, dict[str, dict[str, float]]]) -> Table:
     table = Table("split", "subset", title=f"MTEB, {name}, x 100", title_justify="left")
-    columns = list(dict.fromkeys(key for rows in scores.values() for own in rows.values() for key in own))
+    columns = list(dict.fromkeys(key for rows in scores.values() for values in rows.values() for key in values))
     for column in columns:
         table.add_column(column, justify="right")
     for split, rows in scores.items():
-        for subset, own in rows.items():
-            table.add_row(split, subset, *(f"{100 * own[key]:.1f}" if key in own else "" for key in columns))
+        for subset, values in rows.items():
+            table.add_row(split, subset, *(f"{100 * values[key]:.1f}" if key in values else "" for key in columns))
     return table

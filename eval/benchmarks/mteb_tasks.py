@@ -24,8 +24,6 @@ def corpus_task(corpus: str, languages: Sequence[str], split: str = "test") -> A
         MTEB reads its layout without code.
     languages : sequence of str
     split : str
-
-    Source: ours.
     """
 
     class ProductRetrieval(AbsTaskRetrieval):
@@ -39,8 +37,8 @@ def corpus_task(corpus: str, languages: Sequence[str], split: str = "test") -> A
 
         def dataset_transform(self, num_proc: int | None = None, **kwargs: object) -> None:
             """Keep what MTEB shows a model: it cannot batch the lists in the other columns of a query."""
-            for own in self.dataset.values():
-                for part in own.values():
+            for splits in self.dataset.values():
+                for part in splits.values():
                     part["queries"] = part["queries"].select_columns(["id", "text"])
                     part["corpus"] = part["corpus"].select_columns(["id", "title", "text"])
 
@@ -55,8 +53,6 @@ def splits_task(name: str, description: str, splits: Sequence[RetrievalSplit]) -
     name, description : str
     splits : sequence of RetrievalSplit
         One a language; of `xquad_splits`, `cldr_splits`, or a corpus, whose English titles are searched.
-
-    Source: ours.
     """
     by_language = {split.language: split for split in splits}
 
@@ -86,7 +82,7 @@ def _task_data(split: RetrievalSplit) -> dict[str, Any]:
             {"id": split.document_ids, "text": split.english_titles, "title": [""] * len(split.document_ids)}
         ),
         "relevant_docs": {
-            f"q{row}": {split.document_ids[place]: grade for place, grade in grades.items()}
+            f"q{row}": {split.document_ids[document]: grade for document, grade in grades.items()}
             for row, grades in enumerate(split.gains)
         },
         "top_ranked": None,

@@ -37,6 +37,7 @@ from modeling_lira.evaluation.scoring import (
 from modeling_lira.faces.terminal import PlainConsole
 from modeling_lira.modeling_lira import LiraModel
 from modeling_lira.records.command_line import shown, shown_all
+from modeling_lira.records.provenance import identities
 from modeling_lira.records.saved_model import load_model
 
 from ..markdown import scaled
@@ -117,31 +118,31 @@ def _pair_sums(cosines: Tensor, split: RetrievalSplit) -> CorrelationSums:
 
 
 def summarise(scores: Scores) -> dict[str, Any]:
-    """Return everything that the record holds, as plain numbers; "mean" is the mean over languages.
-
-    Source: ours.
-    """
+    """Return everything that the record holds, as plain numbers; "mean" is the mean over languages."""
     languages = list(scores.kinds)
-    kinds = list(dict.fromkeys(kind for own in scores.kinds.values() for kind in own))
+    kinds = list(dict.fromkeys(kind for row in scores.kinds.values() for kind in row))
     by_kind = {
-        kind: {code: torch.tensor([own == kind for own in scores.kinds[code]]) for code in languages} for kind in kinds
+        kind: {code: torch.tensor([one == kind for one in scores.kinds[code]]) for code in languages} for kind in kinds
     }
-    types = {SEEN: {code: ~own for code, own in scores.unseen.items()}, UNSEEN: scores.unseen}
+    types = {SEEN: {code: ~mask for code, mask in scores.unseen.items()}, UNSEEN: scores.unseen}
     return {
         "languages": languages,
-        "queries": {code: len(own) for code, own in scores.kinds.items()},
+        "queries": {code: len(row) for code, row in scores.kinds.items()},
         "documents": scores.documents,
         "search": {
             documents: {
-                system: {metric: _means({code: own[metric] for code, own in found.items()}) for metric in METRICS}
-                for system, found in systems.items()
+                system: {
+                    metric: _means({code: metrics[metric] for code, metrics in languages_of.items()})
+                    for metric in METRICS
+                }
+                for system, languages_of in systems.items()
             }
             for documents, systems in scores.values.items()
         },
         "deviation_over_models": {
             documents: {
-                system: deviation_over_models([own[NDCG] for own in found.values()])
-                for system, found in systems.items()
+                system: deviation_over_models([metrics[NDCG] for metrics in languages_of.values()])
+                for system, languages_of in systems.items()
             }
             for documents, systems in scores.values.items()
         },
@@ -149,11 +150,11 @@ def summarise(scores: Scores) -> dict[str, Any]:
         "types": _parts(scores, types),
         "ranking": {
             system: {
-                name: _means({code: torch.tensor([[own.correlation(name) for own in several]])
-                              for code, several in found.items()})
+                name: _means({code: torch.tensor([[sums.correlation(name) for sums in several]])
+                              for code, several in languages_of.items()})
                 for name in CORRELATIONS
             }
-            for system, found in scores.pairs.items()
+            for system, languages_of in scores.pairs.items()
         },
         "differences": _differences(scores, None),
         "differences_unseen_types": _differences(scores, scores.unseen),
@@ -163,8 +164,8 @@ def summarise(scores: Scores) -> dict[str, Any]:
 
 def _means(values: Mapping[str, Tensor]) -> dict[str, float]:
     """Return the means by language and their mean, of the languages that have any value."""
-    found = {code: float(own.nanmean()) for code, own in values.items()}
-    return found | {MEAN: float(np.nanmean(list(found.values()))) if found else float("nan")}
+    means = {code: float(scores.nanmean()) for code, scores in values.items()}
+    return means | {MEAN: float(np.nanmean(list(means.values()))) if means else float("nan")}
 
 
 def _parts(scores: Scores, parts: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Any]:
@@ -173,11 +174,15 @@ def _parts(scores: Scores, parts: Mapping[str, Mapping[str, Tensor]]) -> dict[st
         documents: {
             system: {
                 part: _means(
-                    {code: own[NDCG][:, chosen[code]] for code, own in found.items() if bool(chosen[code].any())}
+                    {
+                        code: metrics[NDCG][:, chosen[code]]
+                        for code, metrics in by_language.items()
+                        if bool(chosen[code].any())
+                    }
                 )
                 for part, chosen in parts.items()
             }
-            for system, found in systems.items()
+            for system, by_language in systems.items()
         }
         for documents, systems in scores.values.items()
     }
@@ -193,24 +198,26 @@ def _pairs(systems: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _differences(scores: Scores, chosen: Mapping[str, Tensor] | None) -> dict[str, Any]:
     """Return paired differences of nDCG@10, all of them corrected together."""
-    found = {}
+    differences = {}
     for documents, systems in scores.values.items():
         for first, second in _pairs(systems):
             sides = [_chosen_ndcg(systems[name], chosen) for name in (first, second)]
             questions = {code: _chosen(ids, chosen, code) for code, ids in scores.questions.items()}
             if sides[0]:
-                for language, own in paired_differences(*sides, questions=questions).items():
-                    found[documents, f"{first} against {second}", language] = own
+                for language, difference in paired_differences(*sides, questions=questions).items():
+                    differences[documents, f"{first} against {second}", language] = difference
     nested: dict[str, Any] = {}
-    for (documents, pair, language), own in correct(found).items():
-        nested.setdefault(documents, {}).setdefault(pair, {})[language] = asdict(own)
+    for (documents, pair, language), difference in correct(differences).items():
+        nested.setdefault(documents, {}).setdefault(pair, {})[language] = asdict(difference)
     return nested
 
 
-def _chosen_ndcg(found: Mapping[str, Mapping[str, Tensor]], chosen: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
+def _chosen_ndcg(
+    by_language: Mapping[str, Mapping[str, Tensor]], chosen: Mapping[str, Tensor] | None
+) -> dict[str, Tensor]:
     return {
-        code: own[NDCG] if chosen is None else own[NDCG][:, chosen[code]]
-        for code, own in found.items()
+        code: metrics[NDCG] if chosen is None else metrics[NDCG][:, chosen[code]]
+        for code, metrics in by_language.items()
         if chosen is None or bool(chosen[code].any())
     }
 
@@ -268,8 +275,6 @@ def run_retrieval(
     ------
     LiraError
         A model, corpus, language or split that is not there; embeddings that are not finite.
-
-    Source: ours.
     """
     meter = Meter("retrieval", corpus=corpus_version(corpus))
     loaded = [load_model(name, *backbones) for name in models]
@@ -277,7 +282,7 @@ def run_retrieval(
     codes = _languages(loaded, corpus, languages)
     cache = StreamCache(streams)
     tables = [cache_split(loaded[0], cache, load_split(corpus, code, split)) for code in codes]
-    found = {
+    results = {
         "models": [shown(name) for name in models],
         "weights": [weights_of(name) for name in models],
         "corpus": shown(corpus),
@@ -285,12 +290,12 @@ def run_retrieval(
         "baselines": list(rivals),
         **summarise(score_corpus(loaded, tables, rivals)),
     }
-    subject = {name: found[name] for name in ("weights", "split", "languages", "baselines")}
-    path = meter.record(found, **subject, backbones=shown_all(backbones)).write(records)
-    for table in tables_of(found):
+    subject = {name: results[name] for name in ("split", "languages", "baselines")}
+    path = meter.record(results, **subject, weights=identities(models), backbones=shown_all(backbones)).write(records)
+    for table in tables_of(results):
         console.print(table)
     console.print(f"numbers: {path}", highlight=False)
-    return found
+    return results
 
 
 def _languages(models: Sequence[LiraModel], corpus: str, wanted: Sequence[str] | None) -> list[str]:
@@ -307,32 +312,32 @@ def _languages(models: Sequence[LiraModel], corpus: str, wanted: Sequence[str] |
     return list(wanted or there)
 
 
-def tables_of(found: Mapping[str, Any]) -> list[ShownTable]:
+def tables_of(results: Mapping[str, Any]) -> list[ShownTable]:
     """Return the printed tables: scores by language, by kind and type, ranking, differences."""
-    languages = [*found["languages"], MEAN]
+    languages = [*results["languages"], MEAN]
     tables = []
-    for documents, systems in found["search"].items():
+    for documents, systems in results["search"].items():
         table = _table("system", [*languages, *METRICS[1:]],
                        f"{documents}: nDCG@10 x 100")  # fmt: skip
         for system, metrics in systems.items():
             others = [metrics[metric][MEAN] for metric in METRICS[1:]]
             table.add_row(system, *map(scaled, [*map(metrics[NDCG].get, languages), *others]))
         table.add_section()
-        for pair, values in found["differences"].get(documents, {}).items():
+        for pair, values in results["differences"].get(documents, {}).items():
             table.add_row(pair, *(difference_cell(values.get(code)) for code in languages))
         tables.append(table)
-    columns = [*next(iter(next(iter(found["kinds"].values())).values())), SEEN, UNSEEN]
+    columns = [*next(iter(next(iter(results["kinds"].values())).values())), SEEN, UNSEEN]
     parts = _table("nDCG@10 x 100, mean of languages", columns, "By kind of query, and type seen in training or not")
-    for documents, systems in found["kinds"].items():
+    for documents, systems in results["kinds"].items():
         for system, kinds in systems.items():
-            values = kinds | found["types"][documents][system]
+            values = kinds | results["types"][documents][system]
             parts.add_row(f"{system}, {documents}", *(f"{100 * values[column][MEAN]:.1f}" for column in columns))
     tables.append(parts)
-    if found["ranking"]:
+    if results["ranking"]:
         ranking = _table(
             "correlation, mean of languages", list(CORRELATIONS), "Graded pairs of queries and local titles"
         )
-        for system, values in found["ranking"].items():
+        for system, values in results["ranking"].items():
             ranking.add_row(system, *(f"{values[name][MEAN]:.3f}" for name in CORRELATIONS))
         tables.append(ranking)
     return tables

@@ -45,8 +45,6 @@ def measure_throughput(count: int, rounds: int, output: Path, multilingual: str,
     -------
     dict
         Ratio to the bare encoder by system.
-
-    Source: ours.
     """
     texts, languages, candidates = _texts(count)
     model = LiraModel.from_backbones(multilingual, english, languages=[*LANGUAGES, "en"])
@@ -65,7 +63,7 @@ def measure_throughput(count: int, rounds: int, output: Path, multilingual: str,
             if turn:
                 seconds[name].append(time.perf_counter() - start)
     ratios = {
-        name: statistics.median(base / own for base, own in zip(seconds[BARE], values, strict=True))
+        name: statistics.median(base / taken for base, taken in zip(seconds[BARE], values, strict=True))
         for name, values in seconds.items()
     }
     _write(output, count, seconds, ratios)

@@ -32,7 +32,7 @@ from modeling_lira.evaluation.embedded import embed_split
 from modeling_lira.faces.terminal import PlainConsole
 from modeling_lira.modeling_lira import LiraModel
 from modeling_lira.records.command_line import shown, shown_all
-from modeling_lira.records.provenance import digest_of
+from modeling_lira.records.provenance import digest_of, identities
 from modeling_lira.records.saved_model import load_model
 
 from ..markdown import scaled
@@ -126,8 +126,6 @@ def cldr_splits(folder: Path, languages: Iterable[str]) -> list[RetrievalSplit]:
     ------
     LiraError
         A file that is missing or of another form.
-
-    Source: ours.
     """
     names = {character: annotation.name for character, annotation in read_annotations(folder, ENGLISH).items()}
     rows = {character: row for row, character in enumerate(names)}
@@ -250,8 +248,6 @@ def unseen_tables(
     ------
     LiraError
         No folder, one that cannot be read, a language that the model does not know.
-
-    Source: ours.
     """
     known = model.processor.languages
     missing = [code for code in languages or () if code not in known]
@@ -292,8 +288,6 @@ def measure_unseen(
     ------
     LiraError
         A system whose embeddings are not finite.
-
-    Source: ours.
     """
     embed = partial(embed_split, model)
     rows = [
@@ -393,22 +387,19 @@ def run_unseen(
     records: Path = RECORDS,
     backbones: Sequence[str | None] = (None, None),
 ) -> dict[str, Any]:
-    """Measure a saved model, print the tables and write the record "generalisation"; errors as in `unseen_tables`.
-
-    Source: ours.
-    """
+    """Measure a saved model, print the tables and write the record "generalisation"; errors as in `unseen_tables`."""
     meter = Meter("generalisation")
     loaded = load_model(model, *backbones)
     sets = unseen_tables(loaded, StreamCache(streams), xquad, cldr, candidates, languages)
-    found = measure_unseen(loaded, sets)
-    payload = {"model": shown(model), "weights": [weights_of(model)], "sets": found}
-    subject = {"weights": payload["weights"], "backbones": shown_all(backbones), "texts": _texts_digest(sets)}
+    results = measure_unseen(loaded, sets)
+    payload = {"model": shown(model), "weights": [weights_of(model)], "sets": results}
+    subject = {"weights": identities([model]), "backbones": shown_all(backbones), "texts": _texts_digest(sets)}
     path = meter.record(payload, **subject).write(records)
-    for name, own in found.items():
-        for table in tables_of(name, own):
+    for name, result in results.items():
+        for table in tables_of(name, result):
             console.print(table)
     console.print(f"numbers: {path}", highlight=False)
-    return found
+    return results
 
 
 def _texts_digest(sets: Mapping[str, Sequence[SplitTables]]) -> str:
@@ -417,17 +408,17 @@ def _texts_digest(sets: Mapping[str, Sequence[SplitTables]]) -> str:
     return digest_of([[split.language, split.titles, split.queries.texts, split.queries.candidates] for split in parts])
 
 
-def tables_of(name: str, found: Mapping[str, Any]) -> list[ShownTable]:
+def tables_of(name: str, result: Mapping[str, Any]) -> list[ShownTable]:
     """Return the printed tables of one set: scores, and differences with intervals."""
-    languages = [*found["queries"], MEAN]
-    scores = ShownTable("system", title=f"{name}: nDCG@10 x 100, {found['documents']:,} English documents")
+    languages = [*result["queries"], MEAN]
+    scores = ShownTable("system", title=f"{name}: nDCG@10 x 100, {result['documents']:,} English documents")
     gains = ShownTable("difference", title="with paired 95% intervals; * at 5% after Holm's correction")
     for table in (scores, gains):
         table.title_justify = "left"
         for language in languages:
             table.add_column(language, justify="right")
-    for system, values in found["ndcg@10"].items():
+    for system, values in result["ndcg@10"].items():
         scores.add_row(system, *(scaled(values.get(language)) for language in languages))
-    for pair, values in found["differences"].items():
+    for pair, values in result["differences"].items():
         gains.add_row(pair, *(difference_cell(values.get(language)) for language in languages))
     return [scores, gains]

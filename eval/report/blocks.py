@@ -64,14 +64,14 @@ def ablations_block(results: dict) -> str:
     ways = list(next(iter(results["systems"].values()))["ndcg@10"])
     columns = ["system", *ways, "unseen types", "Pearson", "Spearman", "LiRA's gain, English titles (95%)"]
     lines = head_of(columns)
-    for name, own in results["systems"].items():
+    for name, figures in results["systems"].items():
         cells = [
-            scaled(own["ndcg@10"][way])
-            + (f" ± {100 * spread:.1f}" if (spread := own["deviation_over_seeds"][way]) else "")
+            scaled(figures["ndcg@10"][way])
+            + (f" ± {100 * spread:.1f}" if (spread := figures["deviation_over_seeds"][way]) else "")
             for way in ways
         ]
-        unseen = scaled(own["ndcg@10_unseen_types"]["English titles"])
-        correlations = [scaled(value, 1, 3) for value in own["correlation"].values()]
+        unseen = scaled(figures["ndcg@10_unseen_types"]["English titles"])
+        correlations = [scaled(value, 1, 3) for value in figures["correlation"].values()]
         gain = results["gains"].get(f"English titles against {name}")
         shown = "" if gain is None else "{:+.1f} ({:+.1f} … {:+.1f})".format(*(100 * v for v in gain["all"]["mean"]))
         lines.append(row_of([name, *cells, unseen, *correlations, shown]))
@@ -83,15 +83,15 @@ def ablations_block(results: dict) -> str:
 def generalisation_block(results: dict) -> str:
     """Render what a saved model reaches on texts unlike its training's."""
     lines = []
-    for name, own in results["payload"]["sets"].items():
-        languages = list(next(iter(own["ndcg@10"].values())))
+    for name, figures in results["payload"]["sets"].items():
+        languages = list(next(iter(figures["ndcg@10"].values())))
         lines += [f"{name}, nDCG@10 × 100:", "", *head_of(["system", *languages])]
-        for system, values in own["ndcg@10"].items():
+        for system, values in figures["ndcg@10"].items():
             lines.append(row_of([system, *(scaled(values.get(language)) for language in languages)]))
-        for pair, values in own["differences"].items():
+        for pair, values in figures["differences"].items():
             if "encoder alone" in pair:
                 lines += ["", f"{pair}: {interval(values['mean'])}."]
-        lines += [*_too_narrow(own["differences"]), ""]
+        lines += [*_too_narrow(figures["differences"]), ""]
     return "\n".join(lines)
 
 
@@ -112,14 +112,14 @@ def retrieval_block(results: dict) -> str:
     """Render how a saved model searches the corpus, mean of languages, and its gains over the encoder alone."""
     payload = results["payload"]
     searches = payload["search"]
-    systems = list(dict.fromkeys(system for found in searches.values() for system in found))
+    systems = list(dict.fromkeys(system for rows in searches.values() for system in rows))
     lines = head_of(["nDCG@10 × 100", *searches])
     for system in systems:
-        cells = [scaled(found[system]["ndcg@10"]["mean"]) if system in found else "–" for found in searches.values()]
+        cells = [scaled(rows[system]["ndcg@10"]["mean"]) if system in rows else "–" for rows in searches.values()]
         lines.append(row_of([system, *cells]))
-    for pair in list(dict.fromkeys(pair for found in payload["differences"].values() for pair in found)):
-        found = [own.get(pair, {}).get("mean") for own in payload["differences"].values()]
-        cells = ["–" if own is None else _gain(own) for own in found]
+    for pair in list(dict.fromkeys(pair for rows in payload["differences"].values() for pair in rows)):
+        gains = [pairs.get(pair, {}).get("mean") for pairs in payload["differences"].values()]
+        cells = ["–" if pairs is None else _gain(pairs) for pairs in gains]
         lines.append(row_of([f"**{pair}**", *cells]))
     languages, queries = len(payload["languages"]), sum(payload["queries"].values())
     lines += [
@@ -130,18 +130,20 @@ def retrieval_block(results: dict) -> str:
     return "\n".join(lines)
 
 
-def _gain(own: dict) -> str:
-    star = "*" if own["corrected_p"] < 0.05 else ""
-    return "{:+.1f}{} ({:+.1f} … {:+.1f})".format(100 * own["mean"], star, 100 * own["low"], 100 * own["high"])
+def _gain(difference: dict) -> str:
+    star = "*" if difference["corrected_p"] < 0.05 else ""
+    return "{:+.1f}{} ({:+.1f} … {:+.1f})".format(
+        100 * difference["mean"], star, 100 * difference["low"], 100 * difference["high"]
+    )
 
 
 def index_block(results: dict) -> str:
     """Render recall, latency and size of the search index."""
     columns = ["index", "recall@10", "p50 ms", "p95 ms", "bytes a row", "built in s"]
     lines = head_of(columns)
-    for method, own in results["methods"].items():
-        figures = [f"{own[name]:.1f}" for name in ("p50_ms", "p95_ms", "bytes_a_row")]
-        lines.append(row_of([method, f"{own['recall']:.3f}", *figures, f"{own['build_seconds']:.0f}"]))
+    for method, figures in results["methods"].items():
+        cells = [f"{figures[name]:.1f}" for name in ("p50_ms", "p95_ms", "bytes_a_row")]
+        lines.append(row_of([method, f"{figures['recall']:.3f}", *cells, f"{figures['build_seconds']:.0f}"]))
     lines += [
         "",
         f"{results['rows']:,} embeddings of {results['width']} numbers, {results['real_titles']:,} of them of real "
@@ -156,8 +158,8 @@ def answers_block(results: dict) -> str:
     measures = payload["measures"][payload["main"]]
     languages = list(next(iter(measures.values())))
     lines = head_of(["accuracy × 100", *languages, "LiRA's gain, mean (95%)"])
-    for system, own in measures.items():
-        cells = [scaled(own[code]) for code in languages]
+    for system, accuracies in measures.items():
+        cells = [scaled(accuracies[code]) for code in languages]
         gain = payload["differences"].get(f"LiRA against {system}", {}).get("mean")
         lines.append(row_of([system, *cells, "" if gain is None else _gain(gain)]))
     spread = payload["deviation_over_models"].get("LiRA") or 0.0
@@ -178,8 +180,8 @@ def _by_other_rule(payload: Mapping) -> Iterator[str]:
     """Yield what the same answers come to when a choice's likelihood is counted in the other way."""
     for rule, pairs in payload.get("by_other_rule", {}).items():
         gains = [
-            f"{pair.removeprefix('LiRA ')} {_gain(own['mean'])}"
-            for pair, own in pairs.items()
+            f"{pair.removeprefix('LiRA ')} {_gain(languages['mean'])}"
+            for pair, languages in pairs.items()
             if pair.startswith("LiRA against")
         ]
         if gains:
@@ -194,7 +196,7 @@ def few_shot_block(results: dict) -> str:
     lines = head_of(["training queries a language", *(f"{size:,}" for size in sizes)])
     for way, systems in payload["ways"].items():
         for system, points in systems.items():
-            cells = ["–" if own is None else _spread(own["mean"]) for own in points]
+            cells = ["–" if point is None else _spread(point["mean"]) for point in points]
             if set(cells) != {"–"}:
                 lines.append(row_of([f"{system}; {way}", *cells]))
     return _studied(lines, results, "nDCG@10 × 100 on test with its 95% interval")
@@ -207,11 +209,11 @@ def noise_block(results: dict) -> str:
     lines = head_of(["kind of noise, system", *(f"{100 * level:g}% spoiled" for level in levels)])
     for kind, systems in payload["noise"].items():
         for system, points in systems.items():
-            lines.append(row_of([f"{kind.replace('_', ' ')}, {system}", *(_spread(own["mean"]) for own in points)]))
+            lines.append(row_of([f"{kind.replace('_', ' ')}, {system}", *(_spread(point["mean"]) for point in points)]))
     translators = list(next(iter(payload["translators"].values())))
     lines += ["", *head_of(["translator", *translators])]
     for system, points in payload["translators"].items():
-        lines.append(row_of([system, *(_spread(own["mean"]) for own in points.values())]))
+        lines.append(row_of([system, *(_spread(point["mean"]) for point in points.values())]))
     return _studied(lines, results, "nDCG@10 × 100 on test, English titles, with its 95% interval")
 
 
@@ -220,12 +222,12 @@ def backbones_block(results: dict) -> str:
     payload = results["payload"]
     ways = list(next(iter(payload["pairs"].values()))["systems"])
     lines = head_of(["multilingual + English encoder", "system", *ways])
-    for pair, own in payload["pairs"].items():
-        for system in next(iter(own["systems"].values())):
+    for pair, figures in payload["pairs"].items():
+        for system in next(iter(figures["systems"].values())):
             cells = []
             for way in ways:
-                gain = own["gains"][way].get(system)
-                cells.append(scaled(own["systems"][way][system]["mean"]) + (f"; {interval(gain)}" if gain else ""))
+                gain = figures["gains"][way].get(system)
+                cells.append(scaled(figures["systems"][way][system]["mean"]) + (f"; {interval(gain)}" if gain else ""))
             lines.append(row_of([shown_pair(pair), system, *cells]))
     return _studied(lines, results, "nDCG@10 × 100 on test; LiRA's gain over it with its paired 95% interval")
 
@@ -242,8 +244,8 @@ def sensitivity_block(results: dict) -> str:
     for name, scores in payload["scores_over_seeds"].items():
         shown = ", ".join(f"{100 * score:.2f}" for score in scores)
         lines.append(row_of([f"validation score × 100, {name}", shown, "", ""]))
-    told = f"{len(payload['trials'])} trials, {payload['training_queries']} training queries a language"
-    return _studied(lines, results, f"Taken: {payload['chosen']}; {payload['why']}. {told}")
+    count = f"{len(payload['trials'])} trials, {payload['training_queries']} training queries a language"
+    return _studied(lines, results, f"Taken: {payload['chosen']}; {payload['why']}. {count}")
 
 
 def bound_block(results: dict) -> str:
@@ -252,13 +254,13 @@ def bound_block(results: dict) -> str:
     columns = ["state", "ε₁", "ε₂", "C", "L (95th percentile)", "‖z − z*‖", "ε₁ + C√(2ε₂)", "holds", "L·bound holds"]
     columns.append("below 2√2")
     lines = head_of(columns)
-    for state, found in payload["states"].items():
-        own = found["mean"]
-        cells = [f"{own[name]['mean']:.3f}" for name in ("eps1", "eps2")]
-        cells += [f"{own[name]:.3f}" for name in ("C", "L_p95")]
-        cells += [f"{own[name]['mean']:.3f}" for name in ("distance", "bound")]
+    for state, languages in payload["states"].items():
+        means = languages["mean"]
+        cells = [f"{means[name]['mean']:.3f}" for name in ("eps1", "eps2")]
+        cells += [f"{means[name]:.3f}" for name in ("C", "L_p95")]
+        cells += [f"{means[name]['mean']:.3f}" for name in ("distance", "bound")]
         cells += [
-            f"{100 * own['shares'][name]['mean']:.1f}%" for name in ("holds", "holds_downstream", "says_something")
+            f"{100 * means['shares'][name]['mean']:.1f}%" for name in ("holds", "holds_downstream", "says_something")
         ]
         lines.append(row_of([state, *cells]))
     return _studied(lines, results, "Means over test queries and languages; 2√2 is the largest distance there is")
@@ -269,22 +271,22 @@ def cost_block(results: dict) -> str:
     payload = results["payload"]
     columns = ["system", "nDCG@10 × 100", "trained parameters", "all parameters", "training CPU-seconds"]
     lines = head_of(columns)
-    for system, own in payload["training"].items():
+    for system, figures in payload["training"].items():
         quality = _spread(payload["quality"][system])
-        counts = [f"{own[name]:,}" for name in ("parameters_trained", "parameters")]
-        lines.append(row_of([system, quality, *counts, f"{own['cpu_seconds']:,.0f}"]))
+        counts = [f"{figures[name]:,}" for name in ("parameters_trained", "parameters")]
+        lines.append(row_of([system, quality, *counts, f"{figures['cpu_seconds']:,.0f}"]))
     columns = ["serving a query", "p50 ms", "p95 ms", "texts/s", "peak memory GiB", "index bytes a document"]
     lines += ["", *head_of(columns)]
-    for way, own in payload["serving"].items():
-        times = [f"{own[name]:.1f}" for name in ("p50_ms", "p95_ms", "texts_per_second", "peak_memory_gib")]
-        lines.append(row_of([way, *times, f"{own['index_bytes_per_document']:,}"]))
+    for way, figures in payload["serving"].items():
+        times = [f"{figures[name]:.1f}" for name in ("p50_ms", "p95_ms", "texts_per_second", "peak_memory_gib")]
+        lines.append(row_of([way, *times, f"{figures['index_bytes_per_document']:,}"]))
     encoded = "; ".join(
-        f"{path} encoder {own['texts_per_second']:.0f} texts/s, {own['texts']:,} texts"
-        for path, own in payload["streams"].items()
+        f"{path} encoder {figures['texts_per_second']:.0f} texts/s, {figures['texts']:,} texts"
+        for path, figures in payload["streams"].items()
     )
     threads = results["hardware"]["threads"]
-    told = f"{threads} threads; {payload['candidates']} candidates by {payload['translator']}; once before training: "
-    return _studied(lines, results, told + encoded)
+    note = f"{threads} threads; {payload['candidates']} candidates by {payload['translator']}; once before training: "
+    return _studied(lines, results, note + encoded)
 
 
 def _spread(point: dict) -> str:
@@ -293,10 +295,10 @@ def _spread(point: dict) -> str:
     return "{:.1f} ({:.1f} … {:.1f})".format(*(100 * point[key] for key in KEYS))
 
 
-def _studied(lines: list[str], results: dict, told: str) -> str:
+def _studied(lines: list[str], results: dict, note: str) -> str:
     seeds = ", ".join(str(seed) for seed in results["seeds"])
     many = "seeds" if len(results["seeds"]) > 1 else "seed"
-    return "\n".join([*lines, "", f"{told}; {many} {seeds}. `{results['command']}`"])
+    return "\n".join([*lines, "", f"{note}; {many} {seeds}. `{results['command']}`"])
 
 
 BLOCKS: dict[str, Callable[[dict], str]] = {

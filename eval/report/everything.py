@@ -58,10 +58,7 @@ class Plan:
 
 
 def steps_of(plan: Plan) -> Iterator[Step]:
-    """Yield the steps: those of the saved model first, then every study.
-
-    Source: ours.
-    """
+    """Yield the steps: those of the saved model first, then every study."""
     version, weights = corpus_version(plan.corpus), weights_of(plan.model)
     corpus, streams = ("--corpus", plan.corpus), ("--streams", str(plan.streams))
     model: tuple[str, ...] = ("--model", plan.model, *streams)
@@ -109,8 +106,6 @@ def run_all(plan: Plan, again: bool = False) -> None:
     ------
     LiraError
         A step that failed; the ones before it are kept.
-
-    Source: ours.
     """
     steps = list(steps_of(plan))
     for number, step in enumerate(steps, start=1):

@@ -78,13 +78,11 @@ def write_report(runs: Path, output: Path, corpus: str | None = None) -> Path:
     ------
     LiraError
         No result, a damaged one, records of different corpus versions.
-
-    Source: ours.
     """
-    found = found_results(runs, corpus)
-    parts = ["# Evaluation", _summary(found)]
-    for own in found:
-        parts += [f"## {markdown_text(_title(own))}", _origin(own), *_pictures(own, output), *_section(own)]
+    results = found_results(runs, corpus)
+    parts = ["# Evaluation", _summary(results)]
+    for result in results:
+        parts += [f"## {markdown_text(_title(result))}", _origin(result), *_pictures(result, output), *_section(result)]
     text = "\n\n".join(part for part in parts if part) + "\n"
     atomic_write_text(output / "evaluation.md", text)
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
@@ -143,37 +141,39 @@ def plots_of(runs: Path, name: str) -> tuple[Path, ...]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise LiraError(f"{path} is damaged: {error}; run its command again") from error
-    if not isinstance(found, dict):
-        raise LiraError(f"{path} is no result: it holds {type(found).__name__}")
-    return found
+    if not isinstance(content, dict):
+        raise LiraError(f"{path} is no result: it holds {type(content).__name__}")
+    return content
 
 
-def _summary(found: Sequence[Found]) -> str:
+def _summary(results: Sequence[Found]) -> str:
     rows = []
-    for own in found:
-        record = own.record
+    for result in results:
+        record = result.record
         cells = ["", "", "", ""] if record is None else [
             record.created, record.revision, f"{record.seconds:,.0f}", f"{record.cpu_seconds:,.0f}",
         ]  # fmt: skip
-        rows.append([_title(own), *cells])
+        rows.append([_title(result), *cells])
     return table(["measurement", "when", "code", "seconds", "CPU-seconds"], rows)
 
 
-def _title(own: Found) -> str:
-    title = TITLES.get(own.base, own.base.replace("_", " ").replace("-", " ").capitalize())
-    if own.base == "mteb":
-        title += f": {own.payload['task']}"
-    if own.record is not None and own.stem != own.name:
-        title += f", an earlier one of something else ({own.stem.rpartition('.')[2]})"
-    return title + (" (quick: it shows that everything runs, not what is true)" if own.name.endswith("-quick") else "")
+def _title(result: Found) -> str:
+    title = TITLES.get(result.base, result.base.replace("_", " ").replace("-", " ").capitalize())
+    if result.base == "mteb":
+        title += f": {result.payload['task']}"
+    if result.record is not None and result.stem != result.name:
+        title += f", an earlier one of something else ({result.stem.rpartition('.')[2]})"
+    return title + (
+        " (quick: it shows that everything runs, not what is true)" if result.name.endswith("-quick") else ""
+    )
 
 
-def _origin(own: Found) -> str:
+def _origin(result: Found) -> str:
     """Say how a result came about."""
-    record = own.record
+    record = result.record
     if record is None:
         return ""
     machine = record.hardware
@@ -193,15 +193,15 @@ def _origin(own: Found) -> str:
 # ---------------------------------------------------------------- pictures
 
 
-def _pictures(own: Found, output: Path) -> Iterator[str]:
+def _pictures(result: Found, output: Path) -> Iterator[str]:
     """Draw or copy a result's plots beside the page; yield their lines."""
-    panels = GAINS.get(own.base, lambda _: {})(own.payload)
+    panels = GAINS.get(result.base, lambda _: {})(result.payload)
     if panels:
-        name = f"{own.stem}-gains.png"
+        name = f"{result.stem}-gains.png"
         gain_plot(output / name, panels)
         yield f"![Gains with 95% intervals]({name})"
-    for path in own.plots:
-        name = f"{own.stem}-{path.name}"
+    for path in result.plots:
+        name = f"{result.stem}-{path.name}"
         atomic_write_bytes(output / name, path.read_bytes())
         yield f"![{path.stem.replace('_', ' ')}]({name})"
 
@@ -215,12 +215,12 @@ def _retrieval_gains(payload: Mapping[str, Any]) -> Panels:
 
 
 def _unseen_gains(payload: Mapping[str, Any]) -> Panels:
-    return {name: _against_encoder(own["differences"]) for name, own in payload["sets"].items()}
+    return {name: _against_encoder(figures["differences"]) for name, figures in payload["sets"].items()}
 
 
 def _against_encoder(pairs: Mapping[str, Any]) -> dict[str, Mapping[str, Mapping[str, float]]]:
     rival = " against multilingual encoder alone"
-    return {pair.removesuffix(rival): own for pair, own in pairs.items() if pair.endswith(rival)}
+    return {pair.removesuffix(rival): differences for pair, differences in pairs.items() if pair.endswith(rival)}
 
 
 GAINS: dict[str, Callable[[Mapping[str, Any]], Panels]] = {
@@ -230,20 +230,18 @@ GAINS: dict[str, Callable[[Mapping[str, Any]], Panels]] = {
 
 
 def gain_plot(path: Path, panels: Panels) -> None:
-    """Draw differences to the encoder alone with their 95% intervals, one panel a set, one place a language.
-
-    Source: ours.
-    """
+    """Draw differences to the encoder alone with their 95% intervals, one panel a set, one place a language."""
     names = list(dict.fromkeys(name for series in panels.values() for name in series))
     with figure_of(path, 1, len(panels), width=4.8, sharey=True) as (_, axes):
         for axis, (title, series) in zip(axes[0], panels.items(), strict=True):
-            languages = list(dict.fromkeys(code for own in series.values() for code in own))
-            for name, own in series.items():
+            languages = list(dict.fromkeys(code for differences in series.values() for code in differences))
+            for name, differences in series.items():
                 number = names.index(name)
                 shift = 0.18 * (number - (len(names) - 1) / 2)
-                places = [place + shift for place, code in enumerate(languages) if code in own]
+                places = [position + shift for position, code in enumerate(languages) if code in differences]
                 values = [
-                    [100 * own[code][key] for code in languages if code in own] for key in ("mean", "low", "high")
+                    [100 * differences[code][key] for code in languages if code in differences]
+                    for key in ("mean", "low", "high")
                 ]
                 spans = [
                     [max(0.0, mean - low) for mean, low in zip(values[0], values[1], strict=True)],
@@ -274,8 +272,8 @@ def table(header: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join([*head_of(head), *map(row_of, cells)])
 
 
-def _retrieval(own: Found) -> Iterator[str]:
-    payload = own.payload
+def _retrieval(result: Found) -> Iterator[str]:
+    payload = result.payload
     languages = [*payload["languages"], MEAN]
     yield (
         f"Models {', '.join(payload['models'])}; corpus {payload['corpus']}, {payload['split']} part; queries "
@@ -286,8 +284,12 @@ def _retrieval(own: Found) -> Iterator[str]:
         metrics = list(next(iter(systems.values())))
         first, *others = metrics
         rows = [
-            [system, *(scaled(own[first].get(code)) for code in languages), *(scaled(own[m][MEAN]) for m in others)]
-            for system, own in systems.items()
+            [
+                system,
+                *(scaled(scores[first].get(code)) for code in languages),
+                *(scaled(scores[m][MEAN]) for m in others),
+            ]
+            for system, scores in systems.items()
         ]
         yield table([f"{first}", *languages, *others], rows)
         yield _difference_table(payload["differences"].get(what, {}), languages)
@@ -310,13 +312,13 @@ def _retrieval(own: Found) -> Iterator[str]:
             yield table(
                 [name, *languages],
                 [
-                    [system, *(scaled(own[name].get(code), 1, 3) for code in languages)]
-                    for system, own in payload["ranking"].items()
+                    [system, *(scaled(scores[name].get(code), 1, 3) for code in languages)]
+                    for system, scores in payload["ranking"].items()
                 ],
             )
             rows = [
-                [pair, *(interval(own[name].get(code), 1, 3) for code in payload["languages"])]
-                for pair, own in payload["ranking_differences"].items()
+                [pair, *(interval(difference[name].get(code), 1, 3) for code in payload["languages"])]
+                for pair, difference in payload["ranking_differences"].items()
             ]
             yield table(["difference", *payload["languages"]], rows)
 
@@ -326,29 +328,32 @@ def _counts(counts: Mapping[str, int]) -> str:
     return f"{several[0]:,} a language" if len(several) == 1 else ", ".join(f"{k} {v:,}" for k, v in counts.items())
 
 
-def _unseen(own: Found) -> Iterator[str]:
-    yield (f"Model {own.payload['model']}. nDCG@10 × 100; the mean leaves English out; {_LEGEND}")
-    for name, found in own.payload["sets"].items():
-        languages = [*found["queries"], MEAN]
-        yield f"### {name}: {found['documents']:,} English documents; queries {_counts(found['queries'])}"
+def _unseen(result: Found) -> Iterator[str]:
+    yield (f"Model {result.payload['model']}. nDCG@10 × 100; the mean leaves English out; {_LEGEND}")
+    for name, figures in result.payload["sets"].items():
+        languages = [*figures["queries"], MEAN]
+        yield f"### {name}: {figures['documents']:,} English documents; queries {_counts(figures['queries'])}"
         yield table(
             ["system", *languages, "gap to English"],
             [
                 [
                     system,
                     *(scaled(values.get(code)) for code in languages),
-                    scaled(found["gap_to_english"].get(system)),
+                    scaled(figures["gap_to_english"].get(system)),
                 ]
-                for system, values in found["ndcg@10"].items()
+                for system, values in figures["ndcg@10"].items()
             ],
         )
-        yield _difference_table(found["differences"], languages)
+        yield _difference_table(figures["differences"], languages)
 
 
-def _mteb(own: Found) -> Iterator[str]:
-    yield f"Model {own.payload['model']}, {'with' if own.payload['translations'] else 'without'} translations; × 100."
+def _mteb(result: Found) -> Iterator[str]:
+    given = "with" if result.payload["translations"] else "without"
+    yield f"Model {result.payload['model']}, {given} translations; × 100."
     rows = [
-        (split, subset, values) for split, found in own.payload["scores"].items() for subset, values in found.items()
+        (split, subset, values)
+        for split, subsets in result.payload["scores"].items()
+        for subset, values in subsets.items()
     ]
     columns = list(dict.fromkeys(key for _, _, values in rows for key in values))
     yield table(
@@ -357,59 +362,59 @@ def _mteb(own: Found) -> Iterator[str]:
 
 
 def _difference_table(pairs: Mapping[str, Any], languages: Sequence[str]) -> str:
-    rows = [[pair, *(_difference(own.get(code)) for code in languages)] for pair, own in pairs.items()]
+    rows = [[pair, *(_difference(differences.get(code)) for code in languages)] for pair, differences in pairs.items()]
     return table(["difference", *languages], rows) if rows else ""
 
 
-def _difference(own: Mapping[str, float] | None) -> str:
-    if own is None:
+def _difference(difference: Mapping[str, float] | None) -> str:
+    if difference is None:
         return "–"
-    star = "*" if own["corrected_p"] < 0.05 else ""
-    return f"{interval(own)}{star}, d {own['effect']:.2f}"
+    star = "*" if difference["corrected_p"] < 0.05 else ""
+    return f"{interval(difference)}{star}, d {difference['effect']:.2f}"
 
 
-def _section(own: Found) -> Iterator[str]:
-    return SECTIONS.get(own.base, _block if own.base in BLOCKS else generic)(own)
+def _section(result: Found) -> Iterator[str]:
+    return SECTIONS.get(result.base, _block if result.base in BLOCKS else generic)(result)
 
 
-def _block(own: Found) -> Iterator[str]:
+def _block(result: Found) -> Iterator[str]:
     """Yield the README's block, then whatever else a record holds."""
-    if own.record is None:
-        yield BLOCKS[own.base](dict(own.payload))
+    if result.record is None:
+        yield BLOCKS[result.base](dict(result.payload))
     else:
-        yield BLOCKS[own.base](asdict(own.record))
-        yield from generic(own)
+        yield BLOCKS[result.base](asdict(result.record))
+        yield from generic(result)
 
 
 # ---------------------------------------------------------------- results of any form
 
 
-def generic(own: Found) -> Iterator[str]:
+def generic(result: Found) -> Iterator[str]:
     """Yield a payload of any form as headings, tables and lines."""
-    yield from _nested(own.payload, 3)
+    yield from _nested(result.payload, 3)
 
 
 def _nested(value: Mapping[str, Any], level: int) -> Iterator[str]:
-    plain = [[name, _cell(own)] for name, own in value.items() if _is_cell(own)]
+    plain = [[name, _cell(part)] for name, part in value.items() if _is_cell(part)]
     if plain:
         yield table(["", "value"], plain)
-    for name, own in value.items():
-        if _is_cell(own):
+    for name, part in value.items():
+        if _is_cell(part):
             continue
         yield f"{'#' * min(level, 6)} {name}"
-        rows = _rows(own)
+        rows = _rows(part)
         if rows is not None:
             yield rows
-        elif isinstance(own, Mapping):
-            yield from _nested(own, level + 1)
+        elif isinstance(part, Mapping):
+            yield from _nested(part, level + 1)
         else:
-            yield from _nested({str(number): item for number, item in enumerate(own)}, level + 1)
+            yield from _nested({str(number): item for number, item in enumerate(part)}, level + 1)
 
 
 def _rows(value: Mapping[str, Any] | Sequence[Any]) -> str | None:
     """Return a table of a mapping or list of rows, if that is what it is."""
     items: list[tuple[object, object]] = list(value.items()) if isinstance(value, Mapping) else list(enumerate(value))
-    rows = {str(name): _row_cells(own) for name, own in items}
+    rows = {str(name): _row_cells(part) for name, part in items}
     if not rows or any(cells is None for cells in rows.values()):
         return None
     columns = list(dict.fromkeys(key for cells in rows.values() for key in cells or ()))
@@ -421,22 +426,22 @@ def _rows(value: Mapping[str, Any] | Sequence[Any]) -> str | None:
 def _row_cells(value: object) -> dict[str, str] | None:
     """Return a row's cells by column; None if it is no row."""
     if isinstance(value, Mapping) and not _is_cell(value):
-        inner: list[tuple[str, Any]] = [(str(name), own) for name, own in value.items()]
+        inner: list[tuple[str, Any]] = [(str(name), part) for name, part in value.items()]
     elif isinstance(value, list | tuple) and not _is_cell(value):
-        inner = [(str(number), own) for number, own in enumerate(value)]
+        inner = [(str(number), part) for number, part in enumerate(value)]
     else:
         return None
-    return {name: _cell(own) for name, own in inner} if all(_is_cell(own) for _, own in inner) else None
+    return {name: _cell(part) for name, part in inner} if all(_is_cell(part) for _, part in inner) else None
 
 
 def _is_cell(value: object) -> bool:
     """Whether a value fits into one cell: a number, a word, an interval, a short list of such."""
     if isinstance(value, Mapping):
         return {"mean", "low", "high"} <= value.keys() and not any(
-            isinstance(own, Mapping | list) for own in value.values()
+            isinstance(part, Mapping | list) for part in value.values()
         )
     if isinstance(value, list | tuple):
-        return all(not isinstance(own, Mapping | list | tuple) for own in value) and len(value) <= 8
+        return all(not isinstance(part, Mapping | list | tuple) for part in value) and len(value) <= 8
     return True
 
 
@@ -444,7 +449,7 @@ def _cell(value: object) -> str:
     if isinstance(value, Mapping):
         return f"{_cell(value['mean'])} ({_cell(value['low'])} … {_cell(value['high'])})"
     if isinstance(value, list | tuple):
-        return ", ".join(_cell(own) for own in value)
+        return ", ".join(_cell(part) for part in value)
     if value is None:
         return "–"
     if isinstance(value, bool):

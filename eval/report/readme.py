@@ -27,8 +27,6 @@ def render(document: str, results: Path = RESULTS) -> str:
     ------
     LiraError
         A block without results.
-
-    Source: ours.
     """
     for name, block in BLOCKS.items():
         pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
@@ -38,7 +36,7 @@ def render(document: str, results: Path = RESULTS) -> str:
         if not path.is_file():
             raise LiraError(f"block {name!r} has no results: {path} is not there")
         text = block(json.loads(path.read_text(encoding="utf-8")))
-        document = pattern.sub(lambda found, text=text: f"{found[1]}{text}\n{found[2]}", document)
+        document = pattern.sub(lambda match, text=text: f"{match[1]}{text}\n{match[2]}", document)
     return document
 
 
@@ -63,17 +61,17 @@ def update(path: Path) -> None:
 def keep_found(runs: Path) -> list[str]:
     """Keep every result of a folder of runs that a block shows, and its plots; return the names of the blocks."""
     places = {name: runs / "records" / f"{name}.json" for name in BLOCKS} | {
-        name: runs / place for name, place in PLAIN.items()
+        name: runs / path for name, path in PLAIN.items()
     }
-    found = [name for name in BLOCKS if places[name].is_file()]
-    for name in found:
+    kept = [name for name in BLOCKS if places[name].is_file()]
+    for name in kept:
         keep(places[name], name)
         for plot in plots_of(runs, name) if name not in PLAIN else ():
             atomic_write_bytes(RESULTS / plot.name, plot.read_bytes())
-    if "demo" in found:
+    if "demo" in kept:
         chart = places["demo"].with_name("chart.png")
         atomic_write_bytes(ROOT / "model_cards" / "demo_chart.png", chart.read_bytes())
-    return found
+    return kept
 
 
 def card_of(folder: Path) -> str:
@@ -83,16 +81,14 @@ def card_of(folder: Path) -> str:
     ------
     LiraError
         A record that is damaged, or of other weights than the folder's.
-
-    Source: ours.
     """
-    told = ModelCard.load(folder / "README.md").data.to_dict()
+    metadata = ModelCard.load(folder / "README.md").data.to_dict()
     evaluation = folder / RECORDS["evaluation"]
     sources = card_sources(
         folder,
         evaluation=evaluation if evaluation.is_file() else None,
-        dataset=next(iter(told.get("datasets") or []), ""),
-        licence=told.get("license", ""),
+        dataset=next(iter(metadata.get("datasets") or []), ""),
+        licence=metadata.get("license", ""),
     )
     return model_card(folder, read_record(folder / "config.json"), folder.name, sources)
 

@@ -11,7 +11,6 @@ from tqdm.auto import tqdm
 
 from modeling_lira.backbones import resolve
 from modeling_lira.errors import LiraError
-from modeling_lira.evaluation.metrics import bootstrap_interval
 from modeling_lira.faces.terminal import PlainConsole
 
 from ..drawing import COLOURS, figure_of
@@ -47,8 +46,6 @@ def measure_backbones(setting: Setting, pairs: Sequence[str], systems: Sequence[
     ------
     LiraError
         What is no pair, a backbone that is not there, an unknown system.
-
-    Source: ours, after the paper's reviewers, who asked for other backbones.
     """
     names = known_systems([LIRA, *systems])
     chosen, meter = {pair: _pair(pair) for pair in pairs}, setting.meter("backbones")
@@ -82,31 +79,32 @@ def _measured(setting: Setting, names: Sequence[str]) -> dict[str, Any]:
     }
     values = {
         way: {
-            name: [torch.stack([run[f"{way}/{code}"] for run in own]).mean(0) for code in setting.languages]
-            for name, own in runs.items()
+            name: [torch.stack([run[f"{way}/{code}"] for run in several]).mean(0) for code in setting.languages]
+            for name, several in runs.items()
         }
         for way in STUDIED_WAYS
     }
+    asked = [tables.split.questions for tables in setting.tables["test"]]
     return {
         "systems": {
-            way: {name: asdict(point_of(own)) for name, own in systems.items()} for way, systems in values.items()
+            way: {name: asdict(point_of(scores, asked)) for name, scores in systems.items()}
+            for way, systems in values.items()
         },
         "gains": {
             way: {
-                rival: _gain(systems[LIRA], own)
-                for rival, own in systems.items()
-                if rival != LIRA and not torch.cat(own).isnan().all()
+                rival: _gain(systems[LIRA], scores, asked)
+                for rival, scores in systems.items()
+                if rival != LIRA and not torch.cat(scores).isnan().all()
             }
             for way, systems in values.items()
         },
     }
 
 
-def _gain(own: Sequence[torch.Tensor], rival: Sequence[torch.Tensor]) -> dict[str, float]:
-    difference = torch.cat(list(own)) - torch.cat(list(rival))
-    difference = difference[~difference.isnan()]
-    low, high = bootstrap_interval(difference)
-    return {"mean": float(difference.mean()), "low": low, "high": high}
+def _gain(
+    lira: Sequence[torch.Tensor], rival: Sequence[torch.Tensor], questions: Sequence[Sequence[str]]
+) -> dict[str, float]:
+    return asdict(point_of([first - second for first, second in zip(lira, rival, strict=True)], questions))
 
 
 def _scores(setting: Setting, name: str, seed: int) -> Values:
@@ -130,8 +128,8 @@ def _draw(path: Path, payload: Mapping[str, Any]) -> None:
             names = list(next(iter(pairs.values()))["systems"][way])
             width = 0.8 / len(names)
             for number, name in enumerate(names):
-                points = [Point(**own["systems"][way][name]) for own in pairs.values()]
-                places = [place + (number - (len(names) - 1) / 2) * width for place in range(len(pairs))]
+                points = [Point(**figures["systems"][way][name]) for figures in pairs.values()]
+                places = [position + (number - (len(names) - 1) / 2) * width for position in range(len(pairs))]
                 axis.bar(
                     places,
                     [100 * point.mean for point in points],
@@ -157,11 +155,11 @@ def _table(payload: Mapping[str, Any]) -> Table:
     table.add_column("system", no_wrap=True)
     for way in STUDIED_WAYS:
         table.add_column(way, justify="right")
-    for pair, own in payload["pairs"].items():
-        for name in next(iter(own["systems"].values())):
+    for pair, figures in payload["pairs"].items():
+        for name in next(iter(figures["systems"].values())):
             cells = []
             for way in STUDIED_WAYS:
-                cell, gain = f"{100 * own['systems'][way][name]['mean']:.1f}", own["gains"][way].get(name)
+                cell, gain = f"{100 * figures['systems'][way][name]['mean']:.1f}", figures["gains"][way].get(name)
                 if gain:
                     cell += f" ({100 * gain['mean']:+.1f}, {100 * gain['low']:+.1f} … {100 * gain['high']:+.1f})"
                 cells.append("–" if cell == "nan" else cell)

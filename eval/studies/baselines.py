@@ -60,10 +60,7 @@ def embedded_by(head: Head, tables: SplitTables) -> Embedded:
 
 
 class LinearHead(nn.Module):
-    """One matrix on the multilingual encoder's centred sentence vector; the identity at the start.
-
-    Source: ours (the simple rival that a practitioner would try first).
-    """
+    """One matrix on the multilingual encoder's centred sentence vector; the identity at the start."""
 
     def __init__(self, model: LiraModel) -> None:
         super().__init__()
@@ -165,8 +162,8 @@ def mapping_loss(head: nn.Module, batch: Batch) -> Tensor:
     for side in ("query", "document"):
         present = batch[f"{side}_candidate_mask"][:, 0]
         target = F.normalize(batch[f"{side}_english_states"][:, 0].mean(1), dim=-1)
-        found = head(batch[f"{side}_multilingual_states"], False)
-        losses.append((found - target).square().sum(-1)[present])
+        mapped = head(batch[f"{side}_multilingual_states"], False)
+        losses.append((mapped - target).square().sum(-1)[present])
     return torch.cat(losses).mean()
 
 
@@ -203,8 +200,6 @@ def train_head(
         Epochs, batch size and what a batch is made of.
     seed : int
     learning_rates : sequence of float
-
-    Source: ours.
     """
     options = replace(options, english_path_dropout=0.0, candidate_noise=0.0, objective="retrieval")
     best: TrainedHead | None = None

@@ -61,10 +61,7 @@ FARTHEST = 2 * 2**0.5
 
 
 def anchor_log_probabilities(embeddings: Tensor, bank: Tensor, temperature: float) -> Tensor:
-    """Return log p(s | t) [N, M]: a softmax over the cosines of texts [N, d] to anchors [M, d].
-
-    Source: ours (method, Theory).
-    """
+    """Return log p(s | t) [N, M]: a softmax over the cosines of texts [N, d] to anchors [M, d]."""
     cosines = F.normalize(embeddings.double(), dim=-1) @ F.normalize(bank.double(), dim=-1).T
     return (cosines / temperature).log_softmax(-1)
 
@@ -95,10 +92,10 @@ def lipschitz_ratios(outputs: Tensor, inputs: Tensor, near_outputs: Tensor, near
 def edited(text: str, vocabulary: Sequence[str], rng: random.Random) -> str:
     """Change one word of a text: leave it out, exchange it for a word of the vocabulary, or add one."""
     words = text.split()
-    place = rng.randrange(len(words))
+    position = rng.randrange(len(words))
     way = rng.randrange(3) if len(words) > 1 else 1 + rng.randrange(2)
     word = rng.choice(vocabulary)
-    return " ".join([*words[:place], *([], [word], [words[place], word])[way], *words[place + 1 :]])
+    return " ".join([*words[:position], *([], [word], [words[position], word])[way], *words[position + 1 :]])
 
 
 def measure_bound(setting: Setting, temperature: float) -> Path:
@@ -161,8 +158,8 @@ def _quantities(setting: Setting, state: str, seed: int, temperature: float) -> 
     values: Values = {}
     bank = _english(model, setting.english_streams(english_anchors()))[1]
     for tables in setting.tables["test"]:
-        found = _of_language(setting, model, tables, bank, temperature)
-        values |= {f"{name}/{tables.split.language}": own for name, own in found.items()}
+        quantities = _of_language(setting, model, tables, bank, temperature)
+        values |= {f"{name}/{tables.split.language}": measured for name, measured in quantities.items()}
     return values | {"C": bank.norm(dim=-1).max()[None]}
 
 
@@ -185,9 +182,15 @@ def _fused(model: LiraModel, first: tuple[Tensor, Tensor], second: tuple[Tensor,
     rows = torch.arange(len(features)).split(_BATCH)
     parts = [
         model.lasr(
-            first[0][own], second[0][own], first[1][own], second[1][own], features[own], present[own], language[own]
+            first[0][part],
+            second[0][part],
+            first[1][part],
+            second[1][part],
+            features[part],
+            present[part],
+            language[part],
         ).sentence_embedding
-        for own in rows
+        for part in rows
     ]
     return torch.cat(parts)
 
@@ -204,9 +207,9 @@ def _of_language(
         source = model.arca.multilingual(torch.from_numpy(queries.multilingual[rows].astype(np.float32)))
     target = _english(model, queries.english[queries.rows[rows, 0]])
     distinct = sorted(set(references))
-    place = {text: number for number, text in enumerate(distinct)}
-    ideal = _english(model, setting.english_streams(distinct)[[place[text] for text in references]])
-    log_p, log_q = (anchor_log_probabilities(own[1], bank, temperature) for own in (source, target))
+    position = {text: number for number, text in enumerate(distinct)}
+    ideal = _english(model, setting.english_streams(distinct)[[position[text] for text in references]])
+    log_p, log_q = (anchor_log_probabilities(texts_of[1], bank, temperature) for texts_of in (source, target))
     outputs = _fused(model, source, target, language)
     z, z_ideal = torch.cat([source[1], target[1]], -1), torch.cat([ideal[1], ideal[1]], -1)
     ratios = []
@@ -229,8 +232,8 @@ def _neighbours(setting: Setting, model: LiraModel, translations: Sequence[str])
         [edited(text, vocabulary, random.Random(f"{number}:{text}")) for text in translations]
         for number in range(EDITS)
     ]
-    states = setting.english_streams([text for own in changed for text in own])
-    return [_english(model, own) for own in states.reshape(EDITS, len(translations), *states.shape[1:])]
+    states = setting.english_streams([text for text in changed for text in text])
+    return [_english(model, edit) for edit in states.reshape(EDITS, len(translations), *states.shape[1:])]
 
 
 def shares_of(values: Mapping[str, Tensor], kernel: float, lipschitz: float) -> dict[str, Tensor]:
@@ -242,11 +245,11 @@ def shares_of(values: Mapping[str, Tensor], kernel: float, lipschitz: float) -> 
         "holds_downstream": values["downstream"] <= lipschitz * once,
         "says_something": once < FARTHEST,
     }
-    return {name: own.double() for name, own in held.items()}
+    return {name: true.double() for name, true in held.items()}
 
 
 def _language_values(run: Values, language: str) -> dict[str, Tensor]:
-    return {name.partition("/")[0]: own for name, own in run.items() if name.endswith(f"/{language}")}
+    return {name.partition("/")[0]: values for name, values in run.items() if name.endswith(f"/{language}")}
 
 
 def _upper(values: Tensor) -> float:
@@ -258,10 +261,10 @@ def _payload(setting: Setting, runs: Mapping[str, Sequence[Values]]) -> dict[str
         "languages": setting.languages,
         "states": {
             state: {
-                **{code: _summary(own, [code]) for code in setting.languages},
-                "mean": _summary(own, setting.languages),
+                **{code: _summary(states, [code]) for code in setting.languages},
+                "mean": _summary(states, setting.languages),
             }
-            for state, own in runs.items()
+            for state, states in runs.items()
         },
     }
 
@@ -270,18 +273,18 @@ def _summary(runs: Sequence[Values], languages: Sequence[str]) -> dict[str, Any]
     """Return the mean, its interval and the 95th percentile of each quantity, over texts of all seeds."""
     parts = {code: [_language_values(run, code) for run in runs] for code in languages}
     kernel = max(float(run["C"]) for run in runs)
-    lipschitz = _upper(torch.cat([own["lipschitz"] for found in parts.values() for own in found]))
-    for found in parts.values():
-        for own in found:
-            own["bound"] = right_side(own["eps1"], own["eps2"], kernel)
+    lipschitz = _upper(torch.cat([run["lipschitz"] for values in parts.values() for run in values]))
+    for values in parts.values():
+        for run in values:
+            run["bound"] = right_side(run["eps1"], run["eps2"], kernel)
     quantities = {
-        name: asdict(point_of([torch.stack([own[name] for own in found]) for found in parts.values()]))
-        | {"p95": _upper(torch.cat([own[name] for found in parts.values() for own in found]))}
+        name: asdict(point_of([torch.stack([run[name] for run in values]) for values in parts.values()]))
+        | {"p95": _upper(torch.cat([run[name] for values in parts.values() for run in values]))}
         for name in ("eps1", "eps2", "distance", "bound", "downstream")
     }
-    held = {code: [shares_of(own, kernel, lipschitz) for own in found] for code, found in parts.items()}
+    held = {code: [shares_of(run, kernel, lipschitz) for run in values] for code, values in parts.items()}
     shares = {
-        name: asdict(point_of([torch.stack([own[name] for own in found]) for found in held.values()]))
+        name: asdict(point_of([torch.stack([run[name] for run in values]) for values in held.values()]))
         for name in SHARES
     }
     return {**quantities, "C": kernel, "L_p95": lipschitz, "shares": shares}
@@ -293,11 +296,14 @@ def _draw(setting: Setting, payload: Mapping[str, Any], last: Values) -> None:
     with figure_of(setting.output / "bound.png", 1, 3, width=4.8, height=4.6, legend_each=True) as (_, axes):
         left, middle, right = axes[0]
         names = {"distance": "||z - z*||", "eps1": "ε₁", "bound": "ε₁ + C√(2ε₂)", "downstream": "||f(z) - f(z*)||"}
-        series = {label: [_point(own["mean"][name]) for own in states.values()] for name, label in names.items()}
+        series = {
+            label: [_point(figures["mean"][name]) for figures in states.values()] for name, label in names.items()
+        }
         curves(left, places, series, scale=1.0)
         left.set_ylabel("mean over test queries, 95% interval")
         shares = {
-            label: [_point(own["mean"]["shares"][name]) for own in states.values()] for name, label in SHARES.items()
+            label: [_point(figures["mean"]["shares"][name]) for figures in states.values()]
+            for name, label in SHARES.items()
         }
         curves(middle, places, shares)
         middle.set_ylabel("share of test queries in %, 95% interval")
@@ -307,9 +313,9 @@ def _draw(setting: Setting, payload: Mapping[str, Any], last: Values) -> None:
             axis.set_xlabel("state of training")
         kernel = float(last["C"])
         for number, code in enumerate(setting.languages):
-            own = _language_values(last, code)
-            bounds = right_side(own["eps1"], own["eps2"], kernel)
-            right.scatter(bounds, own["distance"], s=5, alpha=0.5, color=COLOURS[number % len(COLOURS)], label=code)
+            figures = _language_values(last, code)
+            bounds = right_side(figures["eps1"], figures["eps2"], kernel)
+            right.scatter(bounds, figures["distance"], s=5, alpha=0.5, color=COLOURS[number % len(COLOURS)], label=code)
         limit = right.get_xlim()[1]
         right.plot([0, limit], [0, limit], color="black", linewidth=0.8)
         right.axvline(
@@ -327,12 +333,13 @@ def _table(payload: Mapping[str, Any]) -> Table:
     table = Table(title="mean (95th percentile) over test queries", title_justify="left")
     for column in ("state", "language", "ε₁", "ε₂", "C", "L", "||z - z*||", "bound", "holds %", "f holds %", "< 2√2 %"):
         table.add_column(column, justify="left" if column in ("state", "language") else "right")
-    for state, found in payload["states"].items():
-        for code, own in found.items():
-            cells = (f"{own[name]['mean']:.3f} ({own[name]['p95']:.3f})" for name in ("eps1", "eps2"))
+    for state, languages in payload["states"].items():
+        for code, figures in languages.items():
+            cells = (f"{figures[name]['mean']:.3f} ({figures[name]['p95']:.3f})" for name in ("eps1", "eps2"))
             held = (
-                f"{100 * own['shares'][name]['mean']:.1f}" for name in ("holds", "holds_downstream", "says_something")
+                f"{100 * figures['shares'][name]['mean']:.1f}"
+                for name in ("holds", "holds_downstream", "says_something")
             )
-            ends = (f"{own[name]['mean']:.3f}" for name in ("distance", "bound"))
-            table.add_row(state, code, *cells, f"{own['C']:.3f}", f"{own['L_p95']:.3f}", *ends, *held)
+            ends = (f"{figures[name]['mean']:.3f}" for name in ("distance", "bound"))
+            table.add_row(state, code, *cells, f"{figures['C']:.3f}", f"{figures['L_p95']:.3f}", *ends, *held)
     return table

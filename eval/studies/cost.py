@@ -82,8 +82,6 @@ def measure_cost(setting: Setting, systems: Sequence[str], singles: int, texts: 
     ------
     LiraError
         An unknown system, a model that is not there.
-
-    Source: ours, after the paper's reviewers, who asked for costs with the translators counted.
     """
     names, meter = known_systems(systems), setting.meter("cost")
     training = {
@@ -119,9 +117,9 @@ def _train(setting: Setting, name: str) -> Values:
     values: Values = {"seconds": torch.tensor(spent, dtype=torch.float64)}
     values["parameters"] = torch.tensor(_parameters(setting, name))
     for tables in setting.tables["test"]:
-        found = embed(tables)
+        embedded = embed(tables)
         for key, wanted in (("with", True), ("without", False)):
-            values[f"{key}/{tables.split.language}"] = found.ndcg(english_titles=True, with_candidates=wanted)
+            values[f"{key}/{tables.split.language}"] = embedded.ndcg(english_titles=True, with_candidates=wanted)
     return values
 
 
@@ -129,19 +127,19 @@ def _parameters(setting: Setting, name: str) -> tuple[int, int]:
     """Return how many parameters a system trains, and how many it has, frozen backbones included."""
     model = setting.start()
     encoders = [
-        sum(own.numel() for own in encoder.parameters())
+        sum(weights.numel() for weights in encoder.parameters())
         for encoder in (model.multilingual_encoder, model.english_encoder)
     ]
     if name in HEADS:
-        trained = sum(own.numel() for own in HEADS[name](model).parameters())
+        trained = sum(weights.numel() for weights in HEADS[name](model).parameters())
         return trained, trained + encoders[0] + (0 if name == LINEAR else encoders[1])
     if name == ENCODER:
         return 0, encoders[0]
     if name == TRANSLATED:
         return 0, encoders[1]
     rates = [Stage(model, options.learning_rates).rates for options in (setting.arca, setting.lasr)]
-    sizes = {key: own.numel() for key, own in model.named_parameters()}
-    return sum(size for key, size in sizes.items() if any(own[key] for own in rates)), sum(sizes.values())
+    sizes = {key: weights.numel() for key, weights in model.named_parameters()}
+    return sum(size for key, size in sizes.items() if any(weights[key] for weights in rates)), sum(sizes.values())
 
 
 def _stream_rates(setting: Setting) -> Values:
@@ -150,10 +148,10 @@ def _stream_rates(setting: Setting) -> Values:
     texts = {"multilingual": tables.split.titles, "english": tables.split.english_titles}
     counts = dict.fromkeys(texts, 0)
     for part in ("train", "validation"):
-        for own in setting.tables[part]:
-            counts["multilingual"] += len(own.queries) + len(own.local) + len(own.english)
-            used = {text for row in own.split.queries.candidates for text in row}
-            counts["english"] += len(used) + len(own.english)
+        for one in setting.tables[part]:
+            counts["multilingual"] += len(one.queries) + len(one.local) + len(one.english)
+            used = {text for row in one.split.queries.candidates for text in row}
+            counts["english"] += len(used) + len(one.english)
     values: Values = {}
     for path, sample in texts.items():
         start = time.perf_counter()
@@ -165,8 +163,9 @@ def _stream_rates(setting: Setting) -> Values:
 def _job(setting: Setting, singles: int, texts: int, translator: str) -> Callable[[str], Job]:
     """Return a maker of jobs that all serve the same test queries, spread over languages."""
     splits = [tables.split for tables in setting.tables["test"]]
-    places = [(split, row) for row in range(max(map(len, (own.queries for own in splits)))) for split in splits]
-    chosen = [(own, row) for own, row in places if row < len(own.queries)][: max(texts, singles)]
+    longest = max(len(split.queries) for split in splits)
+    rows = [(split, row) for row in range(longest) for split in splits]
+    chosen = [(split, row) for split, row in rows if row < len(split.queries)][: max(texts, singles)]
     return lambda way: Job(
         way=way,
         multilingual=setting.options.multilingual,
@@ -183,7 +182,7 @@ def _job(setting: Setting, singles: int, texts: int, translator: str) -> Callabl
 
 
 def _served(job: Job) -> Values:
-    return {name: torch.tensor(own, dtype=torch.float64) for name, own in probe(job).items()}
+    return {name: torch.tensor(values, dtype=torch.float64) for name, values in probe(job).items()}
 
 
 def _payload(
@@ -198,37 +197,37 @@ def _payload(
         },
         "training": {
             name: {
-                "seconds": round(float(own["seconds"][0]), 1),
-                "cpu_seconds": round(float(own["seconds"][1]), 1),
-                "parameters_trained": int(own["parameters"][0]),
-                "parameters": int(own["parameters"][1]),
+                "seconds": round(float(figures["seconds"][0]), 1),
+                "cpu_seconds": round(float(figures["seconds"][1]), 1),
+                "parameters_trained": int(figures["parameters"][0]),
+                "parameters": int(figures["parameters"][1]),
             }
-            for name, own in training.items()
+            for name, figures in training.items()
         },
         "streams": {
             path: {
-                "texts_per_second": float(own[0]),
-                "texts": int(own[1]),
-                "seconds": round(float(own[1] / own[0]), 1),
+                "texts_per_second": float(figures[0]),
+                "texts": int(figures[1]),
+                "seconds": round(float(figures[1] / figures[0]), 1),
             }
-            for path, own in streams.items()
+            for path, figures in streams.items()
         },
         "serving": {
             way: {
-                "p50_ms": 1000 * float(own["latencies"].quantile(0.5)),
-                "p95_ms": 1000 * float(own["latencies"].quantile(0.95)),
-                "texts_per_second": float(own["rate"]),
-                "peak_memory_gib": float(own["memory"]),
+                "p50_ms": 1000 * float(figures["latencies"].quantile(0.5)),
+                "p95_ms": 1000 * float(figures["latencies"].quantile(0.95)),
+                "texts_per_second": float(figures["rate"]),
+                "peak_memory_gib": float(figures["memory"]),
                 "index_bytes_per_document": 4 * width * DIMENSIONS.get(way, 1 if way == TRANSLATED_COUNTED else 2),
             }
-            for way, own in serving.items()
+            for way, figures in serving.items()
         },
     }
 
 
 def _quality(training: Mapping[str, Values], name: str) -> dict[str, Tensor]:
     way, source = ("without", LIRA) if name == FREE else ("with", name)
-    return {key.partition("/")[2]: own for key, own in training[source].items() if key.startswith(f"{way}/")}
+    return {key.partition("/")[2]: values for key, values in training[source].items() if key.startswith(f"{way}/")}
 
 
 def _draw(path: Path, payload: Mapping[str, Any]) -> None:
@@ -237,13 +236,13 @@ def _draw(path: Path, payload: Mapping[str, Any]) -> None:
     shapes["critic counted"] = "translator and critic counted"
     with figure_of(path, 1, 1, width=8.4, height=4.6) as (_, axes):
         axis = axes[0, 0]
-        shown = [own for own in POINTS if own[0] in payload["quality"] and own[1] in payload["serving"]]
+        shown = [pair for pair in POINTS if pair[0] in payload["quality"] and pair[1] in payload["serving"]]
         names = list(dict.fromkeys(name for name, _, _ in shown))
         for name, way, kind in shown:
-            own, point = payload["serving"][way], Point(**payload["quality"][name])
+            cost, point = payload["serving"][way], Point(**payload["quality"][name])
             heights = 100 * np.asarray([[point.mean - point.low], [point.high - point.mean]])
             axis.errorbar(
-                own["p50_ms"], 100 * point.mean, yerr=heights, xerr=[[0], [max(0.0, own["p95_ms"] - own["p50_ms"])]],
+                cost["p50_ms"], 100 * point.mean, yerr=heights, xerr=[[0], [max(0.0, cost["p95_ms"] - cost["p50_ms"])]],
                 color=COLOURS[names.index(name)], marker=MARKERS[list(shapes).index(kind)], markersize=7,
                 linestyle="none", elinewidth=1, capsize=2,
             )  # fmt: skip
@@ -260,18 +259,18 @@ def _tables(payload: Mapping[str, Any]) -> list[Table]:
     trained = Table(title="training, cached streams", title_justify="left")
     for column in ("system", "parameters trained", "of", "seconds", "CPU-seconds", "nDCG@10 × 100"):
         trained.add_column(column, justify="left" if column == "system" else "right", no_wrap=column == "system")
-    for name, own in payload["training"].items():
+    for name, figures in payload["training"].items():
         quality = Point(**payload["quality"][name])
         trained.add_row(
-            name, f"{own['parameters_trained']:,}", f"{own['parameters']:,}", f"{own['seconds']:.0f}",
-            f"{own['cpu_seconds']:.0f}", f"{100 * quality.mean:.1f}",
+            name, f"{figures['parameters_trained']:,}", f"{figures['parameters']:,}", f"{figures['seconds']:.0f}",
+            f"{figures['cpu_seconds']:.0f}", f"{100 * quality.mean:.1f}",
         )  # fmt: skip
     served = Table(title="serving", title_justify="left")
     for column in ("way", "p50 ms", "p95 ms", "texts/s", "peak GiB", "index bytes/document"):
         served.add_column(column, justify="left" if column == "way" else "right", no_wrap=column == "way")
-    for way, own in payload["serving"].items():
+    for way, figures in payload["serving"].items():
         served.add_row(
-            way, f"{own['p50_ms']:.1f}", f"{own['p95_ms']:.1f}", f"{own['texts_per_second']:.1f}",
-            f"{own['peak_memory_gib']:.2f}", str(own["index_bytes_per_document"]),
+            way, f"{figures['p50_ms']:.1f}", f"{figures['p95_ms']:.1f}", f"{figures['texts_per_second']:.1f}",
+            f"{figures['peak_memory_gib']:.2f}", str(figures["index_bytes_per_document"]),
         )  # fmt: skip
     return [trained, served]

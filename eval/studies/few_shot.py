@@ -55,8 +55,6 @@ def measure_few_shot(setting: Setting, systems: Sequence[str], sizes: Sequence[s
     ------
     LiraError
         An unknown system; a size that is no such number, or below 4 and not 0.
-
-    Source: ours.
     """
     names, counts, meter = known_systems(systems), [_count(size) for size in sizes], setting.meter("few-shot")
     planned = [
@@ -101,7 +99,9 @@ def _scores(setting: Setting, name: str, size: int | None, seed: int) -> Values:
         torch.manual_seed(seed)
         model = setting.start()
         head = LinearHead(model)
-        embed = (lambda tables: embed_split(model, tables)) if name == LIRA else (lambda own: embedded_by(head, own))
+        embed = (
+            (lambda tables: embed_split(model, tables)) if name == LIRA else (lambda split: embedded_by(head, split))
+        )
     else:
         train, lasr = setting.tables["train"], setting.lasr
         if size is not None:
@@ -122,10 +122,10 @@ def _payload(
     runs: Mapping[tuple[str, int | None], Sequence[Values]],
 ) -> dict[str, Any]:
     def plain(name: str, count: int | None, way: str) -> dict[str, Any] | None:
-        own = runs.get((name, count if SYSTEMS[name].seeds else counts[0]))
-        if own is None:
+        several = runs.get((name, count if SYSTEMS[name].seeds else counts[0]))
+        if several is None:
             return None
-        values = {code: torch.stack([run[f"{way}/{code}"] for run in own]) for code in setting.languages}
+        values = {code: torch.stack([run[f"{way}/{code}"] for run in several]) for code in setting.languages}
         points = {"mean": point_of(list(values.values())), **{code: point_of([part]) for code, part in values.items()}}
         return {key: asdict(point) for key, point in points.items()}
 
@@ -146,7 +146,7 @@ def _draw(path: Path, payload: Mapping[str, Any]) -> None:
     sizes = payload["training_queries_per_language"]
     with figure_of(path, 1, len(STUDIED_WAYS), sharey=True) as (_, axes):
         for axis, (way, systems) in zip(axes[0], payload["ways"].items(), strict=True):
-            curves(axis, sizes, {name: [_point(own) for own in found] for name, found in systems.items()})
+            curves(axis, sizes, {name: [_point(point) for point in points] for name, points in systems.items()})
             axis.set_xscale("symlog", linthresh=16, base=4)
             axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
             axis.minorticks_off()
@@ -161,7 +161,7 @@ def _table(payload: Mapping[str, Any]) -> Table:
     table.add_column("system", no_wrap=True)
     for size in payload["training_queries_per_language"]:
         table.add_column(f"{size:,}", justify="right")
-    for name, found in payload["ways"][way].items():
-        cells = [_point(own) for own in found]
+    for name, points in payload["ways"][way].items():
+        cells = [_point(point) for point in points]
         table.add_row(name, *(f"{100 * p.mean:.1f} ({100 * p.low:.1f} … {100 * p.high:.1f})" for p in cells))
     return table

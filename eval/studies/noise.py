@@ -63,8 +63,6 @@ def measure_noise(setting: Setting, systems: Sequence[str], kinds: Sequence[str]
     ------
     LiraError
         An unknown system or kind, a level outside [0, 1], a corpus whose queries have no English reference.
-
-    Source: ours, after the question of the paper's reviewers what happens when the translator is bad.
     """
     names, meter = known_systems(systems), setting.meter("noise")
     _check(kinds, levels)
@@ -103,14 +101,16 @@ def conditions_of(
     texts, language = tables.split.queries, tables.split.language
     width = tables.queries.rows.shape[1]
     clean = [row[:width] for row in texts.candidates]
-    found = {_key(kind, level): add_noise(clean, level, kind, seed, texts.texts) for kind in kinds for level in levels}
+    conditions = {
+        _key(kind, level): add_noise(clean, level, kind, seed, texts.texts) for kind in kinds for level in levels
+    }
     if language in LANGUAGES:
         gloss = glosser(load_lexicon(languages=(language,)), language)
-        found[GLOSS] = [gloss.gloss(text) for text in texts.texts]
-    found[GREEDY] = [row[:1] for row in clean]
-    found[SAMPLED] = found[CRITIC] = clean
-    found[REFERENCE] = [[text] for text in references_of(language, texts.texts, folder)]
-    return found
+        conditions[GLOSS] = [gloss.gloss(text) for text in texts.texts]
+    conditions[GREEDY] = [row[:1] for row in clean]
+    conditions[SAMPLED] = conditions[CRITIC] = clean
+    conditions[REFERENCE] = [[text] for text in references_of(language, texts.texts, folder)]
+    return conditions
 
 
 def stacked(setting: Setting, tables: SplitTables, conditions: Mapping[str, Candidates]) -> SplitTables:
@@ -118,12 +118,12 @@ def stacked(setting: Setting, tables: SplitTables, conditions: Mapping[str, Cand
     queries, texts = streams_of(tables.queries), tables.split.queries
     count, width = queries.rows.shape
     distinct = sorted({text for rows in conditions.values() for row in rows for text in row})
-    place = {text: number for number, text in enumerate(distinct)}
+    position = {text: number for number, text in enumerate(distinct)}
     rows = np.full((len(conditions), count, width), -1, np.int64)
     scores = np.full((len(conditions), count, width, 3), np.nan, np.float32)
     for number, (name, candidates) in enumerate(conditions.items()):
         for query, row in enumerate(candidates):
-            rows[number, query, : len(row[:width])] = [place[text] for text in row[:width]]
+            rows[number, query, : len(row[:width])] = [position[text] for text in row[:width]]
             if name == CRITIC and row:
                 scores[number, query, : len(row)] = texts.scores[query][: len(row)]
     times = len(conditions)
@@ -146,12 +146,12 @@ def _scores(setting: Setting, name: str, seed: int, kinds: Sequence[str], levels
     values: Values = {}
     for tables in setting.tables["test"]:
         conditions = conditions_of(tables, kinds, levels, seed, setting.output)
-        found = embed(stacked(setting, tables, conditions))
-        parts = found.queries[True].view(len(conditions), len(tables.queries), -1)
-        parts = torch.cat([parts, found.queries[False][None, : len(tables.queries)]])
+        embedded = embed(stacked(setting, tables, conditions))
+        parts = embedded.queries[True].view(len(conditions), len(tables.queries), -1)
+        parts = torch.cat([parts, embedded.queries[False][None, : len(tables.queries)]])
         gains = tables.split.gain_matrix()
         for condition, queries in zip([*conditions, NONE], parts, strict=True):
-            values[f"{condition}/{tables.split.language}"] = ndcg(queries @ found.documents[True].T, gains)
+            values[f"{condition}/{tables.split.language}"] = ndcg(queries @ embedded.documents[True].T, gains)
     return values
 
 
@@ -162,7 +162,7 @@ def _points(setting: Setting, runs: Sequence[Values], condition: str) -> dict[st
         key = f"{condition}/{language}"
         if key in runs[0]:
             values[language] = torch.stack([run[key] for run in runs])
-    return {"mean": point_of(list(values.values())), **{name: point_of([own]) for name, own in values.items()}}
+    return {"mean": point_of(list(values.values())), **{name: point_of([scores]) for name, scores in values.items()}}
 
 
 def _payload(
@@ -192,7 +192,9 @@ def _draw(folder: Path, payload: Mapping[str, Any]) -> None:
     rows = -(-len(kinds) // columns)
     with figure_of(folder / "noise.png", rows, columns, sharey=True) as (_, axes):
         for axis, (kind, systems) in zip(axes.flat, kinds.items(), strict=False):
-            curves(axis, payload["levels"], {name: [_mean(own) for own in found] for name, found in systems.items()})
+            curves(
+                axis, payload["levels"], {name: [_mean(point) for point in points] for name, points in systems.items()}
+            )
             axis.set_title(kind.replace("_", " "), loc="left", fontsize=10)
             axis.set_xlabel("noise level (share of candidates spoiled)")
             axis.set_xticks(payload["levels"])
@@ -202,7 +204,10 @@ def _draw(folder: Path, payload: Mapping[str, Any]) -> None:
             axis.set_visible(False)
     with figure_of(folder / "translators.png", 1, 1, width=8.0, height=4.2) as (_, axes):
         axis = axes[0, 0]
-        series = {name: [_mean(found[own]) for own in TRANSLATORS] for name, found in payload["translators"].items()}
+        series = {
+            name: [_mean(points[translator]) for translator in TRANSLATORS]
+            for name, points in payload["translators"].items()
+        }
         curves(axis, range(len(TRANSLATORS)), series)
         axis.set_xticks(range(len(TRANSLATORS)), [name.replace(", ", ",\n") for name in TRANSLATORS], fontsize=8)
         axis.set_xlabel("translator of the queries")
@@ -214,7 +219,7 @@ def _table(payload: Mapping[str, Any]) -> Table:
     table.add_column("system", no_wrap=True)
     for name in TRANSLATORS:
         table.add_column(name, justify="right")
-    for system, found in payload["translators"].items():
-        points = [_mean(found[name]) for name in TRANSLATORS]
+    for system, by_translator in payload["translators"].items():
+        points = [_mean(by_translator[name]) for name in TRANSLATORS]
         table.add_row(system, *(f"{100 * p.mean:.1f} ({100 * p.low:.1f} … {100 * p.high:.1f})" for p in points))
     return table

@@ -23,8 +23,6 @@ def english_reference(lexicon: Lexicon, query: Query) -> str:
     """Say in usual English names what a query asks for.
 
     A shopper's words that ask for nothing (cheap, original) are not in it.
-
-    Source: ours.
     """
     speaker = Speaker(lexicon.vocabularies[ENGLISH], random.Random(0))
     values = speaker.values_by_slot(query.constraints)
@@ -51,15 +49,13 @@ def references_of(language: str, texts: Sequence[str], folder: Path, seed: int =
     ------
     LiraError
         A text that the catalogue did not make: it has no reference.
-
-    Source: ours.
     """
     path = folder / f"references-{language}-{seed}.json"
     if not path.is_file() and language in LANGUAGES:
         lexicon = load_lexicon(languages=(language,))
         queries = release_queries(lexicon, (language,), release_named("default"), seed)
-        found = {query.text: english_reference(lexicon, query) for query in queries}
-        atomic_write_text(path, json.dumps(found, ensure_ascii=False))
+        references = {query.text: english_reference(lexicon, query) for query in queries}
+        atomic_write_text(path, json.dumps(references, ensure_ascii=False))
     known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     missing = [text for text in texts if text not in known]
     if missing:

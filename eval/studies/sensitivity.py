@@ -88,8 +88,6 @@ def measure_sensitivity(setting: Setting, trials: int, queries: int) -> Path:
     ------
     LiraError
         Fewer than two trials.
-
-    Source: ours, after the paper's reviewers, who asked how the weights were chosen.
     """
     if trials < 2:
         raise LiraError(f"a search needs two trials at least, got {trials}")
@@ -109,7 +107,7 @@ def measure_sensitivity(setting: Setting, trials: int, queries: int) -> Path:
         study.sampler = optuna.samplers.TPESampler(seed=len(study.trials))
         study.optimize(score, n_trials=1)
     best = Choice(**study.best_trial.user_attrs["choice"])
-    repeated = {name: _repeated(setting, own, queries) for name, own in (("default", start), ("best", best))}
+    repeated = {name: _repeated(setting, choice, queries) for name, choice in (("default", start), ("best", best))}
     payload = _payload(study, start, best, repeated) | {"languages": setting.languages, "training_queries": queries}
     _draw(setting.output / "sensitivity.png", payload)
     PlainConsole(width=150).print(_table(payload))
@@ -159,10 +157,10 @@ def _ends(name: str) -> tuple[float, float]:
 
 def halvings(count: int) -> list[int]:
     """Return a number and its halves, as long as they are whole: 8, 4, 2, 1."""
-    found = [count]
-    while found[-1] % 2 == 0:
-        found.append(found[-1] // 2)
-    return found
+    counts = [count]
+    while counts[-1] % 2 == 0:
+        counts.append(counts[-1] // 2)
+    return counts
 
 
 def first_choices(start: Choice, finest: int) -> list[Choice]:
@@ -177,8 +175,8 @@ def first_choices(start: Choice, finest: int) -> list[Choice]:
 
 def _study(setting: Setting, start: Choice, queries: int, finest: int) -> optuna.Study:
     """Open the study of these data and options, or begin it with `first_choices`."""
-    told = [setting.corpus, setting.quick, setting.languages, queries, asdict(replace(setting.options, corpus=""))]
-    name = hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:12]
+    subject = [setting.corpus, setting.quick, setting.languages, queries, asdict(replace(setting.options, corpus=""))]
+    name = hashlib.sha256(json.dumps(subject, sort_keys=True, default=str).encode()).hexdigest()[:12]
     setting.output.mkdir(parents=True, exist_ok=True)
     storage = JournalStorage(JournalFileBackend(str(setting.output / f"study-{name}.jsonl")))
     study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
@@ -198,15 +196,15 @@ def _score(setting: Setting, choice: Choice, seed: int, queries: int) -> float:
     """Train both stages on a part of the training queries; return the validation score."""
     torch.manual_seed(seed)
     model = _start(setting, choice)
-    train = [changed_tables(few_queries(own, queries, 0), choice) for own in setting.tables["train"]]
-    validation = [changed_tables(own, choice) for own in setting.tables["validation"]]
-    own = {name: getattr(choice, name) for name in ("alpha", "beta", "gamma", "delta", "eta")}
-    arca = replace(setting.arca, weights=replace(setting.arca.weights, **own))
+    train = [changed_tables(few_queries(tables, queries, 0), choice) for tables in setting.tables["train"]]
+    validation = [changed_tables(tables, choice) for tables in setting.tables["validation"]]
+    weights = {name: getattr(choice, name) for name in ("alpha", "beta", "gamma", "delta", "eta")}
+    arca = replace(setting.arca, weights=replace(setting.arca.weights, **weights))
     rates = setting.lasr.learning_rates | ({} if choice.gate else {"lasr.gate": 0.0})
     weights = replace(
         setting.lasr.weights, contrastive_temperature=choice.temperature, temperature=choice.rank_temperature
     )
-    batch = min(setting.lasr.batch_size, queries, *(len(own.queries) for own in train))
+    batch = min(setting.lasr.batch_size, queries, *(len(tables.queries) for tables in train))
     lasr = replace(setting.lasr, learning_rates=rates, weights=weights, batch_size=batch)
     run_stage("arca", model, train, validation, setting.output / "stages", seed, arca)
     run_stage("lasr", model, train, validation, setting.output / "stages", seed, lasr)
@@ -252,11 +250,11 @@ def _fewer_bins(streams: np.ndarray, bins: int) -> np.ndarray:
     count, old, width = streams.shape
     if bins == old:
         return streams
-    found = np.empty((count, bins, width), np.float16)
+    fewer = np.empty((count, bins, width), np.float16)
     for first in range(0, count, 4096):
         part = streams[first : first + 4096].astype(np.float32)
-        found[first : first + 4096] = part.reshape(len(part), bins, old // bins, width).mean(2)
-    return found
+        fewer[first : first + 4096] = part.reshape(len(part), bins, old // bins, width).mean(2)
+    return fewer
 
 
 def _repeated(setting: Setting, choice: Choice, queries: int) -> list[float]:
@@ -265,17 +263,17 @@ def _repeated(setting: Setting, choice: Choice, queries: int) -> list[float]:
     def compute(seed: int) -> Values:
         return {"score": torch.tensor(_score(setting, choice, seed, queries), dtype=torch.float64)[None]}
 
-    found = [
+    trials = [
         setting.step(f"seed {seed}", lambda seed=seed: compute(seed), choice=asdict(choice), queries=queries)
         for seed in setting.seeds
     ]
-    return [float(own["score"]) for own in found]
+    return [float(trial["score"]) for trial in trials]
 
 
 def decision(default: Sequence[float], best: Sequence[float]) -> tuple[str, str]:
     """Say which setting to take, and why, from both scores with every seed.
 
-    Source: ours: the best of many trials is partly luck, so it must win again.
+    The best of many trials is partly luck, so it must win again.
     """
     gain = float(np.mean(best) - np.mean(default))
     if len(default) < 2:
@@ -307,17 +305,17 @@ def _payload(
 
 def _draw(path: Path, payload: Mapping[str, Any]) -> None:
     trials = payload["trials"]
-    default = [own for own in trials if own == {**own, **payload["default"]}]
-    names = [own.name for own in fields(Choice)]
+    default = [trial for trial in trials if trial == {**trial, **payload["default"]}]
+    names = [trial.name for trial in fields(Choice)]
     columns = 4
     rows = -(-len(names) // columns)
     with figure_of(path, rows, columns, width=3.4, height=2.7, sharey=True) as (_, axes):
         for axis, name in zip(axes.flat, names, strict=False):
             for number, (label, shown) in enumerate(
-                (("trial", trials), ("default", default), ("best", [max(trials, key=lambda own: own["score"])]))
+                (("trial", trials), ("default", default), ("best", [max(trials, key=lambda trial: trial["score"])]))
             ):
                 axis.scatter(
-                    [float(own[name]) for own in shown], [100 * own["score"] for own in shown],
+                    [float(trial[name]) for trial in shown], [100 * trial["score"] for trial in shown],
                     s=(14, 55, 70)[number], marker=("o", "s", "*")[number], color=COLOURS[(0, 1, 5)[number]],
                     alpha=0.8, label=label,
                 )  # fmt: skip
@@ -331,7 +329,7 @@ def _draw(path: Path, payload: Mapping[str, Any]) -> None:
                 axis.minorticks_off()
             elif name in ("candidates", "bins"):
                 axis.set_xscale("log", base=2)
-                ticks = sorted({own[name] for own in trials})
+                ticks = sorted({trial[name] for trial in trials})
                 axis.set_xticks(ticks, [str(tick) for tick in ticks])
             elif name == "gate":
                 axis.set_xticks([0, 1], ["no", "yes"])
@@ -348,8 +346,8 @@ def _table(payload: Mapping[str, Any]) -> Table:
         table.add_column(column, justify="left" if column == "setting" else "right")
     for name, label in LABELS.items():
         importance = payload["importances"].get(name)
-        values = (f"{payload[own][name]:.3g}" for own in ("default", "best"))
+        values = (f"{payload[which][name]:.3g}" for which in ("default", "best"))
         table.add_row(label, *values, "–" if importance is None else f"{100 * importance:.0f}%")
-    for name, own in payload["scores_over_seeds"].items():
-        table.add_row(f"score × 100, {name}", f"{100 * np.mean(own):.2f}", "over seeds", str(len(own)))
+    for name, scores in payload["scores_over_seeds"].items():
+        table.add_row(f"score × 100, {name}", f"{100 * np.mean(scores):.2f}", "over seeds", str(len(scores)))
     return table

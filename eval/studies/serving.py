@@ -68,8 +68,6 @@ def probe(job: Job) -> dict[str, list[float]]:
     ------
     LiraError
         What the process could not do, a model that is not there for one.
-
-    Source: ours.
     """
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "eval.studies.serving"],
@@ -156,11 +154,11 @@ def _translate(job: Job, num_candidates: int) -> tuple[Translate, CausalLMCritic
     translator = CausalLMTranslator(model, tokenizer, name=job.translator, num_candidates=num_candidates)
 
     def translate(rows: Sequence[int]) -> list[list[str]]:
-        found: list[list[str]] = [[] for _ in rows]
+        translations: list[list[str]] = [[] for _ in rows]
         for batch in translator.translate([job.texts[row] for row in rows], [job.codes[row] for row in rows]):
-            for place, candidates in batch:
-                found[place] = candidates
-        return found
+            for position, candidates in batch:
+                translations[position] = candidates
+        return translations
 
     return translate, CausalLMCritic(model, tokenizer, name=job.translator)
 
@@ -188,7 +186,9 @@ def _critic_counted(job: Job) -> Serve:
     def answer(rows: Sequence[int]) -> Tensor:
         candidates = translate(rows)
         pairs = [
-            (job.texts[row], text, job.codes[row]) for row, own in zip(rows, candidates, strict=True) for text in own
+            (job.texts[row], text, job.codes[row])
+            for row, texts in zip(rows, candidates, strict=True)
+            for text in texts
         ]
         for _ in critic.measure(*(list(column) for column in zip(*pairs, strict=True))):
             pass  # the mapping to [1, 10] that follows costs nothing
@@ -214,10 +214,10 @@ DIMENSIONS = {ENCODER: 1, TRANSLATED: 1, FREE: 2, GIVEN: 2}
 def main() -> None:
     """Serve the job on standard input."""
     try:
-        found = serve(Job(**json.load(sys.stdin)))
+        measured = serve(Job(**json.load(sys.stdin)))
     except LiraError as error:
         sys.exit(str(error))
-    sys.stdout.write(json.dumps(found) + "\n")
+    sys.stdout.write(json.dumps(measured) + "\n")
 
 
 if __name__ == "__main__":

@@ -49,8 +49,6 @@ class Setting:
     """A corpus, options and seeds of a measurement, and the folders that keep what is finished.
 
     `quick` takes two languages, a small part of their queries and documents, one epoch and one seed.
-
-    Source: ours.
     """
 
     options: TrainingOptions
@@ -70,10 +68,10 @@ class Setting:
     @cached_property
     def languages(self) -> tuple[str, ...]:
         """The languages measured."""
-        found = self.options.languages or corpus_languages(self.options.corpus)
+        codes = self.options.languages or corpus_languages(self.options.corpus)
         if not self.quick:
-            return found
-        return tuple(code for code in QUICK_LANGUAGES if code in found) or found[:2]
+            return codes
+        return tuple(code for code in QUICK_LANGUAGES if code in codes) or codes[:2]
 
     @cached_property
     def corpus(self) -> str:
@@ -104,11 +102,11 @@ class Setting:
 
     def start(self) -> LiraModel:
         """Return an untrained model; all of them share the frozen backbones."""
-        own = self._template
-        model = LiraModel(copy.deepcopy(own.config), own.multilingual_encoder, own.english_encoder)
+        template = self._template
+        model = LiraModel(copy.deepcopy(template.config), template.multilingual_encoder, template.english_encoder)
         for name in ("multilingual_projection", "english_projection"):
-            model.arca.get_submodule(name).load_state_dict(own.arca.get_submodule(name).state_dict())
-        model.processor = own.processor
+            model.arca.get_submodule(name).load_state_dict(template.arca.get_submodule(name).state_dict())
+        model.processor = template.processor
         return model.eval()
 
     @cached_property
@@ -154,8 +152,8 @@ class Setting:
 
         A step is found again by its name, the corpus, the options, and whatever else it `depends` on.
         """
-        told = {"options": asdict(replace(self.options, corpus="")), "languages": self.languages, **depends}
-        digest = hashlib.sha256(json.dumps([self.corpus, self.quick, told], sort_keys=True, default=str).encode())
+        subject = {"options": asdict(replace(self.options, corpus="")), "languages": self.languages, **depends}
+        digest = hashlib.sha256(json.dumps([self.corpus, self.quick, subject], sort_keys=True, default=str).encode())
         plain = "".join(letter if letter.isalnum() else "-" for letter in name)
         path = self.output / "steps" / f"{plain}-{digest.hexdigest()[:12]}.safetensors"
         if not path.is_file():
@@ -193,16 +191,20 @@ def reduced_split(split: RetrievalSplit, rows: np.ndarray, places: np.ndarray) -
     return replace(
         split,
         queries=Texts(
-            *([own[row] for row in chosen] for own in (texts.texts, texts.languages, texts.candidates, texts.scores))  # type: ignore[arg-type]
+            *(
+                [column[row] for row in chosen]
+                for column in (texts.texts, texts.languages, texts.candidates, texts.scores)
+            )  # type: ignore[arg-type]
         ),
+        query_ids=[split.questions[row] for row in chosen],
         kinds=[split.kinds[row] for row in chosen],
         unseen_type=[split.unseen_type[row] for row in chosen],
-        document_ids=[split.document_ids[place] for place in places],
-        titles=[split.titles[place] for place in places],
-        english_titles=[split.english_titles[place] for place in places],
+        document_ids=[split.document_ids[document] for document in places],
+        titles=[split.titles[document] for document in places],
+        english_titles=[split.english_titles[document] for document in places],
         gains=[{new[key]: grade for key, grade in split.gains[row].items() if key in new} for row in chosen],
-        hard_negatives=[[new[place] for place in split.hard_negatives[row] if place in new] for row in chosen],
-        pairs=[[(new[place], target) for place, target in split.pairs[row] if place in new] for row in chosen],
+        hard_negatives=[[new[document] for document in split.hard_negatives[row] if document in new] for row in chosen],
+        pairs=[[(new[document], target) for document, target in split.pairs[row] if document in new] for row in chosen],
     )
 
 
@@ -217,7 +219,7 @@ def few_queries(tables: SplitTables, count: int, seed: int) -> SplitTables:
     rows[[row for row in range(len(rows)) if row not in kept]] = -1
     split = replace(
         tables.split,
-        gains=[own if row in kept else {} for row, own in enumerate(tables.split.gains)],
-        pairs=[own if row in kept else [] for row, own in enumerate(tables.split.pairs)],
+        gains=[values if row in kept else {} for row, values in enumerate(tables.split.gains)],
+        pairs=[values if row in kept else [] for row, values in enumerate(tables.split.pairs)],
     )
     return replace(tables, split=split, queries=replace(queries, rows=rows))

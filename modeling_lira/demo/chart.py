@@ -39,7 +39,7 @@ def bar_chart(comparisons: dict[str, Comparison], path: Path) -> None:
                 [max(0.0, mean - 100 * low) for mean, (low, _) in zip(means, bounds, strict=True)],
                 [max(0.0, 100 * high - mean) for mean, (_, high) in zip(means, bounds, strict=True)],
             ]
-            places = [place + (number - (len(comparison.scores) - 1) / 2) * width for place in range(len(means))]
+            places = [position + (number - (len(comparison.scores) - 1) / 2) * width for position in range(len(means))]
             handles[system] = axis.bar(
                 places,
                 means,

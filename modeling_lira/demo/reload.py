@@ -32,7 +32,7 @@ def answer(task: dict) -> dict:
     processor = transformers.AutoProcessor.from_pretrained(task["model"], trust_remote_code=True)
     expected = load_file(task["expected"])
     texts, languages, candidates = task["texts"], task["languages"], task["candidates"]
-    found = model.encode_query(texts, languages, candidates=candidates)
+    embeddings = model.encode_query(texts, languages, candidates=candidates)
     inputs = processor(texts[:1], candidates=candidates[:1], languages=languages[:1])
     with torch.inference_mode():
         one = model(**inputs).sentence_embedding[0]
@@ -44,7 +44,7 @@ def answer(task: dict) -> dict:
         answers.append(
             [{"title": titles[i], "score": s} for s, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)]
         )
-    gap = max(float((found - expected["texts"]).abs().max()), float((one - expected["texts"][0]).abs().max()))
+    gap = max(float((embeddings - expected["texts"]).abs().max()), float((one - expected["texts"][0]).abs().max()))
     return {"largest_gap": gap, "module": type(model).__module__, "answers": answers}
 
 

@@ -33,10 +33,7 @@ def embed_table(model: LiraModel, table: Table, with_english: bool = True) -> Te
 
 @dataclass(frozen=True)
 class Embedded:
-    """A split's embeddings: queries with and without their candidates, English titles, local titles without English.
-
-    Source: ours.
-    """
+    """A split's embeddings: queries with and without their candidates, English titles, local titles without English."""
 
     tables: SplitTables
     queries: dict[bool, Tensor]
@@ -55,10 +52,10 @@ class Embedded:
     def graded_pairs(self, with_candidates: bool = True) -> tuple[Tensor, Tensor]:
         """Return the cosines and the wanted similarities of all graded pairs, [P] each."""
         pairs = self.tables.split.pairs
-        queries = torch.tensor([query for query, own in enumerate(pairs) for _ in own])
-        documents = torch.tensor([document for own in pairs for document, _ in own])
+        queries = torch.tensor([query for query, row in enumerate(pairs) for _ in row])
+        documents = torch.tensor([document for row in pairs for document, _ in row])
         predicted = (self.queries[with_candidates][queries] * self.documents[False][documents]).sum(-1)
-        return predicted, torch.tensor([target for own in pairs for _, target in own])
+        return predicted, torch.tensor([target for row in pairs for _, target in row])
 
 
 def embed_split(model: LiraModel, tables: SplitTables) -> Embedded:

@@ -38,9 +38,9 @@ def ndcg(scores: Tensor, gains: Tensor, k: int = 10) -> Tensor:
     cut = min(k, scores.shape[1])
     order = scores.sort(dim=1, descending=True, stable=True).indices[:, :cut]
     discounts = dcg_discounts(cut).to(scores.device)
-    found = (gains.double().gather(1, order) * discounts).sum(1)
+    gained = (gains.double().gather(1, order) * discounts).sum(1)
     ideal = (gains.double().topk(cut, dim=1).values * discounts).sum(1)
-    return found / ideal.masked_fill(ideal == 0, float("nan"))
+    return gained / ideal.masked_fill(ideal == 0, float("nan"))
 
 
 def pearson(first: Tensor, second: Tensor) -> float:
@@ -56,9 +56,9 @@ def spearman(first: Tensor, second: Tensor) -> float:
 
 def ranks(values: Tensor) -> Tensor:
     """Return ascending ranks [P] from 1, tied values sharing the middle one."""
-    _, place, counts = values.unique(return_inverse=True, return_counts=True)
+    _, position, counts = values.unique(return_inverse=True, return_counts=True)
     last = counts.cumsum(0)
-    return (last - (counts - 1) / 2)[place]
+    return (last - (counts - 1) / 2)[position]
 
 
 def bootstrap_interval(

@@ -12,7 +12,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -27,7 +27,7 @@ from ..errors import LiraError
 from ..files import atomic_write_text
 from ..hub_client import FAILED
 from ..model_card import WEIGHTS, weights_digest
-from .command_line import command_line
+from .command_line import command_line, shown
 
 PACKAGES = ("torch", "transformers", "datasets", "peft", "numpy", "mteb", "sentence-transformers", "ranx")
 ROOT = Path(__file__).parents[2]
@@ -168,6 +168,11 @@ def weights_of(model: str) -> str | None:
     """Return a digest of a model folder's weights, by which a record knows them again; None for a Hub id."""
     folder = Path(model)
     return weights_digest(folder)[:12] if any(folder.glob(WEIGHTS)) else None
+
+
+def identities(models: Iterable[str]) -> list[str]:
+    """Return what tells models apart: the digest of a folder's weights, or the Hub id."""
+    return [weights_of(model) or shown(model) for model in models]
 
 
 def digest_of(value: object) -> str:

@@ -27,8 +27,6 @@ def model_folder(run: Path) -> Path:
     ------
     LiraError
         Neither is.
-
-    Source: ours.
     """
     for folder in (run, run / "model"):
         if (folder / "config.json").is_file():
@@ -52,8 +50,6 @@ def card_sources(
     """Gather what a card is made of; records that are not given are looked for in the run's folder.
 
     An evaluation may be a record of `python -m eval` whose payload has the form that `model_card.py` describes.
-
-    Source: ours.
     """
     trained = read_record(training) if training else training_record(run)
     measured = _evaluation_of(run) if evaluation is None else _flat(read_record(evaluation))
@@ -79,10 +75,7 @@ def _flat(record: Record) -> Record:
 
 
 def push_run(run: Path, repo: str, sources: CardSources, **arguments: Any) -> CommitInfo:
-    """Push a run's model; arguments and errors as in `push_files`.
-
-    Source: ours.
-    """
+    """Push a run's model; arguments and errors as in `push_files`."""
     return push_folder(model_folder(run), repo, sources, **arguments)
 
 
@@ -93,8 +86,6 @@ def write_ready(run: Path, repo: str, sources: CardSources, target: Path) -> Non
     ------
     LiraError
         A target that holds something else; what `prepare` raises.
-
-    Source: ours.
     """
     files = prepare(model_folder(run), repo, sources)
     if target.is_dir() and any(target.iterdir()) and not (target / "config.json").is_file():

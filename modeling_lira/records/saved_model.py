@@ -65,8 +65,6 @@ def load_reasoner(
     ------
     LiraError
         Neither folder nor Hub id of a reasoning model, or one whose language model or encoders are not to be found.
-
-    Source: ours.
     """
     try:
         kind = PreTrainedConfig.get_config_dict(name)[0].get("model_type")

@@ -59,8 +59,8 @@ class NDCG(evaluate.Metric):
                 for query, (scores, grades) in enumerate(zip(predictions, references, strict=True))
             ]
         )
-        found = values[~np.isnan(values)]
-        result: dict[str, float | list[float]] = {f"ndcg@{k}": float(found.mean()) if len(found) else float("nan")}
+        known = values[~np.isnan(values)]
+        result: dict[str, float | list[float]] = {f"ndcg@{k}": float(known.mean()) if len(known) else float("nan")}
         return result | ({"per_query": values.tolist()} if per_query else {})
 
 
