@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from modeling_lira.evaluation.bm25 import tokens
 from modeling_lira.faces.extras import MissingPackageError
 
-from modeling_lira.evaluation.bm25 import tokens
 from ..lexicon import ENGLISH, LANGUAGES, load_lexicon
 from ..scripts import script_counts
 

@@ -8,6 +8,7 @@ from itertools import islice
 import numpy as np
 
 from modeling_lira.evaluation.bm25 import tokens
+
 from .clicks import RATE_PRIOR, Pairs
 
 UNLUCKY = 0.05

@@ -16,9 +16,7 @@ from modeling_lira.agents.translator import CausalLMTranslator
 from modeling_lira.backbones import load_translation_model, resolve
 from modeling_lira.errors import LiraError
 from modeling_lira.modeling_lira import LiraModel
-from modeling_lira.records.provenance import peak_memory_gib
-
-from ..record import ROOT
+from modeling_lira.records.provenance import ROOT, peak_memory_gib
 
 BATCH = 64
 ENCODER = "multilingual encoder alone"
