@@ -1,4 +1,4 @@
-"""`python -m eval own|mgsm|mcqa`: systems, steps that are kept, numbers by hand, data in its forms, bad input."""
+"""`python -m eval questions|mgsm|mcqa`: systems, steps that are kept, numbers by hand, data in its forms, bad input."""
 
 import json
 import operator
@@ -267,12 +267,13 @@ def test_an_older_record_is_shown_with_a_warning():
 def test_own_questions_to_the_record(folders, tmp_path, capsys):
     data = write_questions(tmp_path / "questions")
     arguments = [
-        "own", "--data", data, "--model", folders["first"], "--model", folders["second"], "--rival", folders["rival"],
+        "questions", "--data", data, "--model", folders["first"], "--model", folders["second"],
+        "--rival", folders["rival"],
         "--languages", "bn", "vi", "en", "--limit", 1, "--dtype", "float32", "--streams", tmp_path / "streams",
         "--output", tmp_path / "own", "--records", tmp_path / "records",
     ]  # fmt: skip
     assert called(*arguments) == 0
-    found = read_record(tmp_path / "records" / "own.json", "own").payload
+    found = read_record(tmp_path / "records" / "questions.json", "questions").payload
     assert found["differences"][f"{LIRA} against {BARE}"]["mean"]["questions"] == 1  # "0", in both languages
     assert found["questions"] == {"bn": 1, "vi": 1, "en": 1} and found["languages"] == ["bn", "vi"]
     assert set(found["measures"]) == {"mean", "sum"} and found["main"] == "sum" and len(found["weights"]) == 2
@@ -500,8 +501,8 @@ def test_options_that_mean_nothing():
 def test_bad_input_is_one_line_in_a_fresh_process(folders, tmp_path):
     data = write_questions(tmp_path / "questions")
     cases = [
-        (["own", "--data", "nowhere", "--model", str(tmp_path)], ""),
-        (["own", "--data", str(data), "--model", "m", "--limit", "0"], "limit"),
+        (["questions", "--data", "nowhere", "--model", str(tmp_path)], ""),
+        (["questions", "--data", str(data), "--model", "m", "--limit", "0"], "limit"),
         (["own", "--data", str(data), "--model", "m", "--languages", "vi", "sw"], "'sw', only in vi, bn, en"),
         (["own", "--data", str(data), "--model", str(folders["embedding"])], "no reasoning model"),
         (["mcqa", "--data", str(tmp_path / "no.jsonl"), "--model", "m"], "no such JSONL file"),

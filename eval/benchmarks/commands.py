@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ..options import RECORDS, STREAMS, English, Languages, Model, Multilingual, Records, Streams, _codes
+from ..options import RECORDS, STREAMS, English, Languages, Model, Multilingual, Records, Streams, codes_of
 
 
 def register(app: typer.Typer) -> None:
@@ -38,7 +38,7 @@ def generalisation(
     """Search texts that the model never saw: XQuAD's questions over English paragraphs, CLDR's keywords over names."""
     from .unseen import run_unseen
 
-    run_unseen(model, streams, xquad, cldr, candidates, _codes(languages), records, (multilingual, english))
+    run_unseen(model, streams, xquad, cldr, candidates, codes_of(languages), records, (multilingual, english))
 
 
 def retrieval(
@@ -59,7 +59,7 @@ def retrieval(
     from .retrieval import run_retrieval
 
     backbones = (multilingual, english)
-    run_retrieval(model, corpus, streams, _codes(languages), split, records, backbones, baseline or ())
+    run_retrieval(model, corpus, streams, codes_of(languages), split, records, backbones, baseline or ())
 
 
 def mteb_tasks(
@@ -92,7 +92,7 @@ def mteb_tasks(
 
     names = [one for name in tasks.replace(",", " ").split() for one in (PUBLIC if name == "public" else (name,))]
     sources = Sources(corpus, xquad, cldr, candidates, translations)
-    run_mteb(model, names, sources, streams, _codes(languages), records, (multilingual, english))
+    run_mteb(model, names, sources, streams, codes_of(languages), records, (multilingual, english))
 
 
 def logs(

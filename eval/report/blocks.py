@@ -302,7 +302,7 @@ def _studied(lines: list[str], results: dict, note: str) -> str:
 
 
 BLOCKS: dict[str, Callable[[dict], str]] = {
-    "own": answers_block,
+    "questions": answers_block,
     "mgsm": answers_block,
     "ablations": ablations_block,
     "generalisation": generalisation_block,
