@@ -17,9 +17,9 @@ from modeling_lira.agents.candidate import Candidate
 from modeling_lira.data.corpus import RetrievalSplit, corpus_languages, load_split
 from modeling_lira.data.stream_cache import StreamCache
 from modeling_lira.errors import LiraError
+from modeling_lira.faces.terminal import PlainConsole
 from modeling_lira.records.command_line import shown, shown_all
 from modeling_lira.records.provenance import digest_of, identities
-from modeling_lira.faces.terminal import PlainConsole
 from modeling_lira.records.saved_model import load_model
 
 from ..options import RECORDS
