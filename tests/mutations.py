@@ -291,7 +291,7 @@ MUTATIONS: list[Mutation] = [
         ("better=float((values > 0)", "better=float((values >= 0)"),
     ),
     *_of(
-        "eval/record.py",
+        "modeling_lira/records/provenance.py",
         "test_record.py",
         ("            digest.update(path.relative_to(folder).as_posix().encode())\n", ""),
     ),
@@ -434,7 +434,7 @@ MUTATIONS: list[Mutation] = [
         (".casefold() not in _SENSES, ", ".casefold() in _SENSES, "),
     ),
     *_of(
-        "dataset_builder/bm25.py",
+        "modeling_lira/evaluation/bm25.py",
         "test_report.py",
         ("saturation * (1 - length_norm + length_norm * sizes", "saturation * (1 - length_norm + 0 * length_norm * sizes"),
     ),
