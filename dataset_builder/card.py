@@ -18,6 +18,7 @@ TITLES = {
     "logs": ("Product retrieval from a shop's search log", "Products, queries and judgements from shoppers' actions"),
     "cldr": ("CLDR names and keywords as retrieval", "Short names and keywords of characters"),
 }
+ANNOTATIONS = {"catalogue": "machine-generated", "logs": "found", "cldr": "found"}
 LICENCES = {"catalogue": "cc-by-4.0", "logs": "other", "cldr": "other"}
 _TERMS = (
     ("gloss", "dictionary gloss from the authored lexicon, words left out at random; CC BY 4.0 like the rest"),
@@ -49,7 +50,7 @@ def write_card(folder: Path, source: str, facts: Mapping[str, str | int], extra_
     """
     counts = count_corpus(folder)
     title, summary = TITLES[source]
-    head = card_data(folder, tuple(counts), title, LICENCES[source], (*counts, *extra_languages))
+    head = card_data(folder, tuple(counts), title, LICENCES[source], (*counts, *extra_languages), ANNOTATIONS[source])
     body = Template((TEMPLATES / "frame.md").read_text(encoding="utf-8")).substitute(
         title=title,
         summary=f"{summary} in {len(counts)} languages: {', '.join(counts)}.",

@@ -12,8 +12,13 @@ from huggingface_hub import DatasetCardData
 from .counting import rows_of
 from .layout import ALL, PARTS, SCHEMAS, SPLITS, shards, splits_in
 
+DEFAULT = f"{ALL}-queries"
+"""The config that `load_dataset` reads without a name."""
 
-def card_data(folder: Path, languages: Sequence[str], name: str, licence: str, card_languages: Sequence[str]) -> str:
+
+def card_data(
+    folder: Path, languages: Sequence[str], name: str, licence: str, card_languages: Sequence[str], annotations: str
+) -> str:
     """Return the YAML of a corpus folder: configs with their files, features and split sizes.
 
     Parameters
@@ -27,6 +32,8 @@ def card_data(folder: Path, languages: Sequence[str], name: str, licence: str, c
         As the Hub names licences.
     card_languages : sequence of str
         All languages that occur.
+    annotations : str
+        Who made the judgements, as the Hub names it.
 
     Source: ours.
     """
@@ -36,13 +43,16 @@ def card_data(folder: Path, languages: Sequence[str], name: str, licence: str, c
         language=list(card_languages),
         license=licence,
         multilinguality="multilingual",
-        annotations_creators=["machine-generated"],
+        annotations_creators=[annotations],
         task_categories=["text-retrieval", "sentence-similarity"],
         size_categories=[_size_category(sum(_config_rows(folder, languages, "all-corpus", split) for split in SPLITS))],
         tags=["product-search", "e-commerce", "low-resource-languages", "mteb"],
     )
     DatasetInfosDict({config: _info(folder, languages, config) for config in names}).to_dataset_card_data(data)
-    files = {config: {"data_files": _files(folder, languages, config)} for config in names}
+    files: dict[str, dict[str, object]] = {
+        config: {"data_files": _files(folder, languages, config)} for config in names
+    }
+    files[DEFAULT]["default"] = True
     MetadataConfigs(files).to_dataset_card_data(data)
     return data.to_yaml(line_break="\n")
 

@@ -90,6 +90,7 @@ def test_no_split_is_empty(tmp_path: Path, queries: int, splits: list[str]) -> N
         loaded = load_dataset(str(corpus), config, cache_dir=str(tmp_path / "cache"))
         assert sorted(loaded) == sorted(splits)
         assert all(loaded.num_rows.values())
+    assert sorted(load_dataset(str(corpus), cache_dir=str(tmp_path / "cache"))) == sorted(splits)
     assert sum(read_part(corpus, "id", "queries", split).num_rows for split in SPLITS) == queries
 
 
@@ -97,6 +98,7 @@ def test_the_card_says_what_there_is_not(tmp_path: Path) -> None:
     build(tmp_path, asked("sprei", 3))
     card = (tmp_path / "corpus" / "README.md").read_text("utf-8")
     assert "**no English titles**" in card
+    assert "annotations_creators:\n- found" in card  # clicks, not a machine's
     assert "No pattern finds names of people, street addresses" in card
     assert "fewer than 3 sessions" in card
     rows = [row._replace(title_en="cotton sheet") for row in asked("sprei", 3)]
