@@ -46,13 +46,14 @@ def write_log(path: Path) -> None:
     """Every product is found by its own words, and by half of them."""
     with path.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file)
-        rows.writerow(["search_term", "product", "title_en", "action", "language", "position"])
+        rows.writerow(["search_term", "product", "title_en", "action", "language", "position", "session"])
         for word, english in WORDS.items():
             for colour, english_colour in COLOURS.items():
                 title, title_en = f"{word} {colour} cao cấp", f"Premium {english_colour} {english}"
                 for query in (f"{word} {colour}", f"{word} màu {colour}", f"{word} {colour} giá rẻ"):
-                    rows.writerow([query, title, title_en, "impression", "vi", 1])
-                    rows.writerow([query, title, title_en, "click", "vi", 1])
+                    for session in range(3):  # a query of fewer sessions is not published
+                        rows.writerow([query, title, title_en, "impression", "vi", 1, session])
+                        rows.writerow([query, title, title_en, "click", "vi", 1, session])
 
 
 @pytest.fixture
