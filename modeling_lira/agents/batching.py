@@ -10,27 +10,18 @@ if TYPE_CHECKING:
 
 
 def digest(*parts: object) -> str:
-    """Return 32 hexadecimal digits that name a JSON value, the same in every process and on every machine.
-
-    Source: ours.
-    """
+    """Return 32 hexadecimal digits that name a JSON value, the same in every process and on every machine."""
     text = json.dumps(parts, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def encode(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[int]:
-    """Tokenize a piece of a prompt, adding nothing.
-
-    Source: ours.
-    """
+    """Tokenize a piece of a prompt, adding nothing."""
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def encode_beginning(tokenizer: "PreTrainedTokenizerBase", text: str, *, chat: bool) -> list[int]:
-    """Tokenize a prompt's beginning; a rendered chat brings its own first token, any other text needs it.
-
-    Source: ours.
-    """
+    """Tokenize a prompt's beginning; a rendered chat brings its own first token, any other text needs it."""
     ids = encode(tokenizer, text)
     return ids if chat or tokenizer.bos_token_id is None else [tokenizer.bos_token_id, *ids]
 
@@ -47,8 +38,6 @@ def equal_batches(groups: Sequence[tuple[Hashable, int]], size: int) -> Iterator
         Each item's group, such as its language, and its length.
     size : int
         The most items in a batch.
-
-    Source: ours.
     """
     members: dict[Hashable, dict[int, list[int]]] = {}
     for index, (group, length) in enumerate(groups):

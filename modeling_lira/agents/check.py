@@ -38,7 +38,7 @@ class Share:
 def check_pairs() -> list[Pair]:
     """Return the committed pairs: shopping phrases and everyday sentences, the same 44 in each of seven languages.
 
-    Source: ours, written for this check; none is an example in a prompt.
+    Written for this check; none is an example in a prompt.
     """
     table = files("modeling_lira.agents").joinpath("check_pairs.tsv").read_text(encoding="utf-8")
     rows = csv.DictReader(table.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE)

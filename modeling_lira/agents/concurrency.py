@@ -27,8 +27,6 @@ def as_finished(work: Callable[[int], T], count: int, workers: int) -> Iterator[
     ------
     list of (int, result)
         Each number with its result; taken when the next list is asked for.
-
-    Source: ours.
     """
     places = iter(range(count))
     lock, stopped, free = threading.Lock(), threading.Event(), threading.Semaphore(2 * workers)

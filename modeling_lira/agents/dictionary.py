@@ -38,8 +38,6 @@ class DictionaryTranslator:
     name : str
         Written beside each candidate.
     num_candidates : int
-
-    Source: ours.
     """
 
     def __init__(self, terms: Dictionary, *, name: str, num_candidates: int = 4) -> None:
@@ -130,8 +128,6 @@ def read_dictionary(path: Path) -> dict[str, dict[str, Glosses]]:
     ------
     LiraError
         If there is no such file, or naming the line that is wrong.
-
-    Source: ours.
     """
     if not path.is_file():
         raise LiraError(f"no dictionary {str(path)!r}")

@@ -52,8 +52,6 @@ class LikelihoodModel:
         Rows read at once.
     max_tokens : int
         Longer texts are cut.
-
-    Source: ours.
     """
 
     def __init__(

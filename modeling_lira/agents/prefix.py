@@ -64,8 +64,6 @@ def shared_prefix_attention(
     -------
     tuple
         Tensor `[R, q, Hq, D]`, and None for the weights.
-
-    Source: ours.
     """
     rows, heads, queries, width = query.shape
     own = key.shape[-2]
@@ -143,8 +141,6 @@ class PrefixedModel:
     ----------
     model : PreTrainedModel
         Any causal language model; put into evaluation mode.
-
-    Source: ours.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:

@@ -171,8 +171,6 @@ def few_shot(language: str, *, to_english: bool) -> str:
     ------
     LiraError
         If there are no examples for the language.
-
-    Source: ours.
     """
     name = language_name(language)
     examples = list(zip(EXAMPLES[language], ENGLISH_EXAMPLES, strict=True))
@@ -204,10 +202,7 @@ class Template:
 
 
 def translation_template(language: str, tokenizer: "PreTrainedTokenizerBase", *, chat: bool) -> Template:
-    """Return the prompt that asks for an English translation of one text.
-
-    Source: ours.
-    """
+    """Return the prompt that asks for an English translation of one text."""
     if not chat:
         return Template(few_shot(language, to_english=True), " ", f"\n{LABEL}:")
     request = (
@@ -218,10 +213,7 @@ def translation_template(language: str, tokenizer: "PreTrainedTokenizerBase", *,
 
 
 def chat_template(tokenizer: "PreTrainedTokenizerBase", request: str) -> Template:
-    """Render one user turn that holds the mark of the text's place, and cut it there.
-
-    Source: ours.
-    """
+    """Render one user turn that holds the mark of the text's place, and cut it there."""
     turn = [{"role": "user", "content": request}]
     rendered = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True, enable_thinking=False)
     before, after = str(rendered).split(PLACE)

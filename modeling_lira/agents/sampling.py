@@ -24,8 +24,6 @@ def gumbel_noise(text: str, language: str, seed: int, draws: int, steps: int, wi
     Returns
     -------
     Tensor, float32 `[draws, steps, width]`.
-
-    Source: ours.
     """
     noise = torch.zeros(draws, steps, width)
     for draw in range(1, draws):

@@ -34,8 +34,6 @@ class Record:
     value : tuple of str, or of float
     candidate : str, optional
         The pair's other half; None for a translation.
-
-    Source: ours.
     """
 
     text: str
@@ -52,10 +50,7 @@ class Record:
 
 
 def key_of(text: str, lang: str, agent: str, settings: str, candidate: str | None = None) -> str:
-    """Return the key of a piece of work.
-
-    Source: ours.
-    """
+    """Return the key of a piece of work."""
     return digest(text, lang, agent, settings, candidate)
 
 
@@ -77,8 +72,6 @@ class CandidateStore:
     ------
     LiraError
         If another process holds the store, or a shard is damaged elsewhere than at its end.
-
-    Source: ours.
     """
 
     def __init__(self, path: Path | str, *, shard_bytes: int = SHARD_BYTES) -> None:

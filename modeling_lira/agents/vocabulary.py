@@ -25,8 +25,6 @@ class Vocabulary:
     Parameters
     ----------
     tokenizer : PreTrainedTokenizerBase
-
-    Source: ours.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -74,10 +72,7 @@ def _is_latin(piece: str) -> bool:
 
 
 def stop_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, vocabulary: Vocabulary) -> Tensor:
-    """Return the ids that end an answer: end-of-text tokens and line ends, int64 `[E]`.
-
-    Source: ours.
-    """
+    """Return the ids that end an answer: end-of-text tokens and line ends, int64 `[E]`."""
     ends = model.generation_config.eos_token_id if model.generation_config is not None else None
     ids = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends]), *vocabulary.line_ends()}
     return torch.tensor(sorted(index for index in ids if index is not None), dtype=torch.int64)
@@ -91,8 +86,6 @@ class OutputHead:
     model : PreTrainedModel
     tokens : Tensor, int64 `[S]`
         Token ids.
-
-    Source: ours.
     """
 
     def __init__(self, model: PreTrainedModel, tokens: Tensor) -> None:
