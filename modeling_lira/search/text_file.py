@@ -1,28 +1,20 @@
-"""Texts to embed, in a JSON Lines, Parquet or CSV file that may be larger than memory."""
+"""Texts to embed, in a table that may be larger than memory."""
 
-import csv
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from ..data.cells import CANDIDATES, LANGUAGES, candidate_fields, critic_scores, identifier, is_missing, shown
+from ..data.table_file import Row, column_names, read_rows
 from ..errors import LiraError
 from ..processing_lira import is_blank
 
-Row = Mapping[str, object]
-
 ID_COLUMNS = ("_id", "id")
-LANGUAGE_COLUMNS = ("language", "lang")
-CANDIDATE_COLUMN = "candidates"
-SCORES = ("semantic", "emotional", "pragmatic")
-_READ = 4096
-"""Rows of a Parquet file that are decoded at once."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +54,7 @@ class TextFile:
     Parameters
     ----------
     path : Path
-        Ending in `.jsonl`, `.parquet` or `.csv`.
+        A table that `read_rows` reads.
     columns : Columns
     languages : sequence of str
         Known codes.
@@ -74,48 +66,43 @@ class TextFile:
     LiraError
         No such file, another format, no row at all, or the first bad row: one without a text, with an id that was
         there before, an unknown language, or candidates that are not a list.
-
-    Source: ours.
     """
 
     def __init__(self, path: Path, columns: Columns, languages: Sequence[str], num_candidates: int) -> None:
         self.path = path
         self.languages = languages
         self.num_candidates = num_candidates
-        if path.suffix not in _READERS:
-            raise LiraError(f"{str(path)!r}: the name must end in {', '.join(_READERS)}")
-        if not path.is_file():
-            raise LiraError(f"no input file {str(path)!r}")
-        self.columns = self._found(columns)
+        self.columns = self._named(columns)
         self.rows, self.digest = self._check()
 
     def batches(self, size: int) -> Iterator[TextRows]:
         """Yield the rows, `size` at a time."""
-        rows = enumerate(self._raw(), start=1)
+        rows = enumerate(self._raw())
         while chunk := list(islice(rows, size)):
             yield self._parsed(chunk)
 
     def _check(self) -> tuple[int, str]:
         """Parse every row; return their number and a digest of all that they say."""
-        digest, seen, count = hashlib.sha256(), set(), 0
-        for number, row in enumerate(tqdm(self._raw(), desc="check", unit=" rows", disable=None), start=1):
-            parsed = self._parsed([(number, row)])
+        digest, seen = hashlib.sha256(), set()
+        for place, (number, row) in enumerate(tqdm(self._raw(), desc="check", unit=" rows", disable=None)):
+            parsed = self._parsed([(place, (number, row))])
             name = parsed.ids[0]
             if name in seen:
-                raise self._error(number, f"id {name!r} was there before: ids must differ")
+                raise self._error(number, f"id {shown(name)} was there before: ids must differ")
             seen.add(name)
             digest.update(json.dumps(vars(parsed)).encode())
-            count = number
-        if not count:
+        if not seen:
             raise LiraError(f"{str(self.path)!r} has no rows")
-        return count, digest.hexdigest()
+        return len(seen), digest.hexdigest()
 
-    def _raw(self) -> Iterator[Row]:
-        return _READERS[self.path.suffix](self.path)
+    def _raw(self) -> Iterator[tuple[int, Row]]:
+        """Yield the numbered rows, with the columns that are needed."""
+        names = (self.columns.text, self.columns.id, self.columns.language_column, CANDIDATES)
+        return read_rows(self.path, [name for name in names if name is not None])
 
-    def _found(self, columns: Columns) -> Columns:
-        """Fill in the names of the columns, by the first row."""
-        names = [name for name in next(self._raw(), {}) if name is not None]  # None: more fields than a CSV has columns
+    def _named(self, columns: Columns) -> Columns:
+        """Fill in the names of the columns, by the header or the first row."""
+        names = column_names(self.path)
         given = {"--text-column": columns.text, "--id-column": columns.id, "--language-column": columns.language_column}
         for option, name in given.items():
             if names and name is not None and name not in names:
@@ -125,104 +112,53 @@ class TextFile:
         return Columns(
             columns.text,
             columns.id or next((name for name in ID_COLUMNS if name in names), None),
-            columns.language_column or next((name for name in LANGUAGE_COLUMNS if name in names), None),
+            columns.language_column or next((name for name in LANGUAGES if name in names), None),
             columns.language,
         )
 
-    def _parsed(self, rows: Sequence[tuple[int, Row]]) -> TextRows:
+    def _parsed(self, rows: Sequence[tuple[int, tuple[int, Row]]]) -> TextRows:
+        """Check rows, each with its place in the file, which is its id if there is no column of ids."""
         parsed = TextRows()
-        for number, row in rows:
-            candidates, scores = self._candidates(number, row.get(CANDIDATE_COLUMN))
-            parsed.ids.append(self._id(number, row))
+        for place, (number, row) in rows:
+            try:
+                candidates = candidate_fields(row.get(CANDIDATES))[: self.num_candidates]
+                parsed.scores.append([_numbers(fields) for fields in candidates])
+            except ValueError as error:
+                raise self._error(number, str(error)) from error
+            parsed.candidates.append([str(fields["text"]) for fields in candidates])
+            parsed.ids.append(str(place) if self.columns.id is None else self._id(number, row))
             parsed.texts.append(self._text(number, row))
             parsed.languages.append(self._language(number, row))
-            parsed.candidates.append(candidates)
-            parsed.scores.append(scores)
         return parsed
 
     def _id(self, number: int, row: Row) -> str:
-        value = number - 1 if self.columns.id is None else row.get(self.columns.id)
-        if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-            raise self._error(number, f"column {self.columns.id!r} must hold an id, not {value!r}")
-        return _whole(str(value))
+        try:
+            return identifier(row.get(self.columns.id or ""))
+        except ValueError as error:
+            raise self._error(number, f"column {self.columns.id!r} {error}") from error
 
     def _text(self, number: int, row: Row) -> str:
         value = row.get(self.columns.text)
         if not isinstance(value, str) or is_blank(value):
-            raise self._error(number, f"column {self.columns.text!r} must hold a text, not {value!r}")
-        return _whole(value)
+            raise self._error(number, f"column {self.columns.text!r} must hold a text, not {shown(value)}")
+        return value
 
     def _language(self, number: int, row: Row) -> str | None:
         if self.columns.language is not None or self.columns.language_column is None:
             return self.columns.language
-        code = row.get(self.columns.language_column) or None
-        if code is None:
+        code = row.get(self.columns.language_column)
+        if is_missing(code):
             return None
         if not isinstance(code, str) or code not in self.languages:
-            raise self._error(number, f"unknown language {code!r}; the model knows {', '.join(self.languages)}")
+            raise self._error(number, f"unknown language {shown(code)}; the model knows {', '.join(self.languages)}")
         return code
-
-    def _candidates(self, number: int, value: object) -> tuple[list[str], list[list[float]]]:
-        """Return the first candidates and their scores; what is said of a candidate that is no text is an error."""
-        if value is None:
-            return [], []
-        if not isinstance(value, list):
-            raise self._error(number, f"{CANDIDATE_COLUMN} must be a list, not {value!r}")
-        texts, scores = [], []
-        for item in value[: self.num_candidates]:
-            fields = item if isinstance(item, dict) else {"text": item}
-            text = fields.get("text")
-            if not isinstance(text, str) or is_blank(text):
-                raise self._error(number, f"a candidate needs a text, but there is {item!r}")
-            texts.append(_whole(text))
-            scores.append([self._score(number, fields.get(name)) for name in SCORES])
-        return texts, scores
-
-    def _score(self, number: int, value: object) -> float:
-        if value is None:
-            return float("nan")
-        if isinstance(value, bool) or not isinstance(value, int | float) or value < 1 or value > 10:
-            raise self._error(number, f"a candidate's score must be from 1 to 10, not {value!r}")
-        return float(value)
 
     def _error(self, number: int, what: str) -> LiraError:
         return LiraError(f"{str(self.path)!r} row {number}: {what}")
 
 
-def _whole(text: str) -> str:
-    """Join or replace halves of characters (lone surrogates), which no file can hold."""
-    return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-
-
-def _json_lines(path: Path) -> Iterator[Row]:
-    with path.open(encoding="utf-8-sig") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except (json.JSONDecodeError, RecursionError) as error:
-                raise LiraError(f"{str(path)!r} line {number} is not JSON: {error}") from error
-            if not isinstance(row, dict):
-                raise LiraError(f"{str(path)!r} line {number} is not a JSON object")
-            yield row
-
-
-def _parquet(path: Path) -> Iterator[Row]:
-    try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(_READ):
-                yield from batch.to_pylist()
-    except (pa.ArrowException, OSError) as error:
-        raise LiraError(f"{str(path)!r} is not a Parquet file: {error}") from error
-
-
-def _csv(path: Path) -> Iterator[Row]:
-    with path.open(encoding="utf-8-sig", newline="") as lines:
-        try:
-            yield from csv.DictReader(lines)
-        except csv.Error as error:
-            raise LiraError(f"{str(path)!r} is not CSV: {error}") from error
-
-
-_READERS = {".jsonl": _json_lines, ".parquet": _parquet, ".csv": _csv}
+def _numbers(fields: Row) -> list[float]:
+    """Return a candidate's scores, NaN where there is none; raise ValueError if its text is blank."""
+    if is_blank(str(fields["text"])):
+        raise ValueError(f"a candidate needs a text, but there is {shown(fields['text'])}")
+    return [float("nan") if score is None else score for score in critic_scores(fields)]

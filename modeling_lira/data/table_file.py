@@ -1,0 +1,341 @@
+"""Read the rows of a table: CSV, TSV, JSON lines or Parquet, one after the other, whatever its size."""
+
+import codecs
+import csv
+import gzip
+import json
+import re
+import zlib
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..errors import LiraError
+
+Row = Mapping[str, object]
+
+JSON_LINES = (".jsonl", ".ndjson")
+SEPARATED = {".csv": ",;\t", ".tsv": "\t"}
+"""Separators that a file may have; which one it has its header says."""
+FORMATS = (".jsonl", ".parquet", ".csv", ".tsv", ".ndjson")
+LONGEST = 2**24
+"""Characters of the longest line or record."""
+csv.field_size_limit(LONGEST)  # one limit for the whole process, 131,072 by default: less than a long document
+_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_BATCH = 4096
+"""Rows of a Parquet file that are decoded at once."""
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row that cannot be read: why, in words that are the same for every row, and what is known beyond that."""
+
+    reason: str
+    detail: str = ""
+
+
+def table_format(path: Path) -> str:
+    """Return the format of a table by its file's name, without `.gz`.
+
+    Raises
+    ------
+    LiraError
+        A name that ends otherwise.
+    """
+    suffix = (path.with_suffix("") if _is_gzip(path) else path).suffix.casefold()
+    if suffix not in FORMATS or (suffix == ".parquet" and _is_gzip(path)):
+        raise LiraError(f"{str(path)!r}: the name must end in {', '.join(FORMATS)}; all but .parquet also with .gz")
+    return suffix
+
+
+def column_names(path: Path) -> list[str]:
+    """Return the names of a table's columns; those of JSON lines are of the first object, none if there is no row.
+
+    Raises
+    ------
+    LiraError
+        As `read_rows`.
+    """
+    suffix = _checked(path)
+    if suffix == ".parquet":
+        with _parquet(path) as file:
+            return file.schema_arrow.names
+    if suffix in SEPARATED:
+        return _header(path, _lines(path), SEPARATED[suffix])[0]
+    rows = (row for _, row in _objects(_lines(path, "\n")))
+    return [str(_whole(name)) for name in next((row for row in rows if not isinstance(row, BadRow)), {})]
+
+
+def read_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[tuple[int, Row]]:
+    """Yield the rows of a table with their numbers from 1, which in JSON lines are the lines' numbers.
+
+    Empty lines are passed over. A cell of a CSV or TSV file is a text; dates and times of a Parquet file become texts
+    too. Halves of characters (lone surrogates), which no file can hold, are joined or replaced.
+
+    Parameters
+    ----------
+    path : Path
+        Its name must end in one of `FORMATS`. Text is UTF-8, or UTF-16 with a mark or an ASCII header.
+    columns : sequence of str, optional
+        Of a CSV, TSV or Parquet file read these only.
+
+    Raises
+    ------
+    LiraError
+        A file that is missing, of another format, damaged or in another encoding; the first row that cannot be read.
+    """
+    suffix = _checked(path)
+    for number, row in read_any_rows(path, columns):
+        if not isinstance(row, BadRow):
+            yield number, cast(Row, _whole(row)) if suffix in JSON_LINES else row
+        elif row.reason != "empty line":
+            raise LiraError(f"{str(path)!r} {'line' if suffix in JSON_LINES else 'row'} {number} {row.detail}")
+
+
+def read_any_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[tuple[int, Row | BadRow]]:
+    """Yield what `read_rows` yields, but a row that cannot be read as a `BadRow`: a log may have some.
+
+    A record whose quotes never close costs its first line, not the lines after it.
+
+    Raises
+    ------
+    LiraError
+        A file that is missing, of another format, damaged, or whose header cannot be read.
+    """
+    suffix = _checked(path)
+    if suffix == ".parquet":
+        return _parquet_rows(path, columns)
+    if suffix in SEPARATED:
+        return _separated_rows(path, columns, SEPARATED[suffix])
+    return _objects(_lines(path, "\n"))
+
+
+def parse_json(text: str) -> object:
+    """Parse JSON; raise ValueError for whatever cannot be parsed, too deep or too long a number included."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def _checked(path: Path) -> str:
+    suffix = table_format(path)
+    if not path.is_file():
+        raise LiraError(f"no input file {str(path)!r}")
+    return suffix
+
+
+def _is_gzip(path: Path) -> bool:
+    return path.suffix.casefold() == ".gz"
+
+
+# ---------------------------------------------------------------- text
+
+
+def _lines(path: Path, newline: str = "") -> Iterator[str]:
+    """Yield the lines with their ends; bytes that are no text become lone surrogates, which `is_text` finds."""
+    opener = gzip.open if _is_gzip(path) else open
+    try:
+        with opener(path, "rb") as file:
+            encoding = _encoding(file.read(1024))
+        with opener(path, "rt", encoding=encoding, errors="surrogateescape", newline=newline) as lines:
+            yield from lines
+    except (OSError, zlib.error, EOFError, UnicodeError) as error:
+        raise LiraError(f"{str(path)!r} is damaged or cannot be read: {error}") from error
+
+
+def _encoding(start: bytes) -> str:
+    """Tell UTF-16 by its mark or by the zero bytes between the ASCII characters of its first line."""
+    for mark, encoding in _MARKS.items():
+        if start.startswith(mark):
+            return encoding
+    first = start.partition(b"\n")[0]
+    even, odd = first[::2].count(0), first[1::2].count(0)
+    if 2 * max(even, odd) >= len(first[1::2]) > 0 == min(even, odd):
+        return "utf-16-le" if odd else "utf-16-be"
+    return "utf-8"
+
+
+def is_text(text: str) -> bool:
+    """Tell text from undecodable bytes, which became surrogates, and from UTF-16 amid UTF-8, which has zero bytes."""
+    if "\0" in text:
+        return False
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False
+
+
+_NO_TEXT = BadRow("not UTF-8 text", "is not UTF-8 text: save the file as UTF-8")
+
+
+def _whole(value: object) -> object:
+    """Join or replace halves of characters in every text of a value."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    return {str(_whole(name)): _whole(item) for name, item in value.items()} if isinstance(value, dict) else value
+
+
+def _objects(lines: Iterator[str]) -> Iterator[tuple[int, Row | BadRow]]:
+    """Yield each line's JSON object."""
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            yield number, BadRow("empty line")
+        elif not is_text(line):
+            yield number, _NO_TEXT
+        else:
+            yield number, _object(line)
+
+
+def _object(line: str) -> Row | BadRow:
+    try:
+        row = parse_json(line)
+    except ValueError as error:
+        return BadRow("not JSON", f"is not JSON: {error}")
+    return row if isinstance(row, dict) else BadRow("not a JSON object", "is not a JSON object")
+
+
+# ---------------------------------------------------------------- CSV and TSV
+
+
+def _separated_rows(path: Path, columns: Sequence[str] | None, separators: str) -> Iterator[tuple[int, Row | BadRow]]:
+    lines = _lines(path)
+    header, separator = _header(path, lines, separators)
+    wanted = [(name, header.index(name)) for name in (header if columns is None else columns) if name in header]
+    doubled = [name for name, _ in wanted if name and header.count(name) > 1]
+    if doubled:
+        raise LiraError(f"{str(path)!r} has two columns {doubled[0]!r}: rename one")
+    for number, cells in enumerate(_records(lines, separator, len(header)), start=1):
+        if isinstance(cells, BadRow):
+            yield number, cells
+        elif not all(is_text(cell) for cell in cells):
+            yield number, _NO_TEXT
+        else:
+            yield number, {name: cells[position] for name, position in wanted}
+
+
+def _header(path: Path, lines: Iterator[str], separators: str) -> tuple[list[str], str]:
+    """Take the header off the lines; return its names and the separator, which is the one that gives most of them."""
+    first = next((line for line in lines if line.strip()), "")
+    if hint := re.fullmatch(r"sep=(.)\s*", first):  # Excel's own
+        separators, first = hint[1], next(lines, "")
+    if not first:
+        return [], separators[0]
+    separator = max(separators, key=lambda each: len(next(csv.reader([first], delimiter=each), [])))
+    cells = next(_records(chain([first], lines), separator), [])
+    if isinstance(cells, BadRow):
+        raise LiraError(f"{str(path)!r} has no header that can be read: {cells.reason}")
+    if not all(map(is_text, cells)):
+        raise LiraError(f"{str(path)!r} line 1 {_NO_TEXT.detail}")
+    return [cell.strip() for cell in cells], separator
+
+
+def _records(lines: Iterator[str], separator: str, width: int | None = None) -> Iterator[list[str] | BadRow]:
+    """Yield the cells of each record, which may run over several lines if it is quoted; `width` of them, if given.
+
+    After a record that cannot be read the lines behind its first are read again. They are bounded by a budget that
+    grows by what could be read, so that no file takes more than linear time.
+    """
+    waiting: deque[str] = deque()
+    budget = LONGEST
+    while True:
+        taken: list[str] = []
+        cells = _record(_taking(waiting, lines, taken, budget), separator, width)
+        if not taken:
+            return
+        again = taken[1:] if isinstance(cells, BadRow) else []
+        waiting.extendleft(reversed(again))
+        budget = min(LONGEST, budget + len(taken[0])) - sum(map(len, again))
+        yield cells
+
+
+def _taking(waiting: deque[str], lines: Iterator[str], taken: list[str], budget: int) -> Iterator[str]:
+    """Yield lines, first those that wait, and list them; stop before the budget of characters is passed."""
+    size = 0
+    while size <= budget or not taken:
+        line = waiting.popleft() if waiting else next(lines, None)
+        if line is None:
+            return
+        taken.append(line)
+        size += len(line)
+        yield line
+
+
+def _record(lines: Iterator[str], separator: str, width: int | None) -> list[str] | BadRow:
+    line = next(lines, "")
+    if not line.strip(" \r\n"):
+        return BadRow("empty line")
+    try:
+        if '"' in line or len(line) > LONGEST:
+            cells = next(csv.reader(chain([line], lines), delimiter=separator, strict=True))
+        else:
+            cells = line.rstrip("\r\n").split(separator)
+    except csv.Error as error:
+        return BadRow("broken quotes or too long a cell", f"has broken quotes or too long a cell: {error}")
+    if width is not None and len(cells) > width and not any(cells[width:]):
+        cells = cells[:width]  # a spreadsheet fills its rows up
+    if width is not None and len(cells) != width:
+        return BadRow("wrong number of columns", f"has {len(cells)} cells, but the header names {width} columns")
+    return cells
+
+
+# ---------------------------------------------------------------- Parquet
+
+
+def _parquet(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
+        raise LiraError(f"{str(path)!r} is not a Parquet file or is damaged: {_first_line(error)}") from error
+
+
+def _parquet_rows(path: Path, columns: Sequence[str] | None) -> Iterator[tuple[int, Row]]:
+    with _parquet(path) as file:
+        names = file.schema_arrow.names
+        wanted = [name for name in (names if columns is None else columns) if name in names]
+        try:
+            rows = (row for batch in file.iter_batches(_BATCH, columns=wanted) for row in plain_rows(batch))
+            yield from enumerate(rows, start=1)
+        except (pa.ArrowException, OSError, OverflowError, ValueError) as error:
+            raise LiraError(f"{str(path)!r} is not a Parquet file or is damaged: {_first_line(error)}") from error
+
+
+def plain_rows(table: pa.RecordBatch | pa.Table) -> list[dict[str, object]]:
+    """Return Arrow rows with dates and times as texts, and bytes where they are UTF-8."""
+    arrays = [_plain(column) for column in table.columns]
+    return [dict(zip(table.schema.names, cells, strict=True)) for cells in zip(*arrays, strict=True)]
+
+
+def _plain(column: pa.Array | pa.ChunkedArray) -> list[object]:
+    """Return a column's values; a date that Python cannot hold or a time zone that it does not know is a text too."""
+    kind = column.type
+    if pa.types.is_timestamp(kind):
+        texts = column.cast(pa.timestamp(kind.unit)).cast(pa.string()).to_pylist()
+        return texts if kind.tz is None else [text and f"{text}Z" for text in texts]
+    if pa.types.is_temporal(kind):
+        return column.cast(pa.string()).to_pylist()
+    values = column.to_pylist()
+    return [_decoded(value) for value in values] if _is_binary(kind) else values
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
+
+
+def _decoded(value: bytes | None) -> object:
+    try:
+        return None if value is None else value.decode()
+    except UnicodeDecodeError:
+        return value
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
