@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from modeling_lira.agents.candidate import Candidate
+from modeling_lira.data.table_file import BadRow, Row, json_rows, read_rows
 from modeling_lira.errors import LiraError
 from modeling_lira.files import atomic_write_bytes
 
@@ -53,22 +54,26 @@ def read_candidates(path: Path = CANDIDATES_FILE) -> dict[CandidateKey, list[Can
     """
     if not path.is_file():
         return {}
-    candidates: dict[CandidateKey, list[Candidate]] = {}
     try:
         with lzma.open(path, "rt", encoding="utf-8") as handle:
-            for number, line in enumerate(handle, 1):
-                candidates.update([_parse(line, f"{path.name} line {number}")])
+            return dict(_entry(row, f"{path.name} line {number}") for number, row in json_rows(handle))
     except (lzma.LZMAError, EOFError, UnicodeDecodeError) as error:
         raise LiraError(f"candidates file {path} is damaged ({error}): restore it from the repository") from error
-    return candidates
 
 
-def _parse(line: str, where: str) -> tuple[CandidateKey, list[Candidate]]:
+def _entry(row: Row | BadRow, line: str) -> tuple[CandidateKey, list[Candidate]]:
+    if isinstance(row, BadRow):
+        raise LiraError(f"{line} {row.detail or row.reason}")
     try:
-        row = json.loads(line)
-        return (row["language"], row["text"]), [Candidate(**candidate) for candidate in row["candidates"]]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise LiraError(f"{where}: not a candidates row ({error})") from error
+        return (str(row["language"]), str(row["text"])), [Candidate(**fields) for fields in _list(row["candidates"])]
+    except (KeyError, TypeError) as error:
+        raise LiraError(f"{line}: not a candidates row ({error})") from error
+
+
+def _list(candidates: object) -> list[dict]:
+    if not isinstance(candidates, list):
+        raise TypeError("candidates must be a list")
+    return candidates
 
 
 def read_scored(path: Path) -> dict[CandidateKey, list[Candidate]]:
@@ -79,12 +84,10 @@ def read_scored(path: Path) -> dict[CandidateKey, list[Candidate]]:
     LiraError
         No such file, an empty one, or a line that is not such an object.
     """
-    if not path.is_file():
-        raise LiraError(f"no such file: {path}")
-    lines = path.read_text(encoding="utf-8").split("\n")
-    if not any(lines):
+    rows = dict(_entry(row, f"{path.name} line {number}") for number, row in read_rows(path))
+    if not rows:
         raise LiraError(f"{path} is empty")
-    return dict(_parse(line, f"{path.name} line {number}") for number, line in enumerate(lines, 1) if line)
+    return rows
 
 
 def write_candidates(rows: Mapping[CandidateKey, Sequence[Candidate]], path: Path = CANDIDATES_FILE) -> None:

@@ -143,14 +143,14 @@ def test_damaged_candidates_are_one_line(capsys: pytest.CaptureFixture[str], tmp
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "no such file: "),
+        (None, "no input file "),
         (b"", "is empty"),
         (b"\n", "is empty"),
-        (b"hello\n", "line 1: not a candidates row"),
+        (b"hello\n", "line 1 is not JSON"),
         (b'{"language": "th", "text": "a"}\n', "line 1: not a candidates row"),
         (b'{"language": "th", "text": "a", "candidates": [{"name": "b"}]}\n', "line 1: not a candidates row"),
-        (b'[]\n{"language"', "line 1: not a candidates row"),
-        (b"\xff\xfe", "decode"),
+        (b'[]\n{"language"', "line 1 is not a JSON object"),
+        (b"\xff", "line 1 is not UTF-8 text"),
     ],
 )
 def test_what_cannot_be_packed_is_one_line(

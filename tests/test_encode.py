@@ -348,3 +348,55 @@ def test_bad_input_is_one_line_and_exit_code_2(model, tmp_path, capfd):
 def test_help_shows_an_example(capsys):
     assert lira("encode", "--help") == 0
     assert "Example: lira encode --model" in " ".join(capsys.readouterr().out.split())
+
+
+def test_candidates_and_ids_of_every_format(tmp_path):
+    said = [["b", {"text": "c", "semantic": 2}], []]
+    rows = [{"id": row + 0.0, "text": "a", "candidates": said[row]} for row in range(2)]
+    files = [write(tmp_path / "rows.jsonl", rows)]
+    files.append(write(tmp_path / "rows.csv", [{**row, "candidates": json.dumps(row["candidates"])} for row in rows]))
+    same = [
+        {**row, "candidates": [c if isinstance(c, dict) else {"text": c} for c in row["candidates"]]} for row in rows
+    ]
+    files.append(write(tmp_path / "rows.parquet", same))
+    for file in files:
+        batch = next(read(file).batches(9))
+        assert batch.ids == (["0.0", "1.0"] if file.suffix == ".csv" else ["0", "1"])  # a CSV cell is a text
+        assert batch.candidates == [["b", "c"], []] and batch.scores[0][1][0] == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "ids"),
+    [
+        (pa.array([1.0, 2.0]), ["1", "2"]),
+        (pa.array([1, 2], pa.timestamp("s")), ["1970-01-01 00:00:01", "1970-01-01 00:00:02"]),
+        (pa.array([b"a", b"b"]), ["a", "b"]),
+        (pa.array([2**63, 1], pa.uint64()), [str(2**63), "1"]),
+        (pa.array([True, False]), None),
+        (pa.array(["a", None]), None),
+        (pa.array([1.0, float("nan")]), None),
+        (pa.array([b"a", b"\xff"]), None),
+    ],
+)
+def test_ids_of_every_parquet_type(tmp_path, values, ids):
+    unused = pa.array([2**62, 0], pa.timestamp("us"))
+    pq.write_table(pa.table({"id": values, "text": ["a", "b"], "unused": unused}), tmp_path / "rows.parquet")
+    if ids:
+        assert next(read(tmp_path / "rows.parquet").batches(9)).ids == ids
+        return
+    with pytest.raises(LiraError, match=r"row [12]: column 'id' must hold an id, not"):
+        read(tmp_path / "rows.parquet")
+
+
+def test_a_language_that_is_missing(tmp_path):
+    codes = [None, float("nan"), "", " ", "vi"]
+    file = write(tmp_path / "rows.jsonl", [{"text": "a", "lang": code} for code in codes])
+    assert next(read(file).batches(9)).languages == [None] * 4 + ["vi"]
+
+
+def test_the_right_row_is_named_after_empty_lines(tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"text": "a"}\n\n\n{"text": NaN}\n')
+    with pytest.raises(LiraError, match=r"row 4: column 'text' must hold a text, not nan"):
+        read(tmp_path / "rows.jsonl")
+    (tmp_path / "rows.jsonl").write_text('{"text": "a"}\n\n{"text": "b"}\n')
+    assert next(read(tmp_path / "rows.jsonl").batches(9)).ids == ["0", "1"]

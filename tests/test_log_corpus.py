@@ -313,7 +313,7 @@ def test_bad_logs_are_one_line_and_leave_nothing(
         (["--source", "logs"], "source 'logs' needs --input"),
         (["--source", "web"], "source 'web' is unknown: choose catalogue, logs or cldr"),
         (["--input", "log.csv"], "--input and --column are for --source logs or cldr"),
-        (["--source", "logs", "--input", "none.csv"], "none.csv is not a file"),
+        (["--source", "logs", "--input", "none.csv"], "no input file 'none.csv'"),
     ],
 )
 def test_wrong_sources_are_one_line(

@@ -88,8 +88,8 @@ def test_questions_are_read_with_the_answers_text(tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", "line 1: not JSON"),
-        ("[1]", "expected an object"),
+        ("{", "line 1 is not JSON"),
+        ("[1]", "line 1 is not a JSON object"),
         ('{"question": "x", "language": "vi"}', "answer must be a text"),
         ('{"question": " ", "language": "vi", "answer": "y"}', "question must be a text"),
         (

@@ -1,11 +1,11 @@
 """Multiple-choice questions in the form of X-CSQA, from files or from the Hub."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from modeling_lira.data.questions import Example
+from modeling_lira.data.table_file import read_rows
 from modeling_lira.errors import LiraError
 
 HUB_CONFIG = "X-CSQA-{language}"
@@ -47,13 +47,7 @@ def read_mcqa(data: str, languages: Sequence[str] | None = None) -> list[Example
 
 
 def _read_rows(path: Path) -> Iterator[tuple[str, Any]]:
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
-        if line.strip():
-            where = f"{path.name} line {number}"
-            try:
-                yield where, json.loads(line)
-            except json.JSONDecodeError as error:
-                raise LiraError(f"{where}: not JSON ({error})") from error
+    return ((f"{path.name} line {number}", row) for number, row in read_rows(path))
 
 
 def _from_hub(name: str, languages: Sequence[str] | None) -> Iterator[tuple[str, Any]]:

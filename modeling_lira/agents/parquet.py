@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..data.parquet_file import plain_values
 from ..errors import LiraError
 from ..files import atomic_path
 
@@ -55,18 +56,23 @@ class ParquetColumns:
         """Return the columns' names."""
         return list(self.table.column_names)
 
+    @property
+    def numbers(self) -> range:
+        """Return the rows' numbers, from 1."""
+        return range(1, len(self.table) + 1)
+
     def column(self, name: str) -> list[object]:
-        """Return a column's values, all None if there is no such column.
+        """Return a column's values, dates and times as texts; all None if there is no such column.
 
         Raises
         ------
         LiraError
-            If Python cannot hold a value: an unknown time zone, a date after the year 9999.
+            If Python cannot hold a value, such as a date after the year 9999 in a list.
         """
         if name not in self.table.column_names:
             return [None] * len(self.table)
         try:
-            return self.table[name].to_pylist()
+            return plain_values(self.table[name])
         except Exception as error:  # what pyarrow raises differs by type
             raise LiraError(f"{str(self.path)!r}: column {name!r} cannot be read: {error}") from error
 

@@ -1,11 +1,13 @@
-"""Rows of texts in JSON Lines or Parquet files, with their candidates."""
+"""Rows of texts in tables, with their candidates."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
+from ..data.cells import CANDIDATES, LANGUAGES, candidate_fields, cell_text, critic_scores, is_missing, shown
+from ..data.table_file import read_rows, table_format
 from ..errors import LiraError
 from ..files import atomic_path
 from .candidate import Candidate
@@ -14,10 +16,7 @@ from .text import is_blank
 
 Row = dict[str, object]
 
-COLUMN = "candidates"
-LANGUAGE_COLUMNS = ("language", "lang")
-"""Where the language code is looked for, the corpus's own name first."""
-_ASPECTS = ("semantic", "emotional", "pragmatic")
+OUTPUT_FORMATS = (".jsonl", ".parquet")
 
 
 class Content(Protocol):
@@ -26,6 +25,11 @@ class Content(Protocol):
     @property
     def names(self) -> list[str]:
         """Return the columns' names."""
+        ...
+
+    @property
+    def numbers(self) -> Sequence[int]:
+        """Return the rows' numbers in the file, from 1."""
         ...
 
     def column(self, name: str) -> list[object]:
@@ -39,9 +43,16 @@ class Content(Protocol):
 
 @dataclass
 class Lines:
-    """The rows of a JSON Lines file."""
+    """The rows of a file of text, with their numbers."""
 
+    numbers: list[int]
     _rows: list[Row]
+
+    @classmethod
+    def read(cls, path: Path) -> "Lines":
+        """Read a file; errors as in `read_rows`."""
+        numbered = [(number, dict(row)) for number, row in read_rows(path)]
+        return cls([number for number, _ in numbered], [row for _, row in numbered])
 
     @property
     def names(self) -> list[str]:
@@ -73,12 +84,9 @@ class Table:
         LiraError
             If there is no such file, or it is not of that format.
         """
-        suffix = checked_suffix(path)
-        if not path.is_file():
-            raise LiraError(f"no input file {str(path)!r}")
-        if suffix == ".jsonl":
-            return cls(path, Lines(list(_read_lines(path))))
-        from .parquet import ParquetColumns  # needs pyarrow, which JSON Lines do not
+        if table_format(path) != ".parquet" or not path.is_file():
+            return cls(path, Lines.read(path))
+        from .parquet import ParquetColumns  # needs pyarrow, which files of text do not
 
         return cls(path, ParquetColumns.read(path))
 
@@ -91,20 +99,15 @@ class Table:
             Naming the column and the option that chooses another, or the row.
         """
         self._require([column], option)
-        return [
-            self._string(number, value, column) for number, value in enumerate(self.content.column(column), start=1)
-        ]
+        return [self._string(number, value, column) for number, value in self._numbered(column)]
 
     def languages(self, column: str | None, option: str) -> list[str]:
         """Return a column that must hold a language code in every row; None finds it by its usual names."""
-        chosen = column or self._require(LANGUAGE_COLUMNS, option)
+        chosen = column or self._require(LANGUAGES, option)
         languages = self.strings(chosen, option)
-        for number, language in enumerate(languages, start=1):
+        for number, language in zip(self.content.numbers, languages, strict=True):
             if language not in LANGUAGE_NAMES:
-                raise LiraError(
-                    f"{str(self.path)!r} row {number}: unknown language {language!r:.60}; "
-                    f"use one of {', '.join(LANGUAGE_NAMES)}"
-                )
+                raise self._error(number, f"unknown language {shown(language)}; use one of {', '.join(LANGUAGE_NAMES)}")
         return languages
 
     def candidates(self) -> list[list[Candidate]]:
@@ -115,7 +118,7 @@ class Table:
         LiraError
             Naming the row whose candidates are not a list of objects with a text.
         """
-        return [self._candidates(number, value) for number, value in enumerate(self.content.column(COLUMN), start=1)]
+        return [self._candidates(number, value) for number, value in self._numbered(CANDIDATES)]
 
     def write(self, path: Path, candidates: Sequence[Sequence[Candidate]]) -> None:
         """Write the rows with these candidates, all of the file or nothing."""
@@ -123,11 +126,11 @@ class Table:
         if checked_suffix(path) == ".parquet":
             from .parquet import write_parquet
 
-            write_parquet(path, self.content, COLUMN, written)
+            write_parquet(path, self.content, CANDIDATES, written)
             return
         with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
             for row, several in zip(self.content.rows(), written, strict=True):
-                file.write(json.dumps(row | {COLUMN: several}, ensure_ascii=False, default=str) + "\n")
+                file.write(json.dumps(row | {CANDIDATES: several}, ensure_ascii=False, default=str) + "\n")
 
     def _require(self, columns: Sequence[str], option: str) -> str:
         """Return the first of these columns that there is."""
@@ -140,62 +143,44 @@ class Table:
             )
         return usual[0]
 
+    def _numbered(self, column: str) -> Iterator[tuple[int, object]]:
+        """Return a column's values with their rows' numbers."""
+        return zip(self.content.numbers, self.content.column(column), strict=True)
+
     def _string(self, number: int, value: object, column: str) -> str:
-        if not isinstance(value, str) or is_blank(value):
-            shown = "is empty" if value is None or value == "" else f"is {value!r:.60}, not a text"
-            raise LiraError(f"{str(self.path)!r} row {number}: column {column!r} {shown}")
-        return value
+        if isinstance(value, str) and not is_blank(value):
+            return value
+        wrong = "is empty" if is_missing(value) or isinstance(value, str) else f"is {shown(value)}, not a text"
+        raise self._error(number, f"column {column!r} {wrong}")
 
     def _candidates(self, number: int, value: object) -> list[Candidate]:
-        if value is None:
-            return []
-        if not isinstance(value, list):
-            raise LiraError(f"{str(self.path)!r} row {number}: {COLUMN} must be a list, not {value!r:.60}")
-        return [self._candidate(number, item) for item in value]
+        try:
+            return [_candidate(fields) for fields in candidate_fields(value)]
+        except ValueError as error:
+            raise self._error(number, str(error)) from error
 
-    def _candidate(self, number: int, item: object) -> Candidate:
-        where = f"{str(self.path)!r} row {number}"
-        if not isinstance(item, dict) or not isinstance(item.get("text"), str) or is_blank(item["text"]):
-            raise LiraError(f"{where}: a candidate needs a text, but there is {item!r:.120}")
-        scores = [item.get(name) for name in _ASPECTS]
-        if any(
-            score is not None and (isinstance(score, bool) or not isinstance(score, int | float)) for score in scores
-        ):
-            raise LiraError(f"{where}: a candidate's scores must be numbers: {item!r:.120}")
-        return Candidate(item["text"], str(item.get("agent") or ""), *scores)
+    def _error(self, number: int, what: str) -> LiraError:
+        return LiraError(f"{str(self.path)!r} row {number}: {what}")
+
+
+def _candidate(fields: Mapping[str, object]) -> Candidate:
+    text = str(fields["text"])
+    if is_blank(text):
+        raise ValueError(f"a candidate needs a text, but there is {shown(text)}")
+    return Candidate(text, cell_text(fields.get("agent")), *critic_scores(fields))
 
 
 def checked_suffix(path: Path) -> str:
-    """Return a file's format by its name.
+    """Return the format that a file is to be written in, by its name.
 
     Raises
     ------
     LiraError
         If it is neither `.jsonl` nor `.parquet`.
     """
-    if path.suffix not in (".jsonl", ".parquet"):
-        raise LiraError(f"{str(path)!r}: the name must end in .jsonl or .parquet")
+    if path.suffix not in OUTPUT_FORMATS:
+        raise LiraError(f"{str(path)!r}: the name must end in {' or '.join(OUTPUT_FORMATS)}")
     return path.suffix
-
-
-def _read_lines(path: Path) -> Iterator[Row]:
-    try:
-        with path.open(encoding="utf-8-sig") as lines:
-            yield from (
-                _row(line, f"{str(path)!r} line {number}") for number, line in enumerate(lines, 1) if line.strip()
-            )
-    except UnicodeDecodeError as error:
-        raise LiraError(f"{str(path)!r} is not UTF-8 text: {error}") from error
-
-
-def _row(line: str, where: str) -> Row:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:  # not JSON, a number of thousands of digits, thousands of brackets
-        raise LiraError(f"{where} is not JSON: {error}") from error
-    if not isinstance(row, dict):
-        raise LiraError(f"{where} is not a JSON object")
-    return row
 
 
 def _rounded(candidate: Candidate) -> Row:

@@ -146,7 +146,7 @@ class Wanted:
 
 def translate(
     context: typer.Context,
-    input: Annotated[Path, typer.Option("--input", help="A .jsonl or .parquet file.")],
+    input: Annotated[Path, typer.Option("--input", help="A .jsonl, .csv, .tsv or .parquet file.")],
     output: Annotated[Path, typer.Option("--output", help="The same rows with candidates, .jsonl or .parquet.")],
     model: Annotated[
         str | None,

@@ -28,7 +28,7 @@ SEARCH_EXAMPLE = (
 @needs("pyarrow")
 def encode(
     model: Annotated[str, typer.Option("--model", help="Folder or Hub id of a model.")],
-    input: Annotated[Path, typer.Option("--input", help="A .jsonl, .parquet or .csv file.")],
+    input: Annotated[Path, typer.Option("--input", help="A .jsonl, .csv, .tsv or .parquet file.")],
     output: Annotated[Path, typer.Option("--output", help="Folder of the embeddings.")],
     kind: Annotated[Kind, typer.Option(help="What the texts are.")] = Kind.document,
     text_column: Annotated[str, typer.Option(help="Column with the text.")] = "text",

@@ -1,11 +1,12 @@
 """Questions with their answers, read from JSON lines or from a dataset."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import LiraError
+from .cells import shown
+from .table_file import read_rows
 
 
 @dataclass(frozen=True)
@@ -46,16 +47,14 @@ def read_questions(source: Path | str, split: str) -> list[Example]:
     """
     path = Path(source) / f"{split}.jsonl"
     if path.is_file():
-        lines = path.read_text(encoding="utf-8").split("\n")
-        rows = [(f"{path} line {number}", line) for number, line in enumerate(lines, 1) if line.strip()]
-        found = [_parsed(line, place) for place, line in rows]
+        examples = [_example(row, f"{path} line {number}") for number, row in read_rows(path)]
     elif Path(source).is_dir():
         raise LiraError(f"{path} is not there: `python -m dataset_builder reasoning --output {source}` writes it")
     else:
-        found = _from_dataset(str(source), split)
-    if not found:
+        examples = _from_dataset(str(source), split)
+    if not examples:
         raise LiraError(f"{source} has no question in split {split!r}")
-    return found
+    return examples
 
 
 def _from_dataset(name: str, split: str) -> list[Example]:
@@ -69,16 +68,6 @@ def _from_dataset(name: str, split: str) -> list[Example]:
     return [_example(row, f"{name} {split} row {number}") for number, row in enumerate(rows)]
 
 
-def _parsed(line: str, place: str) -> Example:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise LiraError(f"{place}: not JSON ({error})") from error
-    if not isinstance(row, dict):
-        raise LiraError(f"{place}: expected an object with question, language and answer, got {type(row).__name__}")
-    return _example(row, place)
-
-
 def _example(row: Mapping[str, object], place: str) -> Example:
     choices = _texts(row.get("choices"), f"{place}: choices")
     answer = row.get("answer")
@@ -89,7 +78,7 @@ def _example(row: Mapping[str, object], place: str) -> Example:
     texts = {"question": row.get("question"), "language": row.get("language"), "answer": answer}
     for name, value in texts.items():
         if not isinstance(value, str) or not value.strip():
-            raise LiraError(f"{place}: {name} must be a text, got {value!r}")
+            raise LiraError(f"{place}: {name} must be a text, got {shown(value)}")
     return Example(
         id=str(row.get("id", place)),
         language=str(texts["language"]),
@@ -106,5 +95,5 @@ def _texts(value: object, place: str) -> tuple[str, ...]:
     if value is None:
         return ()
     if not isinstance(value, Sequence) or isinstance(value, str) or not all(isinstance(text, str) for text in value):
-        raise LiraError(f"{place} must be a list of str, got {value!r}")
+        raise LiraError(f"{place} must be a list of str, got {shown(value)}")
     return tuple(text for text in value if text.strip())

@@ -7,7 +7,7 @@ import json
 import re
 import zlib
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -28,6 +28,8 @@ LONGEST = 2**24
 """Characters of the longest line or record."""
 csv.field_size_limit(LONGEST)  # one limit for the whole process, 131,072 by default: less than a long document
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_START = 4096
+"""Bytes by which the encoding and the line ends of a file are told."""
 _BATCH = 4096
 """Rows of a Parquet file that are decoded at once."""
 
@@ -68,7 +70,7 @@ def column_names(path: Path) -> list[str]:
             return file.schema_arrow.names
     if suffix in SEPARATED:
         return _header(path, _lines(path), SEPARATED[suffix])[0]
-    rows = (row for _, row in _objects(_lines(path, "\n")))
+    rows = (row for _, row in json_rows(_lines(path)))
     return [str(_whole(name)) for name in next((row for row in rows if not isinstance(row, BadRow)), {})]
 
 
@@ -113,7 +115,7 @@ def read_any_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[
         return _parquet_rows(path, columns)
     if suffix in SEPARATED:
         return _separated_rows(path, columns, SEPARATED[suffix])
-    return _objects(_lines(path, "\n"))
+    return json_rows(_lines(path))
 
 
 def parse_json(text: str) -> object:
@@ -138,12 +140,14 @@ def _is_gzip(path: Path) -> bool:
 # ---------------------------------------------------------------- text
 
 
-def _lines(path: Path, newline: str = "") -> Iterator[str]:
+def _lines(path: Path) -> Iterator[str]:
     """Yield the lines with their ends; bytes that are no text become lone surrogates, which `is_text` finds."""
     opener = gzip.open if _is_gzip(path) else open
     try:
         with opener(path, "rb") as file:
-            encoding = _encoding(file.read(1024))
+            start = file.read(_START)
+        encoding = _encoding(start)
+        newline = "\n" if b"\n" in start or b"\r" not in start else ""  # old Macs end their lines with \r alone
         with opener(path, "rt", encoding=encoding, errors="surrogateescape", newline=newline) as lines:
             yield from lines
     except (OSError, zlib.error, EOFError, UnicodeError) as error:
@@ -184,8 +188,8 @@ def _whole(value: object) -> object:
     return {str(_whole(name)): _whole(item) for name, item in value.items()} if isinstance(value, dict) else value
 
 
-def _objects(lines: Iterator[str]) -> Iterator[tuple[int, Row | BadRow]]:
-    """Yield each line's JSON object."""
+def json_rows(lines: Iterable[str]) -> Iterator[tuple[int, Row | BadRow]]:
+    """Yield each line's JSON object with the line's number from 1."""
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             yield number, BadRow("empty line")

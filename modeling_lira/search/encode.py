@@ -36,7 +36,7 @@ def encode_file(
     ----------
     model : LiraModel
     path : Path
-        A `.jsonl`, `.parquet` or `.csv` file.
+        A table: JSON lines, CSV, TSV or Parquet.
     folder : Path
     kind : Kind
     columns : Columns, optional

@@ -124,7 +124,7 @@ def test_a_killed_command_goes_on(
         ('{"lang": "vi", "text": 3}', [], "row 1: column 'text' is 3, not a text"),
         ('{"lang": "vi", "text"', [], "line 1 is not JSON"),
         ("[1]", [], "line 1 is not a JSON object"),
-        ('{"lang": "vi", "text": "áo", "candidates": ["x"]}', [], "row 1: a candidate needs a text"),
+        ('{"lang": "vi", "text": "áo", "candidates": ["x", null]}', [], "row 1: a candidate needs a text"),
         ('{"lang": "vi", "text": "áo"}', ["--num-candidates", "0"], "--num-candidates is 0: it must be positive"),
     ],
 )
@@ -148,7 +148,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["translate", "--input", "in.csv", "--output", "out.jsonl"], "must end in .jsonl or .parquet"),
+        (["translate", "--input", "in.csv", "--output", "out.csv"], "must end in .jsonl or .parquet"),
         (["critique"], "needs --input and --output, or --check"),
         (["critique", "--input", "plain.jsonl", "--output", "out.jsonl"], "run lira translate first"),
     ],
