@@ -9,6 +9,7 @@ import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import cast
@@ -147,7 +148,8 @@ def _lines(path: Path) -> Iterator[str]:
         with opener(path, "rb") as file:
             start = file.read(_START)
         encoding = _encoding(start)
-        newline = "\n" if b"\n" in start or b"\r" not in start else ""  # old Macs end their lines with \r alone
+        first_end = re.search(r"\r\n?|\n", start.decode(encoding, "ignore"))
+        newline = "" if first_end and first_end[0] == "\r" else "\n"  # old Macs end their lines with \r alone
         with opener(path, "rt", encoding=encoding, errors="surrogateescape", newline=newline) as lines:
             yield from lines
     except (OSError, zlib.error, EOFError, UnicodeError) as error:
@@ -233,13 +235,18 @@ def _header(path: Path, lines: Iterator[str], separators: str) -> tuple[list[str
         separators, first = hint[1], next(lines, "")
     if not first:
         return [], separators[0]
-    separator = max(separators, key=lambda each: len(next(csv.reader([first], delimiter=each), [])))
+    separator = max(separators, key=partial(_width, first))
     cells = next(_records(chain([first], lines), separator), [])
     if isinstance(cells, BadRow):
         raise LiraError(f"{str(path)!r} has no header that can be read: {cells.reason}")
     if not all(map(is_text, cells)):
         raise LiraError(f"{str(path)!r} line 1 {_NO_TEXT.detail}")
     return [cell.strip() for cell in cells], separator
+
+
+def _width(line: str, separator: str) -> int:
+    cells = _record(iter([line]), separator, None)
+    return 0 if isinstance(cells, BadRow) else len(cells)
 
 
 def _records(lines: Iterator[str], separator: str, width: int | None = None) -> Iterator[list[str] | BadRow]:
@@ -322,12 +329,17 @@ def _plain(column: pa.Array | pa.ChunkedArray) -> list[object]:
     """Return a column's values; a date that Python cannot hold or a time zone that it does not know is a text too."""
     kind = column.type
     if pa.types.is_timestamp(kind):
-        texts = column.cast(pa.timestamp(kind.unit)).cast(pa.string()).to_pylist()
+        texts = _trimmed(column.cast(pa.timestamp(kind.unit)).cast(pa.string()))
         return texts if kind.tz is None else [text and f"{text}Z" for text in texts]
     if pa.types.is_temporal(kind):
-        return column.cast(pa.string()).to_pylist()
+        return _trimmed(column.cast(pa.string()))
     values = column.to_pylist()
     return [_decoded(value) for value in values] if _is_binary(kind) else values
+
+
+def _trimmed(times: pa.Array | pa.ChunkedArray) -> list[object]:
+    """Leave the zeros of a second's fraction out, so that a time is the same text in every unit."""
+    return [text.rstrip("0").rstrip(".") if text and "." in text else text for text in times.to_pylist()]
 
 
 def _is_binary(kind: pa.DataType) -> bool:
