@@ -58,14 +58,15 @@ def staged(output: Path, settings: Settings) -> Iterator[Stage]:
 
     Source: ours.
     """
-    _check_output(output)
     folder = output.with_name(f".{output.name}.partial")
+    _check_output(output)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         lock = FileLock(folder / _LOCK).acquire(timeout=0)
     except Timeout:
         raise LiraError(f"another process builds {output}: wait for it, or choose another folder") from None
     with lock:
+        _restore_or_remove(_aside(output), output)
         stage = _resume(folder, settings)
         try:
             yield stage
@@ -80,7 +81,7 @@ def _check_output(output: Path) -> None:
         raise LiraError(f"output {output} is not a folder: name a new one")
     if not output.is_dir():
         return
-    names = {path.name for path in output.iterdir()}
+    names = {path.name for path in output.iterdir()} - {_STATE, _LOCK}
     foreign = sorted(name for name in names - {CARD} if name.rsplit("-", 1)[-1] not in PARTS)
     if foreign or (names and CARD not in names):
         found = foreign[0] if foreign else min(names)
@@ -114,13 +115,24 @@ def _give_up(stage: Stage, output: Path) -> None:
 
 
 def _put_in_place(folder: Path, output: Path) -> None:
-    for name in (_STATE, _LOCK):
-        (folder / name).unlink(missing_ok=True)
+    aside = _aside(output)
     if output.is_dir():
-        old = output.with_name(f".{output.name}.old")
-        shutil.rmtree(old, ignore_errors=True)
-        output.rename(old)
-        folder.rename(output)
-        shutil.rmtree(old)
-    else:
-        folder.rename(output)
+        output.rename(aside)
+    folder.rename(output)
+    for name in (_STATE, _LOCK):  # last, so that a build that is killed here before the renaming goes on
+        (output / name).unlink(missing_ok=True)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _aside(output: Path) -> Path:
+    """Return where an earlier corpus stands while the new one takes its place."""
+    return output.with_name(f".{output.name}.old")
+
+
+def _restore_or_remove(aside: Path, output: Path) -> None:
+    """Mend what a build that was killed while it put the new corpus in place has left."""
+    if aside.is_dir() and not output.exists():
+        aside.rename(output)
+    shutil.rmtree(aside, ignore_errors=True)
+    for name in (_STATE, _LOCK):
+        (output / name).unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """The published folder: what `load_dataset` reads, what the card says, nothing leaked, nothing half-built."""
 
+import contextlib
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -299,3 +300,40 @@ def test_a_split_without_rows_still_loads(tmp_path: Path) -> None:
         pass
     assert read_part(tmp_path, "vi", "queries", "test").num_rows == 0
     assert read_part(tmp_path, "vi", "queries", "test").schema == SCHEMAS["queries"]
+
+
+@pytest.mark.parametrize("step", range(4))
+def test_a_build_killed_while_its_corpus_takes_its_place_is_made_good(tmp_path, monkeypatch, step):
+    def build(seed: int) -> None:
+        with staging.staged(tmp_path / "corpus", {"seed": seed}) as stage:
+            (stage.folder / "README.md").write_text(f"{seed}")
+            stage.finish("vi")
+
+    class Killed(BaseException):
+        pass
+
+    def killing(original, calls):
+        def call(*arguments, **options):
+            if len(calls) == step:
+                raise Killed
+            calls.append(arguments)
+            return original(*arguments, **options)
+
+        return call
+
+    build(1)
+    with monkeypatch.context() as patched:
+        calls: list = [None] * 99  # counted from the moment that it takes its place
+        for owner, name in ((Path, "rename"), (staging.shutil, "rmtree")):
+            patched.setattr(owner, name, killing(getattr(owner, name), calls))
+        put_in_place = staging._put_in_place
+        patched.setattr(staging, "_put_in_place", lambda *folders: (calls.clear(), put_in_place(*folders)))
+        with contextlib.suppress(Killed):
+            build(2)
+    assert any(
+        (folder / "README.md").is_file() for folder in (tmp_path / "corpus", tmp_path / ".corpus.old")
+    )  # one of both is always whole
+    build(3)
+    assert [path.name for path in tmp_path.iterdir()] == ["corpus"]
+    assert [path.name for path in (tmp_path / "corpus").iterdir()] == ["README.md"]
+    assert (tmp_path / "corpus" / "README.md").read_text() == "3"

@@ -400,3 +400,33 @@ def test_the_right_row_is_named_after_empty_lines(tmp_path):
         read(tmp_path / "rows.jsonl")
     (tmp_path / "rows.jsonl").write_text('{"text": "a"}\n\n{"text": "b"}\n')
     assert next(read(tmp_path / "rows.jsonl").batches(9)).ids == ["0", "1"]
+
+
+def test_what_a_killed_run_left_is_swept_and_the_folder_is_taken_up(model, tmp_path):
+    file, out = write(tmp_path / "rows.jsonl", ROWS), tmp_path / "out"
+    out.mkdir()
+    (out / "lock").touch()
+    (out / ".embeddings.abcdefgh.json").write_text("{")  # killed while its manifest was written
+    encode_file(model, file, out, shard_size=9)
+    before = {path.name for path in out.iterdir()}
+    assert before == {"embeddings.json", "lock", *(f"shard-0000{number}-of-00002.parquet" for number in range(2))}
+    (out / ".shard-00001-of-00002.abcdefgh.parquet").write_text("half")
+    (out / ".shard-00001-of-00002-texts.abcdefgh.parquet").write_text("half")
+    encode_file(model, file, out, shard_size=9)
+    assert {path.name for path in out.iterdir()} == before
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("format", list(Format))
+def test_what_is_not_finite_is_never_written(model, tmp_path, monkeypatch, bad, format):
+    original = encoding._encode
+
+    def embed(model, rows, *others):
+        embeddings = original(model, rows, *others)
+        embeddings[2, 3] = bad
+        return embeddings
+
+    monkeypatch.setattr(encoding, "_encode", embed)
+    with pytest.raises(LiraError, match="embedding of 'p2' is not finite"):
+        encode_file(model, write(tmp_path / "rows.jsonl", ROWS), tmp_path / "out", format=format)
+    assert not list((tmp_path / "out").glob("shard*"))

@@ -217,3 +217,23 @@ def test_a_batch_is_on_the_disk_before_put_returns(tmp_path: Path, monkeypatch: 
         for number in range(3):
             store.put([record(number)])
             assert synced[-1] == shards(tmp_path)[0].stat().st_size
+
+
+def test_whole_records_before_a_torn_end_are_kept(tmp_path: Path) -> None:
+    with CandidateStore(tmp_path) as store:
+        store.put([record(number) for number in range(50)])
+    shard = shards(tmp_path)[0]
+    whole = shard.read_bytes()
+    for end in (b'{"key": "x", "val', b'{"key": "x"}\n', bytes(4096), b"rubbish\n" + bytes(512)):
+        shard.write_bytes(whole + end)
+        with CandidateStore(tmp_path) as store:
+            assert [store.get(record(number).key) for number in range(50)] == [("one", "two")] * 50
+        assert shard.read_bytes() == whole
+
+
+def test_what_a_killed_writer_of_settings_left_is_swept(tmp_path: Path) -> None:
+    with CandidateStore(tmp_path) as store:
+        name = store.describe({"seed": 1})
+    (tmp_path / f".settings-{name}.abcdefgh.json").write_text("{")
+    with CandidateStore(tmp_path):
+        assert not list(tmp_path.glob(".*"))

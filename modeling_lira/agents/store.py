@@ -12,7 +12,7 @@ from typing import BinaryIO
 from filelock import FileLock, Timeout
 
 from ..errors import LiraError
-from ..files import atomic_write_text
+from ..files import atomic_write_text, sweep
 from .batching import digest
 from .candidate import Settings
 
@@ -88,6 +88,7 @@ class CandidateStore:
         self._index: dict[str, Value] = {}
         self._file: BinaryIO | None = None
         try:
+            sweep(self.path, "settings-*.json")
             self._load()
         except BaseException:
             self._lock.release()

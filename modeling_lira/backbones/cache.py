@@ -1,5 +1,6 @@
 """The user's folder of converted backbones: checksums, one writer at a time, all of a folder or nothing."""
 
+import glob
 import hashlib
 import json
 import logging
@@ -204,8 +205,9 @@ def writing(folder: Path) -> Iterator[None]:
     lock = folder.parent / f".{folder.name}.lock"
     try:
         with FileLock(lock, timeout=LOCK_SECONDS):
-            for left in folder.parent.glob(f".{folder.name}.*"):
-                if left.is_dir():
+            for left in folder.parent.glob(f".{glob.escape(folder.name)}.*"):
+                rest = left.name.removeprefix(f".{folder.name}.").removesuffix(".old")
+                if left.is_dir() and "." not in rest:  # else it is of a folder whose name goes on
                     _restore_or_remove(left, folder)
             yield
     except Timeout as error:

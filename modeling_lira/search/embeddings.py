@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from ..errors import LiraError
-from ..files import atomic_path, atomic_write_text
+from ..files import atomic_path, atomic_write_text, sweep
 from .choices import DType, Format
 
 MANIFEST = "embeddings.json"
@@ -128,10 +128,12 @@ class EmbeddingFolder:
                     f"{str(path)!r} holds embeddings of another {_SAID.get(name, name)} "
                     f"({found[name]}, now {wanted[name]}): use another --output"
                 )
-        elif path.exists() and any(item.name != LOCK for item in path.iterdir()):
+            sweep(path, MANIFEST, "shard-*")
+            return cls(path, settings)
+        sweep(path, MANIFEST)
+        if path.exists() and any(item.name != LOCK for item in path.iterdir()):
             raise LiraError(f"{str(path)!r} is a folder of something else: use another --output")
-        else:
-            atomic_write_text(path / MANIFEST, json.dumps(asdict(settings), indent=1))
+        atomic_write_text(path / MANIFEST, json.dumps(asdict(settings), indent=1))
         return cls(path, settings)
 
     @classmethod
@@ -160,7 +162,19 @@ class EmbeddingFolder:
         return self._file(number).is_file()
 
     def write(self, number: int, ids: Sequence[str], texts: Sequence[str], embeddings: np.ndarray) -> None:
-        """Write a shard of embeddings [N, D], float32: all of it or nothing."""
+        """Write a shard of embeddings [N, D], float32: all of it or nothing.
+
+        Raises
+        ------
+        LiraError
+            A row that is not finite.
+        """
+        bad = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
+        if len(bad):
+            raise LiraError(
+                f"the embedding of {ids[bad[0]]!r} is not finite, one of {len(bad)} among {len(ids)}: "
+                "the model is damaged, nothing of this shard is written"
+            )
         stored, scale = quantise(embeddings, self.settings.dtype)
         if self.settings.format is Format.parquet:
             with atomic_path(self._file(number)) as temporary:
