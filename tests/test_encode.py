@@ -293,7 +293,7 @@ def test_a_damaged_shard_is_named(model, tmp_path, format):
     assert len(folder.read(0).ids) == 9
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[]", '{"model": 1}'])
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"model": 1}', "[" * 100_000, '{"rows": ' + "1" * 5_000 + "}"])
 def test_a_folder_without_embeddings(tmp_path, content):
     with pytest.raises(LiraError, match="is not a folder of embeddings"):
         EmbeddingFolder.open(tmp_path)
@@ -430,3 +430,11 @@ def test_what_is_not_finite_is_never_written(model, tmp_path, monkeypatch, bad, 
     with pytest.raises(LiraError, match="embedding of 'p2' is not finite"):
         encode_file(model, write(tmp_path / "rows.jsonl", ROWS), tmp_path / "out", format=format)
     assert not list((tmp_path / "out").glob("shard*"))
+
+
+@pytest.mark.parametrize("name", ["shard_size", "batch_size"])
+@pytest.mark.parametrize("value", [0, -1, True, 2.5, None])
+def test_sizes_are_positive_whole_numbers(model, tmp_path, name, value):
+    with pytest.raises(LiraError, match=f"{name} must be a positive whole number, got {value}"):
+        encode_file(model, write(tmp_path / "rows.jsonl", ROWS), tmp_path / "out", **{name: value})
+    assert not (tmp_path / "out").exists()

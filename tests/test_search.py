@@ -1,21 +1,25 @@
 """The index: what it finds, how it grows, and what a failure leaves behind."""
 
+import contextlib
 import json
 import pickle
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from conftest import MULTILINGUAL_TEXTS
 
-from modeling_lira import LiraError, LiraModel
+from modeling_lira import LiraError, LiraModel, files
 from modeling_lira.cli import app, run
 from modeling_lira.search import SearchIndex
 from modeling_lira.search import index as search
+from modeling_lira.search import vectors as stored
 from modeling_lira.search.choices import DType, Format, Method
 from modeling_lira.search.embeddings import EmbeddingFolder, Settings
 from modeling_lira.search.encode import encode_file
@@ -109,12 +113,15 @@ def test_lengths_do_not_count(tmp_path):
         assert recall(index.nearest(1e30 * queries, 5)[0], brute_force(rows, queries, 5)[0]) >= 0.95
 
 
-def test_expansion_is_what_hnsw_looks_at(tmp_path):
+def test_expansion_is_what_hnsw_looks_at(tmp_path, monkeypatch):
+    monkeypatch.setattr(stored, "COMPARED", 0)  # so few are all compared otherwise
+    monkeypatch.setattr(stored, "_SPARE", 0)
     rows, queries = vectors(3000), vectors(100, seed=1)
     index = SearchIndex.create(tmp_path / "index", WIDTH, "hnsw", "float32")
     index.add(names(3000), rows)
+    index.save()  # until then new rows are compared
     truth = brute_force(rows, queries, 10)[0]
-    assert index.expansion == search.EXPANSION_SEARCH
+    assert index.expansion == stored.EXPANSION_SEARCH
     found = []
     for index.expansion in (1, 64, 512):
         found.append(recall(index.nearest(queries, 10)[0], truth))
@@ -203,9 +210,12 @@ def test_bad_rows_are_refused_and_nothing_is_added(tmp_path, ids, rows, texts, m
 def test_other_bad_input(tmp_path):
     index = SearchIndex.create(tmp_path / "index", WIDTH)
     for call, message in (
-        (lambda: index.search(vectors(1), top=0), "top must be positive, got 0"),
+        *(
+            (partial(index.search, vectors(1), top), f"top must be a positive whole number, got {top!r}")
+            for top in (0, -1, True, 2.0, float("inf"), "3", None)
+        ),
         (lambda: index.search(vectors(1)[:, :3]), "must have shape"),
-        (lambda: SearchIndex.create(tmp_path / "other", 0), "width must be positive, got 0"),
+        (lambda: SearchIndex.create(tmp_path / "other", 0), "width must be a positive whole number, got 0"),
         (lambda: SearchIndex.create(tmp_path / "other", 3, "lsh"), "'lsh' is not a valid Method"),
         (lambda: SearchIndex.create(tmp_path / "other", 3, "hnsw", "int4"), "'int4' is not a valid DType"),
         (lambda: SearchIndex.open(tmp_path / "other"), "there is no index in"),
@@ -456,3 +466,228 @@ def test_bad_input_is_one_line_and_exit_code_2(encoded, tmp_path, capfd, build_m
 def test_help_shows_an_example(capsys):
     assert lira("search", "--help") == 0
     assert "Example: lira search --index runs/index --add" in " ".join(capsys.readouterr().out.split())
+
+
+# ---------------------------------------------------------------- equal and nearly equal rows
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def crowds(noise: float, titles: int = 20, copies: int = 60, width: int = WIDTH, others: int = 200) -> np.ndarray:
+    """Some titles with many copies each, equal or nearly so, and others that stand alone."""
+    random = np.random.default_rng(5)
+    rows = np.repeat(random.normal(size=(titles, width)), copies, axis=0)
+    rows = rows + noise * random.normal(size=rows.shape) * (random.random(len(rows)) < 0.9)[:, None]
+    return unit(np.concatenate([rows, random.normal(size=(others, width))]))
+
+
+def build(folder: Path, rows: np.ndarray, how: str, method: str, dtype: str) -> SearchIndex:
+    index = SearchIndex.create(folder, rows.shape[1], method, dtype)
+    step = {"one add": len(rows), "many adds": 37, "reopened": 400}[how]
+    for first in range(0, len(rows), step):
+        part = rows[first : first + step]
+        index.add(names(len(part), first), part)
+        if how == "reopened":
+            index.save()
+            index = SearchIndex.open(folder)
+    return index
+
+
+def assert_as_exact(index: SearchIndex, rows: np.ndarray, least: float = 1.0, top: int = 10) -> None:
+    """Every row is found by its own vector, and what is found is as near as what exact search finds."""
+    kept = search.quantise(index._checked(rows), index.manifest.dtype)[0].astype(np.float64)
+    kept /= np.linalg.norm(kept, axis=1, keepdims=True)
+    cosines = np.einsum("id,jd->ij", kept, kept)
+    nearest, scores = index.nearest(rows, top)
+    of_nearest = np.take_along_axis(cosines, nearest, 1)
+    np.testing.assert_allclose(scores, of_nearest, atol=1e-6)
+    as_near = of_nearest >= -np.sort(-cosines, axis=1)[:, :top] - 1e-7
+    assert as_near.mean() >= least
+    assert all(len(set(several)) == top for several in nearest.tolist())
+    equal = (kept[nearest[:, 1:]] == kept[nearest[:, :-1]]).all(2)
+    assert (np.diff(nearest, axis=1)[equal] > 0).all()  # equal rows come in their order
+    itself = (nearest == np.arange(len(rows))[:, None]).any(1)
+    crowded = (of_nearest > 1 - 1e-15).all(1)  # others that are just as near fill the list
+    assert (itself | crowded).all()
+
+
+@pytest.mark.parametrize("graph", [False, True])
+@pytest.mark.parametrize("noise", [0.0, 1e-4, 1e-2])
+@pytest.mark.parametrize("dtype", ["int8", "float32"])
+@pytest.mark.parametrize("how", ["one add", "many adds", "reopened"])
+def test_every_row_is_found_beside_equal_and_nearly_equal_ones(tmp_path, monkeypatch, graph, noise, dtype, how):
+    if graph:  # as if there were too many to compare them all
+        monkeypatch.setattr(stored, "COMPARED", 100)
+    rows = crowds(noise)
+    if how == "many adds":
+        rows = rows[np.random.default_rng(1).permutation(len(rows))]
+    least = 0.98 if graph else 1.0
+    index = build(tmp_path / "index", rows, how, "hnsw", dtype)
+    assert_as_exact(index, rows, least)
+    index.save()
+    opened = SearchIndex.open(tmp_path / "index")
+    assert_as_exact(opened, rows, least)
+    assert (opened.nearest(rows[:50], 7)[0] == index.nearest(rows[:50], 7)[0]).all()
+    if noise == 0:
+        assert len(opened._graph.index) <= 220
+
+
+@pytest.mark.parametrize("dtype", ["int8", "float32", "float16"])
+@pytest.mark.parametrize("method", METHODS)
+def test_as_many_rows_come_back_as_there_are(tmp_path, monkeypatch, method, dtype):
+    monkeypatch.setattr(stored, "COMPARED", 100)
+    rows = crowds(0.0, copies=50)
+    index = build(tmp_path / "index", rows, "one add", method, dtype)
+    for top in (1, 10, 300, len(rows) - 1, len(rows), len(rows) + 1, 2**40):
+        nearest, scores = index.nearest(rows[:3], top)
+        assert nearest.shape == scores.shape == (3, min(top, len(rows)))
+        assert all(len(set(row)) == len(row) for row in nearest.tolist()) and (np.diff(scores, axis=1) <= 0).all()
+    assert len(index.search(rows[:1], np.int64(10_000))[0]) == len(rows)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("dtype", list(DType))
+def test_equal_rows_come_in_their_order(tmp_path, method, dtype):
+    rows = np.concatenate([vectors(3), np.repeat(vectors(1, seed=3), 200, axis=0), vectors(3)])
+    index = build(tmp_path / "index", rows, "many adds", method, dtype)
+    assert index.nearest(rows[100:101], 20)[0][0].tolist() == list(range(3, 23))
+    assert index.nearest(rows[:1], 2)[0][0].tolist() == [0, 203]
+
+
+def first_format(folder: Path, rows: np.ndarray, dtype: str) -> None:
+    """Write an index as version 0.1 did: every row in the graph, ids and texts, a manifest without a format."""
+    graph = stored._empty(rows.shape[1], stored._SCALARS[DType(dtype)])
+    graph.add(np.arange(len(rows), dtype=np.uint64), search.quantise(rows, dtype)[0])
+    folder.mkdir()
+    graph.save(folder / f"vectors-{len(rows)}.usearch")
+    table = pa.table({"id": names(len(rows)), "text": [""] * len(rows)})
+    with (
+        pa.OSFile(str(folder / f"documents-{len(rows)}.arrow"), "wb") as file,
+        pa.ipc.new_file(file, table.schema) as out,
+    ):
+        out.write_table(table)
+    files = {"vectors": f"vectors-{len(rows)}.usearch", "documents": f"documents-{len(rows)}.arrow"}
+    fields = {"method": "hnsw", "dtype": dtype, "width": rows.shape[1], "count": len(rows), "files": files}
+    (folder / "index.json").write_text(json.dumps(fields))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "float32"])
+@pytest.mark.parametrize("noise", [0.0, 1e-3])
+@pytest.mark.parametrize("more", [0, 40])
+def test_an_index_of_the_first_format_opens_and_is_brought_up_to_date(tmp_path, monkeypatch, dtype, noise, more):
+    monkeypatch.setattr(stored, "COMPARED", 100)
+    rows = crowds(noise, copies=40)
+    first_format(tmp_path / "index", rows[: len(rows) - more], dtype)
+    index = SearchIndex.open(tmp_path / "index")
+    assert_as_exact(index, rows[: len(rows) - more])
+    if more:
+        index.add(names(more, len(rows) - more), rows[-more:])
+    index.save()
+    assert_as_exact(index, rows, 0.98)
+    opened = SearchIndex.open(tmp_path / "index")
+    assert opened.manifest.format == search.FORMAT and len(list((tmp_path / "index").iterdir())) == 4
+    assert_as_exact(opened, rows, 0.98)
+    if noise == 0:
+        assert len(opened._graph.index) < len(rows) / 2
+
+
+def test_an_index_of_a_newer_format_is_not_read(tmp_path):
+    SearchIndex.create(tmp_path / "index", WIDTH).save()
+    path = tmp_path / "index" / "index.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": search.FORMAT + 1}))
+    with pytest.raises(LiraError, match="a newer version made it"):
+        SearchIndex.open(tmp_path / "index")
+
+
+def test_columns_of_the_graph_that_make_no_sense(tmp_path):
+    rows = vectors(20)
+    for first in (
+        np.arange(20)[::-1],
+        np.full(20, -1),
+        np.arange(20) - (np.arange(20) == 5) * 1 - (np.arange(20) == 4),
+    ):
+        folder = tmp_path / str(first[4])
+        SearchIndex.create(folder, WIDTH).save()
+        index = SearchIndex.open(folder)
+        index.add(names(20), rows)
+        index._vectors.columns = lambda first=first: {"first": first, "apart": np.zeros(20, bool)}
+        with pytest.raises(LiraError, match="damaged"):
+            index.save()
+            SearchIndex.open(folder)
+
+
+# ---------------------------------------------------------------- what an interrupted save leaves
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("step", range(12))
+def test_an_interrupted_first_save_goes_on(tmp_path, monkeypatch, method, step):
+    """Whatever file operation of the first save is the last, the same command goes on and leaves nothing behind."""
+    rows = vectors(60)
+
+    class Killed(BaseException):
+        pass
+
+    def killing(original, calls):
+        def call(*arguments, **options):
+            if len(calls) == step:
+                raise Killed
+            calls.append(arguments)
+            return original(*arguments, **options)
+
+        return call
+
+    def command(folder: Path) -> None:
+        path = folder / "index.json"
+        index = SearchIndex.open(folder) if path.exists() else SearchIndex.create(folder, WIDTH, method)
+        if len(index) < 60:
+            index.add(names(60 - len(index), len(index)), rows[len(index) :])
+            index.save()
+
+    with monkeypatch.context() as patched:
+        calls: list = []
+        for name in ("mkdir", "replace", "unlink", "chmod"):
+            patched.setattr(Path, name, killing(getattr(Path, name), calls))
+        patched.setattr(files.os, "fsync", killing(files.os.fsync, calls))
+        with contextlib.suppress(Killed):
+            command(tmp_path / "index")
+    if (tmp_path / "index").is_dir():  # what kill -9 leaves: nobody tidies up
+        (tmp_path / "index" / ".vectors-60-60.abcdefgh.usearch").write_text("half")
+        (tmp_path / "index" / ".index.abcdefgh.json").write_text("half")
+    command(tmp_path / "index")
+    assert SearchIndex.open(tmp_path / "index").nearest(rows, 1)[0][:, 0].tolist() == list(range(60))
+    command(tmp_path / "index")
+    SearchIndex.open(tmp_path / "index").save()
+    assert len(list((tmp_path / "index").iterdir())) == 4
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_full_disk_at_the_first_save(tmp_path, method):
+    index = SearchIndex.create(tmp_path / "index", WIDTH, method, "float32")
+    index.add(names(400), vectors(400), ["some text"] * 400)
+    for limit in (0, 1_000, 30_000):
+        with no_file_beyond(limit), pytest.raises(LiraError, match="cannot save the index"):
+            index.save()
+    again = SearchIndex.create(tmp_path / "index", WIDTH, method, "float32")
+    again.add(names(100), vectors(100))
+    again.save()
+    assert len(SearchIndex.open(tmp_path / "index")) == 100 and len(list((tmp_path / "index").iterdir())) == 4
+    if method == "exact":
+        assert (tmp_path / "index" / "vectors.bin").stat().st_size == 100 * WIDTH * 4
+
+
+def test_another_methods_leavings_and_foreign_files(tmp_path):
+    (tmp_path / "index").mkdir()
+    (tmp_path / "index" / "vectors.bin").write_bytes(bytes(1000))
+    (tmp_path / "index" / ".vectors-9.abcdefgh.usearch").write_bytes(bytes(10))
+    index = SearchIndex.create(tmp_path / "index", WIDTH, "hnsw")
+    index.add(names(9), vectors(9))
+    index.save()
+    assert len(list((tmp_path / "index").iterdir())) == 4
+    for name in ("notes.txt", ".hidden", ".notes.abcdefgh.txt", "index.json"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).write_text("mine")
+        with pytest.raises(LiraError, match="is there already"):
+            SearchIndex.create(tmp_path / name, WIDTH)

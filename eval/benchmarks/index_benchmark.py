@@ -29,7 +29,7 @@ from modeling_lira.search import SearchIndex
 from modeling_lira.search.choices import DType, Kind, Method
 from modeling_lira.search.embeddings import EmbeddingFolder
 from modeling_lira.search.encode import encode_file
-from modeling_lira.search.index import CONNECTIVITY, EXPANSION_ADD, EXPANSION_SEARCH
+from modeling_lira.search.vectors import CONNECTIVITY, EXPANSION_ADD, EXPANSION_SEARCH
 
 logger = logging.getLogger(__name__)
 
@@ -198,7 +198,7 @@ class Build:
         self.index.add([f"p{row}" for row in range(first, first + len(chunk))], chunk)
         last = len(chunk) < CHUNK
         if number % SAVE_EVERY == SAVE_EVERY - 1 or last:
-            self.index.save()
+            self.index.save(is_last=last)
         self.seconds += time.perf_counter() - start
         if len(self.index) == self.index.manifest.count:
             atomic_write_text(self._clock, json.dumps(self.seconds))

@@ -5,7 +5,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import takewhile
+from numbers import Integral
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +16,7 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from ..data.table_file import parse_json
 from ..errors import LiraError
 from ..files import atomic_path, atomic_write_text, sweep
 from .choices import DType, Format
@@ -70,6 +73,13 @@ def quantise(embeddings: np.ndarray, dtype: DType | str) -> tuple[np.ndarray, np
 def restore(stored: np.ndarray, scale: np.ndarray | None) -> np.ndarray:
     """Return stored embeddings as float32 [N, D]."""
     return stored.astype(np.float32) if scale is None else stored.astype(np.float32) * scale[:, None]
+
+
+def positive(name: str, value: object) -> int:
+    """Return a positive whole number of whatever type; raise `LiraError` for anything else."""
+    if isinstance(value, Integral) and not isinstance(value, bool) and int(value) > 0:
+        return int(value)
+    raise LiraError(f"{name} must be a positive whole number, got {value!r}")
 
 
 @contextmanager
@@ -146,7 +156,7 @@ class EmbeddingFolder:
             A folder that `lira encode` did not write.
         """
         try:
-            fields = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+            fields: Any = parse_json((path / MANIFEST).read_text(encoding="utf-8"))
             settings = Settings(**{**fields, "dtype": DType(fields["dtype"]), "format": Format(fields["format"])})
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise LiraError(f"{str(path)!r} is not a folder of embeddings: {error}") from error

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from ..modeling_lira import LiraModel
 from ..records.saved_model import fingerprint
 from .choices import DType, Format, Kind
-from .embeddings import EmbeddingFolder, Settings, holding
+from .embeddings import EmbeddingFolder, Settings, holding, positive
 from .text_file import Columns, TextFile, TextRows
 
 logger = logging.getLogger(__name__)
@@ -49,10 +49,10 @@ def encode_file(
     Raises
     ------
     LiraError
-        Bad rows, a folder of other settings or in use by another process.
-
-    Source: ours.
+        Bad rows, a folder of other settings or in use by another process, a size that is not a positive whole number,
+        embeddings that are not finite.
     """
+    shard_size, batch_size = positive("shard_size", shard_size), positive("batch_size", batch_size)
     file = TextFile(path, columns or Columns(), model.processor.languages, model.processor.num_candidates)
     settings = Settings(
         model.name_or_path or "",

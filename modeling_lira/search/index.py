@@ -2,42 +2,40 @@
 
 import json
 import re
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from torch import Tensor
 from tqdm import tqdm
-from usearch.index import Index
-from usearch.index import search as usearch_exact
 
+from ..data.table_file import parse_json
 from ..errors import LiraError
-from ..files import atomic_path, atomic_write_text
+from ..files import atomic_path, atomic_write_text, final_name, sweep
 from .choices import DType, Method
-from .embeddings import EmbeddingFolder, holding, quantise
+from .embeddings import LOCK, EmbeddingFolder, holding, positive, quantise
+from .vectors import Graph, Rows, Vectors
 
 MANIFEST = "index.json"
-CONNECTIVITY = 16
-EXPANSION_ADD = 128
-EXPANSION_SEARCH = 512
-"""How many rows HNSW looks at for one query: more is slower and finds more."""
+FORMAT = 2
+"""Raised when the files change. In the first format every row stands in the graph, equal ones too."""
 _SLICE = 1024
 """Rows that HNSW takes in at once: between two slices the progress bar moves and Ctrl-C works."""
 _DOCUMENTS = re.compile(r"documents-\d+\.arrow")
+_EMPTY = {"id": pa.array([], pa.string()), "text": pa.array([], pa.string())}
 _FILES = {
-    Method.hnsw: {"vectors": re.compile(r"vectors-\d+\.usearch"), "documents": _DOCUMENTS},
+    Method.hnsw: {"vectors": re.compile(r"vectors-\d+(-\d+)?\.usearch"), "documents": _DOCUMENTS},
     Method.exact: {"vectors": re.compile(r"vectors\.bin"), "documents": _DOCUMENTS},
 }
-_KINDS = {DType.float32: "f32", DType.float16: "f16", DType.int8: "i8"}
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A row that was found, with its cosine to the query."""
+    """A row of the index, with its cosine to the query."""
 
     id: str
     text: str
@@ -48,8 +46,8 @@ class Hit:
 class Manifest:
     """What an index folder holds.
 
-    `count` rows; `files` the names of what belongs to this state; `sources` how many rows came from which folder of
-    embeddings, by its input's digest; `model` and `fingerprint` are of the model that made the embeddings.
+    `format` of the files; `count` rows; `files` the names of what belongs to this state; `sources` how many rows came
+    from which folder of embeddings, by its input's digest; `model` and `fingerprint` are of the model that made these.
     """
 
     method: Method
@@ -60,30 +58,35 @@ class Manifest:
     fingerprint: str = ""
     files: dict[str, str] = field(default_factory=dict)
     sources: dict[str, int] = field(default_factory=dict)
+    format: int = 1
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest":
         """Read the manifest of a folder; raise `LiraError` if it is not an index."""
         try:
-            fields = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-            found = cls(**{**fields, "method": Method(fields["method"]), "dtype": DType(fields["dtype"])})
-            fits = found.files.keys() == _FILES[found.method].keys() and all(
-                pattern.fullmatch(found.files[name]) for name, pattern in _FILES[found.method].items()
+            fields: Any = parse_json((folder / MANIFEST).read_text(encoding="utf-8"))
+            manifest = cls(**{**fields, "method": Method(fields["method"]), "dtype": DType(fields["dtype"])})
+            if manifest.format > FORMAT:
+                raise ValueError("a newer version made it: install that one")
+            patterns = _FILES[manifest.method]
+            fits = manifest.files.keys() == patterns.keys() and all(
+                pattern.fullmatch(manifest.files[name]) for name, pattern in patterns.items()
             )
-            if not (fits and 0 < found.width < 2**20 and 0 <= found.count < 2**40):
+            if not (fits and 0 < manifest.width < 2**20 and 0 <= manifest.count < 2**40 and manifest.format > 0):
                 raise ValueError("its manifest makes no sense")
         except FileNotFoundError as error:
             raise LiraError(f"there is no index in {str(folder)!r}: build one with --add") from error
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise LiraError(f"{str(folder)!r} is not an index: {error}") from error
-        return found
+        return manifest
 
 
 class SearchIndex:
     """An index of embeddings with the ids and texts that they are of.
 
     Made by `SearchIndex.create(folder, width)` or `SearchIndex.open(folder)`; grows by `add`, which `save` makes
-    permanent. What is on disk is memory-mapped, so opening takes no time and several processes share it.
+    permanent. What is on disk is memory-mapped, so opening takes no time and several processes share it. A folder of an
+    earlier version is compared row by row; `save` brings it up to date.
 
     Parameters
     ----------
@@ -109,15 +112,14 @@ class SearchIndex:
         Raises
         ------
         LiraError
-            A folder that is not empty, an unknown method or dtype, a width that is not positive.
+            A folder that holds anything but what an interrupted first `save` left, an unknown method or dtype, a width
+            that is not positive.
         """
         path = Path(folder)
-        if path.exists() and (not path.is_dir() or any(item.name != "lock" for item in path.iterdir())):
+        if path.exists() and (not path.is_dir() or not all(_is_unfinished(item.name) for item in path.iterdir())):
             raise LiraError(f"{str(path)!r} is there already: open it, or give a new folder")
-        if width < 1:
-            raise LiraError(f"width must be positive, got {width}")
         try:
-            return cls(path, Manifest(Method(method), DType(dtype), width))
+            return cls(path, Manifest(Method(method), DType(dtype), positive("width", width), format=FORMAT))
         except ValueError as error:
             raise LiraError(str(error)) from error
 
@@ -138,10 +140,14 @@ class SearchIndex:
         self._new_texts: list[str] = []
         self.__dict__.pop("_known", None)
         path = self.folder / self.manifest.files["vectors"] if self.manifest.files else None
-        self._vectors: _Vectors = (_Graph if self.manifest.method is Method.hnsw else _Rows)(self.manifest, path)
-        self._documents = pa.table({"id": pa.array([], pa.string()), "text": pa.array([], pa.string())})
+        table = pa.table(_EMPTY)
         if self.manifest.files:
-            self._documents = _read_documents(self.folder / self.manifest.files["documents"], self.manifest.count)
+            table = _read_documents(self.folder / self.manifest.files["documents"], self.manifest)
+        self._documents = table.select(["id", "text"])
+        shape = (self.manifest.width, self.manifest.dtype, self.manifest.count, path)
+        self._vectors: Vectors = (
+            Rows(*shape) if self.manifest.method is Method.exact else Graph(*shape, _columns(table))
+        )
 
     def __len__(self) -> int:
         return self.manifest.count + len(self._new_ids)
@@ -179,9 +185,11 @@ class SearchIndex:
         """
         names = _strings("id", ids)
         rows = self._checked(embeddings)
-        said = [""] * len(names) if texts is None else _strings("text", texts)
-        if not len(names) == len(rows) == len(said):
-            raise LiraError(f"{len(names)} ids, {len(rows)} embeddings and {len(said)} texts: give one of each a row")
+        contents = [""] * len(names) if texts is None else _strings("text", texts)
+        if not len(names) == len(rows) == len(contents):
+            raise LiraError(
+                f"{len(names)} ids, {len(rows)} embeddings and {len(contents)} texts: give one of each a row"
+            )
         fresh = set(names)
         if len(fresh) < len(names) or not fresh.isdisjoint(self._known):
             repeated = next(name for row, name in enumerate(names) if name in self._known or name in names[:row])
@@ -194,7 +202,7 @@ class SearchIndex:
             self._open()  # half of the rows are in it
             raise
         self._new_ids += names
-        self._new_texts += said
+        self._new_texts += contents
         self._known.update(fresh)
 
     def add_folder(self, source: EmbeddingFolder, save_every: int = 100_000) -> int:
@@ -220,7 +228,7 @@ class SearchIndex:
                     bar.update(part.stop - part.start)
                 self.manifest.sources[settings.input] = max(done, position)
                 if len(self._new_ids) >= save_every:
-                    self.save()
+                    self.save(is_last=False)
         self.save()
         return len(self) - before
 
@@ -232,8 +240,13 @@ class SearchIndex:
             )
         self.manifest.model, self.manifest.fingerprint = model, fingerprint
 
-    def save(self) -> None:
+    def save(self, is_last: bool = True) -> None:
         """Make what was added permanent; after a failure the folder holds what it held before.
+
+        Parameters
+        ----------
+        is_last : bool
+            False if more is added at once: searching is slower until the last `save`, which makes the index ready.
 
         Raises
         ------
@@ -241,32 +254,34 @@ class SearchIndex:
             A disk that is full, or an index that another process has changed since it was opened.
         """
         with holding(self.folder):
+            sweep(self.folder, MANIFEST, "vectors-*.usearch", "documents-*.arrow")
             on_disk = Manifest.read(self.folder).count if (self.folder / MANIFEST).exists() else 0
             if on_disk != self.manifest.count:
                 raise LiraError(f"index {str(self.folder)!r} was changed by another process: open it again")
             try:
-                self._write()
+                self._write(is_last)
             except (OSError, RuntimeError, pa.ArrowException) as error:
                 raise LiraError(f"cannot save the index to {str(self.folder)!r}: {error}") from error
 
-    def _write(self) -> None:
+    def _write(self, is_last: bool) -> None:
         count = len(self)
+        files = {"vectors": self._vectors.save(self.folder, count, is_last), "documents": f"documents-{count}.arrow"}
         documents = self._all_documents().combine_chunks()
-        files = {"vectors": self._vectors.save(self.folder, count), "documents": f"documents-{count}.arrow"}
+        for name, values in self._vectors.columns().items():
+            documents = documents.append_column(name, pa.array(values))
         with (
             atomic_path(self.folder / files["documents"]) as temporary,
             pa.OSFile(str(temporary), "wb") as file,
             pa.ipc.new_file(file, documents.schema) as writer,
         ):
             writer.write_table(documents)
-        manifest = Manifest(**{**vars(self.manifest), "count": count, "files": files})
+        manifest = Manifest(**{**vars(self.manifest), "count": count, "files": files, "format": FORMAT})
         atomic_write_text(self.folder / MANIFEST, json.dumps(asdict(manifest), indent=1))
         self.manifest = manifest
         self._new_ids, self._new_texts = [], []
-        self._documents = _read_documents(self.folder / files["documents"], count)
+        self._documents = _read_documents(self.folder / files["documents"], manifest).select(["id", "text"])
         for path in self.folder.iterdir():
-            earlier = any(pattern.fullmatch(path.name) for pattern in _FILES[manifest.method].values())
-            if earlier and path.name not in files.values():
+            if _is_data(path.name) and path.name not in files.values():
                 path.unlink(missing_ok=True)
 
     def _all_documents(self) -> pa.Table:
@@ -276,34 +291,36 @@ class SearchIndex:
     # ------------------------------------------------------------------ searching
 
     def search(self, queries: np.ndarray | Tensor, top: int = 10) -> list[list[Hit]]:
-        """Return the nearest rows of every query [Q, D], nearest first; fewer than `top` if there are no more.
+        """Return the nearest rows of every query [Q, D], nearest first; fewer than `top` only if there are no more.
+
+        Rows with equal embeddings come in the order in which they were added.
 
         Raises
         ------
         LiraError
-            Queries of another width, zero or not finite; a `top` that is not positive.
+            Queries of another width, zero or not finite; a `top` that is not a positive whole number.
         """
         rows, scores = self.nearest(queries, top)
         return [
-            [self._hit(int(row), float(score)) for row, score in zip(*found, strict=True) if row >= 0]
-            for found in zip(rows, scores, strict=True)
+            [self._hit(int(row), float(score)) for row, score in zip(*nearest, strict=True)]
+            for nearest in zip(rows, scores, strict=True)
         ]
 
     def nearest(self, queries: np.ndarray | Tensor, top: int = 10) -> tuple[np.ndarray, np.ndarray]:
-        """Return row numbers [Q, top], -1 where there are no more, and cosines [Q, top]. Errors as `search`."""
-        if top < 1:
-            raise LiraError(f"top must be positive, got {top}")
+        """Return row numbers and cosines, each [Q, top], or [Q, N] if there are no more. Errors as `search`."""
+        width = min(positive("top", top), len(self))
         checked = self._checked(queries)
-        rows = np.full((len(checked), top), -1, np.int64)
-        scores = np.full((len(checked), top), -np.inf, np.float32)
-        if len(checked) and len(self):
-            keys, similarities = self._vectors.nearest(quantise(checked, self.manifest.dtype)[0], min(top, len(self)))
-            rows[:, : keys.shape[1]], scores[:, : keys.shape[1]] = keys, similarities
+        rows = np.empty((len(checked), width), np.int64)
+        scores = np.empty((len(checked), width), np.float32)
+        if rows.size:
+            stored = quantise(checked, self.manifest.dtype)[0]
+            for query, nearest in enumerate(self._vectors.nearest(stored, width)):
+                rows[query], scores[query] = nearest
         return rows, scores
 
     @property
     def expansion(self) -> int:
-        """How many rows HNSW looks at for one query, `EXPANSION_SEARCH` when opened; exact search looks at all."""
+        """How many vectors HNSW looks at for one query, `EXPANSION_SEARCH` when opened; of few it looks at all."""
         return self._graph.index.expansion_search
 
     @expansion.setter
@@ -311,8 +328,8 @@ class SearchIndex:
         self._graph.index.expansion_search = value  # type: ignore[misc]
 
     @property
-    def _graph(self) -> "_Graph":
-        if not isinstance(self._vectors, _Graph):
+    def _graph(self) -> Graph:
+        if not isinstance(self._vectors, Graph):
             raise LiraError("exact search looks at every row: only hnsw has an expansion")
         return self._vectors
 
@@ -338,133 +355,43 @@ class SearchIndex:
         return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-class _Vectors(ABC):
-    """Stored vectors of an index, on disk and new ones."""
-
-    @abstractmethod
-    def add(self, vectors: np.ndarray) -> None:
-        """Add stored rows [N, D]."""
-
-    @abstractmethod
-    def save(self, folder: Path, count: int) -> str:
-        """Write all `count` rows into the folder; return the name of the file, which is complete or not there."""
-
-    @abstractmethod
-    def nearest(self, queries: np.ndarray, top: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return row numbers and cosines [Q, top] for stored queries [Q, D]; -1 where nothing was found."""
+def _is_data(name: str) -> bool:
+    """Say whether a file is vectors or documents of an index, of whatever state."""
+    return any(pattern.fullmatch(name) for patterns in _FILES.values() for pattern in patterns.values())
 
 
-class _Graph(_Vectors):
-    """HNSW with its vectors, in one file."""
-
-    def __init__(self, manifest: Manifest, path: Path | None) -> None:
-        self._path = path
-        self._mapped = path is not None
-        self.index = Index(
-            ndim=manifest.width,
-            metric="cos",
-            dtype=_KINDS[manifest.dtype],
-            connectivity=CONNECTIVITY,
-            expansion_add=EXPANSION_ADD,
-            expansion_search=EXPANSION_SEARCH,
-        )
-        if path is not None:
-            self._read(path, manifest)
-
-    def _read(self, path: Path, manifest: Manifest) -> None:
-        try:
-            found = Index.metadata(path) or {}
-            if found.get("dimensions") != manifest.width or found.get("kind_scalar") != self.index.dtype:
-                raise ValueError(f"it holds vectors of {found.get('dimensions')} numbers")
-            self.index.view(path)
-            if len(self.index) != manifest.count:
-                raise ValueError(f"it holds {len(self.index)} rows, not {manifest.count}")
-        except (OSError, RuntimeError, ValueError) as error:
-            raise LiraError(f"index file {str(path)!r} is damaged: {error}; build the index again") from error
-
-    def add(self, vectors: np.ndarray) -> None:
-        if self._mapped:  # a mapped graph cannot grow
-            self.index.load(self._path)
-            self._mapped = False
-        start = len(self.index)
-        self.index.add(np.arange(start, start + len(vectors), dtype=np.uint64), vectors)
-
-    def save(self, folder: Path, count: int) -> str:
-        if self._path is not None and self._mapped:
-            return self._path.name
-        name = f"vectors-{count}.usearch"
-        with atomic_path(folder / name) as temporary:
-            self.index.save(temporary)
-        self._path = folder / name
-        return name
-
-    def nearest(self, queries: np.ndarray, top: int) -> tuple[np.ndarray, np.ndarray]:
-        found = self.index.search(queries, top)
-        keys = np.full((len(queries), top), -1, np.int64)
-        scores = np.full((len(queries), top), -np.inf, np.float32)
-        counts = getattr(found, "counts", [len(found.keys)])  # a single query comes back without its axis
-        for row, count in enumerate(counts):
-            keys[row, :count] = np.atleast_2d(found.keys)[row, :count]
-            scores[row, :count] = 1 - np.atleast_2d(found.distances)[row, :count]
-        return keys, scores
+def _is_unfinished(name: str) -> bool:
+    """Say whether a file may be what an interrupted first `save` left."""
+    final = final_name(name)
+    return name == LOCK or _is_data(final or name) or final == MANIFEST
 
 
-class _Rows(_Vectors):
-    """All rows one after the other in a file; every one is compared."""
-
-    FILE = "vectors.bin"
-
-    def __init__(self, manifest: Manifest, path: Path | None) -> None:
-        self._dtype = np.dtype(str(manifest.dtype))
-        self._width = manifest.width
-        self._parts: list[np.ndarray] = [] if path is None else [self._map(path, manifest.count)]
-        self._saved = manifest.count
-
-    def _map(self, path: Path, count: int) -> np.ndarray:
-        needed = count * self._width * self._dtype.itemsize
-        if not path.is_file() or path.stat().st_size < needed:
-            raise LiraError(f"index file {str(path)!r} is damaged: it is not of {needed} bytes; build the index again")
-        if not count:
-            return np.empty((0, self._width), self._dtype)
-        return np.memmap(path, self._dtype, "r", shape=(count, self._width))
-
-    def add(self, vectors: np.ndarray) -> None:
-        self._parts.append(vectors)
-
-    def save(self, folder: Path, count: int) -> str:
-        path = folder / self.FILE
-        # What lies beyond the rows that the manifest counts is of a save that failed, and nobody reads it.
-        with path.open("r+b" if path.exists() else "w+b") as file:
-            file.seek(self._saved * self._width * self._dtype.itemsize)
-            for part in self._parts if not self._saved else self._parts[1:]:
-                part.tofile(file)
-            file.flush()
-        self._parts, self._saved = [self._map(path, count)], count
-        return self.FILE
-
-    def nearest(self, queries: np.ndarray, top: int) -> tuple[np.ndarray, np.ndarray]:
-        keys, scores, first = [], [], 0
-        for part in self._parts:
-            if len(part):
-                found = usearch_exact(part, queries, min(top, len(part)), metric="cos", exact=True)
-                keys.append(np.atleast_2d(found.keys).astype(np.int64) + first)
-                scores.append(1 - np.atleast_2d(found.distances))
-            first += len(part)
-        all_keys, all_scores = np.concatenate(keys, 1), np.concatenate(scores, 1)
-        order = np.argsort(-all_scores, axis=1, kind="stable")[:, :top]
-        return np.take_along_axis(all_keys, order, 1), np.take_along_axis(all_scores, order, 1)
-
-
-def _read_documents(path: Path, count: int) -> pa.Table:
-    """Memory-map ids and texts."""
+def _read_documents(path: Path, manifest: Manifest) -> pa.Table:
+    """Memory-map ids and texts, and what the graph keeps of each row."""
+    names = ["id", "text"]
+    if manifest.method is Method.hnsw and manifest.format > 1:
+        names += ["first", "apart"]
     try:
         with pa.memory_map(str(path)) as file:
             table = pa.ipc.open_file(file).read_all()
-        if table.num_rows != count or table.schema.names != ["id", "text"]:
-            raise ValueError(f"it holds {table.num_rows} rows, not {count}")
-    except (OSError, ValueError, pa.ArrowException) as error:
+        if table.num_rows != manifest.count:
+            raise ValueError(f"it holds {table.num_rows} rows, not {manifest.count}")
+        return table.select(names)
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         raise LiraError(f"index file {str(path)!r} is damaged: {error}; build the index again") from error
-    return table
+
+
+def _columns(documents: pa.Table) -> dict[str, np.ndarray] | None:
+    """Return what the graph keeps of each row; None if it is of the first format."""
+    if "first" not in documents.schema.names:
+        return None
+    first, apart = documents["first"].to_numpy(), documents["apart"].to_numpy()
+    rows = np.arange(len(first))
+    if first.dtype != np.int64 or apart.dtype != bool or not ((first >= 0) & (first <= rows)).all():
+        raise LiraError("the index's columns 'first' and 'apart' are damaged: build the index again")
+    if not (first[first] == first).all():
+        raise LiraError("the index's column 'first' is damaged: build the index again")
+    return {"first": first, "apart": apart}
 
 
 def _strings(what: str, values: Sequence[str]) -> list[str]:
