@@ -14,9 +14,6 @@ from itertools import chain
 from pathlib import Path
 from typing import cast
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from ..errors import LiraError
 
 Row = Mapping[str, object]
@@ -31,8 +28,6 @@ csv.field_size_limit(LONGEST)  # one limit for the whole process, 131,072 by def
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _START = 4096
 """Bytes by which the encoding and the line ends of a file are told."""
-_BATCH = 4096
-"""Rows of a Parquet file that are decoded at once."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +62,9 @@ def column_names(path: Path) -> list[str]:
     """
     suffix = _checked(path)
     if suffix == ".parquet":
-        with _parquet(path) as file:
-            return file.schema_arrow.names
+        from .parquet_file import parquet_names  # needs pyarrow, which files of text do not
+
+        return parquet_names(path)
     if suffix in SEPARATED:
         return _header(path, _lines(path), SEPARATED[suffix])[0]
     rows = (row for _, row in json_rows(_lines(path)))
@@ -113,7 +109,9 @@ def read_any_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[
     """
     suffix = _checked(path)
     if suffix == ".parquet":
-        return _parquet_rows(path, columns)
+        from .parquet_file import parquet_rows
+
+        return enumerate(parquet_rows(path, columns), start=1)
     if suffix in SEPARATED:
         return _separated_rows(path, columns, SEPARATED[suffix])
     return json_rows(_lines(path))
@@ -296,62 +294,3 @@ def _record(lines: Iterator[str], separator: str, width: int | None) -> list[str
     if width is not None and len(cells) != width:
         return BadRow("wrong number of columns", f"has {len(cells)} cells, but the header names {width} columns")
     return cells
-
-
-# ---------------------------------------------------------------- Parquet
-
-
-def _parquet(path: Path) -> pq.ParquetFile:
-    try:
-        return pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
-        raise LiraError(f"{str(path)!r} is not a Parquet file or is damaged: {_first_line(error)}") from error
-
-
-def _parquet_rows(path: Path, columns: Sequence[str] | None) -> Iterator[tuple[int, Row]]:
-    with _parquet(path) as file:
-        names = file.schema_arrow.names
-        wanted = [name for name in (names if columns is None else columns) if name in names]
-        try:
-            rows = (row for batch in file.iter_batches(_BATCH, columns=wanted) for row in plain_rows(batch))
-            yield from enumerate(rows, start=1)
-        except (pa.ArrowException, OSError, OverflowError, ValueError) as error:
-            raise LiraError(f"{str(path)!r} is not a Parquet file or is damaged: {_first_line(error)}") from error
-
-
-def plain_rows(table: pa.RecordBatch | pa.Table) -> list[dict[str, object]]:
-    """Return Arrow rows with dates and times as texts, and bytes where they are UTF-8."""
-    arrays = [_plain(column) for column in table.columns]
-    return [dict(zip(table.schema.names, cells, strict=True)) for cells in zip(*arrays, strict=True)]
-
-
-def _plain(column: pa.Array | pa.ChunkedArray) -> list[object]:
-    """Return a column's values; a date that Python cannot hold or a time zone that it does not know is a text too."""
-    kind = column.type
-    if pa.types.is_timestamp(kind):
-        texts = _trimmed(column.cast(pa.timestamp(kind.unit)).cast(pa.string()))
-        return texts if kind.tz is None else [text and f"{text}Z" for text in texts]
-    if pa.types.is_temporal(kind):
-        return _trimmed(column.cast(pa.string()))
-    values = column.to_pylist()
-    return [_decoded(value) for value in values] if _is_binary(kind) else values
-
-
-def _trimmed(times: pa.Array | pa.ChunkedArray) -> list[object]:
-    """Leave the zeros of a second's fraction out, so that a time is the same text in every unit."""
-    return [text.rstrip("0").rstrip(".") if text and "." in text else text for text in times.to_pylist()]
-
-
-def _is_binary(kind: pa.DataType) -> bool:
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
-
-
-def _decoded(value: bytes | None) -> object:
-    try:
-        return None if value is None else value.decode()
-    except UnicodeDecodeError:
-        return value
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
