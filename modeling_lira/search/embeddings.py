@@ -23,7 +23,7 @@ from .choices import DType, Format
 
 MANIFEST = "embeddings.json"
 LOCK = "lock"
-_SAID = {"fingerprint": "model", "input": "input file", "rows": "input file"}
+_PLAIN_NAMES = {"fingerprint": "model", "input": "input file", "rows": "input file"}
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class EmbeddingFolder:
             if changed:
                 name = changed[0]
                 raise LiraError(
-                    f"{str(path)!r} holds embeddings of another {_SAID.get(name, name)} "
+                    f"{str(path)!r} holds embeddings of another {_PLAIN_NAMES.get(name, name)} "
                     f"({found[name]}, now {wanted[name]}): use another --output"
                 )
             sweep(path, MANIFEST, "shard-*")
