@@ -220,7 +220,7 @@ def _separated_rows(path: Path, columns: Sequence[str] | None, separators: str) 
     for number, cells in enumerate(_records(lines, separator, len(header)), start=1):
         if isinstance(cells, BadRow):
             yield number, cells
-        elif not all(is_text(cell) for cell in cells):
+        elif not is_text("".join(cells)):
             yield number, _NO_TEXT
         else:
             yield number, {name: cells[position] for name, position in wanted}
