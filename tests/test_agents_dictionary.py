@@ -107,3 +107,14 @@ def test_translate_with_a_dictionary(words: Path, tmp_path: Path) -> None:
         [("red", "words.tsv")],
         [],
     ]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1258"])
+def test_a_dictionary_in_another_encoding(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "words.tsv"
+    path.write_bytes("language\tterm\tglosses\r\nvi\táo\tshirt\r\n".encode(encoding))
+    if encoding == "cp1258":
+        with pytest.raises(LiraError, match=r"words.tsv' line 2 is not UTF-8 text: save the file as UTF-8"):
+            read_dictionary(path)
+    else:
+        assert read_dictionary(path) == {"vi": {"áo": ("shirt",)}}

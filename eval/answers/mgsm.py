@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from modeling_lira.data.questions import Example
+from modeling_lira.data.table_file import text_lines
 from modeling_lira.errors import LiraError
 from modeling_lira.modeling_lira_causal_lm import LiraForCausalLM
 from modeling_lira.processing_lira_causal_lm import PROMPT
@@ -82,7 +83,7 @@ def read_mgsm(data: str, languages: Sequence[str] | None = None) -> list[Example
 
 
 def _pairs(path: Path) -> list[tuple[str, str]]:
-    lines = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    lines = [line.rstrip("\r\n").split("\t") for line in text_lines(path) if line.strip()]
     for number, cells in enumerate(lines, 1):
         if len(cells) != 2:
             raise LiraError(f"{path.name} line {number}: expected a question, a tab and an answer, got {cells}")

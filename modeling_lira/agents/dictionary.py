@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice, product
 from pathlib import Path
 
+from ..data.table_file import text_lines
 from ..errors import LiraError
 from .batching import digest
 from .candidate import Settings
@@ -131,24 +132,23 @@ def read_dictionary(path: Path) -> dict[str, dict[str, Glosses]]:
     """
     if not path.is_file():
         raise LiraError(f"no dictionary {str(path)!r}")
-    with path.open(encoding="utf-8-sig", newline="") as lines:
-        rows = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-        if missing := [name for name in COLUMNS if name not in (rows.fieldnames or ())]:
+    rows = csv.DictReader(text_lines(path), delimiter="\t", quoting=csv.QUOTE_NONE)
+    if missing := [name for name in COLUMNS if name not in (rows.fieldnames or ())]:
+        raise LiraError(
+            f"{str(path)!r}: the first line must name the columns {', '.join(COLUMNS)}, set apart by tabs; "
+            f"there is no {', '.join(missing)}"
+        )
+    terms: dict[str, dict[str, Glosses]] = {}
+    for row in rows:
+        language, term, glosses = (one_line(row[name] or "") for name in COLUMNS)
+        several = tuple(part for gloss in glosses.split(SEPARATOR) if (part := gloss.strip()))
+        if language not in LANGUAGE_NAMES or not term or not several:
             raise LiraError(
-                f"{str(path)!r}: the first line must name the columns {', '.join(COLUMNS)}, set apart by tabs; "
-                f"there is no {', '.join(missing)}"
+                f"{str(path)!r} line {rows.line_num}: needs one of {', '.join(LANGUAGE_NAMES)}, "
+                f"a term and its glosses, but there is {language!r}, {term!r}, {glosses!r}"
             )
-        terms: dict[str, dict[str, Glosses]] = {}
-        for row in rows:
-            language, term, glosses = (one_line(row[name] or "") for name in COLUMNS)
-            several = tuple(part for gloss in glosses.split(SEPARATOR) if (part := gloss.strip()))
-            if language not in LANGUAGE_NAMES or not term or not several:
-                raise LiraError(
-                    f"{str(path)!r} line {rows.line_num}: needs one of {', '.join(LANGUAGE_NAMES)}, "
-                    f"a term and its glosses, but there is {language!r}, {term!r}, {glosses!r}"
-                )
-            entries, term = terms.setdefault(language, {}), term.casefold()
-            entries[term] = tuple(dict.fromkeys((*entries.get(term, ()), *several)))
+        entries, term = terms.setdefault(language, {}), term.casefold()
+        entries[term] = tuple(dict.fromkeys((*entries.get(term, ()), *several)))
     if not terms:
         raise LiraError(f"the dictionary {str(path)!r} has no terms")
     return terms

@@ -117,6 +117,20 @@ def read_any_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[
     return json_rows(_lines(path))
 
 
+def text_lines(path: Path) -> Iterator[str]:
+    """Yield the lines of a file of text with their ends.
+
+    Raises
+    ------
+    LiraError
+        A file that is damaged, or the first line that is neither UTF-8 nor, as `read_rows` tells it, UTF-16.
+    """
+    for number, line in enumerate(_lines(path), start=1):
+        if not is_text(line):
+            raise LiraError(f"{str(path)!r} line {number} {_NO_TEXT.detail}")
+        yield line
+
+
 def parse_json(text: str) -> object:
     """Parse JSON; raise ValueError for whatever cannot be parsed, too deep or too long a number included."""
     try:
