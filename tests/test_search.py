@@ -114,8 +114,8 @@ def test_lengths_do_not_count(tmp_path):
 
 
 def test_expansion_is_what_hnsw_looks_at(tmp_path, monkeypatch):
-    monkeypatch.setattr(stored, "COMPARED", 0)  # so few are all compared otherwise
-    monkeypatch.setattr(stored, "_SPARE", 0)
+    monkeypatch.setattr(stored, "COMPARED", 100)  # so few are all compared otherwise
+    monkeypatch.setattr(stored, "_SPARE", 10)
     rows, queries = vectors(3000), vectors(100, seed=1)
     index = SearchIndex.create(tmp_path / "index", WIDTH, "hnsw", "float32")
     index.add(names(3000), rows)
