@@ -1,5 +1,6 @@
 """`lira translate` and `lira critique` on a tiny model."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -195,3 +196,29 @@ def test_help_shows_an_example(lira: SimpleNamespace, capsys: pytest.CaptureFixt
     for command in ("translate", "critique"):
         assert lira.call(command, "--help") == 0
         assert f"lira {command} --input" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(("separator", "encoding"), [(";", "utf-16"), (",", "utf-8-sig")])
+def test_a_table_of_a_spreadsheet(lira: SimpleNamespace, tmp_path: Path, separator: str, encoding: str) -> None:
+    rows = [["lang", "text", "candidates"], ["vi", "áo thun", '"[""a shirt""]"'], ["th", '"two\nlines"', ""]]
+    (tmp_path / "in.csv").write_text("".join(separator.join(row) + "\r\n" for row in rows), encoding, newline="")
+    assert lira.call("translate", "--input", tmp_path / "in.csv", "--output", tmp_path / "out.jsonl") == 0
+    first, second = read_lines(tmp_path / "out.jsonl")
+    assert (first["text"], second["text"]) == ("áo thun", "two\nlines")
+    assert first["candidates"][0]["text"] == "a shirt" and second["candidates"]
+
+
+def test_columns_that_python_cannot_hold_pass_through_parquet(lira: SimpleNamespace, tmp_path: Path) -> None:
+    never = pa.array([2**62], pa.timestamp("us"))
+    pq.write_table(pa.table({"lang": ["vi"], "text": ["áo"], "when": never}), tmp_path / "in.parquet")
+    assert lira.call("translate", "--input", tmp_path / "in.parquet", "--output", tmp_path / "out.parquet") == 0
+    assert pq.read_table(tmp_path / "out.parquet")["when"].combine_chunks() == never
+    assert lira.call("translate", "--input", tmp_path / "in.parquet", "--output", tmp_path / "out.jsonl") == 0
+    assert "out of range" in str(read_lines(tmp_path / "out.jsonl")[0]["when"])
+
+
+def test_half_a_character_is_replaced(lira: SimpleNamespace, tmp_path: Path) -> None:
+    row = {"lang": "vi", "text": "áo \ud83d", "\udc00": ["\udc01"]}
+    (tmp_path / "in.jsonl").write_text(json.dumps(row) + "\n")
+    assert lira.call("translate", "--input", tmp_path / "in.jsonl", "--output", tmp_path / "out.jsonl") == 0
+    assert read_lines(tmp_path / "out.jsonl")[0]["\ufffd"] == ["\ufffd"]
