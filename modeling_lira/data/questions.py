@@ -60,8 +60,11 @@ def read_questions(source: Path | str, split: str) -> list[Example]:
 def _from_dataset(name: str, split: str) -> list[Example]:
     from datasets import load_dataset
 
+    from .progress import quiet_datasets
+
     try:
-        rows = load_dataset(name, split=split)
+        with quiet_datasets():
+            rows = load_dataset(name, split=split)
     except (OSError, ValueError, ConnectionError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise LiraError(f"questions {name!r}: no such folder, and no dataset with split {split!r}: {reason}") from error

@@ -2,20 +2,26 @@
 
 import hashlib
 import json
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock, Timeout
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from ..errors import LiraError
 from ..files import atomic_write_text
 from ..modeling_lira import LiraModel
 from ..processing_lira import normalise
+from .progress import Progress
+
+logger = logging.getLogger(__name__)
 
 _CHUNK = 1024
+STATES, PROGRESS = "states.npy", "progress.json"
 
 
 class StreamCache:
@@ -63,24 +69,44 @@ class StreamCache:
         shape = (len(texts), model.config.num_feature_bins, encoder.hidden_size)
         if not texts:
             return np.zeros(shape, np.float16)
-        states = self._open(folder, shape)
-        done = self._done(folder)
-        bar = tqdm(
-            total=len(texts),
-            initial=done,
-            desc=f"{path} streams",
-            unit="text",
-            disable=None if done < len(texts) else True,
-        )
-        while done < len(texts):
-            part = texts[done : done + _CHUNK]
-            states[done : done + len(part)] = _half(model.encode_streams(part, path, kind))
-            states.flush()
-            done += len(part)
-            atomic_write_text(folder / "progress.json", json.dumps({"done": done}))
-            bar.update(len(part))
-        bar.close()
+        if not self._is_whole(folder, shape):
+            with self._writing(folder):
+                self._compute(model, texts, path, kind, self._open(folder, shape))
         return np.load(folder / "states.npy", mmap_mode="r")
+
+    def _compute(self, model: LiraModel, texts: Sequence[str], path: str, kind: str, states: np.memmap) -> None:
+        """Fill in the streams that are not there yet, and say after each part how many are."""
+        folder = Path(str(states.filename)).parent
+        done = self._done(folder)
+        with Progress(total=len(texts), initial=done, desc=f"{path} streams", unit="text") as bar:
+            while done < len(texts):
+                part = texts[done : done + _CHUNK]
+                states[done : done + len(part)] = _half(model.encode_streams(part, path, kind))
+                states.flush()
+                done += len(part)
+                atomic_write_text(folder / PROGRESS, json.dumps({"done": done}))
+                bar.update(len(part))
+
+    def _is_whole(self, folder: Path, shape: tuple[int, ...]) -> bool:
+        return self._done(folder) >= shape[0] and _opened(folder / STATES, shape) is not None
+
+    @staticmethod
+    @contextmanager
+    def _writing(folder: Path) -> Iterator[None]:
+        """Hold a folder of streams; another process that wants the same ones waits for them, then finds them there."""
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            logger.info("%s: another process is computing these streams: waiting for it", folder)
+            lock.acquire()
+        try:
+            for left in folder.glob(f".{Path(PROGRESS).stem}.*"):  # of a killed process
+                left.unlink(missing_ok=True)
+            yield
+        finally:
+            lock.release()
 
     @staticmethod
     def _key(model: LiraModel, texts: Sequence[str], path: str, kind: str) -> str:
@@ -100,23 +126,29 @@ class StreamCache:
 
     @staticmethod
     def _open(folder: Path, shape: tuple[int, ...]) -> np.memmap:
-        path = folder / "states.npy"
-        try:
-            found = np.load(path, mmap_mode="r")  # opened for writing, a file that is too short would grow by zeros
-            if found.shape == shape and found.dtype == np.float16:
-                return np.lib.format.open_memmap(path, mode="r+")
-        except (OSError, ValueError):  # not there yet, or torn while it was created
-            pass
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "progress.json").unlink(missing_ok=True)
+        path = folder / STATES
+        if _opened(path, shape) is not None:
+            return np.lib.format.open_memmap(path, mode="r+")
+        (folder / PROGRESS).unlink(missing_ok=True)
         states = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
         _reserve(path)
         return states
 
     @staticmethod
     def _done(folder: Path) -> int:
-        path = folder / "progress.json"
-        return int(json.loads(path.read_text())["done"]) if path.is_file() else 0
+        try:
+            return int(json.loads((folder / PROGRESS).read_text(encoding="utf-8"))["done"])
+        except (OSError, ValueError, KeyError, TypeError):  # not there yet, or damaged: what it counts is made again
+            return 0
+
+
+def _opened(path: Path, shape: tuple[int, ...]) -> np.memmap | None:
+    """Open a file of streams for reading; None if it is not there, torn, or of another shape."""
+    try:
+        states = np.load(path, mmap_mode="r")  # opened for writing, a file that is too short would grow by zeros
+    except (OSError, ValueError):
+        return None
+    return states if states.shape == shape and states.dtype == np.float16 else None
 
 
 def _half(streams: Tensor) -> np.ndarray:

@@ -1,0 +1,78 @@
+"""How far a long step is: a bar on a terminal, a line of the log now and then where there is none."""
+
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import datasets
+from tqdm.auto import tqdm
+
+logger = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_LINES = 30.0
+
+
+class Pace:
+    """Says when a line of the log is due: every `SECONDS_BETWEEN_LINES`, the first one not at once."""
+
+    def __init__(self) -> None:
+        self.last = time.monotonic()
+
+    def is_due(self) -> bool:
+        """Return whether a line is due, and count from now on if it is."""
+        now = time.monotonic()
+        if now - self.last < SECONDS_BETWEEN_LINES:
+            return False
+        self.last = now
+        return True
+
+
+class Progress(tqdm):
+    """A bar of tqdm on a terminal; without one, lines such as "multilingual streams: 3072 of 20000 texts".
+
+    Parameters are those of tqdm; `desc` and `unit` are given.
+    """
+
+    def __init__(
+        self,
+        iterable: Iterable[Any] | None = None,
+        *,
+        desc: str,
+        unit: str,
+        total: int | None = None,
+        initial: int = 0,
+    ) -> None:
+        super().__init__(iterable, desc=desc, unit=unit, total=total, initial=initial, disable=None)
+        self.what, self.of_what, self.count, self.pace = desc, unit, initial, Pace()
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the items, each counted when the next one is asked for."""
+        for item in super().__iter__():
+            yield item
+            if self.disable:
+                self._count(1)
+
+    def update(self, n: float | None = 1) -> bool | None:
+        """Count `n` more."""
+        if self.disable:
+            self._count(int(n or 0))
+        return super().update(n)
+
+    def _count(self, more: int) -> None:
+        self.count += more
+        if self.pace.is_due():
+            logger.info("%s: %d of %s %ss", self.what, self.count, self.total or "?", self.of_what)
+
+
+@contextmanager
+def quiet_datasets() -> Iterator[None]:
+    """Let `datasets` draw none of its own bars, of which it has one for every language, part and split."""
+    were_off = datasets.utils.are_progress_bars_disabled()
+    datasets.utils.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not were_off:
+            datasets.utils.enable_progress_bars()
