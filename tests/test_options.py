@@ -2,19 +2,34 @@
 
 import importlib
 import json
+import subprocess
+import sys
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
 import yaml
 from test_training import make_split
+from tiny_corpus import write_corpus
 from torch.testing import assert_close
 from typer.testing import CliRunner
 
 from modeling_lira import LiraError, LiraModel
-from modeling_lira.cli import app
+from modeling_lira.cli import app, main
 from modeling_lira.cli.train import named_options
-from modeling_lira.training.options import LasrOptions, LoraOptions, TrainingOptions, read_options
+from modeling_lira.training import trainer as trainer_module
+from modeling_lira.training.options import (
+    ArcaOptions,
+    ArcaWeights,
+    LasrOptions,
+    LasrWeights,
+    LoraOptions,
+    ReasoningOptions,
+    TrainingOptions,
+    read_options,
+)
+from modeling_lira.training.stages import LasrStage
 
 # The public name `modeling_lira.training.train` is the function.
 train_module = importlib.import_module("modeling_lira.training.train")
@@ -91,8 +106,13 @@ def test_lira_train_saves_a_model_and_its_record(small: dict[str, object], tmp_p
 
 
 def test_lora_changes_the_backbone_and_is_merged_when_saved(
-    small: dict[str, object], build_model: Callable[..., LiraModel], tmp_path: Path
+    small: dict[str, object],
+    build_model: Callable[..., LiraModel],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    rising = count()  # whatever the random backbones are, the last epoch is kept
+    monkeypatch.setattr(trainer_module, "validation_scores", lambda *_: {"score": next(rising) / 100})
     lora = {"rank": 2, "learning_rate": 0.05, "backbones": ["multilingual"]}
     options = read_options(written(tmp_path, {**small, "arca": None, "lora": lora}))
     trained = train_module.train(options, tmp_path / "out")
@@ -117,3 +137,125 @@ def test_bfloat16_training_ends_near_float32(small: dict[str, object], tmp_path:
         vectors.append(model.encode_query(["áo thun nam", "nồi cơm"]))
     assert (vectors[0] * vectors[1]).sum(-1).min() > 0.99
     assert not vectors[0].equal(vectors[1])
+
+
+def run_train(folder: Path, config: Path, *arguments: str) -> tuple[int, str]:
+    with pytest.raises(SystemExit) as done:
+        main(["train", "--config", str(config), "--output", str(folder), *arguments])
+    return done.value.code, str(folder)  # type: ignore[return-value]
+
+
+def test_another_seed_does_not_replace_a_model_and_the_same_command_goes_on(
+    small: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, out = written(tmp_path, {**small, "arca": None}), tmp_path / "out"
+    assert run_train(out, config)[0] == 0
+    files = {path: path.read_bytes() for path in out.rglob("*") if path.is_file() and "streams" not in path.parts}
+    capsys.readouterr()
+    assert run_train(out, config, "--seed", "1")[0] == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "differs in seed (0 there, 1 here)" in line
+    (tmp_path / "other").mkdir()
+    changed = written(tmp_path / "other", {**small, "arca": None, "lasr": {"epochs": 1, "batch_size": 4}})
+    assert run_train(out, changed)[0] == 2
+    assert "lasr.epochs (4 there, 1 here)" in capsys.readouterr().err
+    assert run_train(out, config)[0] == 0  # and the record keeps the true cost
+    assert {path: path.read_bytes() for path in files} == files
+
+
+def test_another_corpus_under_the_same_name_is_another_run(
+    small: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = read_options(written(tmp_path, {**small, "arca": None, "lasr": {"epochs": 1, "batch_size": 4}}))
+    train_module.train(options, tmp_path / "out")
+    monkeypatch.setattr(train_module, "load_split", lambda corpus, code, part: make_split(code, 2))
+    with pytest.raises(LiraError, match="differs in corpus"):
+        train_module.train(options, tmp_path / "out")
+
+
+@pytest.mark.parametrize("first", ["face", "module"])
+def test_the_name_train_is_the_function_whichever_is_imported_first(first: str) -> None:
+    lines = [
+        "from modeling_lira.training import train, TrainingOptions, ArcaOptions, LasrOptions; assert callable(train)",
+        "from modeling_lira.training.train import train as function; assert callable(function)",
+        "from modeling_lira.training.options import TrainingOptions as Options",
+    ]
+    code = "\n".join(lines if first == "face" else lines[::-1])
+    code += "\nimport modeling_lira.training as face; assert face.train is train is function"
+    code += "\nassert Options is TrainingOptions"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: TrainingOptions("c", languages="id"), r"languages: expected tuple of several, such as \[\"id\"\]"),
+        (lambda: TrainingOptions("c", languages=("id", "id")), "languages must not name one thing twice"),
+        (lambda: TrainingOptions("c", languages=("id", 3)), "languages: expected str, got 3"),
+        (lambda: TrainingOptions("c", languages={"id"}), "languages: expected tuple"),
+        (lambda: TrainingOptions(3), "corpus: expected str"),
+        (lambda: TrainingOptions("c", seed=-1), "seed must be between 0 and"),
+        (lambda: TrainingOptions("c", seed=2**32), "seed must be between 0 and"),
+        (lambda: TrainingOptions("c", seed="1"), "seed: expected int"),
+        (lambda: TrainingOptions("c", arca=LasrOptions()), "arca: expected ArcaOptions"),
+        (lambda: TrainingOptions("c", model=["languages"]), "model: expected dict"),
+        (lambda: ArcaOptions(epochs=0), "epochs must be at least 1, got 0"),
+        (lambda: ArcaOptions(epochs=1.5), "epochs: expected int"),
+        (lambda: ArcaOptions(patience=0), "patience must be at least 1"),
+        (lambda: ArcaOptions(decay=-1), "decay must be at least 0"),
+        (lambda: ArcaOptions(decay=float("nan")), "decay must be at least 0, got nan"),
+        (lambda: ArcaOptions(learning_rates={"arca": -1e-3}), "learning_rates.arca must be at least 0"),
+        (lambda: ArcaOptions(learning_rates={"arca": "fast"}), "learning_rates.arca: expected float"),
+        (lambda: ArcaOptions(must_improve=1), "must_improve: expected bool"),
+        (lambda: ArcaWeights(entropy=-0.1), "entropy must be at least 0"),
+        (lambda: LasrOptions(matryoshka=64), "matryoshka: expected tuple"),
+        (lambda: LasrOptions(matryoshka=(0,)), "matryoshka must be at least 1"),
+        (lambda: LasrOptions(matryoshka=(64, 64)), "matryoshka must not name one thing twice"),
+        (lambda: LasrOptions(candidate_noise=1.2), "candidate_noise must be between 0 and 1"),
+        (lambda: LasrOptions(english_titles=-0.1), "english_titles must be between 0 and 1"),
+        (lambda: LasrOptions(doc_queue=-1), "doc_queue must be at least 0"),
+        (lambda: LasrWeights(temperature=0), "temperature must be a number above 0"),
+        (lambda: LasrWeights(k=0), "k must be at least 1"),
+        (lambda: LasrWeights(pearson_share=2), "pearson_share must be between 0 and 1"),
+        (lambda: LoraOptions(backbones="english"), "backbones: expected tuple"),
+        (lambda: LoraOptions(rank=0), "rank must be at least 1"),
+        (lambda: LoraOptions(dropout=2), "dropout must be between 0 and 1"),
+        (lambda: ReasoningOptions("q", mapping=-1), "mapping must be at least 0"),
+        (lambda: ReasoningOptions("q", projector_size=0), "projector_size must be at least 1"),
+        (lambda: ReasoningOptions("q", consistency=float("inf")), "consistency must be at least 0, got inf"),
+    ],
+)
+def test_options_of_a_wrong_type_or_out_of_range_are_named(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(LiraError, match=message):
+        make()
+
+
+def test_lists_and_whole_numbers_are_taken_for_what_they_mean() -> None:
+    options = TrainingOptions("c", languages=["vi", "th"], lasr=LasrOptions(decay=1, matryoshka=[64]))
+    assert options.languages == ("vi", "th") and options.lasr is not None
+    assert options.lasr.matryoshka == (64,) and isinstance(options.lasr.decay, float)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": {"num_feature_bin": 4}}, "model: option 'num_feature_bin' is unknown"),
+        ({"languages": ["vi", "xx"]}, "has no language 'xx', only vi, th"),
+        ({"corpus": "nowhere"}, "'nowhere'"),
+    ],
+)
+def test_what_is_wrong_is_said_before_a_backbone_is_loaded(
+    changes: dict[str, object], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = write_corpus(tmp_path / "corpus")
+    monkeypatch.setattr(LiraModel, "from_backbones", lambda *_, **__: pytest.fail("a backbone was loaded"))
+    options = read_options(written(tmp_path, {"corpus": str(corpus), **changes}))
+    with pytest.raises(LiraError, match=message):
+        train_module.train(options, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_learning_rate_of_no_part_is_named(tiny_model: LiraModel) -> None:
+    with pytest.raises(LiraError, match=r"learning rate of 'lasr\.gates': the model has no part of that name"):
+        LasrStage(tiny_model, LasrOptions(learning_rates={"lasr.gates": 0.1}), 1)

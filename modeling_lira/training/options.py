@@ -1,5 +1,6 @@
 """Everything that decides a training run, and how it is read from a YAML file."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
@@ -13,10 +14,66 @@ from ..errors import LiraError
 OBJECTIVES = ("retrieval", "ranking", "joint")
 PRECISIONS = ("float32", "bfloat16")
 Options = TypeVar("Options")
+INFINITY = math.inf
+RANGES: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("epochs", "batch_size", "patience", "positives", "k", "rank"), (1, INFINITY)),
+    **dict.fromkeys(("projector_size", "matryoshka"), (1, INFINITY)),
+    **dict.fromkeys(("english_path_dropout", "document_path_dropout", "candidate_noise", "language_dropout"), (0, 1)),
+    **dict.fromkeys(("english_titles", "pearson_share", "dropout"), (0, 1)),
+    "safe_negatives": (-1, INFINITY),
+    "seed": (0, 2**32 - 1),
+}
+"""Smallest and largest value of the numbers among all options, by name; the others go from 0 up."""
+POSITIVE = (
+    "temperature", "contrastive_temperature", "consistency_temperature", "correlation_temperature"
+)  # fmt: skip
+"""Numbers that something is divided by."""
+
+
+class Checked:
+    """A dataclass of options that refuses values of another type, or out of range, wherever they come from."""
+
+    def __post_init__(self) -> None:
+        """Make tuples of lists and floats of whole numbers, then check every value.
+
+        Raises
+        ------
+        LiraError
+            A value of another type, out of range, or given twice in a sequence.
+        """
+        hints = get_type_hints(type(self))
+        for option in fields(self):  # type: ignore[arg-type]
+            value = _value(hints[option.name], getattr(self, option.name), option.name)
+            object.__setattr__(self, option.name, value)
+            _check_values(option.name, value)
+
+
+def _check_values(name: str, value: object) -> None:
+    """Check a number, or each one of a sequence or a mapping of learning rates."""
+    if isinstance(value, tuple):
+        if len(set(value)) < len(value):
+            raise LiraError(f"{name} must not name one thing twice, got {', '.join(map(str, value))}")
+        for item in value:
+            _check_values(name, item)
+    elif isinstance(value, dict) and name == "learning_rates":
+        for part, rate in value.items():
+            _check_number(f"{name}.{part}", rate, 0, INFINITY)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        _check_number(name, value, *RANGES.get(name, (0, INFINITY)))
+
+
+def _check_number(name: str, value: float, low: float, high: float) -> None:
+    if math.isfinite(value) and low <= value <= high and (value > 0 or name not in POSITIVE):
+        return
+    if name in POSITIVE:
+        wanted = "a number above 0"
+    else:
+        wanted = f"at least {low}" if high == INFINITY else f"between {low} and {high}"
+    raise LiraError(f"{name} must be {wanted}, got {value}")
 
 
 @dataclass(frozen=True)
-class ArcaWeights:
+class ArcaWeights(Checked):
     """Weights of stage 1: alpha, beta, gamma, delta of the reward; eta of the anchor; geometry; entropy bonus.
 
     Source: paper, Arca (names); values are ours.
@@ -32,7 +89,7 @@ class ArcaWeights:
 
 
 @dataclass(frozen=True)
-class LasrWeights:
+class LasrWeights(Checked):
     """Weights of stage 2, by term, and what shapes the terms.
 
     `contrastive`, `hinge`, `mean_variance`, `consistency` and `correlation` weigh their terms against soft nDCG, which
@@ -58,7 +115,7 @@ class LasrWeights:
 
 
 @dataclass(frozen=True)
-class ArcaOptions:
+class ArcaOptions(Checked):
     """How to run stage 1.
 
     `epochs` over all pairs of a text and its translations, `batch_size` texts on all processes together, peak
@@ -79,12 +136,13 @@ class ArcaOptions:
     weights: ArcaWeights = field(default_factory=ArcaWeights)
 
     def __post_init__(self) -> None:
-        """Refuse what no run could mean."""
-        _check(self)
+        """Check each value; raise LiraError as `Checked` does, or for a precision that is unknown."""
+        super().__post_init__()
+        _check_choice("precision", self.precision, PRECISIONS)
 
 
 @dataclass(frozen=True)
-class LasrOptions:
+class LasrOptions(Checked):
     """How to run stage 2.
 
     As `ArcaOptions`, with `batch_size` queries of one language, and
@@ -137,24 +195,21 @@ class LasrOptions:
     weights: LasrWeights = field(default_factory=LasrWeights)
 
     def __post_init__(self) -> None:
-        """Refuse what no run could mean."""
-        _check(self)
-        if self.objective not in OBJECTIVES:
-            raise LiraError(f"objective {self.objective!r} is unknown: choose one of {', '.join(OBJECTIVES)}")
+        """Check each value; raise LiraError as `Checked` does, or for an unknown precision or objective."""
+        super().__post_init__()
+        _check_choice("precision", self.precision, PRECISIONS)
+        _check_choice("objective", self.objective, OBJECTIVES)
         if not 0 <= self.start_share < 1:
             raise LiraError(f"start_share must be at least 0 and below 1, got {self.start_share}")
 
 
-def _check(options: ArcaOptions | LasrOptions) -> None:
-    for name in ("epochs", "batch_size"):
-        if getattr(options, name) < 1:
-            raise LiraError(f"{name} must be at least 1, got {getattr(options, name)}")
-    if options.precision not in PRECISIONS:
-        raise LiraError(f"precision {options.precision!r} is unknown: choose one of {', '.join(PRECISIONS)}")
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise LiraError(f"{name} {value!r} is unknown: choose one of {', '.join(choices)}")
 
 
 @dataclass(frozen=True)
-class LoraOptions:
+class LoraOptions(Checked):
     """Train low-rank changes of a backbone's attention as well; its streams are then computed anew at every step.
 
     `backbones` are "multilingual", "english" or both.
@@ -171,7 +226,7 @@ class LoraOptions:
 
 
 @dataclass(frozen=True)
-class TrainingOptions:
+class TrainingOptions(Checked):
     """A whole run: data, backbones, fields of `LiraConfig`, both stages.
 
     Source: ours.
@@ -204,29 +259,29 @@ def read_options(path: Path | str, **changes: object) -> TrainingOptions:
 def read_yaml(kind: type[Options], path: Path | str, changes: Mapping[str, object]) -> Options:
     """Read a YAML file as a dataclass of options; changes and errors as in `read_options`. Source: ours."""
     try:
-        found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        options = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise LiraError(f"config {str(path)!r} cannot be read: {' '.join(str(error).split())}") from error
-    if not isinstance(found, dict):
-        raise LiraError(f"config {str(path)!r} must be a mapping of options, got {type(found).__name__}")
-    given = {**found, **{name: value for name, value in changes.items() if value is not None}}
+    if not isinstance(options, dict):
+        raise LiraError(f"config {str(path)!r} must be a mapping of options, got {type(options).__name__}")
+    given = {**options, **{name: value for name, value in changes.items() if value is not None}}
     return parse(kind, given, str(path))
 
 
-def parse(kind: type[Options], given: Mapping[str, object], place: str) -> Options:
+def parse(kind: type[Options], given: Mapping[str, object], where: str) -> Options:
     """Make a dataclass of options from plain values, nested ones too; raise `LiraError` naming what does not fit."""
-    hints, known = get_type_hints(kind), [own.name for own in fields(kind)]  # type: ignore[arg-type]
+    hints, known = get_type_hints(kind), [option.name for option in fields(kind)]  # type: ignore[arg-type]
     unknown = [name for name in given if name not in known]
     if unknown:
-        raise LiraError(f"{place}: option {unknown[0]!r} is unknown: choose from {', '.join(known)}")
-    values = {name: _value(hints[name], value, f"{place}: {name}") for name, value in given.items()}
+        raise LiraError(f"{where}: option {unknown[0]!r} is unknown: choose from {', '.join(known)}")
+    values = {name: _value(hints[name], value, f"{where}: {name}") for name, value in given.items()}
     try:
         return kind(**values)
-    except TypeError as error:
-        raise LiraError(f"{place}: {error}") from error
+    except (TypeError, LiraError) as error:
+        raise LiraError(f"{where}: {error}") from error
 
 
-def _value(hint: object, value: object, place: str) -> object:
+def _value(hint: object, value: object, where: str) -> object:
     """Return a value of the hinted type, made of what YAML has."""
     if get_origin(hint) is UnionType:
         if value is None:
@@ -236,21 +291,22 @@ def _value(hint: object, value: object, place: str) -> object:
     if plain is object:
         return value
     if plain is tuple and isinstance(value, list | tuple):
-        return tuple(_value(get_args(hint)[0], item, place) for item in value)
+        return tuple(_value(get_args(hint)[0], item, where) for item in value)
     if plain is dict and isinstance(value, Mapping):
-        return {str(name): _value(get_args(hint)[1], item, f"{place}.{name}") for name, item in value.items()}
+        return {str(name): _value(get_args(hint)[1], item, f"{where}.{name}") for name, item in value.items()}
     assert isinstance(plain, type)
     if is_dataclass(plain) and isinstance(value, Mapping):
-        return parse(plain, value, place)
+        return parse(plain, value, where)
     if plain is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, plain) or (isinstance(value, bool) and plain is int):
-        raise LiraError(f"{place}: expected {plain.__name__}, got {value!r}")
+        example = f' of several, such as ["{value}"]' if plain is tuple and isinstance(value, str) else ""
+        raise LiraError(f"{where}: expected {plain.__name__}{example}, got {value!r}")
     return value
 
 
 @dataclass(frozen=True)
-class LanguageModelLora:
+class LanguageModelLora(Checked):
     """Train low-rank changes of the language model too; they are merged at the end.
 
     Source: Hu et al. (2021), through PEFT.
@@ -263,7 +319,7 @@ class LanguageModelLora:
 
 
 @dataclass(frozen=True)
-class ReasoningOptions:
+class ReasoningOptions(Checked):
     """A whole run of stage R.
 
     `questions` is a folder or dataset of `read_questions`; `language_model`, `multilingual`, `english` are Hub ids,
@@ -297,11 +353,10 @@ class ReasoningOptions:
     lora: LanguageModelLora | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what no run could mean."""
+        """Check each value; raise LiraError as `Checked` does, or for an odd batch size or another dtype."""
+        super().__post_init__()
         if self.batch_size < 2 or self.batch_size % 2:
             raise LiraError(f"batch_size must be even, questions go in pairs of languages: got {self.batch_size}")
-        if not 0 <= self.english_path_dropout <= 1:
-            raise LiraError(f"english_path_dropout must be between 0 and 1, got {self.english_path_dropout}")
         if self.dtype not in ("float32", "bfloat16"):
             raise LiraError(f"dtype must be float32 or bfloat16, got {self.dtype!r}")
 

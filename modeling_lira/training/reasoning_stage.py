@@ -16,6 +16,7 @@ from ..modeling_lira_causal_lm import IGNORED, LiraForCausalLM
 from ..processing_lira_causal_lm import PROMPT
 from .losses import language_consistency
 from .options import ReasoningOptions
+from .stages import check_parts
 
 MAPPING_PROMPT = "\nAnswer:"
 """What the language model reads while the question reaches it through LiRA alone."""
@@ -102,6 +103,7 @@ class ReasoningStage(nn.Module):
 
     def __init__(self, model: LiraForCausalLM, options: ReasoningOptions) -> None:
         super().__init__()
+        check_parts(model, options.learning_rates)
         self.model = model
         self.consistency = options.consistency
         self.rates = {name: _rate(name, options) for name, _ in model.named_parameters()}

@@ -1,12 +1,13 @@
 """The two stages of training as modules that map a batch to a loss and its terms."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..errors import LiraError
 from ..modeling_lira import LiraModel, LiraModelOutput
 from .gathering import gather_rows, summed_gradient
 from .losses import (
@@ -40,11 +41,15 @@ class Stage(nn.Module):
     learning_rates : mapping of str to float
         Peak learning rate by sub-module, the longest name that fits deciding; what no name fits, or 0, stays frozen.
 
-    Source: ours.
+    Raises
+    ------
+    LiraError
+        A learning rate of a part that the model does not have.
     """
 
     def __init__(self, lira: LiraModel, learning_rates: Mapping[str, float]) -> None:
         super().__init__()
+        check_parts(lira, learning_rates)
         self.lira = lira
         self.rates = {name: _rate(name, learning_rates) for name, _ in lira.named_parameters()}
         for name, parameter in lira.named_parameters():
@@ -72,6 +77,14 @@ class Stage(nn.Module):
         found = {name: value for name, value in side.items() if name not in names}
         found["multilingual_states"] = multilingual
         return found if english is None else {**found, "english_states": english}
+
+
+def check_parts(model: nn.Module, learning_rates: Iterable[str]) -> None:
+    """Raise `LiraError` for a learning rate of a part that the model does not have: nothing would learn by it."""
+    parts = {name for name, _ in model.named_modules()} | {name for name, _ in model.named_parameters()}
+    for name in learning_rates:
+        if name not in parts:
+            raise LiraError(f"learning rate of {name!r}: the model has no part of that name")
 
 
 def _rate(name: str, learning_rates: Mapping[str, float]) -> float:
