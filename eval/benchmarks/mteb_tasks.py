@@ -79,7 +79,7 @@ def _task_data(split: RetrievalSplit) -> dict[str, Any]:
             {"id": [f"q{row}" for row in range(len(split.queries))], "text": split.queries.texts}
         ),
         "corpus": Dataset.from_dict(
-            {"id": split.document_ids, "text": split.english_titles, "title": [""] * len(split.document_ids)}
+            {"id": split.document_ids, "text": split.searched_titles(True), "title": [""] * len(split.document_ids)}
         ),
         "relevant_docs": {
             f"q{row}": {split.document_ids[document]: grade for document, grade in grades.items()}

@@ -1,14 +1,20 @@
 """A language and split of a corpus, read from its folder or Hub repository."""
 
+import hashlib
+import json
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import datasets
 import torch
 from datasets import Dataset, get_dataset_config_names, load_dataset
 from torch import Tensor
 
 from ..configuration_lira import LANGUAGES
 from ..errors import LiraError
+from .progress import quiet_datasets
 
 ENGLISH = "en"
 
@@ -33,7 +39,8 @@ class Texts:
 class RetrievalSplit:
     """One language and split of a corpus.
 
-    `titles` are the documents in the language, `english_titles` the same documents in English; `gains` maps a query's
+    `titles` are the documents in the language, `english_titles` the same documents in English, empty where a document
+    has no English title; `gains` maps a query's
     row to {document row: grade}; `hard_negatives` a query's row to document rows; `pairs` a query's row to
     (document row, graded similarity), and is empty where the corpus has no ranking part. `query_ids` are those of the
     corpus.
@@ -58,8 +65,14 @@ class RetrievalSplit:
 
     @property
     def has_english_titles(self) -> bool:
-        """Whether there are English titles: a corpus without them repeats the titles in their place."""
-        return self.english_titles != self.titles
+        """Whether most documents have an English title, so that a search of those is one."""
+        return 2 * sum(map(bool, self.english_titles)) >= max(1, len(self.english_titles))
+
+    def searched_titles(self, english: bool) -> list[str]:
+        """Return the documents as they are searched: in English where they have an English title, or as they are."""
+        if not english:
+            return self.titles
+        return [title_en or title for title_en, title in zip(self.english_titles, self.titles, strict=True)]
 
     def gain_matrix(self) -> Tensor:
         """Return all grades, [Q, N], float32."""
@@ -88,11 +101,13 @@ def load_split(corpus: str, language: str, split: str) -> RetrievalSplit:
     Source: ours (the layout of MTEB's retrieval loader).
     """
     try:
-        documents, queries, qrels, ranking = (
-            load_dataset(corpus, f"{language}-{part}", split=split)
-            for part in ("corpus", "queries", "qrels", "ranking")
-        )
+        with quiet_datasets():
+            documents, queries, qrels, ranking = (
+                load_dataset(corpus, f"{language}-{part}", split=split, cache_dir=_cache_folder(corpus))
+                for part in ("corpus", "queries", "qrels", "ranking")
+            )
     except (ValueError, FileNotFoundError) as error:
+        corpus_languages(corpus, [language])  # names a corpus or language that is not there
         raise LiraError(f"corpus {corpus!r} has no {language} {split} split: {str(error).splitlines()[0]}") from error
     document_ids, titles = list(documents["_id"]), list(documents["title"])
     document_rows = {name: row for row, name in enumerate(document_ids)}
@@ -108,7 +123,7 @@ def load_split(corpus: str, language: str, split: str) -> RetrievalSplit:
         unseen_type=list(queries["unseen_type"]),
         document_ids=document_ids,
         titles=titles,
-        english_titles=list(documents["title_en"]),
+        english_titles=_english_titles(documents, titles),
         gains=gains,
         hard_negatives=[
             [document_rows[name] for name in row if name in document_rows] for row in queries["hard_negatives"]
@@ -116,6 +131,32 @@ def load_split(corpus: str, language: str, split: str) -> RetrievalSplit:
         pairs=_graded_pairs(ranking, list(queries["text"]), titles),
         query_ids=list(queries["_id"]),
     )
+
+
+def _cache_folder(corpus: str) -> str | None:
+    """Return a folder of its own for what `datasets` converts of a local corpus, None for one of a Hub.
+
+    By default two folders of one name share what was converted first, and so does one that was built again.
+    """
+    folder = Path(corpus)
+    if not folder.is_dir():
+        return None
+    stats = [(str(path), path.stat()) for path in sorted(folder.resolve().rglob("*")) if path.is_file()]
+    seen = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+    digest = hashlib.sha256(json.dumps(seen).encode("utf-8", "surrogatepass")).hexdigest()
+    return str(Path(datasets.config.HF_DATASETS_CACHE) / "lira" / digest[:16])
+
+
+def _english_titles(documents: Dataset, titles: Sequence[str]) -> list[str]:
+    """Return the English titles, empty where there is none or it only repeats the title."""
+    if "title_en" not in documents.column_names:
+        return [""] * len(titles)
+    pairs = zip(documents["title_en"], titles, strict=True)
+    return ["" if _plain(title_en or "") in ("", _plain(title)) else title_en for title_en, title in pairs]
+
+
+def _plain(title: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", title).casefold().split())
 
 
 def _graded_pairs(ranking: Dataset, queries: Sequence[str], titles: Sequence[str]) -> list[list[tuple[int, float]]]:
@@ -148,21 +189,29 @@ def _number(score: float | None) -> float:
     return float("nan") if score is None else float(score)
 
 
-def corpus_languages(corpus: str) -> tuple[str, ...]:
+def corpus_languages(corpus: str, chosen: Sequence[str] = ()) -> tuple[str, ...]:
     """Return the languages of a corpus folder or repository, the known ones in their usual order first.
+
+    Parameters
+    ----------
+    corpus : str
+    chosen : sequence of str
+        Return these instead, if any: each must be a language of the corpus.
 
     Raises
     ------
     LiraError
-        Nothing there that has the layout of a corpus.
-
-    Source: ours.
+        Nothing there that has the layout of a corpus, or a chosen language that it does not have.
     """
     try:
         configs = get_dataset_config_names(corpus)
     except (OSError, ValueError) as error:
         raise LiraError(f"corpus {corpus!r} cannot be read: {str(error).splitlines()[0]}") from error
-    found = {name.removesuffix("-queries") for name in configs if name.endswith("-queries")} - {"all"}
-    if not found:
+    codes = {name.removesuffix("-queries") for name in configs if name.endswith("-queries")} - {"all"}
+    if not codes:
         raise LiraError(f"corpus {corpus!r} has no config named LANGUAGE-queries: build one first")
-    return (*(code for code in LANGUAGES if code in found), *sorted(found - set(LANGUAGES)))
+    languages = (*(code for code in LANGUAGES if code in codes), *sorted(codes - set(LANGUAGES)))
+    for code in chosen:
+        if code not in codes:
+            raise LiraError(f"corpus {corpus!r} has no language {code!r}, only {', '.join(languages)}")
+    return tuple(chosen) or languages

@@ -1,7 +1,7 @@
 """From a corpus folder to tables of streams or of token ids."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,6 +13,8 @@ from ..modeling_lira import LiraModel
 from ..processing_lira import LiraProcessor
 from .corpus import ENGLISH, NO_SCORES, RetrievalSplit, Texts
 from .stream_cache import StreamCache
+
+_CHUNK = 1024
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,10 @@ class Table(ABC):
         """Whether each text has a candidate, [N]."""
         return np.asarray((self.rows >= 0).any(1))
 
+    def contents(self) -> Iterator[np.ndarray | Tensor]:
+        """Yield all that decides what its batches hold."""
+        yield from (self.rows, self.scores, self.language_ids)
+
     @abstractmethod
     def batch(
         self, index: np.ndarray, rows: np.ndarray | None = None, scores: np.ndarray | None = None
@@ -48,6 +54,11 @@ class StreamTable(Table):
 
     multilingual: np.ndarray
     english: np.ndarray
+
+    def contents(self) -> Iterator[np.ndarray | Tensor]:
+        """Yield rows, scores, languages and every stream."""
+        yield from super().contents()
+        yield from (self.multilingual, self.english)
 
     def batch(
         self, index: np.ndarray, rows: np.ndarray | None = None, scores: np.ndarray | None = None
@@ -74,6 +85,13 @@ class TokenTable(Table):
     english: list[str]
     kind: str
     processor: LiraProcessor
+
+    def contents(self) -> Iterator[np.ndarray | Tensor]:
+        """Yield rows, scores, languages and the token ids of every text."""
+        yield from super().contents()
+        for path, texts in (("multilingual", self.texts), ("english", self.english)):
+            for start in range(0, len(texts), _CHUNK):
+                yield from self.processor.tokenize(texts[start : start + _CHUNK], self.kind, path).values()
 
     def batch(
         self, index: np.ndarray, rows: np.ndarray | None = None, scores: np.ndarray | None = None
@@ -137,7 +155,10 @@ def token_table(model: LiraModel, texts: Texts, kind: str, num_candidates: int) 
 
 @dataclass(frozen=True)
 class SplitTables:
-    """Tables of a `RetrievalSplit`: queries, local titles (English ones as translations), English titles."""
+    """Tables of a `RetrievalSplit`: queries, local titles (English ones as translations), English titles.
+
+    A document without an English title has no translation, and stands among the English titles as it is.
+    """
 
     split: RetrievalSplit
     queries: Table
@@ -151,11 +172,11 @@ class SplitTables:
 
 def split_tables(split: RetrievalSplit, table: Callable[[Texts, str, int], Table], num_candidates: int) -> SplitTables:
     """Make the tables of one language and split by `table(texts, kind, num_candidates)`."""
-    count = len(split.titles)
-    unscored = [[NO_SCORES]] * count
-    translations = [[title] for title in split.english_titles]
-    local = Texts(split.titles, [split.language] * count, translations, unscored)
-    english = Texts(split.english_titles, [ENGLISH] * count, translations, unscored)
+    translations = [[title] if title else [] for title in split.english_titles]
+    unscored = [[NO_SCORES] * len(row) for row in translations]
+    languages = [ENGLISH if title else split.language for title in split.english_titles]
+    local = Texts(split.titles, [split.language] * len(split.titles), translations, unscored)
+    english = Texts(split.searched_titles(True), languages, translations, unscored)
     return SplitTables(
         split=split,
         queries=table(split.queries, "query", num_candidates),

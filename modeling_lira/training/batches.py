@@ -63,18 +63,19 @@ class LanguageSampler(EpochSampler):
         Rows of each language.
     batch_size : int
         Of all processes together. Rows that do not fill a batch of their language wait for another epoch.
-    english_titles : float
-        Share of the batches that search English titles.
+    english_titles : float, or sequence of float
+        Share of the batches that search English titles: of all languages, or of each group's.
     seed : int
-
-    Source: ours.
     """
 
-    def __init__(self, groups: Sequence[Sequence[int]], batch_size: int, english_titles: float, seed: int) -> None:
+    def __init__(
+        self, groups: Sequence[Sequence[int]], batch_size: int, english_titles: float | Sequence[float], seed: int
+    ) -> None:
         super().__init__(seed)
         self.groups = [np.asarray(group, np.int64) for group in groups]
         self.batch_size = batch_size
-        self.english_titles = english_titles
+        shares = [english_titles] * len(self.groups) if isinstance(english_titles, float | int) else english_titles
+        self.shares = list(shares)
 
     def __len__(self) -> int:
         return sum(len(group) // self.batch_size for group in self.groups) * self.batch_size
@@ -83,12 +84,13 @@ class LanguageSampler(EpochSampler):
         random = self.random()
         total = sum(map(len, self.groups))
         batches = []
-        for group in self.groups:
+        for group, share in zip(self.groups, self.shares, strict=True):
             full = len(group) // self.batch_size * self.batch_size
-            batches += list(random.permutation(group)[:full].reshape(-1, self.batch_size))
+            batches += [(batch, share) for batch in random.permutation(group)[:full].reshape(-1, self.batch_size)]
         for index in random.permutation(len(batches)):
-            offset = total if random.random() < self.english_titles else 0
-            yield from (batches[index] + offset).tolist()
+            batch, share = batches[index]
+            offset = total if random.random() < share else 0
+            yield from (batch + offset).tolist()
 
 
 @dataclass(frozen=True)
@@ -112,11 +114,12 @@ class QueryRows(Dataset[QueryItem]):
     """
 
     def __init__(self, splits: Sequence[SplitTables], ranking: bool = False) -> None:
+        self.splits = splits
         self.pairs = [
             (number, row)
             for number, split in enumerate(splits)
-            for row, found in enumerate(split.split.pairs if ranking else split.split.gains)
-            if found
+            for row, judged in enumerate(split.split.pairs if ranking else split.split.gains)
+            if judged
         ]
 
     def __len__(self) -> int:
@@ -128,8 +131,18 @@ class QueryRows(Dataset[QueryItem]):
 
     def groups(self) -> list[list[int]]:
         """Return the rows of each language."""
-        languages = sorted({number for number, _ in self.pairs})
-        return [[row for row, (number, _) in enumerate(self.pairs) if number == language] for language in languages]
+        return [
+            [row for row, (number, _) in enumerate(self.pairs) if number == language] for language in self._languages()
+        ]
+
+    def sampler(self, options: LasrOptions, seed: int) -> LanguageSampler:
+        """Return the sampler of these rows; a language without English titles never searches them."""
+        known = [self.splits[language].split.has_english_titles for language in self._languages()]
+        shares = [options.english_titles * has_english for has_english in known]
+        return LanguageSampler(self.groups(), options.batch_size, shares, seed)
+
+    def _languages(self) -> list[int]:
+        return sorted({number for number, _ in self.pairs})
 
 
 class PairRows(Dataset[tuple[int, int, int]]):

@@ -18,9 +18,7 @@ def validation_scores(
     """Return the mean over languages of nDCG@10 in the four ways a shop may search, of the correlations, and `score`.
 
     The score is the mean of the four ways for retrieval, Spearman's correlation for ranking, the mean of both for the
-    joint objective.
-
-    Source: ours.
+    joint objective. A language without English titles is searched in two ways.
     """
     ways = {
         "english_titles": (True, True),
@@ -32,14 +30,17 @@ def validation_scores(
     for split in splits:
         embedded = embed_split(model, split)
         for name, (english, candidates) in ways.items():
-            found = embedded.ndcg(english_titles=english, with_candidates=candidates).nanmean()
-            values.setdefault(f"ndcg@10_{name}", []).append(float(found))
+            if english and not split.split.has_english_titles:
+                continue
+            scores = embedded.ndcg(english_titles=english, with_candidates=candidates)
+            values.setdefault(f"ndcg@10_{name}", []).append(float(scores.nanmean()))
         if split.split.pairs:
             linear, ranked = embedded.correlations()
             values.setdefault("pearson", []).append(linear)
             values.setdefault("spearman", []).append(ranked)
-    means = {name: float(np.mean(found)) for name, found in values.items()}
-    means["ndcg@10"] = float(np.mean([means[f"ndcg@10_{name}"] for name in ways]))
-    scores = {"retrieval": means["ndcg@10"], "ranking": means.get("spearman", float("nan"))}
-    scores["joint"] = sum(scores.values()) / 2
-    return {BEST: scores[objective], **means}
+    means = {name: float(np.mean(several)) for name, several in values.items()}
+    searched = [f"ndcg@10_{name}" for name in ways if f"ndcg@10_{name}" in means]
+    means["ndcg@10"] = float(np.mean([means[name] for name in searched]))
+    objectives = {"retrieval": means["ndcg@10"], "ranking": means.get("spearman", float("nan"))}
+    objectives["joint"] = sum(objectives.values()) / 2
+    return {BEST: objectives[objective], **means}
