@@ -55,6 +55,16 @@ def test_rewards_are_the_papers_sum_and_stay_out_of_the_embeddings():
     assert not rewards.requires_grad
 
 
+def test_the_policys_gradient_is_the_advantage_times_the_score_function():
+    """Neither the baseline nor the rewards have a gradient: -(R_a - b) (onehot(a) - pi)."""
+    logits = torch.tensor([[0.0, log(3.0)]], requires_grad=True)  # probabilities 1/4, 3/4
+    rewards = torch.tensor([[1.0, 2.0]], requires_grad=True)
+    policy_loss(logits, torch.tensor([0]), rewards, torch.ones(1, 2, dtype=torch.bool)).backward()
+    advantage = 1.0 - (0.25 * 1.0 + 0.75 * 2.0)
+    assert logits.grad is not None and rewards.grad is None
+    torch.testing.assert_close(logits.grad, -advantage * torch.tensor([[0.75, -0.75]]))
+
+
 def test_policy_loss_by_hand():
     logits = torch.tensor([[0.0, log(3.0)]])  # probabilities 1/4, 3/4
     rewards, present = torch.tensor([[1.0, 2.0]]), torch.ones(1, 2, dtype=torch.bool)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import MULTILINGUAL_TEXTS
+from conftest import MULTILINGUAL_TEXTS, disturb
 
 from modeling_lira import LiraError, LiraModel
 from modeling_lira.data.corpus import RetrievalSplit, Texts
@@ -23,9 +23,10 @@ from modeling_lira.training.batches import (
     QueryRows,
     RetrievalCollator,
 )
+from modeling_lira.training.losses import geometry_loss, sampled_actions
 from modeling_lira.training.options import ArcaOptions, ArcaWeights, LasrOptions, LasrWeights
 from modeling_lira.training.resumable import run_stage
-from modeling_lira.training.stages import ArcaStage, LasrStage
+from modeling_lira.training.stages import ArcaStage, LasrStage, frozen_embedding
 from modeling_lira.training.trainer import TowardsStart, average_with_start, trained_parts
 from modeling_lira.training.validation import validation_scores
 
@@ -177,6 +178,69 @@ def test_stage_one_learns_on_every_pair_and_only_arca(model: LiraModel, splits: 
     learning = {name for name, value in model.named_parameters() if value.grad is not None}
     assert learning
     assert all(name.startswith("arca.") for name in learning)
+
+
+def arca_batch(splits: list[SplitTables]) -> dict[str, torch.Tensor]:
+    rows = PairRows(splits)
+    collate = PairCollator(rows.tables, PairSampler(len(rows), 8, seed=0))
+    return collate([rows[row] for row in range(len(rows))])
+
+
+@pytest.mark.parametrize("term", ["policy", "anchor", "geometry", "entropy"])
+def test_stage_one_is_the_weighted_sum_of_its_terms_less_the_entropy(
+    term: str, model: LiraModel, splits: list[SplitTables]
+) -> None:
+    disturb(model)
+    weights = ArcaWeights(eta=0.7, geometry=3.0, entropy=0.2)
+    output = ArcaStage(model, {"arca": 1e-3}, weights)(**arca_batch(splits))
+    signed = {"policy": 1.0, "anchor": 0.7, "geometry": 3.0, "entropy": -0.2}
+    assert float(output[term]) != 0
+    expected = sum(weight * float(output[name]) for name, weight in signed.items())
+    assert float(output["loss"]) == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_entropy_bonus_makes_the_policy_less_sure(model: LiraModel, splits: list[SplitTables]) -> None:
+    nothing_else = dict.fromkeys(("alpha", "beta", "gamma", "delta", "eta", "geometry"), 0.0)
+    stage = ArcaStage(model, {"arca.actor": 1e-3}, ArcaWeights(**nothing_else, entropy=1.0))
+    batch = arca_batch(splits)
+    optimizer = torch.optim.SGD(stage.parameter_groups(), lr=0.1)
+    before = stage(**batch)
+    before["loss"].backward()
+    for group in optimizer.param_groups:
+        group["lr"] = 0.1
+    optimizer.step()
+    assert float(stage(**batch)["entropy"]) > float(before["entropy"]) + 1e-4
+
+
+def test_both_paths_keep_their_backbones_geometry(model: LiraModel, splits: list[SplitTables]) -> None:
+    disturb(model)
+    batch, arca = arca_batch(splits), model.arca
+    with torch.no_grad():
+        found = ArcaStage(model, {"arca": 1e-3}, ArcaWeights())(**batch)["geometry"]
+        output = arca(
+            batch["multilingual_states"], batch["english_states"], batch["candidate_mask"], batch["critic_scores"]
+        )
+        rows, actions = torch.arange(len(batch["uniform"])), sampled_actions(output.policy_logits, batch["uniform"])
+        english = geometry_loss(
+            output.candidate_embeddings[rows, actions],
+            frozen_embedding(arca.english_projection.centre, batch["english_states"][rows, actions]),
+        )
+        multilingual = geometry_loss(
+            output.multilingual_embedding,
+            frozen_embedding(arca.multilingual_projection.centre, batch["multilingual_states"]),
+        )
+    assert min(float(english), float(multilingual)) > 1e-4
+    assert float(found) == pytest.approx(float(english + multilingual), abs=1e-6)
+
+
+def test_the_queues_remember_training_alone(model: LiraModel, splits: list[SplitTables]) -> None:
+    collate, rows = collator(splits, objective="joint", doc_queue=100, corr_queue=10)
+    stage = LasrStage(model, collate.options, 16).eval()
+    batch = collate([rows[row] for row in range(4)])
+    stage(**batch)
+    assert len(stage.doc_queue) == len(stage.corr_queue) == 0
+    stage.train()(**batch)
+    assert len(stage.doc_queue) and len(stage.corr_queue)
 
 
 def test_stage_two_leaves_backbones_and_actor_alone(model: LiraModel, splits: list[SplitTables]) -> None:
