@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,9 +15,10 @@ from modeling_lira.data.questions import read_questions
 from modeling_lira.data.stream_cache import StreamCache
 from modeling_lira.modeling_lira_causal_lm import IGNORED
 from modeling_lira.training import reasoning
+from modeling_lira.training import trainer as trainer_module
 from modeling_lira.training.losses import language_consistency
 from modeling_lira.training.options import read_reasoning_options
-from modeling_lira.training.reasoning import train_reasoning
+from modeling_lira.training.reasoning import phase_inputs, train_reasoning
 from modeling_lira.training.reasoning_stage import LanguagePairs, QuestionCollator
 from modeling_lira.training.trainer import trained_parts
 
@@ -214,6 +216,76 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(options, trained, tmp_p
     expected = trained_parts(LiraForCausalLM.from_pretrained(trained / "model"))
     for name, value in trained_parts(model).items():
         torch.testing.assert_close(value, expected[name], atol=1e-5, rtol=1e-4)
+
+
+def test_another_seed_does_not_take_a_run_over_and_the_same_one_goes_on(options, trained, monkeypatch):
+    files = {path: path.read_bytes() for path in (trained / "model").iterdir() if path.is_file()}
+    files |= {path: path.read_bytes() for path in trained.glob("*.json")}
+    for changes, named in (({"seed": 7}, r"seed \(0 there, 7 here\)"), ({"consistency": 0.2}, "consistency")):
+        with pytest.raises(LiraError, match=f"holds another run's model, which differs in {named}"):
+            train_reasoning(options(**changes), trained)
+    monkeypatch.setattr(reasoning.ReasoningTrainer, "train", lambda *_, **__: pytest.fail("trained again"))
+    train_reasoning(options(), trained)
+    assert {path: path.read_bytes() for path in files} == files
+
+
+def test_other_questions_are_another_run(options, trained, tmp_path):
+    changed = write_questions(tmp_path / "questions", [{**ROWS[0], "candidates": ["shirts?"]}, *ROWS[1:]])
+    with pytest.raises(LiraError, match="differs in questions"):
+        train_reasoning(options(questions=str(changed)), trained)
+
+
+def test_everything_that_decides_a_phase_is_in_its_key(options, build_model, tmp_path):
+    given = options()
+    model = LiraForCausalLM.from_lira(build_model(num_feature_bins=3), given.language_model, projector_size=16)
+    examples = read_questions(given.questions, "train")
+
+    def inputs(changed=given, seen=examples):
+        return phase_inputs(model, cache_questions(model.lira, StreamCache(tmp_path), seen), changed)
+
+    def different(other):
+        return {name for name in before if before[name] != other[name]}
+
+    before = inputs()
+    assert not different(inputs())
+    for changes in ({"seed": 7}, {"consistency": 0.2}, {"english_path_dropout": 0.5}, {"mapping": 4}):
+        assert different(inputs(options(**changes))) == {"options"}
+    assert different(inputs(seen=[replace(examples[0], candidates=("shirts?",)), *examples[1:]])) == {"questions"}
+    assert different(inputs(seen=[replace(examples[0], answer="phone"), *examples[1:]])) == {"questions"}
+    with torch.no_grad():
+        model.language_model.get_input_embeddings().weight[-1, -1] += 1
+    assert different(inputs()) == {"weights"}
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "trainer_state.json", "optimizer.pt", "complete.json"])
+def test_a_run_killed_while_a_checkpoint_is_written_goes_on_from_the_one_before(
+    options, trained, tmp_path, monkeypatch, name
+):
+    class Killed(BaseException):
+        pass
+
+    real, saved = trainer_module.remove_checkpoints, []
+
+    def kill(folder, kept):
+        saved.append(1)
+        if len(saved) == 2:
+            raise Killed
+        real(folder, kept)
+
+    monkeypatch.setattr(trainer_module, "remove_checkpoints", kill)
+    with pytest.raises(Killed):
+        train_reasoning(options(), tmp_path)
+    monkeypatch.undo()
+    first, second = sorted(tmp_path.glob("mapping-*/checkpoints/*"), key=lambda path: int(path.name.split("-")[1]))
+    (second / name).write_bytes((second / name).read_bytes()[:20])
+    assert first.is_dir()
+    model = train_reasoning(options(), tmp_path)
+    expected = trained_parts(LiraForCausalLM.from_pretrained(trained / "model"))
+    for part, value in trained_parts(model).items():
+        torch.testing.assert_close(value, expected[part], atol=1e-5, rtol=1e-4)
+    kinds = {path.name.partition("-")[0] for path in tmp_path.iterdir()}
+    assert kinds == {"streams", "mapping", "augmentation", "model", "run.json", "training.json", ".lock"}
+    assert not list(tmp_path.rglob("checkpoints"))
 
 
 def test_lora_is_merged_and_saved_whole(options, tmp_path):

@@ -1,12 +1,10 @@
 """Does each part earn its place? Train every system with several seeds, score it on test, compare query by query."""
 
 import json
-import logging
 import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,26 +12,20 @@ from typing import Any
 import numpy as np
 import torch
 from rich.table import Table
-from safetensors.torch import load_file, save_file
 from torch import Tensor
-from tqdm.auto import tqdm
 
-from modeling_lira.data.corpus import ENGLISH, corpus_languages, load_split
-from modeling_lira.data.stream_cache import StreamCache
-from modeling_lira.data.tables import SplitTables, cache_split
-from modeling_lira.errors import LiraError
+from modeling_lira.data.progress import Progress
 from modeling_lira.evaluation.embedded import Embedded
 from modeling_lira.evaluation.metrics import bootstrap_interval
 from modeling_lira.faces.terminal import PlainConsole
-from modeling_lira.files import atomic_path, atomic_write_text
-from modeling_lira.modeling_lira import LiraModel
+from modeling_lira.files import atomic_write_text
 from modeling_lira.training.options import TrainingOptions
 
-from .systems import ENCODER, LINEAR, LIRA, SYSTEMS, WAYS, Protocol, System
+from .setting import Setting, known_systems
+from .systems import ENCODER, LINEAR, LIRA, SYSTEMS, WAYS, System
 
-logger = logging.getLogger(__name__)
 console = PlainConsole(width=150)
-PARTS = ("train", "validation", "test")
+DETAIL = "detail/"
 Run = dict[str, Tensor]
 """Per-query nDCG@10 by `way/language`, and correlations by `pearson/language`."""
 
@@ -61,14 +53,11 @@ class Results:
 
     def mean(self, system: str, way: str, unseen: bool = False) -> float:
         """Return the mean over languages."""
-        return float(np.mean([float(self.values(system, way, code, unseen).nanmean()) for code in self.languages]))
+        return _mean([float(self.values(system, way, code, unseen).nanmean()) for code in self.languages])
 
     def spread(self, system: str, way: str) -> float:
         """Return the standard deviation over seeds of the mean over languages; 0 for one run."""
-        means = [
-            float(np.mean([float(run[f"{way}/{code}"].nanmean()) for code in self.languages]))
-            for run in self.runs[system]
-        ]
+        means = [_mean([float(run[f"{way}/{code}"].nanmean()) for code in self.languages]) for run in self.runs[system]]
         return float(np.std(means, ddof=1)) if len(means) > 1 else 0.0
 
     def gain(
@@ -77,6 +66,8 @@ class Results:
         """Return LiRA's mean gain over a rival with its paired 95% bootstrap interval over queries."""
         difference = self.values(LIRA, way, language, unseen) - self.values(rival, rival_way, language, unseen)
         difference = difference[~difference.isnan()]
+        if not len(difference):  # a language that cannot be searched so
+            return float("nan"), float("nan"), float("nan")
         return float(difference.mean()), *bootstrap_interval(difference)
 
     def correlation(self, system: str, name: str) -> float:
@@ -84,78 +75,44 @@ class Results:
         return float(np.mean([float(run[f"{name}/{code}"]) for run in self.runs[system] for code in self.languages]))
 
 
-@dataclass(frozen=True)
-class Study:
-    """The ablation of one corpus: options of LiRA, seeds, and a folder that keeps every finished run.
+def _mean(values: Sequence[float]) -> float:
+    """Return the mean over the languages that have a value; NaN where none has."""
+    known = [value for value in values if not np.isnan(value)]
+    return float(np.mean(known)) if known else float("nan")
 
-    Source: ours.
-    """
 
-    options: TrainingOptions
-    output: Path
-    streams: Path
-    seeds: tuple[int, ...]
-
-    @cached_property
-    def languages(self) -> tuple[str, ...]:
-        """The corpus' languages."""
-        return self.options.languages or corpus_languages(self.options.corpus)
-
-    def start(self) -> LiraModel:
-        """Return an untrained model on the options' backbones."""
-        return LiraModel.from_backbones(
-            self.options.multilingual,
-            self.options.english,
-            languages=[*self.languages, ENGLISH],
-            **self.options.model,  # type: ignore[arg-type]
+def run_systems(setting: Setting, names: Sequence[str]) -> Results:
+    """Train and score what is not finished yet of the systems, each with its seeds, and return all results."""
+    planned = [(name, seed) for name in names for seed in SYSTEMS[name].seeds_of(setting.seeds)]
+    runs: dict[str, list[Run]] = {name: [] for name in names}
+    details: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    for name, seed in Progress(planned, desc="systems", unit="run"):
+        values = setting.step(f"{name} {seed}", lambda name=name, seed=seed: _trained_scores(setting, name, seed))
+        runs[name].append({key: value for key, value in values.items() if not key.startswith(DETAIL)})
+        details[name].append(
+            {key.removeprefix(DETAIL): float(value) for key, value in values.items() if key.startswith(DETAIL)}
         )
+    unseen = {tables.split.language: torch.tensor(tables.split.unseen_type) for tables in setting.tables["test"]}
+    return Results(setting.languages, unseen, runs, details)
 
-    @cached_property
-    def tables(self) -> dict[str, list[SplitTables]]:
-        """Cached streams of every part of the corpus."""
-        model, cache = self.start(), StreamCache(self.streams)
-        return {
-            part: [cache_split(model, cache, load_split(self.options.corpus, code, part)) for code in self.languages]
-            for part in PARTS
-        }
 
-    def run(self, names: Sequence[str]) -> Results:
-        """Run what is not finished yet and return all results."""
-        assert self.options.arca is not None and self.options.lasr is not None
-        protocol = Protocol(
-            self.start, self.tables["train"], self.tables["validation"],
-            self.options.arca, self.options.lasr, self.output / "stages",
-        )  # fmt: skip
-        planned = [(name, seed) for name in names for seed in SYSTEMS[name].seeds_of(self.seeds)]
-        runs: dict[str, list[Run]] = {name: [] for name in names}
-        details: dict[str, list[dict[str, float]]] = {name: [] for name in names}
-        for name, seed in tqdm(planned, desc="systems", unit="run", disable=None):
-            path = self.output / "scores" / f"{name.replace(' ', '-').replace(',', '')}-{seed}.safetensors"
-            if not path.is_file():
-                self._train_and_score(name, seed, protocol, path)
-            runs[name].append(load_file(path))
-            details[name].append(json.loads(path.with_suffix(".json").read_text(encoding="utf-8")))
-        unseen = {own.split.language: torch.tensor(own.split.unseen_type) for own in self.tables["test"]}
-        return Results(self.languages, unseen, runs, details)
-
-    def _train_and_score(self, name: str, seed: int, protocol: Protocol, path: Path) -> None:
-        start = time.perf_counter()
-        embed, details = SYSTEMS[name].build(protocol, seed)
-        scores: Run = {}
-        for tables in self.tables["test"]:
-            scores |= score(SYSTEMS[name], embed(tables))
-        record = {**details, "all_seconds": round(time.perf_counter() - start, 1)}
-        atomic_write_text(path.with_suffix(".json"), json.dumps(record))
-        with atomic_path(path) as temporary:
-            save_file(scores, temporary)
+def _trained_scores(setting: Setting, name: str, seed: int) -> Run:
+    """Train a system; return its scores on test and, as `detail/name`, what is worth knowing of the training."""
+    start = time.perf_counter()
+    embed, details = SYSTEMS[name].build(setting.protocol(), seed)
+    scores: Run = {}
+    for tables in setting.tables["test"]:
+        scores |= score(SYSTEMS[name], embed(tables))
+    details = {**details, "all_seconds": round(time.perf_counter() - start, 1)}
+    return scores | {f"{DETAIL}{key}": torch.tensor(value, dtype=torch.float64) for key, value in details.items()}
 
 
 def score(system: System, embedded: Embedded) -> Run:
     """Return a split's per-query nDCG@10 in every way of searching, and its correlations; NaN where a way is closed."""
     scores = system.scores(embedded, WAYS)
     for name, value in zip(("pearson", "spearman"), embedded.correlations(), strict=True):
-        own = torch.tensor(value if system.local_titles else float("nan"))
-        scores[f"{name}/{embedded.tables.split.language}"] = own
+        known = value if system.local_titles else float("nan")
+        scores[f"{name}/{embedded.tables.split.language}"] = torch.tensor(known)
     return scores
 
 
@@ -180,17 +137,9 @@ def run_ablations(
     ------
     LiraError
         An unknown system, no seed, options without one of the stages.
-
-    Source: ours.
     """
-    unknown = [name for name in names if name not in SYSTEMS]
-    if unknown:
-        raise LiraError(f"system {unknown[0]!r} is unknown: choose from {'; '.join(SYSTEMS)}")
-    if not seeds or options.arca is None or options.lasr is None:
-        raise LiraError("an ablation needs a seed and both stages")
-    chosen = list(names) or list(SYSTEMS)
-    study = Study(options, output, streams, tuple(seeds))
-    results = study.run(list(dict.fromkeys([LIRA, ENCODER, *chosen])))
+    setting = Setting(options, output, streams, tuple(seeds))
+    results = run_systems(setting, known_systems([LIRA, ENCODER, *(names or SYSTEMS)]))
     record = summary(results, options, seeds)
     plain = json.loads(json.dumps(record), parse_constant=lambda _: None)  # JSON has no NaN: what is closed is null
     atomic_write_text(output / "ablations.json", json.dumps(plain, indent=1, ensure_ascii=False) + "\n")
@@ -274,4 +223,4 @@ def _gain_cells(gains: Mapping[str, Any], rival: str) -> Iterator[str]:
             yield f"{100 * mean:+.1f} ({100 * low:+.1f} … {100 * high:+.1f})"
 
 
-__all__ = ["LINEAR", "Results", "Study", "run_ablations", "score", "summary"]
+__all__ = ["LINEAR", "Results", "run_ablations", "score", "summary"]

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 from rich.table import Table
-from tqdm.auto import tqdm
 
 from modeling_lira.backbones import resolve
+from modeling_lira.data.progress import Progress
 from modeling_lira.errors import LiraError
 from modeling_lira.faces.terminal import PlainConsole
 
@@ -52,7 +52,7 @@ def measure_backbones(setting: Setting, pairs: Sequence[str], systems: Sequence[
     for name in sorted({name for both in chosen.values() for name in both}):
         resolve(name)  # what is missing is told before hours of training
     payload: dict[str, Any] = {"languages": setting.languages, "pairs": {}}
-    for pair, (multilingual, english) in tqdm(chosen.items(), desc="pairs", unit="pair", disable=None):
+    for pair, (multilingual, english) in Progress(chosen.items(), desc="pairs", unit="pair"):
         folder = setting.output / pair.replace("pypi:", "").replace("/", "-")
         options = replace(setting.options, multilingual=multilingual, english=english)
         payload["pairs"][pair] = _measured(replace(setting, options=options, output=folder), names)
@@ -75,7 +75,7 @@ def _measured(setting: Setting, names: Sequence[str]) -> dict[str, Any]:
             setting.step(f"{name} {seed}", lambda name=name, seed=seed: _scores(setting, name, seed))
             for seed in SYSTEMS[name].seeds_of(setting.seeds)
         ]
-        for name in tqdm(names, desc="systems", unit="system", disable=None)
+        for name in Progress(names, desc="systems", unit="system")
     }
     values = {
         way: {

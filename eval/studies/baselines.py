@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm.auto import tqdm
 
+from modeling_lira.data.progress import Progress
 from modeling_lira.data.tables import SplitTables, Table
 from modeling_lira.evaluation.comparison import english_vectors, multilingual_vectors, streams_of
 from modeling_lira.evaluation.embedded import Embedded
 from modeling_lira.modeling_lira import LiraModel
-from modeling_lira.training.batches import LanguageSampler, QueryRows, RetrievalCollator
+from modeling_lira.training.batches import QueryRows, RetrievalCollator
 from modeling_lira.training.losses import contrastive_loss
 from modeling_lira.training.negatives import gains_of
 from modeling_lira.training.options import LasrOptions
@@ -221,12 +221,12 @@ def _epochs(
 ) -> Iterator[dict[str, Tensor]]:
     """Train and yield the weights after every epoch."""
     rows = QueryRows(train)
-    sampler = LanguageSampler(rows.groups(), options.batch_size, options.english_titles, seed)
+    sampler = rows.sampler(options, seed)
     collate = RetrievalCollator(train, options, sampler)
     steps = len(sampler) // options.batch_size
     optimizer = torch.optim.AdamW(head.parameters(), lr=rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps * options.epochs)
-    for epoch in tqdm(range(options.epochs), desc=f"{type(head).__name__} {rate:g}", unit="epoch", disable=None):
+    for epoch in Progress(range(options.epochs), desc=f"{type(head).__name__} {rate:g}", unit="epoch"):
         sampler.set_epoch(epoch)
         order = list(sampler)
         head.train()

@@ -28,10 +28,10 @@ import torch
 from rich.table import Table
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm.auto import tqdm
 
 from modeling_lira.anchors import english_anchors
 from modeling_lira.arca import critic_features
+from modeling_lira.data.progress import Progress
 from modeling_lira.data.tables import SplitTables
 from modeling_lira.errors import LiraError
 from modeling_lira.faces.terminal import PlainConsole
@@ -132,7 +132,7 @@ def measure_bound(setting: Setting, temperature: float) -> Path:
             )
             for seed in setting.seeds
         ]
-        for state in tqdm(states, desc="states", unit="state", disable=None)
+        for state in Progress(states, desc="states", unit="state")
     }
     payload = _payload(setting, runs) | {"temperature": temperature, "edits": EDITS, "anchors": len(english_anchors())}
     _draw(setting, payload, runs[states[-1]][0])

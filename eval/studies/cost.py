@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from rich.table import Table
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
+from modeling_lira.data.progress import Progress
 from modeling_lira.faces.terminal import PlainConsole
 from modeling_lira.modeling_lira import LiraModel
 from modeling_lira.training.stages import Stage
@@ -86,7 +86,7 @@ def measure_cost(setting: Setting, systems: Sequence[str], singles: int, texts: 
     names, meter = known_systems(systems), setting.meter("cost")
     training = {
         name: setting.step(f"train {name}", lambda name=name: _train(setting, name))
-        for name in tqdm([*names, ENCODER, TRANSLATED], desc="training", unit="system", disable=None)
+        for name in Progress([*names, ENCODER, TRANSLATED], desc="training", unit="system")
     }
     streams = setting.step("streams", lambda: _stream_rates(setting))
     job = _job(setting, singles, texts, translator)
@@ -95,7 +95,7 @@ def measure_cost(setting: Setting, systems: Sequence[str], singles: int, texts: 
             f"serve {way}", lambda way=way: _served(job(way)), singles=singles, texts=texts, translator=translator,
             threads=torch.get_num_threads(),
         )
-        for way in tqdm(QUICK_WAYS if setting.quick else WAYS, desc="serving", unit="way", disable=None)
+        for way in Progress(QUICK_WAYS if setting.quick else WAYS, desc="serving", unit="way")
     }  # fmt: skip
     payload = _payload(setting, training, streams, serving)
     payload |= {"translator": translator, "candidates": setting.start().config.num_candidates, "queries": singles}
@@ -145,7 +145,7 @@ def _parameters(setting: Setting, name: str) -> tuple[int, int]:
 def _stream_rates(setting: Setting) -> Values:
     """Return texts/second of each frozen backbone, and how many texts of training and validation each reads once."""
     model, tables = setting.start(), setting.tables["train"][0]
-    texts = {"multilingual": tables.split.titles, "english": tables.split.english_titles}
+    texts = {"multilingual": tables.split.titles, "english": tables.split.searched_titles(True)}
     counts = dict.fromkeys(texts, 0)
     for part in ("train", "validation"):
         for one in setting.tables[part]:

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 from rich.table import Table
-from tqdm.auto import tqdm
 
+from modeling_lira.data.progress import Progress
 from modeling_lira.errors import LiraError
 from modeling_lira.evaluation.embedded import embed_split
 from modeling_lira.faces.terminal import PlainConsole
@@ -65,7 +65,7 @@ def measure_few_shot(setting: Setting, systems: Sequence[str], sizes: Sequence[s
         if SYSTEMS[name].seeds or size == counts[0]  # what is not trained is the same for every size
     ]
     runs: dict[tuple[str, int | None], list[Values]] = {}
-    for name, size, seed in tqdm(planned, desc="systems", unit="run", disable=None):
+    for name, size, seed in Progress(planned, desc="systems", unit="run"):
         key = (name, size if SYSTEMS[name].seeds else counts[0])
         if size == 0 and SYSTEMS[name].seeds and name not in UNTRAINED:
             continue

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from rich.table import Table
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from dataset_builder.gloss import glosser
 from dataset_builder.lexicon import LANGUAGES, load_lexicon
 from dataset_builder.noise import KINDS, add_noise
+from modeling_lira.data.progress import Progress
 from modeling_lira.data.tables import SplitTables
 from modeling_lira.errors import LiraError
 from modeling_lira.evaluation.metrics import ndcg
@@ -68,7 +68,7 @@ def measure_noise(setting: Setting, systems: Sequence[str], kinds: Sequence[str]
     _check(kinds, levels)
     runs: dict[str, list[Values]] = {name: [] for name in names}
     planned = [(name, seed) for name in names for seed in SYSTEMS[name].seeds_of(setting.seeds)]
-    for name, seed in tqdm(planned, desc="systems", unit="run", disable=None):
+    for name, seed in Progress(planned, desc="systems", unit="run"):
         run = setting.step(
             f"{name} {seed}",
             lambda name=name, seed=seed: _scores(setting, name, seed, kinds, levels),

@@ -16,12 +16,13 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 from rich.table import Table
-from tqdm.auto import tqdm
 
+from modeling_lira.data.progress import Progress
 from modeling_lira.data.tables import SplitTables, StreamTable
 from modeling_lira.errors import LiraError
 from modeling_lira.faces.terminal import PlainConsole
 from modeling_lira.modeling_lira import LiraModel
+from modeling_lira.training.digests import code_version
 from modeling_lira.training.resumable import run_stage
 from modeling_lira.training.validation import BEST, validation_scores
 
@@ -102,7 +103,7 @@ def measure_sensitivity(setting: Setting, trials: int, queries: int) -> Path:
     def score(trial: Trial) -> float:
         return _score(setting, suggested(trial, start, finest), setting.seeds[0], queries)
 
-    for _ in tqdm(range(len(_finished(study)), trials), desc="trials", unit="trial", disable=None):
+    for _ in Progress(range(len(_finished(study)), trials), desc="trials", unit="trial"):
         # Seeded by the trial's number, so that a resumed search goes on as an unbroken one.
         study.sampler = optuna.samplers.TPESampler(seed=len(study.trials))
         study.optimize(score, n_trials=1)
@@ -175,8 +176,9 @@ def first_choices(start: Choice, finest: int) -> list[Choice]:
 
 def _study(setting: Setting, start: Choice, queries: int, finest: int) -> optuna.Study:
     """Open the study of these data and options, or begin it with `first_choices`."""
-    subject = [setting.corpus, setting.quick, setting.languages, queries, asdict(replace(setting.options, corpus=""))]
-    name = hashlib.sha256(json.dumps(subject, sort_keys=True, default=str).encode()).hexdigest()[:12]
+    options = asdict(replace(setting.options, corpus=""))
+    decides = [setting.corpus, setting.quick, setting.languages, queries, options, code_version()]
+    name = hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()[:12]
     setting.output.mkdir(parents=True, exist_ok=True)
     storage = JournalStorage(JournalFileBackend(str(setting.output / f"study-{name}.jsonl")))
     study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)

@@ -19,6 +19,7 @@ from modeling_lira.data.tables import SplitTables, cache_split
 from modeling_lira.errors import LiraError
 from modeling_lira.files import atomic_path
 from modeling_lira.modeling_lira import LiraModel
+from modeling_lira.training.digests import code_version
 from modeling_lira.training.options import ArcaOptions, LasrOptions, TrainingOptions
 
 from ..options import RECORDS
@@ -26,6 +27,9 @@ from ..record import Meter, corpus_version
 from .baselines import streams_of
 from .systems import SYSTEMS, Protocol
 
+STUDIES = Path(__file__).parent
+CODE = ("systems.py", "baselines.py", "setting.py", "references.py")
+"""Files beside this one that decide what a step computes, as the step's own file does."""
 QUICK_SIZES = {"train": (192, 600), "validation": (60, 200), "test": (150, 800)}
 """Queries and documents of each part in a quick run."""
 QUICK_LANGUAGES = ("th", "bn")
@@ -59,24 +63,28 @@ class Setting:
     records: Path = RECORDS
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be measured."""
+        """Raise LiraError for seeds or options that no measurement can use."""
         if not self.seeds:
-            raise LiraError("give at least one seed")
+            raise LiraError("the measurement needs a seed: give at least one seed")
+        if len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
+            raise LiraError(f"seeds must be different numbers from 0 up, got {', '.join(map(str, self.seeds))}")
         if self.options.arca is None or self.options.lasr is None:
             raise LiraError("the measurements train both stages: the config must not leave one out")
 
     @cached_property
     def languages(self) -> tuple[str, ...]:
         """The languages measured."""
-        codes = self.options.languages or corpus_languages(self.options.corpus)
+        languages = self.options.languages or corpus_languages(self.options.corpus)
         if not self.quick:
-            return codes
-        return tuple(code for code in QUICK_LANGUAGES if code in codes) or codes[:2]
+            return languages
+        return tuple(code for code in QUICK_LANGUAGES if code in languages) or languages[:2]
 
     @cached_property
     def corpus(self) -> str:
-        """Version of the corpus."""
-        return corpus_version(self.options.corpus)
+        """Version of the corpus; a wrong corpus or language is named here, before any backbone is loaded."""
+        version = corpus_version(self.options.corpus)
+        corpus_languages(self.options.corpus, self.options.languages)
+        return version
 
     @cached_property
     def arca(self) -> ArcaOptions:
@@ -92,11 +100,12 @@ class Setting:
 
     @cached_property
     def _template(self) -> LiraModel:
+        languages = self.options.languages or corpus_languages(self.options.corpus)
         with torch.random.fork_rng():  # a model that starts next is the same whether this is its first or not
             return LiraModel.from_backbones(
                 self.options.multilingual,
                 self.options.english,
-                languages=[*(self.options.languages or corpus_languages(self.options.corpus)), ENGLISH],
+                languages=[*languages, ENGLISH],
                 **self.options.model,  # type: ignore[arg-type]
             )
 
@@ -150,10 +159,16 @@ class Setting:
     def step(self, name: str, compute: Callable[[], Values], **depends: object) -> Values:
         """Return the tensors of a finished step, or compute and keep them.
 
-        A step is found again by its name, the corpus, the options, and whatever else it `depends` on.
+        A step is found again by its name, the corpus, the options, the code that trains and computes, and whatever else
+        it `depends` on.
         """
-        subject = {"options": asdict(replace(self.options, corpus="")), "languages": self.languages, **depends}
-        digest = hashlib.sha256(json.dumps([self.corpus, self.quick, subject], sort_keys=True, default=str).encode())
+        settings = {
+            "options": asdict(replace(self.options, corpus="")),
+            "languages": self.languages,
+            "code": [code_version(), code_version(STUDIES, (*CODE, Path(compute.__code__.co_filename).name))],
+            **depends,
+        }
+        digest = hashlib.sha256(json.dumps([self.corpus, self.quick, settings], sort_keys=True, default=str).encode())
         plain = "".join(letter if letter.isalnum() else "-" for letter in name)
         path = self.output / "steps" / f"{plain}-{digest.hexdigest()[:12]}.safetensors"
         if not path.is_file():

@@ -71,13 +71,13 @@ class System:
         """Return which of `seeds` to train with."""
         return seeds if self.seeds and not self.once else seeds[:1]
 
-    def scores(self, found: Embedded, ways: Ways) -> dict[str, Tensor]:
-        """Return nDCG@10 [Q] of a split by `way/language`, NaN where the system cannot search so."""
-        scores = {}
+    def scores(self, embedded: Embedded, ways: Ways) -> dict[str, Tensor]:
+        """Return nDCG@10 [Q] of a split by `way/language`, NaN where the system, or anybody, cannot search so."""
+        scores, split = {}, embedded.tables.split
         for way, (english_titles, with_candidates) in ways.items():
-            own = found.ndcg(english_titles=english_titles, with_candidates=with_candidates)
-            closed = not (english_titles or self.local_titles)
-            scores[f"{way}/{found.tables.split.language}"] = own * float("nan") if closed else own
+            values = embedded.ndcg(english_titles=english_titles, with_candidates=with_candidates)
+            is_open = split.has_english_titles if english_titles else self.local_titles
+            scores[f"{way}/{split.language}"] = values if is_open else values * float("nan")
         return scores
 
 
@@ -182,8 +182,11 @@ def _head(
     model = protocol.start()
 
     def score(head: Head) -> float:
-        found = [embedded_by(head, tables) for tables in protocol.validation]
-        ways = [float(own.ndcg(english_titles=english).nanmean()) for own in found for english in (True, False)]
+        ways = [
+            float(embedded_by(head, tables).ndcg(english_titles=english).nanmean())
+            for tables in protocol.validation
+            for english in ((True, False) if tables.split.has_english_titles else (False,))
+        ]
         return float(np.mean(ways))
 
     trained = train_head(partial(make, model), loss, protocol.train, score, protocol.lasr, seed)

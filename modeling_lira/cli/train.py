@@ -28,6 +28,8 @@ def train(
 ) -> None:
     """Train both stages on a corpus and save the model. Interrupt it and run it again: it goes on.
 
+    A folder keeps one run's model: another seed, option or corpus is refused there.
+
     On several processes: torchrun --nproc_per_node 2 -m modeling_lira.cli train …
     """
     from accelerate import PartialState

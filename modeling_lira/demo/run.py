@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,8 +40,10 @@ from ..faces.terminal import one_line
 from ..files import atomic_path, atomic_write_text
 from ..modeling_lira import LiraModel
 from ..records.provenance import SUBJECT, Clock, write_record
+from ..training.digests import code_version
 from ..training.options import ArcaOptions, LasrOptions
 from ..training.resumable import run_stage
+from ..training.run_folder import run_folder
 from .chart import bar_chart
 
 Log = list[dict[str, float]]
@@ -102,9 +104,15 @@ def run_demo(output: Path, seed: int, multilingual: str, english: str) -> None:
     Raises
     ------
     LiraError
-        A backbone that cannot be found.
-
+        A backbone that cannot be found; a folder that holds another run's model, or in which another process works.
     """
+    identity = {"seed": seed, "multilingual": multilingual, "english": english, "code": code_version()}
+    with run_folder(output, identity) as claim:
+        _run_steps(output, seed, multilingual, english, claim)
+
+
+def _run_steps(output: Path, seed: int, multilingual: str, english: str, claim: Callable[[], None]) -> None:
+    """Run every step in a folder that is held for this run."""
     torch.manual_seed(seed)
     clock, steps = Clock(), Steps()
     with steps.step("resolve the backbones"):
@@ -120,6 +128,7 @@ def run_demo(output: Path, seed: int, multilingual: str, english: str) -> None:
         cache = StreamCache(output / "streams")
         streams = {name: [_encoded(model, cache, split, name) for split in group] for name, group in splits.items()}
     comparisons, logs = _train_and_test(model, streams, output, seed, steps)
+    claim()
     with steps.step("save the model"):
         model.save_pretrained(output / "model", save_backbones=True)
     with steps.step("load it in a new process that cannot import this package, and search"):
@@ -212,7 +221,8 @@ def _reload(model: LiraModel, streams: dict[str, list[SplitTables]], output: Pat
 
 
 def _bilingual_titles(split: RetrievalSplit) -> list[str]:
-    return [f"{local}  |  {english}" for local, english in zip(split.titles, split.english_titles, strict=True)]
+    pairs = zip(split.titles, split.english_titles, strict=True)
+    return [f"{local}  |  {english}" if english else local for local, english in pairs]
 
 
 def _report(

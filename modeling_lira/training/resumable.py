@@ -1,23 +1,29 @@
-"""Run a stage once: finished work is kept under a name that follows from everything it depends on."""
+"""Run a stage once: finished work is kept under a name that follows from everything that decides it."""
 
-import hashlib
 import json
+import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ..data.tables import SplitTables
 from ..files import atomic_write_text
 from ..modeling_lira import LiraModel
+from ..modeling_lira_causal_lm import LiraForCausalLM
+from .checkpoints import read_seal, remove_partial_checkpoints, seal
+from .digests import code_version, digest_of, modules_of, plain, weights_of
 from .options import ArcaOptions, LasrOptions
-from .trainer import LiraTrainer, load_trained_parts, save_trained_parts, train_arca, train_lasr
+from .run_folder import locked, process_state, remove_temporaries
+from .trainer import LiraTrainer, TermTrainer, load_trained_parts, save_trained_parts, train_arca, train_lasr
+
+logger = logging.getLogger(__name__)
 
 TRAIN: dict[str, Callable[..., LiraTrainer]] = {"arca": train_arca, "lasr": train_lasr}
 Log = list[dict[str, float]]
 OPTIONS: dict[str, type[ArcaOptions] | type[LasrOptions]] = {"arca": ArcaOptions, "lasr": LasrOptions}
+BEST, LOG, CHECKPOINTS = "best", "log.json", "checkpoints"
 
 
 def run_stage(
@@ -37,51 +43,118 @@ def run_stage(
     model : LiraModel
     train, validation : sequence of SplitTables, one a language
     folder : path
-        Gets a sub-folder for this stage with these options, seed, data and starting weights. An interrupted run goes
-        on from its last epoch.
+        Gets a sub-folder for this stage of these inputs (see `stage_inputs`). An interrupted run goes on from its
+        last whole checkpoint.
     seed : int
     options : ArcaOptions or LasrOptions, optional
 
     Returns
     -------
     list of dict
-        The training log: loss terms, learning rate, validation scores.
+        The training log: loss terms, learning rate, validation scores; the cost in seconds last.
 
-    Source: ours.
+    Raises
+    ------
+    LiraError
+        Another process is training the same stage in that folder; options that do not fit the data.
     """
     options = options or OPTIONS[name]()
-    target = Path(folder) / f"{name}-{_fingerprint(model, train, validation, options, seed)}"
-    log = target / "log.json"
-    if not log.is_file():
-        start, cpu = time.perf_counter(), sum(os.times()[:4])
-        trainer = TRAIN[name](model, train, validation, target / "checkpoints", options, seed)
-        cost = {"seconds": round(time.perf_counter() - start, 1), "cpu_seconds": round(sum(os.times()[:4]) - cpu, 1)}
-        history = [*trainer.state.log_history, cost]
-        if trainer.is_world_process_zero():
-            save_trained_parts(model, target / "best")
-            atomic_write_text(log, json.dumps(history, indent=1))
-            shutil.rmtree(target / "checkpoints", ignore_errors=True)
-        trainer.accelerator.wait_for_everyone()
-    load_trained_parts(model, target / "best")
-    return json.loads(log.read_text(encoding="utf-8"))
+    inputs = stage_inputs(model, train, validation, options, seed)
+
+    def run(checkpoints: Path) -> TermTrainer:
+        return TRAIN[name](model, train, validation, checkpoints, options, seed)
+
+    return run_once(name, model, Path(folder), inputs, run)
 
 
-def _fingerprint(
+def stage_inputs(
     model: LiraModel,
     train: Sequence[SplitTables],
     validation: Sequence[SplitTables],
     options: ArcaOptions | LasrOptions,
     seed: int,
-) -> str:
-    digest = hashlib.sha256(
-        json.dumps([asdict(options), seed, model.config.to_dict()], sort_keys=True, default=str).encode()
-    )
-    for key, value in sorted(model.state_dict().items()):
-        if key.startswith(("arca.", "lasr.")):
-            digest.update(value.float().numpy().tobytes())
-    for split in [*train, *validation]:
-        data = split.split
-        judged = [sorted(row.items()) for row in data.gains]
-        texts = [data.queries.texts, data.queries.candidates, data.queries.scores, data.titles, data.english_titles]
-        digest.update(json.dumps([*texts, judged, data.hard_negatives, data.pairs]).encode())
-    return digest.hexdigest()[:12]
+) -> dict[str, str]:
+    """Return digests, by name, of all that decides what a stage ends with.
+
+    The number of processes is not among them: they share each batch, and end where one process would.
+    """
+    return {
+        **model_inputs(model),
+        "options": digest_of(plain(options)),
+        "seed": str(seed),
+        "training data": digest_of(list(train)),
+        "validation data": digest_of(list(validation)),
+    }
+
+
+def model_inputs(model: LiraModel | LiraForCausalLM) -> dict[str, str]:
+    """Return digests, by name, of what a model brings to its training: config, modules, weights and code."""
+    config = {name: value for name, value in model.config.to_dict().items() if name != "transformers_version"}
+    return {
+        "config": digest_of(json.dumps(config, sort_keys=True, default=str)),
+        "modules": digest_of(modules_of(model)),
+        "weights": digest_of(weights_of(model)),
+        "code": code_version(),
+    }
+
+
+def run_once(
+    name: str,
+    model: LiraModel | LiraForCausalLM,
+    folder: Path,
+    inputs: Mapping[str, str],
+    train: Callable[[Path], TermTrainer],
+) -> Log:
+    """Train `model` in place, or read what an earlier run of the same inputs ended with.
+
+    Parameters
+    ----------
+    name : str
+    model : LiraModel or LiraForCausalLM
+    folder : Path
+        Gets a sub-folder named for `name` and `inputs`.
+    inputs : mapping of str
+        All that decides the result.
+    train : callable
+        Trains the model, given the folder of its checkpoints, and returns the trainer.
+    """
+    target = folder / f"{name}-{digest_of(dict(inputs))[:12]}"
+    if not _is_finished(target) or (target / CHECKPOINTS).exists():
+        with locked(target):
+            if process_state().is_main_process:
+                _sweep(target)
+            if not _is_finished(target):
+                _train(model, target, train)
+    load_trained_parts(model, target / BEST)
+    return json.loads((target / LOG).read_text(encoding="utf-8"))
+
+
+def _is_finished(target: Path) -> bool:
+    return (target / LOG).is_file() and read_seal(target / BEST) is not None
+
+
+def _sweep(target: Path) -> None:
+    """Remove what killed runs left of a stage that this process holds, and what a finished one no longer needs."""
+    if _is_finished(target):
+        shutil.rmtree(target / CHECKPOINTS, ignore_errors=True)
+    elif (target / LOG).is_file():
+        logger.warning("%s is damaged: the stage is trained again", target)
+        (target / LOG).unlink()
+    remove_partial_checkpoints(target / CHECKPOINTS)
+    for part in (target, target / BEST):
+        remove_temporaries(part)
+
+
+def _train(model: LiraModel | LiraForCausalLM, target: Path, train: Callable[[Path], TermTrainer]) -> None:
+    start, cpu = time.perf_counter(), sum(os.times()[:4])
+    trainer = train(target / CHECKPOINTS)
+    cost = {
+        "seconds": round(trainer.spent["seconds"] + time.perf_counter() - start, 1),
+        "cpu_seconds": round(trainer.spent["cpu_seconds"] + sum(os.times()[:4]) - cpu, 1),
+    }
+    if trainer.is_world_process_zero():
+        save_trained_parts(model, target / BEST)
+        seal(target / BEST, cost)
+        atomic_write_text(target / LOG, json.dumps([*trainer.state.log_history, cost], indent=1) + "\n")
+        shutil.rmtree(target / CHECKPOINTS, ignore_errors=True)
+    trainer.accelerator.wait_for_everyone()

@@ -2,7 +2,9 @@
 
 import logging
 import math
+import os
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,14 +25,15 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
-from transformers.trainer_utils import get_last_checkpoint
 
+from ..data.progress import Pace
 from ..data.tables import SplitTables
 from ..errors import LiraError
 from ..files import atomic_path
 from ..modeling_lira import LiraModel
 from ..modeling_lira_causal_lm import LiraForCausalLM
 from .batches import LanguageSampler, PairCollator, PairRows, PairSampler, QueryRows, RetrievalCollator
+from .checkpoints import Seal, checkpoint_name, newest_checkpoint, read_seal, remove_checkpoints, seal
 from .options import ArcaOptions, LasrOptions
 from .stages import ArcaStage, LasrStage, Stage
 from .validation import BEST, validation_scores
@@ -44,13 +47,28 @@ QUEUES = "queues.safetensors"
 class TermTrainer(Trainer):
     """Train a module that returns its loss beside the loss's terms: each term's mean is logged.
 
-    Source: ours.
+    Checkpoints hold what is trained of `trained`, no pickles of its weights, and are sealed when they are complete; the
+    newest and the best are kept. `spent` says what earlier, interrupted runs spent on the checkpoint that this one went
+    on from.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, trained: LiraModel | LiraForCausalLM, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.trained = trained
         self.term_sums: dict[str, float] = {}
         self.term_steps = 0
+        self.spent: Seal = {"seconds": 0.0, "cpu_seconds": 0.0}
+        self._begun = time.perf_counter(), sum(os.times()[:4])
+        self.add_callback(_BestCheckpoint())
+        self.remove_callback(PrinterCallback if self.args.disable_tqdm else ProgressCallback)
+        self.add_callback(_StepLines() if self.args.disable_tqdm else QuietProgress())
+
+    def train_on(self) -> None:
+        """Train from the newest checkpoint that is whole, from the beginning where there is none."""
+        newest = newest_checkpoint(Path(str(self.args.output_dir)))
+        if newest is not None:
+            logger.info("going on from %s", newest)
+        self.train(resume_from_checkpoint=None if newest is None else str(newest))
 
     def compute_loss(
         self,
@@ -73,6 +91,55 @@ class TermTrainer(Trainer):
             logs |= {f"loss_{name}": total / self.term_steps for name, total in self.term_sums.items()}
             self.term_sums, self.term_steps = {}, 0
         super().log(logs, start_time)
+
+    def _save_checkpoint(self, model: nn.Module, trial: dict[str, Any] | None) -> None:  # type: ignore[override]
+        super()._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()  # each process writes a file of its own
+        if self.args.should_save:
+            folder, state = Path(str(self.args.output_dir)), self.state
+            wall, cpu = self._begun
+            seal(
+                folder / checkpoint_name(state.global_step),
+                {
+                    "seconds": self.spent["seconds"] + time.perf_counter() - wall,
+                    "cpu_seconds": self.spent["cpu_seconds"] + sum(os.times()[:4]) - cpu,
+                },
+            )
+            kept = {state.global_step, state.best_global_step or state.global_step}
+            remove_checkpoints(folder, set(map(checkpoint_name, kept)))
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        save_trained_parts(self.trained, Path(output_dir or str(self.args.output_dir)))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        load_trained_parts(self.trained, resume_from_checkpoint)
+        self.spent = read_seal(Path(resume_from_checkpoint)) or self.spent
+
+    def _load_best_model(self) -> None:
+        load_trained_parts(self.trained, str(self.state.best_model_checkpoint))
+
+
+class _BestCheckpoint(TrainerCallback):
+    """Look for the best epoch's weights where the run's folder is now, wherever it was when they were written."""
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Set the best checkpoint's folder by its step."""
+        if state.best_global_step:
+            state.best_model_checkpoint = str(Path(str(args.output_dir)) / checkpoint_name(state.best_global_step))
+
+
+class _StepLines(TrainerCallback):
+    """Say now and then which step it is, where no bar shows it."""
+
+    def __init__(self) -> None:
+        self.pace = Pace()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Log a line if one is due."""
+        if state.is_world_process_zero and self.pace.is_due():
+            logger.info("   step %d of %d", state.global_step, state.max_steps)
 
 
 class LiraTrainer(TermTrainer):
@@ -100,7 +167,7 @@ class LiraTrainer(TermTrainer):
         sampler: Sampler[int] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(model=stage, args=args, **kwargs)
+        super().__init__(model=stage, args=args, trained=stage.lira, **kwargs)
         self.stage = stage
         self.lira = stage.lira
         self.validate = validate
@@ -120,8 +187,8 @@ class LiraTrainer(TermTrainer):
         return metrics
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        super()._save(output_dir, state_dict)
         folder = Path(output_dir or str(self.args.output_dir))
-        save_trained_parts(self.lira, folder)
         queued = {
             f"{name}.{row}": values
             for name, queue in self.stage.queues.items()
@@ -159,11 +226,8 @@ class LiraTrainer(TermTrainer):
             **kwargs,
         )
 
-    def _load_best_model(self) -> None:
-        load_trained_parts(self.lira, str(self.state.best_model_checkpoint))
-
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        load_trained_parts(self.lira, resume_from_checkpoint)
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
         queued = load_file(Path(resume_from_checkpoint) / QUEUES)
         for name, queue in self.stage.queues.items():
             prefix = f"{name}."
@@ -242,10 +306,10 @@ def save_trained_parts(model: LiraModel | LiraForCausalLM, folder: Path | str) -
 
 def load_trained_parts(model: LiraModel | LiraForCausalLM, folder: Path | str) -> None:
     """Read the trained parts of a checkpoint into `model`; raise `LiraError` where they do not fit."""
-    found, expected = load_file(Path(folder) / WEIGHTS), trained_parts(model)
-    if found.keys() != expected.keys():
-        raise LiraError(f"checkpoint {folder} does not fit the model: {sorted(found.keys() ^ expected.keys())[:3]}")
-    model.load_state_dict(found, strict=False)
+    weights, expected = load_file(Path(folder) / WEIGHTS), trained_parts(model)
+    if weights.keys() != expected.keys():
+        raise LiraError(f"checkpoint {folder} does not fit the model: {sorted(weights.keys() ^ expected.keys())[:3]}")
+    model.load_state_dict(weights, strict=False)
 
 
 def train_arca(
@@ -292,7 +356,7 @@ def train_lasr(
     """
     options = options or LasrOptions()
     rows = QueryRows(train, ranking=options.objective == "ranking")
-    sampler = LanguageSampler(rows.groups(), options.batch_size, options.english_titles, seed)
+    sampler = rows.sampler(options, seed)
     if not len(sampler):
         raise LiraError(
             f"no language has {options.batch_size} training queries with a judged document: lower batch_size"
@@ -317,7 +381,6 @@ def _arguments(
         max_grad_norm=1.0,
         eval_strategy="epoch",
         save_strategy="epoch",
-        save_total_limit=1,
         load_best_model_at_end=True,
         metric_for_best_model=f"eval_{BEST}",
         greater_is_better=True,
@@ -362,12 +425,9 @@ def _run(
             EpochLine(),
         ],
     )
-    trainer.remove_callback(PrinterCallback if arguments.disable_tqdm else ProgressCallback)
-    if not arguments.disable_tqdm:
-        trainer.add_callback(QuietProgress())
     start = {name: value.clone() for name, value in trained_parts(stage.lira).items()}
     before = trainer.validate(stage.lira)
-    trainer.train(resume_from_checkpoint=last_checkpoint(Path(str(arguments.output_dir))))
+    trainer.train_on()
     trainer.state.log_history.insert(
         0, {"epoch": 0.0, "step": 0, **{f"eval_{name}": value for name, value in before.items()}}
     )
@@ -387,8 +447,3 @@ def average_with_start(model: LiraModel, start: Mapping[str, Tensor], share: flo
     """
     now = trained_parts(model)
     model.load_state_dict({name: value.lerp(start[name], share) for name, value in now.items()}, strict=False)
-
-
-def last_checkpoint(folder: Path) -> str | None:
-    """Return the newest checkpoint in a folder, None where there is none."""
-    return get_last_checkpoint(str(folder)) if folder.is_dir() else None
