@@ -1,16 +1,31 @@
 """Configuration of the LiRA encoder."""
 
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+
 from huggingface_hub.dataclasses import strict
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
-from .errors import LiraError
+from .errors import LiraError, one_line, reading
+
+if TYPE_CHECKING:
+    # Never run, but read: `transformers` keeps the code of local folders apart by a digest of the config's file and of
+    # what it imports, and gives every folder with the same one the model class of the first.
+    from .modeling_lira import LiraModel  # noqa: F401
+    from .st_lira import LiraSTModule  # noqa: F401
 
 LANGUAGES = ("vi", "th", "id", "ms", "ur", "bn", "fil", "en")
 """Language codes (ISO 639-1 / BCP 47) known to a model whose config does not say otherwise."""
 
+PATHS = ("multilingual", "english")
+
 _LIMITS = {
     "hidden_size": 65_536,
+    "truncate_dim": 2 * 65_536,
+    "num_attention_heads": 65_536,
     "num_feature_bins": 1_024,
     "num_candidates": 256,
     "adaptor_size": 65_536,
@@ -21,8 +36,95 @@ _LIMITS = {
 }
 
 
-@strict
-class LiraConfig(PreTrainedConfig):
+_LARGEST = {
+    "vocab_size": 10_000_000,
+    "hidden_size": 100_000,
+    "intermediate_size": 1_000_000,
+    "num_hidden_layers": 1_000,
+    "num_attention_heads": 10_000,
+}
+"""More than any encoder has: to build what a hostile config asks for would take hours."""
+
+Config = TypeVar("Config", bound="CheckedConfig")
+
+
+class CheckedConfig(PreTrainedConfig):
+    """A config whose every wrong value is a `LiraError`, whichever way it came in.
+
+    A subclass is decorated with `checked`; it says in `limits` how large its counts may be, and checks in
+    `validate_values` what depends on several fields.
+    """
+
+    limits: ClassVar[Mapping[str, int]] = {}
+
+    def __post_init__(self, **kwargs: object) -> None:
+        """Build the parts' configurations."""
+        with reading(type(self).__name__):
+            super().__post_init__(**kwargs)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any) -> Self:  # type: ignore[override]
+        """Read a config; errors name the checkpoint."""
+        what = f"the config of {str(pretrained_model_name_or_path)!r}"
+        with reading(what):
+            try:
+                return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+            except LiraError as error:
+                raise LiraError(f"{what}: {error}") from error
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Self:  # type: ignore[override]
+        """Build a config from what its file holds, and check it again after other values took the place of some."""
+        if not isinstance(config_dict, dict):
+            raise LiraError(f"a config must be one JSON object, got {type(config_dict).__name__}")
+        if config_dict.get("model_type", cls.model_type) != cls.model_type:
+            raise LiraError(f"model_type must be {cls.model_type!r}, got {config_dict['model_type']!r}")
+        result = super().from_dict(config_dict, **kwargs)
+        (result[0] if isinstance(result, tuple) else result).validate()  # type: ignore[attr-defined]
+        return result
+
+    def _check_limit(self, name: str, value: object) -> None:
+        """Raise `LiraError` for a count that is not positive or absurdly large; None stands for a default."""
+        limit = self.limits.get(name)
+        if limit is not None and value is not None and not (isinstance(value, int) and 1 <= value <= limit):
+            raise LiraError(f"{name} must be between 1 and {limit}, got {value}")
+
+
+def check_size(config: PreTrainedConfig) -> None:
+    """Raise `LiraError` for a pretrained model of a size that none has."""
+    for name, largest in _LARGEST.items():
+        size = getattr(config, name, None)
+        if isinstance(size, int) and not 1 <= size <= largest:
+            raise LiraError(f"{config.model_type} backbone: {name} must be between 1 and {largest}, got {size}")
+
+
+def checked(config_class: type[Config]) -> type[Config]:
+    """Check types as `strict` does, and limits too, whenever a field is set; what is wrong is a `LiraError`."""
+    made = strict(config_class)
+    assign, validate = made.__setattr__, made.validate  # type: ignore[attr-defined]
+
+    def set_checked(self: Config, name: str, value: object) -> None:
+        if isinstance(value, bool) and name in self.limits:
+            raise LiraError(f"{name} must be a number, got {value}")
+        try:
+            assign(self, name, value)
+        except StrictDataclassError as error:
+            raise LiraError(one_line(error.__cause__)) from error
+        self._check_limit(name, value)
+
+    def validate_checked(self: Config) -> None:
+        try:
+            validate(self)
+        except StrictDataclassError as error:
+            raise LiraError(one_line(error.__cause__)) from error
+
+    made.__setattr__ = set_checked  # type: ignore[assignment, method-assign]
+    made.validate = validate_checked  # type: ignore[attr-defined]
+    return made
+
+
+@checked
+class LiraConfig(CheckedConfig):
     """Describe a LiRA encoder: two frozen backbones, Arca and LaSR.
 
     Parameters
@@ -70,6 +172,7 @@ class LiraConfig(PreTrainedConfig):
     """
 
     model_type = "lira"
+    limits: ClassVar[Mapping[str, int]] = _LIMITS
     sub_configs_defaults = {
         "multilingual_config": SubConfigSpec(config_class=AutoConfig, model_type="xlm-roberta"),
         "english_config": SubConfigSpec(config_class=AutoConfig, model_type="bert"),
@@ -100,27 +203,31 @@ class LiraConfig(PreTrainedConfig):
         super().__post_init__(**kwargs)
         self.languages = list(LANGUAGES if self.languages is None else self.languages)
         if self.hidden_size is None:
-            self.hidden_size = self.backbone("multilingual").hidden_size
+            self.hidden_size = getattr(self.backbone("multilingual"), "hidden_size", None)
         if self.num_attention_heads is None:
             self.num_attention_heads = _default_heads(self.fusion_size)
         if self.fusion_intermediate_size is None:
             self.fusion_intermediate_size = 2 * self.fusion_size
-        self._check()
 
-    def _check(self) -> None:
-        for name, limit in _LIMITS.items():
-            if not 1 <= getattr(self, name) <= limit:
-                raise LiraError(f"{name} must be between 1 and {limit}, got {getattr(self, name)}")
+    def validate_values(self) -> None:
+        """Raise `LiraError` for values that do not go together, and for backbones of impossible sizes."""
+        for path in PATHS:
+            part = getattr(self, f"{path}_config")
+            if not isinstance(part, PreTrainedConfig) or not isinstance(getattr(part, "hidden_size", None), int):
+                raise LiraError(f"{path}_config must be the config of an encoder, got {type(part).__name__}")
+            check_size(part)
+        if any(getattr(self, name) is None for name in self.limits if name != "truncate_dim"):
+            raise LiraError("a size is None: leave it out for its default")
         heads = self.num_attention_heads or 0
-        if heads < 1 or self.fusion_size % heads:
+        if self.fusion_size % heads:
             raise LiraError(f"num_attention_heads must divide fusion_size: {heads} does not divide {self.fusion_size}")
         if not 0.0 < self.english_weight_init < 1.0:
             raise LiraError(f"english_weight_init must be between 0 and 1, got {self.english_weight_init}")
-        if self.truncate_dim is not None and not 1 <= self.truncate_dim <= 2 * self.width:
+        if self.truncate_dim is not None and self.truncate_dim > 2 * self.width:
             raise LiraError(f"truncate_dim must be between 1 and {2 * self.width}, got {self.truncate_dim}")
         codes = self.languages or []
-        if not codes or len(set(codes)) != len(codes):
-            raise LiraError(f"languages must hold at least one code and none twice, got {codes}")
+        if not codes or len(set(codes)) != len(codes) or not all(code.strip() for code in codes):
+            raise LiraError(f"languages must hold at least one code, none empty and none twice, got {codes}")
 
     def backbone(self, path: str) -> PreTrainedConfig:
         """Return the configuration of one backbone; `path` is "multilingual" or "english"."""
@@ -148,6 +255,3 @@ class LiraConfig(PreTrainedConfig):
 def _default_heads(width: int) -> int:
     """Return about one head per 64 dimensions: the largest number up to that which divides the width."""
     return next(heads for heads in range(max(1, width // 64), 0, -1) if width % heads == 0)
-
-
-PATHS = ("multilingual", "english")

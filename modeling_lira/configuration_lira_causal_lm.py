@@ -1,18 +1,22 @@
 """Configuration of a language model that reads LiRA's fused representation before its prompt."""
 
-from huggingface_hub.dataclasses import strict
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
+
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
-from .configuration_lira import LiraConfig
+from .configuration_lira import CheckedConfig, LiraConfig, checked
 from .errors import LiraError
 
+if TYPE_CHECKING:
+    from .modeling_lira_causal_lm import LiraForCausalLM  # noqa: F401  # see configuration_lira.py
+
 STREAMS = ("fused", "multilingual")
-_LARGEST_PROJECTOR = 65_536
 
 
-@strict
-class LiraCausalLMConfig(PreTrainedConfig):
+@checked
+class LiraCausalLMConfig(CheckedConfig):
     """Describe a LiRA encoder in front of a causal language model.
 
     Parameters
@@ -43,6 +47,7 @@ class LiraCausalLMConfig(PreTrainedConfig):
     """
 
     model_type = "lira_causal_lm"
+    limits: ClassVar[Mapping[str, int]] = {"projector_size": 65_536}
     sub_configs_defaults = {
         "lira_config": SubConfigSpec(config_class=LiraConfig),
         "text_config": SubConfigSpec(config_class=AutoConfig, model_type="llama"),
@@ -56,11 +61,11 @@ class LiraCausalLMConfig(PreTrainedConfig):
     projector_size: int = 512
     stream: str = "fused"
 
-    def __post_init__(self, **kwargs: object) -> None:
-        """Build the two parts' configurations, then check the projector."""
-        super().__post_init__(**kwargs)
-        if not 1 <= self.projector_size <= _LARGEST_PROJECTOR:
-            raise LiraError(f"projector_size must be between 1 and {_LARGEST_PROJECTOR}, got {self.projector_size}")
+    def validate_values(self) -> None:
+        """Raise `LiraError` for an encoder of another kind, or a stream that there is not."""
+        if not isinstance(self.lira_config, LiraConfig):
+            raise LiraError(f"lira_config must be the config of an encoder, got {type(self.lira_config).__name__}")
+        self.lira_config.validate()
         if self.stream not in STREAMS:
             raise LiraError(f"stream must be one of {', '.join(STREAMS)}, got {self.stream!r}")
 

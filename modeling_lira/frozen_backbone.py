@@ -30,21 +30,11 @@ from transformers import (
 )
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
 
-from .configuration_lira import PATHS, LiraConfig
+from .configuration_lira import PATHS, LiraConfig, check_size
 from .errors import LiraError
 from .hub_client import check_download
 
 logger = logging.getLogger(__name__)
-
-_LARGEST = {
-    "vocab_size": 10_000_000,
-    "hidden_size": 100_000,
-    "intermediate_size": 1_000_000,
-    "num_hidden_layers": 1_000,
-    "num_attention_heads": 10_000,
-}
-"""More than any encoder has: to build what a hostile config asks for would take hours."""
-
 
 class HubArguments(TypedDict, total=False):
     """Where `from_pretrained` looks for files, passed on to every file of the checkpoint."""
@@ -184,14 +174,6 @@ def _model_class(config: PreTrainedConfig) -> type[PreTrainedModel] | None:
     """Return the class that `AutoModel` would build; the first where an architecture has several."""
     known = MODEL_MAPPING.get(type(config), None)
     return known[0] if isinstance(known, tuple) else known
-
-
-def check_size(config: PreTrainedConfig) -> None:
-    """Raise `LiraError` for a backbone of a size that no encoder has."""
-    for name, largest in _LARGEST.items():
-        size = getattr(config, name, None)
-        if isinstance(size, int) and not 1 <= size <= largest:
-            raise LiraError(f"{config.model_type} backbone: {name} must be between 1 and {largest}, got {size}")
 
 
 def encoder_from_config(config: PreTrainedConfig) -> PreTrainedModel:

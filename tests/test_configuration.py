@@ -1,16 +1,16 @@
 """The config: defaults that follow from the backbones, limits, and its way through JSON."""
 
 import json
+import re
 import typing
 
 import pytest
 from conftest import SHAPES
-from huggingface_hub.errors import StrictDataclassFieldValidationError
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import BertConfig, XLMRobertaConfig
+from transformers import AutoConfig, AutoModel, BertConfig, XLMRobertaConfig
 
-from modeling_lira import LiraConfig, LiraError
+from modeling_lira import LiraCausalLMConfig, LiraConfig, LiraError, LiraModel
 
 BACKBONES = {"multilingual_config": SHAPES["xlm-roberta"].to_dict(), "english_config": SHAPES["bert"].to_dict()}
 
@@ -36,45 +36,152 @@ def test_every_width_has_default_heads(width):
     assert width % heads == 0 and heads <= max(1, width // 64)
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("hidden_size", 0),
-        ("hidden_size", -8),
-        ("hidden_size", 10**9),
-        ("num_feature_bins", 0),
-        ("num_feature_bins", 10**6),
-        ("num_candidates", 0),
-        ("num_candidates", 10**5),
-        ("adaptor_size", 0),
-        ("actor_size", -1),
-        ("num_fusion_layers", 0),
-        ("num_fusion_layers", 1000),
-        ("fusion_intermediate_size", 0),
-        ("fusion_intermediate_size", 10**9),
-        ("num_attention_heads", 0),
-        ("num_attention_heads", -2),
-        ("num_attention_heads", 7),
-        ("num_attention_heads", 96),
-        ("english_weight_init", 0),
-        ("english_weight_init", 1.0),
-        ("english_weight_init", -0.5),
-        ("english_weight_init", float("nan")),
-        ("truncate_dim", 0),
-        ("truncate_dim", 97),
-        ("languages", []),
-        ("languages", ["vi", "th", "vi"]),
-    ],
-)
-def test_absurd_values_are_named(field, value):
+WRONG = [
+    ("hidden_size", 0),
+    ("hidden_size", -8),
+    ("hidden_size", 10**9),
+    ("num_feature_bins", 0),
+    ("num_feature_bins", 10**6),
+    ("num_candidates", 0),
+    ("num_candidates", 10**5),
+    ("adaptor_size", 0),
+    ("actor_size", -1),
+    ("num_fusion_layers", 0),
+    ("num_fusion_layers", 1000),
+    ("fusion_intermediate_size", 0),
+    ("fusion_intermediate_size", 10**9),
+    ("num_attention_heads", 0),
+    ("num_attention_heads", -2),
+    ("num_attention_heads", 7),
+    ("num_attention_heads", 96),
+    ("english_weight_init", 0),
+    ("english_weight_init", 1.0),
+    ("english_weight_init", -0.5),
+    ("english_weight_init", float("nan")),
+    ("truncate_dim", 0),
+    ("truncate_dim", 97),
+    ("truncate_dim", -1),
+    ("languages", []),
+    ("languages", ["vi", "th", "vi"]),
+    ("languages", ["vi", ""]),
+    # of another type
+    ("hidden_size", "wide"),
+    ("truncate_dim", 1.5),
+    ("truncate_dim", True),
+    ("num_candidates", 2.0),
+    ("num_candidates", None),
+    ("num_feature_bins", True),
+    ("languages", "vi"),
+    ("languages", [1]),
+    ("languages", {"vi": 1}),
+    ("english_weight_init", "half"),
+    ("english_weight_init", float("inf")),
+    ("multilingual_backbone", 3),
+    ("english_revision", 3),
+    ("backbones_included", "yes"),
+    ("english_config", []),
+    ("english_config", "bert"),
+]
+
+
+def constructed(folder, **fields):
+    LiraConfig(**BACKBONES | fields)
+
+
+def overridden(folder, **fields):
+    LiraConfig(**BACKBONES).save_pretrained(folder)
+    LiraConfig.from_pretrained(folder, **fields)
+
+
+def on_disk(folder, **fields):
+    LiraConfig(**BACKBONES).save_pretrained(folder)
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+    LiraConfig.from_pretrained(folder)
+
+
+def by_auto(folder, **fields):
+    LiraConfig(**BACKBONES).save_pretrained(folder)
+    AutoConfig.from_pretrained(folder, **fields)
+
+
+def set_and_saved(folder, **fields):
+    config = LiraConfig(**BACKBONES)
+    for name, value in fields.items():
+        setattr(config, name, value)
+    config.save_pretrained(folder)
+
+
+def inside_a_reasoning_model(folder, **fields):
+    LiraCausalLMConfig(lira_config=LiraConfig(**BACKBONES).to_dict() | fields)
+
+
+ENTRANCES = [constructed, overridden, on_disk, by_auto, set_and_saved, inside_a_reasoning_model]
+
+
+@pytest.mark.parametrize("enter", ENTRANCES, ids=lambda enter: enter.__name__)
+@pytest.mark.parametrize(("field", "value"), WRONG)
+def test_a_wrong_value_is_named_wherever_it_comes_in(tmp_path, enter, field, value):
     with pytest.raises(LiraError) as caught:
-        LiraConfig(**BACKBONES, **{field: value})
+        enter(tmp_path, **{field: value})
     assert field in str(caught.value) and str(value) in str(caught.value)
 
 
-def test_a_value_of_another_type_is_named():
-    with pytest.raises(StrictDataclassFieldValidationError, match=r"(?s)hidden_size.*wide"):
-        LiraConfig(**BACKBONES, hidden_size="wide")
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("hidden_size", None), ("english_config", {"model_type": "nonsense"}), ("english_config", {"hidden_size": -1})],
+)
+def test_a_value_that_only_the_whole_shows_wrong_is_refused_before_it_is_saved(tmp_path, field, value):
+    with pytest.raises(LiraError):
+        set_and_saved(tmp_path, **{field: value})
+    assert not list(tmp_path.glob("config.json"))
+
+
+@pytest.mark.parametrize(("field", "value"), [("truncate_dim", 97), ("num_candidates", 0), ("languages", ["vi", "vi"])])
+def test_a_model_is_not_loaded_with_a_wrong_value(tiny_model, tmp_path, field, value):
+    tiny_model.save_pretrained(tmp_path)
+    for auto in (LiraModel, AutoModel):
+        with pytest.raises(LiraError, match=field):
+            auto.from_pretrained(tmp_path, **{field: value})
+
+
+def test_from_backbones_takes_no_wrong_value(build_model):
+    with pytest.raises(LiraError, match="truncate_dim"):
+        build_model(truncate_dim=0)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("projector_size", 0),
+        ("projector_size", -1),
+        ("projector_size", 10**6),
+        ("projector_size", "x"),
+        ("stream", "x"),
+        ("stream", 3),
+        ("text_model", 3),
+        ("text_config", []),
+        ("text_config", {"model_type": "nonsense"}),
+        ("lira_config", []),
+    ],
+)
+def test_a_reasoning_model_s_wrong_values(tmp_path, field, value):
+    good = {"lira_config": LiraConfig(**BACKBONES).to_dict()}
+    with pytest.raises(LiraError):
+        LiraCausalLMConfig(**good | {field: value})
+    LiraCausalLMConfig(**good).save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
+    with pytest.raises(LiraError):
+        LiraCausalLMConfig.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b'"x"', b"3", b"\xff\xfe\x80", b'{"model_type": "bert"}'])
+@pytest.mark.parametrize("config_class", [LiraConfig, LiraCausalLMConfig])
+def test_a_file_that_holds_no_config_is_named(tmp_path, config_class, content):
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(LiraError, match=re.escape(str(tmp_path))):
+        config_class.from_pretrained(tmp_path)
 
 
 def test_json_round_trip(tmp_path):
