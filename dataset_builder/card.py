@@ -24,10 +24,10 @@ _TERMS = (
     ("gloss", "dictionary gloss from the authored lexicon, words left out at random; CC BY 4.0 like the rest"),
     (
         "gemma-3-270m",
-        "google/gemma-3-270m, few-shot prompts, greedy and sampled; Gemma is provided under and subject to the "
-        "Gemma Terms of Use found at ai.google.dev/gemma/terms",
+        "google/gemma-3-270m, de-quantised from 4 bits (Q4_K_M), few-shot prompts, greedy and sampled; Gemma is "
+        "provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms",
     ),
-    ("qwen2.5-coder-1.5b-instruct", "Qwen/Qwen2.5-Coder-1.5B-Instruct, Apache 2.0"),
+    ("qwen2.5-coder-1.5b-instruct", "Qwen/Qwen2.5-Coder-1.5B-Instruct in 4 bits (Q4_K_M), Apache 2.0"),
     ("smollm2", "HuggingFaceTB/SmolLM2-135M-Instruct, Apache 2.0"),
 )
 Counts = Mapping[str, Mapping[str, SplitCounts]]

@@ -6,7 +6,7 @@ from pathlib import Path
 from huggingface_hub import HfApi
 
 from modeling_lira.errors import LiraError
-from modeling_lira.hub_client import on_hub, require_token
+from modeling_lira.files.hub_client import on_hub, require_token
 
 from .layout import CARD, PARTS, check_complete
 from .staging import staged

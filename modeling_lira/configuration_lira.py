@@ -63,7 +63,9 @@ class CheckedConfig(PreTrainedConfig):
             super().__post_init__(**kwargs)
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any) -> Self:  # type: ignore[override]
+    def from_pretrained(  # type: ignore[override]
+        cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any
+    ) -> Self:
         """Read a config; errors name the checkpoint."""
         what = f"the config of {str(pretrained_model_name_or_path)!r}"
         with reading(what):
@@ -73,14 +75,14 @@ class CheckedConfig(PreTrainedConfig):
                 raise LiraError(f"{what}: {error}") from error
 
     @classmethod
-    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Self:  # type: ignore[override]
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Self:
         """Build a config from what its file holds, and check it again after other values took the place of some."""
         if not isinstance(config_dict, dict):
             raise LiraError(f"a config must be one JSON object, got {type(config_dict).__name__}")
         if config_dict.get("model_type", cls.model_type) != cls.model_type:
             raise LiraError(f"model_type must be {cls.model_type!r}, got {config_dict['model_type']!r}")
         result = super().from_dict(config_dict, **kwargs)
-        (result[0] if isinstance(result, tuple) else result).validate()  # type: ignore[attr-defined]
+        (result[0] if isinstance(result, tuple) else result).validate()
         return result
 
     def _check_limit(self, name: str, value: object) -> None:
@@ -134,7 +136,10 @@ class LiraConfig(CheckedConfig):
     multilingual_backbone, english_backbone : str
         Where the frozen weights come from (Hub id or folder); read when the checkpoint is adapter-only.
     multilingual_revision, english_revision : str, optional
-        Pinned revisions of those Hub ids.
+        Revisions of those Hub ids: the main branch where there is none.
+    multilingual_digest, english_digest : str, optional
+        Digests of the weights that the trained parts were trained on, as `weights_sketch` makes them; loading warns
+        where the backbones' are others. None in older checkpoints.
     backbones_included : bool
         Whether the checkpoint's weight file holds the backbones too (self-contained) or not (adapter-only).
     hidden_size : int, optional
@@ -184,6 +189,8 @@ class LiraConfig(CheckedConfig):
     english_backbone: str = ""
     multilingual_revision: str | None = None
     english_revision: str | None = None
+    multilingual_digest: str | None = None
+    english_digest: str | None = None
     backbones_included: bool = True
     hidden_size: int | None = None
     num_feature_bins: int = 8

@@ -28,7 +28,9 @@ class LiraCausalLMConfig(CheckedConfig):
     text_model : str
         Where its frozen weights come from (Hub id or folder); read when the checkpoint is adapter-only.
     text_revision : str, optional
-        Pinned revision of that Hub id.
+        Revision of that Hub id: the main branch where there is none.
+    text_digest : str, optional
+        Digest of the language model's weights, as the encoders' in `LiraConfig`.
     backbones_included : bool
         Whether the checkpoint's weight file holds the language model and both encoders too (self-contained) or not
         (adapter-only).
@@ -57,6 +59,7 @@ class LiraCausalLMConfig(CheckedConfig):
     text_config: PreTrainedConfig | dict | None = None
     text_model: str = ""
     text_revision: str | None = None
+    text_digest: str | None = None
     backbones_included: bool = True
     projector_size: int = 512
     stream: str = "fused"

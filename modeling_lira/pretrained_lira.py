@@ -1,6 +1,8 @@
 """How LiRA's models are saved, published and loaded: with code and processor, with backbones or only their names."""
 
 import copy
+import importlib
+import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,8 +12,7 @@ from pathlib import Path
 from typing import ClassVar, Self, cast
 
 import torch
-from huggingface_hub import CommitInfo
-from huggingface_hub.errors import StrictDataclassError
+from huggingface_hub import CommitInfo, HfApi, ModelCard, ModelCardData
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel, ProcessorMixin
@@ -21,16 +22,19 @@ from transformers.utils import cached_file
 
 from .arca import Actor, Projection, ZeroLinear
 from .configuration_lira import LiraConfig
-from .errors import LiraError
-from .files import move_over, staging_folder
+from .errors import LiraError, one_line, reading
 from .frozen_backbone import (
     HubArguments,
+    check_numbers,
+    quiet,
     read_weights,
+    same_weights,
     weight_files,
+    weights_sketch,
 )
-from .hub import push_folder
 from .lasr import StandIn
-from .model_card import CardSources
+
+logger = logging.getLogger(__name__)
 
 _PUSH_ARGUMENTS = (
     "repo_id",
@@ -56,7 +60,7 @@ class LiraPreTrainedModel(PreTrainedModel):
     """What LiRA's models share: how their trained parts start, and how they are saved, published and loaded.
 
     A subclass says which `processor_type` goes beside its weights, by which `auto_class` it is found, which weights
-    are frozen (`backbone_prefixes`), and what `_check_pinned`, `_frozen_sample` and `_foreign_weights` are.
+    are frozen (`backbone_prefixes`), and what `_check_pinned`, `_frozen_parts` and `_foreign_weights` are.
     """
 
     config: LiraConfig
@@ -71,7 +75,7 @@ class LiraPreTrainedModel(PreTrainedModel):
     def __init__(self, config: PreTrainedConfig) -> None:
         super().__init__(config)
         self._processor_arguments: _ProcessorArguments = {}
-        self._loaded_sample: Tensor | None = None
+        self._loaded_digests: dict[str, str] = {}
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -94,13 +98,16 @@ class LiraPreTrainedModel(PreTrainedModel):
 
     def _check_pinned(self) -> None:
         """Raise `LiraError` where the names in the config cannot bring the backbones back."""
-        loaded, found = self._loaded_sample, self._frozen_sample()
-        if loaded is not None and (loaded.shape != found.shape or not torch.equal(loaded.to(found.dtype), found)):
-            raise LiraError("the backbones changed since they were loaded: save with save_backbones=True")
+        for name, digest in self._digests().items():
+            if name in self._loaded_digests and not same_weights(digest, self._loaded_digests[name]):
+                raise LiraError("the backbones changed since they were loaded: save with save_backbones=True")
 
-    def _frozen_sample(self) -> Tensor:
-        """Return a few numbers of every frozen weight: enough to see whether they were changed."""
+    def _frozen_parts(self) -> Mapping[str, nn.Module]:
+        """Return the frozen models that are not part of another LiRA model, by the config's name for each."""
         raise NotImplementedError
+
+    def _digests(self) -> dict[str, str]:
+        return {f"{name}_digest": weights_sketch(part) for name, part in self._frozen_parts().items()}
 
     @classmethod
     def _foreign_weights(
@@ -183,6 +190,10 @@ class LiraPreTrainedModel(PreTrainedModel):
     def _config_to_save(self, backbones_included: bool) -> LiraConfig:
         config = copy.deepcopy(self.config)
         config.backbones_included = backbones_included
+        for name, digest in self._digests().items():
+            loaded = self._loaded_digests.get(name, digest)
+            if getattr(config, name) is None or not same_weights(digest, loaded):  # an older checkpoint; merged LoRA
+                setattr(config, name, digest)
         return config
 
     def _save_beside(self, folder: Path) -> None:
@@ -209,14 +220,19 @@ class LiraPreTrainedModel(PreTrainedModel):
     ) -> CommitInfo:
         """Put the model into a repository: weights, config, code, processor, sentence-transformers' files and card.
 
+        Where the package `modeling_lira` is installed this does what `lira push` does, the card made anew from the
+        records. Elsewhere the card and the records that lie beside the loaded weights go along.
+
         Parameters
         ----------
         repo_id : str
             `organisation/name`; made if it does not exist.
         save_backbones : bool, optional
-            As in `save_pretrained`.
+            As in `save_pretrained`; by default as the model was loaded, and adapter-only where it was not loaded and
+            the Hub has its backbones.
         training, evaluation : mapping, optional
-            Records for the card, as in `model_card.py`.
+            Records for the card, as in `records/model_card.py`; by default those beside the loaded weights, if the
+            weights are still the same.
         dataset : str
             Hub id of the corpus, for the card.
         licence : str
@@ -228,23 +244,78 @@ class LiraPreTrainedModel(PreTrainedModel):
         ------
         LiraError
             As `save_pretrained`; no token or no right to write; a repository that holds something else; no connection.
-
-        Source: ours.
         """
-        sources = CardSources(training, evaluation, dataset, licence, tags=tags)
+        commit = {
+            "message": commit_message or "Upload model",
+            "description": commit_description,
+            "private": private,
+            "token": token,
+            "revision": revision,
+            "create_pr": create_pr,
+        }
         with tempfile.TemporaryDirectory() as name:
-            self.save_pretrained(name, save_backbones=save_backbones, max_shard_size=max_shard_size)
-            return push_folder(
-                Path(name),
-                repo_id,
-                sources,
-                message=commit_message or "Upload model",
-                description=commit_description,
-                private=private,
-                token=token,
+            included = not self._can_go_without_backbones() if save_backbones is None else save_backbones
+            self.save_pretrained(name, save_backbones=included, max_shard_size=max_shard_size)
+            try:
+                publishing = importlib.import_module("modeling_lira.records.publishing")
+            except ModuleNotFoundError:
+                return self._push_with_card(Path(name), repo_id, licence, tags, **commit)  # type: ignore[arg-type]
+            records = {"training": training, "evaluation": evaluation}
+            given = {"dataset": dataset, "licence": licence, "tags": tags}
+            return publishing.push_saved(Path(name), self._loaded_folder(), repo_id, records, **given, **commit)
+
+    def _can_go_without_backbones(self) -> bool:
+        """Whether a push leaves the backbones out: as the model was loaded, else where the Hub has them unchanged."""
+        if self.name_or_path:
+            return not self.config.backbones_included
+        try:
+            self._check_pinned()
+        except LiraError:
+            return False
+        return all(not Path(name).is_absolute() for name in self._backbone_names())
+
+    def _backbone_names(self) -> list[str]:
+        return [self.config.multilingual_backbone, self.config.english_backbone]
+
+    def _loaded_folder(self) -> Path | None:
+        """Return the folder where the files beside the loaded weights lie, in the Hub's cache too."""
+        if not self.name_or_path:
+            return None
+        hub = {name: value for name, value in self._processor_arguments.items() if name != "trust_remote_code"}
+        path = cached_file(self.name_or_path, "config.json", _raise_exceptions_for_missing_entries=False, **hub)
+        return None if path is None else Path(path).parent
+
+    def _push_with_card(
+        self,
+        folder: Path,
+        repo_id: str,
+        licence: str,
+        tags: Sequence[str],
+        message: str,
+        description: str | None,
+        private: bool | None,
+        token: bool | str | None,
+        revision: str | None,
+        create_pr: bool,
+    ) -> CommitInfo:
+        """Push a saved folder with the card and the records beside the loaded weights, as far as they still hold."""
+        _carry_card(folder, self._loaded_folder(), repo_id, licence, ["lira", *tags])
+        api = HfApi(token=token)
+        try:
+            repo = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+            if revision is not None:
+                api.create_branch(repo, branch=revision, exist_ok=True)
+            return api.upload_folder(
+                folder_path=folder,
+                repo_id=repo,
+                commit_message=message,
+                commit_description=description,
                 revision=revision,
                 create_pr=create_pr,
+                delete_patterns=["model*.safetensors", "model*.safetensors.index.json"],
             )
+        except (OSError, ValueError, RuntimeError) as error:  # the Hub client's errors are of these kinds
+            raise LiraError(f"cannot push to {repo_id}: {one_line(error)}") from error
 
     # ------------------------------------------------------------------ loading
 
@@ -260,7 +331,7 @@ class LiraPreTrainedModel(PreTrainedModel):
         """Load a checkpoint, or LoRA weights on top of one; return it with what is missing and unexpected."""
         hub = cast(HubArguments, {key: kwargs.pop(key) for key in HubArguments.__annotations__ if key in kwargs})
         peft = dict(cast(Mapping[str, str], kwargs.pop("adapter_kwargs", None) or {}))
-        with _damage_named(pretrained_model_name_or_path):
+        with reading(f"checkpoint {str(pretrained_model_name_or_path)!r}"):
             lora, name, lora_rest = maybe_load_adapters(pretrained_model_name_or_path, hub, **peft)  # type: ignore[arg-type]
             if lora is not None:
                 _check_lora(lora, cast(HubArguments, {**hub, **lora_rest}))
@@ -273,7 +344,8 @@ class LiraPreTrainedModel(PreTrainedModel):
             loader = cast(Callable[..., tuple[Self, dict[str, set[str]]]], super().from_pretrained)
             load = partial(loader, config=config, output_loading_info=True, **{**kwargs, "use_safetensors": True})
             if foreign:
-                model, info = load(None, *model_args, state_dict={**read_weights(name, hub), **foreign})
+                with quiet():
+                    model, info = load(None, *model_args, state_dict={**read_weights(name, hub), **foreign})
                 model.name_or_path = model.config.name_or_path = str(name)
                 if model.can_generate():
                     model.generation_config = GenerationConfig.from_pretrained(name, **hub)
@@ -281,10 +353,14 @@ class LiraPreTrainedModel(PreTrainedModel):
                     model.load_adapter(lora, adapter_kwargs=lora_rest)
             else:
                 weight_files(name, hub)
-                model, info = load(pretrained_model_name_or_path, *model_args, adapter_kwargs=peft, **hub)
+                with quiet():
+                    model, info = load(pretrained_model_name_or_path, *model_args, adapter_kwargs=peft, **hub)
         if info["missing_keys"]:
             missing = min(info["missing_keys"])
             raise LiraError(f"checkpoint {str(name)!r} lacks weight {missing!r}: its files are not complete")
+        if info["unexpected_keys"]:
+            logger.warning("checkpoint %r: weight %r is of no use", str(name), min(info["unexpected_keys"]))
+        check_numbers(model.named_parameters(), f"checkpoint {str(name)!r}")
         model._freeze_backbones()
         model._processor_arguments = {**hub, "trust_remote_code": cast(bool | None, kwargs.get("trust_remote_code"))}
         for part in model.modules():
@@ -292,18 +368,81 @@ class LiraPreTrainedModel(PreTrainedModel):
                 part._remember_frozen()
         return model, info
 
-    def _remember_frozen(self) -> None:
-        """Keep what tells later whether the backbones are still those that were loaded."""
-        self._loaded_sample = self._frozen_sample()
+    def _remember_frozen(self, trained_on: bool = False) -> None:
+        """Keep what tells later whether the backbones are still those that were loaded, or also that they train it."""
+        self._loaded_digests = self._digests()
+        if trained_on:
+            for name, digest in self._loaded_digests.items():
+                setattr(self.config, name, digest)
 
 
 @contextmanager
-def _damage_named(name: str | os.PathLike) -> Iterator[None]:
-    """Turn what the readers of weights and configs raise into a `LiraError` that names the checkpoint."""
+def staging_folder(target: Path) -> Iterator[Path]:
+    """Yield a temporary folder inside `target`, on the same disk; after a failure nothing of it stays."""
+    is_new = not target.exists()
     try:
-        yield
-    except (SafetensorError, StrictDataclassError) as error:
-        raise LiraError(f"checkpoint {str(name)!r} is damaged: {' '.join(str(error).split())}") from error
+        target.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target, prefix=".saving-") as name:
+            yield Path(name)
+    except (OSError, SafetensorError) as error:
+        raise LiraError(f"cannot save to {str(target)!r}: {error}") from error
+    finally:
+        if is_new and target.is_dir() and not any(target.iterdir()):
+            target.rmdir()
+
+
+def move_over(source: Path, target: Path) -> None:
+    """Move every file of `source` into `target`, replacing what has the same name and weights of another layout.
+
+    Each gets the mode that a new file has here, whatever the library that wrote it chose.
+    """
+    files = sorted(path for path in source.rglob("*") if path.is_file())
+    new = source / ".mode"
+    new.touch()
+    mode = new.stat().st_mode
+    for path in files:
+        path.chmod(mode)
+        with path.open("rb+") as written:
+            os.fsync(written.fileno())
+        (target / path.relative_to(source)).parent.mkdir(parents=True, exist_ok=True)
+    for path in files:
+        path.replace(target / path.relative_to(source))
+    names = {path.name for path in files}
+    for old in target.glob("model*.safetensors*"):
+        if old.name not in names:  # one file before, shards now, or the other way round
+            old.unlink()
+
+
+_RECORDS = ("training.json", "evaluation.json")
+
+
+def _carry_card(folder: Path, loaded: Path | None, repo: str, licence: str, tags: Sequence[str]) -> None:
+    """Put the card and the records of the loaded weights beside saved ones; changed weights keep no results."""
+    path = None if loaded is None else loaded / "README.md"
+    if path is not None and path.is_file():
+        card = ModelCard(path.read_text(encoding="utf-8"), ignore_metadata_errors=True)
+    else:
+        card = ModelCard(f"---\nlibrary_name: transformers\n---\n\n# {repo}\n")
+    data = cast(ModelCardData, card.data)
+    if loaded is not None and _same_files(folder, loaded):
+        for name in _RECORDS:
+            if (loaded / name).is_file():
+                (folder / name).write_bytes((loaded / name).read_bytes())
+    else:
+        data.eval_results = None
+    data.model_name = repo.rpartition("/")[2]
+    data.tags = list(dict.fromkeys([*(data.tags or ()), *tags]))
+    if licence:
+        data.license = licence
+    card.save(folder / "README.md")
+
+
+def _same_files(first: Path, second: Path) -> bool:
+    """Tell whether two folders hold the same weights."""
+    names = [sorted(path.name for path in folder.glob("model*.safetensors")) for folder in (first, second)]
+    return names[0] == names[1] and all(
+        (first / name).read_bytes() == (second / name).read_bytes() for name in names[0]
+    )
 
 
 def _check_lora(name: str | os.PathLike, hub: HubArguments) -> None:

@@ -6,13 +6,14 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Self
 
 import torch
-from transformers import BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
+from transformers import AutoTokenizer, BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 
 from .arca import NUM_CRITICS
 from .configuration_lira import LANGUAGES
-from .errors import LiraError
+from .errors import LiraError, reading
 
 KINDS = ("query", "document")
 ENGLISH = "en"
@@ -43,7 +44,54 @@ _VISIBLE_FORMAT = frozenset("\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u08e2")
 _INVISIBLE_LETTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 
 
-class LiraProcessor(ProcessorMixin):
+class TokenizersProcessor(ProcessorMixin):
+    """A processor of several tokenizers, each but the first in a folder of its own: complete, or not loaded at all."""
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]
+        cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any
+    ) -> Self:
+        """Read a processor, of a folder or Hub id; raise `LiraError` for files that are missing or damaged."""
+        with reading(f"the processor of {str(pretrained_model_name_or_path)!r}"):
+            return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+
+    @classmethod
+    def get_processor_dict(cls, *args: Any, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Read the settings, without which `transformers` would take every default."""
+        settings, rest = super().get_processor_dict(*args, **kwargs)
+        if not settings:
+            raise LiraError(f"{str(args[0])!r} has no processor_config.json, or an empty one")
+        return settings, rest
+
+    @classmethod
+    def _load_tokenizer_from_pretrained(
+        cls, sub_processor_type: str, pretrained_model_name_or_path: str, subfolder: str = "", **kwargs: Any
+    ) -> PreTrainedTokenizerBase:
+        """Read a tokenizer from its own folder; where that fails `transformers` would take the first one instead."""
+        folders = [subfolder, "" if sub_processor_type == "tokenizer" else sub_processor_type]
+        folder = "/".join(name for name in folders if name)
+        return AutoTokenizer.from_pretrained(pretrained_model_name_or_path, subfolder=folder, **kwargs)
+
+    def _model_types(self) -> dict[str, str]:
+        """Return the model type of each tokenizer in a folder of its own, by the tokenizer's name."""
+        raise NotImplementedError
+
+    def save_pretrained(
+        self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: object
+    ) -> list[str]:
+        """Save the processor; every tokenizer but the first gets a `config.json`, or it would not load offline."""
+        for name in self.get_attributes():
+            if getattr(self, name).is_fast:  # else the file would hold the truncation and padding of the last call
+                getattr(self, name).backend_tokenizer.no_truncation()
+                getattr(self, name).backend_tokenizer.no_padding()
+        for name, model_type in self._model_types().items():
+            folder = Path(save_directory) / name
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "config.json").write_text(json.dumps({"model_type": model_type}), encoding="utf-8")
+        return super().save_pretrained(str(save_directory), push_to_hub=push_to_hub, **kwargs)
+
+
+class LiraProcessor(TokenizersProcessor):
     """Prepare both paths: one tokenizer for the text, one for its English candidates.
 
     Parameters
@@ -100,10 +148,13 @@ class LiraProcessor(ProcessorMixin):
         self._check_fields()
 
     def _check_fields(self) -> None:
-        if isinstance(self.languages, str) or not all(isinstance(code, str) for code in self.languages):
+        codes = [] if isinstance(self.languages, str) or not isinstance(self.languages, Iterable) else self.languages
+        if not codes or not all(isinstance(code, str) and code.strip() for code in codes):
             raise LiraError(f"languages must be a list of codes, got {self.languages!r}")
-        self.languages = list(self.languages)
-        if not isinstance(self.num_candidates, int) or self.num_candidates < 1:
+        self.languages = list(codes)
+        if len(set(codes)) != len(self.languages):
+            raise LiraError(f"languages hold a code twice: {self.languages}")
+        if not isinstance(self.num_candidates, int) or isinstance(self.num_candidates, bool) or self.num_candidates < 1:
             raise LiraError(f"num_candidates must be a positive whole number, got {self.num_candidates!r}")
         for name in (*(f"{path}{kind}_prefix" for path in ("", "english_") for kind in KINDS), "english_model_type"):
             if not isinstance(getattr(self, name), str):
@@ -316,18 +367,8 @@ class LiraProcessor(ProcessorMixin):
             inputs[f"english_{name}"] = padded
         return inputs
 
-    def save_pretrained(
-        self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: object
-    ) -> list[str]:
-        """Save the processor; the second tokenizer gets a `config.json` of its own, or it would not load offline."""
-        for tokenizer in (self.tokenizer, self.english_tokenizer):
-            if tokenizer.is_fast:  # else the file would hold the truncation and padding of the last call
-                tokenizer.backend_tokenizer.no_truncation()
-                tokenizer.backend_tokenizer.no_padding()
-        folder = Path(save_directory) / "english_tokenizer"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.json").write_text(json.dumps({"model_type": self.english_model_type}), encoding="utf-8")
-        return super().save_pretrained(str(save_directory), push_to_hub=push_to_hub, **kwargs)
+    def _model_types(self) -> dict[str, str]:
+        return {"english_tokenizer": self.english_model_type}
 
     @property
     def model_input_names(self) -> list[str]:

@@ -1,15 +1,12 @@
 """Turn questions, their translations and prompts into the tensors of `LiraForCausalLM`."""
 
-import json
-import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
-from transformers import BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
+from transformers import BatchFeature, PreTrainedTokenizerBase
 
 from .errors import LiraError
-from .processing_lira import LiraProcessor
+from .processing_lira import LiraProcessor, TokenizersProcessor
 
 PROMPT = "Question: {question}\nAnswer:"
 """What the language model reads of a question when no prompt is given."""
@@ -25,7 +22,7 @@ _ENCODER_SETTINGS = (
 )
 
 
-class LiraCausalLMProcessor(ProcessorMixin):
+class LiraCausalLMProcessor(TokenizersProcessor):
     """Prepare the prompt for the language model and the question for both encoders.
 
     Parameters
@@ -150,20 +147,11 @@ class LiraCausalLMProcessor(ProcessorMixin):
         encoded = self.tokenizer(list(prompts), padding=True, padding_side="left", return_tensors="pt")
         return {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"]}
 
-    def save_pretrained(
-        self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: object
-    ) -> list[str]:
-        """Save the processor; the encoders' tokenizers get a `config.json` each, or they would not load offline."""
-        for tokenizer in (self.multilingual_tokenizer, self.english_tokenizer, self.tokenizer):
-            if tokenizer.is_fast:  # else the file would hold the truncation and padding of the last call
-                tokenizer.backend_tokenizer.no_truncation()
-                tokenizer.backend_tokenizer.no_padding()
-        types = {"multilingual": self.multilingual_model_type, "english": self.encoder.english_model_type}
-        for path, model_type in types.items():
-            folder = Path(save_directory) / f"{path}_tokenizer"
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "config.json").write_text(json.dumps({"model_type": model_type}), encoding="utf-8")
-        return super().save_pretrained(str(save_directory), push_to_hub=push_to_hub, **kwargs)
+    def _model_types(self) -> dict[str, str]:
+        return {
+            "multilingual_tokenizer": self.multilingual_model_type,
+            "english_tokenizer": self.encoder.english_model_type,
+        }
 
     def to_dict(self, *args: object, **kwargs: object) -> dict[str, object]:
         """Return what the processor's file holds: settings, without the encoders' processor made from them."""

@@ -176,7 +176,9 @@ def test_a_reasoning_model_s_wrong_values(tmp_path, field, value):
         LiraCausalLMConfig.from_pretrained(tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b'"x"', b"3", b"\xff\xfe\x80", b'{"model_type": "bert"}'])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"null", b'"x"', b"3", b"\xff\xfe\x80", b'{"model_type": "bert"}']
+)
 @pytest.mark.parametrize("config_class", [LiraConfig, LiraCausalLMConfig])
 def test_a_file_that_holds_no_config_is_named(tmp_path, config_class, content):
     (tmp_path / "config.json").write_bytes(content)

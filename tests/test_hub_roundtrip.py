@@ -32,16 +32,11 @@ CODE = {
     "arca.py",
     "configuration_lira.py",
     "errors.py",
-    "files.py",
     "frozen_backbone.py",
-    "hub.py",
-    "hub_client.py",
     "lasr.py",
-    "model_card.py",
     "modeling_lira.py",
     "pretrained_lira.py",
     "processing_lira.py",
-    "reasoning_card.py",
     "st_lira.py",
 }
 ALLOWED = {"huggingface_hub", "numpy", "safetensors", "torch", "tqdm", "transformers"}

@@ -10,9 +10,9 @@ from conftest import disturb
 from huggingface_hub import ModelCard
 
 from modeling_lira import LiraError, LiraModel
-from modeling_lira.hub import prepare
-from modeling_lira.model_card import CardSources, weights_digest
+from modeling_lira.records.model_card import CardSources, weights_digest
 from modeling_lira.records.publishing import card_sources, write_ready
+from modeling_lira.records.repository import prepare
 
 TASK = "search of English titles"
 TRAINING: dict[str, Any] = {

@@ -11,7 +11,7 @@ from test_reasoning import opened, save_language_model
 from test_reasoning_eval import LANGUAGES, called, write_questions
 
 from modeling_lira import LiraError, LiraForCausalLM
-from modeling_lira.model_card import CardSources
+from modeling_lira.records.model_card import CardSources
 from modeling_lira.records.publishing import card_sources, write_ready
 
 TRAINING: dict[str, Any] = {

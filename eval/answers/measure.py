@@ -22,6 +22,7 @@ from modeling_lira.evaluation.comparison import LIRA, LIRA_FREE
 from modeling_lira.evaluation.metrics import bootstrap_interval
 from modeling_lira.faces.terminal import PlainConsole
 from modeling_lira.files import atomic_write_text
+from modeling_lira.frozen_backbone import weights_sketch
 from modeling_lira.modeling_lira_causal_lm import LiraForCausalLM
 from modeling_lira.processing_lira_causal_lm import PROMPT
 from modeling_lira.records.command_line import shown, shown_all
@@ -217,7 +218,7 @@ class Reader:
         }
         self.model = model
         self.whole = fingerprint(model)
-        sample = model._frozen_sample().float().numpy().tobytes()
+        sample = weights_sketch(model.language_model).encode()
         self.language_model = hashlib.sha256(sample + str(model.config.text_model).encode()).hexdigest()[:16]
         model.language_model.to(getattr(torch, dtype))
 

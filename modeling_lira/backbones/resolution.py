@@ -5,27 +5,23 @@ import importlib.metadata
 import logging
 import os
 import re
-import warnings
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import LiraError
-from ..hub_client import FAILED
+from ..errors import LiraError, reading
+from ..files import home_expanded
+from ..files.hub_client import FAILED
 from .cache import build_folder, find_problem, sha256_of, tidy, writing
 from .registry import BACKBONES, Kind, OfflineBackbone, SourceFile, installed_version
 
 if TYPE_CHECKING:
     import torch
-    from transformers import (
-        AutoModel,
-        AutoModelForCausalLM,
-        AutoModelForSeq2SeqLM,
-        PreTrainedModel,
-        PreTrainedTokenizerBase,
-    )
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from ..frozen_backbone import FrozenBackbone
 
 __all__ = [
     "BACKBONES",
@@ -150,7 +146,7 @@ def resolve(name: str | Path, revision: str | None = None) -> Path:
     text = str(name)
     if text.startswith(PREFIX):
         return _resolve_offline(_offline(text))
-    folder = Path(text).expanduser()
+    folder = home_expanded(text)
     if folder.exists():
         return _check_folder(folder)
     if isinstance(name, Path) or not _is_hub_id(text):
@@ -178,9 +174,8 @@ def load_encoder(
 
     Source: ours.
     """
-    from transformers import AutoModel
-
-    return _load(AutoModel, name, dtype, revision)
+    source = _source(name, revision)
+    return source.load_encoder(dtype), source.load_tokenizer()
 
 
 def load_language_model(
@@ -204,9 +199,8 @@ def load_language_model(
 
     Source: ours.
     """
-    from transformers import AutoModelForCausalLM
-
-    model, tokenizer = _load(AutoModelForCausalLM, name, dtype, revision)
+    source = _source(name, revision)
+    model, tokenizer = source.load_language_model(dtype), source.load_tokenizer()
     tokenizer.padding_side = "left"
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -235,32 +229,19 @@ def load_translation_model(
     """
     from transformers import AutoConfig, AutoModelForSeq2SeqLM
 
-    folder = resolve(name, revision)
-    try:
-        config = AutoConfig.from_pretrained(folder)
-    except (OSError, ValueError) as error:
-        raise LiraError(f"backbone {str(name)!r} cannot be loaded from {folder}: {_first_line(error)}") from error
+    source = _source(name, revision)
+    with reading(f"backbone {str(name)!r}"):
+        config = AutoConfig.from_pretrained(source.location)
     if config.is_encoder_decoder:
-        return _load(AutoModelForSeq2SeqLM, name, dtype, revision)
+        return source.load(AutoModelForSeq2SeqLM, dtype), source.load_tokenizer()
     return load_language_model(name, dtype, revision)
 
 
-def _load(
-    auto_class: "type[AutoModel | AutoModelForCausalLM | AutoModelForSeq2SeqLM]",
-    name: str | Path,
-    dtype: "torch.dtype | str",
-    revision: str | None,
-) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
-    from transformers import AutoTokenizer
+def _source(name: str | Path, revision: str | None) -> "FrozenBackbone":
+    """Return a backbone of which every file is on this machine."""
+    from ..frozen_backbone import FrozenBackbone  # brings torch, which listing the backbones must not
 
-    folder = resolve(name, revision)
-    try:
-        model = auto_class.from_pretrained(folder, dtype=dtype, use_safetensors=True)
-        with warnings.catch_warnings():  # Marian's asks for a package that it then does not use
-            warnings.filterwarnings("ignore", "Recommended: pip install sacremoses")
-            return model.eval(), AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError, ImportError) as error:
-        raise LiraError(f"backbone {str(name)!r} cannot be loaded from {folder}: {_first_line(error)}") from error
+    return FrozenBackbone(resolve(name, revision))
 
 
 def _offline(name: str) -> OfflineBackbone:

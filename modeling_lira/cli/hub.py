@@ -31,24 +31,14 @@ def evaluate(
 ) -> None:
     """Measure nDCG@10 a language, beside BM25, the multilingual encoder alone and translate-then-encode."""
     from ..evaluation import evaluate as measure
-    from ..records.publishing import RECORDS, model_folder, training_record
+    from ..records.saved_model import RECORDS, chosen_backbones, model_folder
 
-    options = (training_record(run) or {}).get("options", {})
-    given = {"multilingual": multilingual, "english": english}
-    chosen = {f"{path}_backbone": name or options.get(path) for path, name in given.items()}
-    folder, where = model_folder(run), output or run / RECORDS["evaluation"]
-    backbones = _needed(folder, given, {path: name for path, name in chosen.items() if name})
-    _show(measure(folder, corpus, where, run / "streams", split, backbones))
+    folder = model_folder(run)
+    home = run.parent if folder == run and run.name == "model" and (run.parent / RECORDS["training"]).is_file() else run
+    where = output or home / RECORDS["evaluation"]
+    backbones = chosen_backbones(run, multilingual=multilingual, english=english)
+    _show(measure(folder, corpus, where, home / "streams", split, backbones))
     logger.info("%s: the record, which lira push puts into the card", where)
-
-
-def _needed(folder: Path, given: dict[str, str | None], chosen: dict[str, str]) -> dict[str, str]:
-    """Return the backbones to load: of a self-contained model only those that the user named."""
-    from ..model_card import read_record
-
-    if not read_record(folder / "config.json").get("backbones_included"):
-        return chosen
-    return {f"{path}_backbone": name for path, name in given.items() if name}
 
 
 def _show(record: dict[str, Any]) -> None:

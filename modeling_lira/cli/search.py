@@ -14,6 +14,7 @@ from ..faces.terminal import shown
 from ..search.choices import DType, Format, Kind, Method
 
 if TYPE_CHECKING:
+    from ..modeling_lira import LiraModel
     from ..search import Hit, SearchIndex
 
 logger = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ SEARCH_EXAMPLE = (
 
 @needs("pyarrow")
 def encode(
-    model: Annotated[str, typer.Option("--model", help="Folder or Hub id of a model.")],
+    model: Annotated[str, typer.Option("--model", help="Run of lira train, folder or Hub id of a model.")],
     input: Annotated[Path, typer.Option("--input", help="A .jsonl, .csv, .tsv or .parquet file.")],
     output: Annotated[Path, typer.Option("--output", help="Folder of the embeddings.")],
     kind: Annotated[Kind, typer.Option(help="What the texts are.")] = Kind.document,
@@ -41,6 +42,8 @@ def encode(
     format: Annotated[Format, typer.Option("--format", help="Format of the shards.")] = Format.parquet,
     shard_size: Annotated[int, typer.Option(min=1, help="Rows a shard.")] = 8192,
     batch_size: Annotated[int, typer.Option(min=1, help="Texts a batch.")] = 64,
+    multilingual: Annotated[str | None, typer.Option(help="Multilingual backbone; by default as in training.")] = None,
+    english: Annotated[str | None, typer.Option(help="English backbone; by default as in training.")] = None,
 ) -> None:
     """Embed the texts of a file. Interrupt it and run it again: finished shards are kept.
 
@@ -51,7 +54,7 @@ def encode(
     from ..search.text_file import Columns
 
     folder = encode_file(
-        load_model(model),
+        load_model(model, multilingual, english),
         input,
         output,
         kind,
@@ -75,6 +78,8 @@ def search(
     language: Annotated[str | None, typer.Option(help="Language code of the queries.")] = None,
     candidate: Annotated[list[str] | None, typer.Option(help="English translation of the one query.")] = None,
     top: Annotated[int, typer.Option(min=1, help="How many to show.")] = 5,
+    multilingual: Annotated[str | None, typer.Option(help="Multilingual backbone; by default as in training.")] = None,
+    english: Annotated[str | None, typer.Option(help="English backbone; by default as in training.")] = None,
 ) -> None:
     """Search an index; with --add, build it or add to it first. Interrupt it and run it again: it goes on.
 
@@ -86,7 +91,7 @@ def search(
         raise LiraError("--candidate is a translation of one query: give one query")
     opened = _opened(index, add or [], method, dtype)
     if queries:
-        _show(opened, queries, model, language, candidate or [], top)
+        _show(opened, queries, _loaded(opened, model, multilingual, english), language, candidate or [], top)
 
 
 def _opened(path: Path, add: list[Path], method: Method | None, dtype: DType | None) -> "SearchIndex":
@@ -109,17 +114,22 @@ def _opened(path: Path, add: list[Path], method: Method | None, dtype: DType | N
     return index
 
 
-def _show(
-    index: "SearchIndex", queries: list[str], model: str | None, language: str | None, candidates: list[str], top: int
-) -> None:
+def _loaded(index: "SearchIndex", model: str | None, multilingual: str | None, english: str | None) -> "LiraModel":
+    """Load the model that made the index's embeddings; raise `LiraError` for another."""
     from ..records.saved_model import fingerprint, load_model
 
     name = model or index.manifest.model
     if not name:
         raise LiraError("the index does not say which model made its embeddings: give --model")
-    loaded = load_model(name)
+    loaded = load_model(name, multilingual, english)
     if index.manifest.fingerprint and fingerprint(loaded) != index.manifest.fingerprint:
         raise LiraError(f"model {name!r} did not make the embeddings of this index ({index.manifest.model} did)")
+    return loaded
+
+
+def _show(
+    index: "SearchIndex", queries: list[str], loaded: "LiraModel", language: str | None, candidates: list[str], top: int
+) -> None:
     embeddings = loaded.encode_query(queries, language, [candidates] if candidates else None)
     for query, hits in zip(queries, index.search(embeddings, top), strict=True):
         console.print(_table(query, hits))

@@ -34,7 +34,7 @@ def train(
     """
     from accelerate import PartialState
 
-    from ..hub_client import require_token
+    from ..files.hub_client import require_token
     from ..records.publishing import card_sources, push_run
     from ..training.train import train as run
 

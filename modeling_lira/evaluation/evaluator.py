@@ -13,8 +13,8 @@ from ..data.corpus import corpus_languages, load_split
 from ..data.stream_cache import StreamCache
 from ..data.tables import SplitTables, cache_split
 from ..errors import LiraError
-from ..model_card import MEAN, weights_digest
 from ..modeling_lira import LiraModel
+from ..records.model_card import MEAN, weights_digest
 from ..records.provenance import SUBJECT, Clock, corpus_version, write_record
 from .metrics import bootstrap_means_of_languages, interval_of, ndcg
 from .names import LIRA, LIRA_FREE

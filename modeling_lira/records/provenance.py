@@ -25,9 +25,9 @@ from huggingface_hub.errors import HFValidationError
 
 from ..errors import LiraError
 from ..files import atomic_write_text
-from ..hub_client import FAILED
-from ..model_card import WEIGHTS, weights_digest
+from ..files.hub_client import FAILED
 from .command_line import command_line, shown
+from .model_card import WEIGHTS, weights_digest
 
 PACKAGES = ("torch", "transformers", "datasets", "peft", "numpy", "mteb", "sentence-transformers", "ranx")
 ROOT = Path(__file__).parents[2]

@@ -1,43 +1,24 @@
 """Publish what `lira train` and `lira evaluate` left in a run's folder: to a Hub, or to a folder ready to push."""
 
 import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import CommitInfo
 
-from ..backbones import BACKBONES
+from ..backbones import BACKBONES, quantised_backbones
 from ..errors import LiraError
 from ..files import atomic_write_bytes
-from ..hub import CARD, prepare, push_folder
-from ..hub_client import STALE
-from ..model_card import CardSources, Record, of_these_weights, read_record
+from ..files.hub_client import STALE
+from .model_card import CardSources, Record, of_these_weights, read_record, weights_digest
 from .provenance import records_at
+from .repository import CARD, check_licence, prepare, push_folder
+from .saved_model import RECORDS, model_folder, record_folders, training_record
 
 logger = logging.getLogger(__name__)
-
-RECORDS = {"training": "training.json", "evaluation": "evaluation.json"}
-
-
-def model_folder(run: Path) -> Path:
-    """Return the model's folder: `run/model`, or `run` itself if it is one.
-
-    Raises
-    ------
-    LiraError
-        Neither is.
-    """
-    for folder in (run, run / "model"):
-        if (folder / "config.json").is_file():
-            return folder
-    raise LiraError(f"{run} holds no model: neither {run / 'config.json'} nor {run / 'model' / 'config.json'} is there")
-
-
-def training_record(run: Path) -> Record | None:
-    """Return what `lira train` wrote into the run's folder, if it did."""
-    path = run / RECORDS["training"]
-    return read_record(path) if path.is_file() else None
 
 
 def card_sources(
@@ -51,18 +32,60 @@ def card_sources(
 
     An evaluation may be a record of `python -m eval` whose payload has the form that `model_card.py` describes.
     """
+    check_licence(licence)
     trained = read_record(training) if training else training_record(run)
     measured = _evaluation_of(run) if evaluation is None else _flat(read_record(evaluation))
     licences = {backbone.source: backbone.licence.lower() for backbone in BACKBONES.values()}
-    return CardSources(trained, measured, dataset, licence, licences)
+    return CardSources(trained, measured, dataset, licence, licences, quantised=quantised_backbones())
+
+
+def push_saved(
+    folder: Path,
+    loaded: Path | None,
+    repo: str,
+    records: Mapping[str, Record | None],
+    *,
+    dataset: str,
+    licence: str,
+    tags: Sequence[str],
+    **arguments: Any,
+) -> CommitInfo:
+    """Push a model that was just saved, with the records beside the weights that it was loaded from.
+
+    Parameters
+    ----------
+    folder : Path
+        The saved model.
+    loaded : Path, optional
+        Where it was loaded from. Its records are left out where the weights are no longer the same.
+    repo : str
+    records : mapping
+        `training` and `evaluation`, in place of those.
+    dataset, licence, tags
+        As in `CardSources`.
+    **arguments
+        As in `push_files`.
+    """
+    unchanged = loaded is not None and weights_digest(loaded) == weights_digest(folder)
+    if (
+        loaded is not None
+        and not unchanged
+        and any((folder / name).is_file() for folder in record_folders(loaded) for name in RECORDS.values())
+    ):
+        logger.warning("the weights are not those of %s any more: its records are left out of the card", loaded)
+    source = loaded if loaded is not None and unchanged else folder
+    sources = card_sources(source, dataset=dataset, licence=licence)
+    given = {name: _flat(record) for name, record in records.items() if record is not None}
+    return push_folder(folder, repo, replace(sources, tags=tags, **given), **arguments)  # type: ignore[arg-type]
 
 
 def _evaluation_of(run: Path) -> Record | None:
     """Return the newest evaluation in a run's folder that is of its weights, if there is one."""
-    records = [_flat(read_record(path)) for path in records_at(run / RECORDS["evaluation"])]
+    paths = [path for folder in record_folders(run) for path in records_at(folder / RECORDS["evaluation"])]
+    records = [_flat(read_record(path)) for path in paths]
     fitting = [record for record in records if of_these_weights(record, model_folder(run))]
     if records and not fitting:
-        logger.warning("%s is of other weights: left out of the card", run / RECORDS["evaluation"])
+        logger.warning("%s is of other weights: left out of the card", paths[0])
     return max(fitting, key=lambda record: str(record.get("created", "")), default=None)
 
 

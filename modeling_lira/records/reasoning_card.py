@@ -8,10 +8,7 @@ REASONING_TAGS = ("text-generation", "question-answering")
 
 
 def reasoning_training(record: Mapping[str, Any]) -> list[str]:
-    """Return paragraphs on what `lira train-reasoning` recorded.
-
-    Source: ours.
-    """
+    """Return paragraphs on what `lira train-reasoning` recorded."""
     options = record["options"]
     versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
     changed = "with low-rank changes of the language model" if options.get("lora") else "the language model frozen"
@@ -29,7 +26,7 @@ def _phase(name: str, log: Sequence[Mapping[str, float]]) -> str:
 
 
 REASONING_FETCHED = """
-Behind a firewall, give folders in place of the pinned models: `AutoModelForCausalLM.from_pretrained(…,
+Behind a firewall, give folders in place of the models: `AutoModelForCausalLM.from_pretrained(…,
 text_model="/models/a", multilingual_backbone="/models/b", english_backbone="/models/c")`.
 """
 REASONING_TEMPLATE = """# $repo

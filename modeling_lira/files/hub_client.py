@@ -21,7 +21,7 @@ from huggingface_hub import (
 )
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-from .errors import LiraError
+from ..errors import LiraError
 
 Result = TypeVar("Result")
 ATTEMPTS = 5

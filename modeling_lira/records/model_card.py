@@ -21,7 +21,8 @@ from typing import Any, cast
 from huggingface_hub import EvalResult, ModelCardData
 from safetensors import safe_open
 
-from .errors import LiraError
+from ..errors import LiraError
+from ..frozen_backbone import same_weights
 from .reasoning_card import (
     REASONING_FETCHED,
     REASONING_PIPELINE,
@@ -46,7 +47,7 @@ class CardSources:
 
     `training`, `evaluation`: records as the module says. `dataset`: Hub id of the corpus, where it was published.
     `licence` of the trained weights, as the Hub names licences; `licences` of the backbones by their ids. `tags`: more
-    of them for the Hub.
+    of them for the Hub. `quantised`: what is to be said of weights that are not as published, by their digest.
     """
 
     training: Record | None = None
@@ -55,6 +56,7 @@ class CardSources:
     licence: str = ""
     licences: Mapping[str, str] = field(default_factory=dict)
     tags: Sequence[str] = ()
+    quantised: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_record(path: Path) -> Record:
@@ -87,6 +89,7 @@ class FrozenPart:
     revision: str | None
     config_key: str
     config: Mapping[str, Any]
+    digest: str | None
 
 
 def encoder_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -102,14 +105,21 @@ def is_reasoning(config: Mapping[str, Any]) -> bool:
 def frozen_parts(config: Mapping[str, Any]) -> list[FrozenPart]:
     """Return both encoders and, of a reasoning model, the language model."""
     keys = [
-        (encoder_config(config), f"{path} backbone", f"{path}_backbone", f"{path}_revision", f"{path}_config")
-        for path in ("multilingual", "english")
+        (encoder_config(config), f"{path} backbone", f"{path}_backbone", path) for path in ("multilingual", "english")
     ]
     if is_reasoning(config):
-        keys.append((config, LANGUAGE_MODEL, "text_model", "text_revision", "text_config"))
+        keys.append((config, LANGUAGE_MODEL, "text_model", "text"))
     return [
-        FrozenPart(role, name, whole[name], whole.get(revision), own, whole[own])
-        for whole, role, name, revision, own in keys
+        FrozenPart(
+            role,
+            name,
+            whole[name],
+            whole.get(f"{path}_revision"),
+            f"{path}_config",
+            whole[f"{path}_config"],
+            whole.get(f"{path}_digest"),
+        )
+        for whole, role, name, path in keys
     ]
 
 
@@ -121,8 +131,10 @@ def backbone_ids(config: Mapping[str, Any]) -> list[str]:
 
 def of_these_weights(evaluation: Record, folder: Path) -> bool:
     """Whether an evaluation is of a folder's weights, or does not say of which."""
-    told = evaluation.get("weights")
-    return told is None or (isinstance(told, str) and told != "" and weights_digest(folder).startswith(told))
+    weights = evaluation.get("weights")
+    return weights is None or (
+        isinstance(weights, str) and weights != "" and weights_digest(folder).startswith(weights)
+    )
 
 
 def model_card(folder: Path, config: Mapping[str, Any], repo: str, sources: CardSources) -> str:
@@ -157,7 +169,7 @@ def model_card(folder: Path, config: Mapping[str, Any], repo: str, sources: Card
         backbones=_backbones(config, sources),
         sizes=_sizes(folder),
         training=_training(config, sources),
-        evaluation=_evaluation(sources, rows),
+        evaluation=_evaluation(sources, rows, _quantised(config, sources)),
         licence=_licence(config, sources),
         citation=_CITATION,
     )
@@ -239,8 +251,24 @@ def _backbones(config: Mapping[str, Any], sources: CardSources) -> str:
         sizes = {"layers": part.config.get("num_hidden_layers"), "wide": part.config.get("hidden_size")}
         shape = ", ".join([part.config["model_type"], *(f"{size} {word}" for word, size in sizes.items() if size)])
         licence = sources.licences.get(part.name, _NOT_TOLD)
-        rows.append([part.role.removesuffix(" backbone"), known, part.revision or "main", shape, licence])
-    return table(["path", "backbone", "revision", "kind", "licence"], rows)
+        weights = _known_weights(part, sources) or "as named"
+        revision = part.revision or "main (no revision is fixed)"
+        rows.append([part.role.removesuffix(" backbone"), known, revision, weights, shape, licence])
+    shown = table(["path", "backbone", "revision", "weights trained on", "kind", "licence"], rows)
+    return "\n\n".join([shown, *([_QUANTISED] if _quantised(config, sources) else [])])
+
+
+def _known_weights(part: FrozenPart, sources: CardSources) -> str:
+    """Return how a part's weights differ from the published ones, as far as their digest tells."""
+    if part.digest is None:
+        return "not recorded"
+    return next((told for digest, told in sources.quantised.items() if same_weights(digest, part.digest)), "")
+
+
+def _quantised(config: Mapping[str, Any], sources: CardSources) -> list[str]:
+    """Return the roles whose weights were de-quantised, each with what is known of them."""
+    parts = ((part, _known_weights(part, sources)) for part in frozen_parts(config))
+    return [f"the {part.role} {told}" for part, told in parts if part.digest is not None and told]
 
 
 def _sizes(folder: Path) -> str:
@@ -294,12 +322,14 @@ def _stage(name: str, log: Sequence[Record]) -> list[object]:
     ]
 
 
-def _evaluation(sources: CardSources, rows: Sequence[Record]) -> str:
+def _evaluation(sources: CardSources, rows: Sequence[Record], quantised: Sequence[str]) -> str:
     evaluation = sources.evaluation
     if evaluation is None:
         return "These weights have not been evaluated."
     dataset = sources.dataset or Path(str(evaluation.get("dataset", "unnamed"))).name
     parts = [f"On `{dataset}`, {evaluation.get('split', 'test')} split; values × 100, 95% intervals where measured."]
+    if quantised:
+        parts.append(f"All of it measured with {', '.join(quantised)}, not with the float weights of the Hub.")
     for task, metric in dict.fromkeys((row["task"], row["metric"]) for row in rows):
         chosen = [row for row in rows if (row["task"], row["metric"]) == (task, metric)]
         parts += [f"{metric}, {task}:", _score_table(chosen)]
@@ -339,13 +369,17 @@ def _licence(config: Mapping[str, Any], sources: CardSources) -> str:
     return f"Trained weights: {own}. Code (`*.py`): Apache 2.0. Backbones, {where}: {backbones}."
 
 
+_QUANTISED = (
+    "Every figure below was measured with these de-quantised 4-bit weights. The float weights on the Hub are others: "
+    "with them loading warns, and the figures need not hold."
+)
 _WHOLE = "**Self-contained**: the weight file holds the backbones too."
 _ADAPTER = (
     "**Adapter-only**: the weight file holds the trained parts; the frozen backbones are fetched from the Hub by "
-    "the ids and revisions in `config.json`."
+    "the ids in `config.json`, and by revisions where it has any."
 )
 _FETCHED = """
-Behind a firewall, give folders in place of the pinned backbones: `AutoModel.from_pretrained(…,
+Behind a firewall, give folders in place of the backbones: `AutoModel.from_pretrained(…,
 multilingual_backbone="/models/a", english_backbone="/models/b")`.
 """
 _CITATION = """```bibtex

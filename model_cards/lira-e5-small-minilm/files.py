@@ -1,1 +1,0 @@
-../../modeling_lira/files.py

@@ -1,1 +1,0 @@
-../../modeling_lira/hub_client.py

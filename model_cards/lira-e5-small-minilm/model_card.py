@@ -1,1 +1,0 @@
-../../modeling_lira/model_card.py

@@ -1,1 +1,0 @@
-../../modeling_lira/reasoning_card.py
