@@ -117,11 +117,7 @@ def test_every_system_reads_what_its_name_says(sources, tmp_path):
     # An English question is its own translation and reference: one run of the language model serves all of them.
     assert seen["en"] == [(["white shirt?"], False, [0])] + [(["white shirt?"], True, [1])] * 2
     assert set(scores) == set(names) and set(scores[LIRA]) == {"vi", "bn", "en"}
-    assert (
-        told["parameters"] > 1000
-        and told["dtype"] == "float32"
-        and told["weights"] == "those of the model that it names"
-    )
+    assert told["parameters"] > 1000 and told["dtype"] == "float32" and told["weights"].startswith("those of the model")
     plain = [replace(example, candidates=(), english="") for example in EXAMPLES]
     assert [system.name for system in systems_of(plain)] == [BARE, LIRA_FREE]
 
