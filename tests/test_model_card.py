@@ -158,5 +158,5 @@ def test_four_bit_weights_are_told_and_nothing_without_a_revision_is_called_pinn
     text = card_of(folder, training=TRAINING, evaluation=EVALUATION, quantised=known).text
     assert text.count("de-quantised from 4 bits (Q4_0, x==1)") == 2  # beside the backbone and beside the figures
     assert "The float weights on the Hub are others" in text and "pinned" not in text
-    assert "main (no revision is fixed)" in text
+    assert "A backbone at `main` is fixed to no revision" in text
     assert "4 bits" not in card_of(folder, training=TRAINING, evaluation=EVALUATION).text

@@ -30,20 +30,25 @@ def render(document: str, results: Path = RESULTS) -> str:
     LiraError
         A block without results.
     """
-    for name, block in BLOCKS.items():
+    for name in BLOCKS:
         pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
         if not pattern.search(document):
             continue
         path = results / f"{name}.json"
         if not path.is_file():
             raise LiraError(f"block {name!r} has no results: {path} is not there")
-        text = "\n\n".join([block(json.loads(path.read_text(encoding="utf-8"))), *_weights_note(name)])
+        text = rendered(name, json.loads(path.read_text(encoding="utf-8")))
         document = pattern.sub(lambda match, text=text: f"{match[1]}{text}\n{match[2]}", document)
     return document
 
 
 WITHOUT_ENCODERS, WITH_GEMMA = ("index",), ("own", "mgsm", "critic-check")
 """Blocks of random vectors, and blocks that rest on the language model too."""
+
+
+def rendered(name: str, results: dict) -> str:
+    """Return a block of the README: what its results say, and below it on which weights they rest."""
+    return "\n\n".join([BLOCKS[name](results), *_weights_note(name)])
 
 
 def _weights_note(name: str) -> list[str]:

@@ -252,10 +252,11 @@ def _backbones(config: Mapping[str, Any], sources: CardSources) -> str:
         shape = ", ".join([part.config["model_type"], *(f"{size} {word}" for word, size in sizes.items() if size)])
         licence = sources.licences.get(part.name, _NOT_TOLD)
         weights = _known_weights(part, sources) or "as named"
-        revision = part.revision or "main (no revision is fixed)"
-        rows.append([part.role.removesuffix(" backbone"), known, revision, weights, shape, licence])
-    shown = table(["path", "backbone", "revision", "weights trained on", "kind", "licence"], rows)
-    return "\n\n".join([shown, *([_QUANTISED] if _quantised(config, sources) else [])])
+        rows.append([part.role.removesuffix(" backbone"), known, part.revision or "main", shape, licence, weights])
+    shown = table(["path", "backbone", "revision", "kind", "licence", "weights trained on"], rows)
+    open_ended = any(part.revision is None for part in frozen_parts(config))
+    notes = [_NOT_FIXED] * open_ended + [_QUANTISED] * bool(_quantised(config, sources))
+    return "\n\n".join([shown, *notes])
 
 
 def _known_weights(part: FrozenPart, sources: CardSources) -> str:
@@ -369,6 +370,7 @@ def _licence(config: Mapping[str, Any], sources: CardSources) -> str:
     return f"Trained weights: {own}. Code (`*.py`): Apache 2.0. Backbones, {where}: {backbones}."
 
 
+_NOT_FIXED = "A backbone at `main` is fixed to no revision; loading warns where its weights are not those of training."
 _QUANTISED = (
     "Every figure below was measured with these de-quantised 4-bit weights. The float weights on the Hub are others: "
     "with them loading warns, and the figures need not hold."
