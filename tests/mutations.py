@@ -528,7 +528,7 @@ MUTATIONS: list[Mutation] = [
     ),
     # ------------------------------------------------------------------ files and the Hub
     *_of(
-        "modeling_lira/hub_client.py",
+        "modeling_lira/files/hub_client.py",
         "hub/test_models.py",
         ("if name not in files and any(fnmatch(name, pattern) for pattern in STALE)", "if False"),
         ("return float(asked) if asked.isdecimal() else 2.0 ** (attempt - 1)", "return 2.0 ** (attempt - 1)"),
