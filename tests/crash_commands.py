@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from conftest import MULTILINGUAL_TEXTS, disturb, save_backbone
+from hub.repos import Store
 from hub.server import Hub
 from llm_server import LLMServer
 from test_reasoning import save_language_model
@@ -232,7 +233,7 @@ def build_catalogue(output: str = "corpus", seed: int = 0) -> None:
 
 
 def build_logs() -> None:
-    dataset_builder(["build", "--source", "logs", "--input", "log.csv", "--output", "corpus"])
+    dataset_builder(["build", "--source", "logs", "--input", "log.csv", "--output", "corpus", "--min-sessions", "1"])
 
 
 def corpus(seed: int = 0) -> None:
@@ -281,44 +282,36 @@ def reasoning() -> None:
 
 
 class HubOfTest:
-    """A Hub in memory."""
+    """A Hub in memory; its address is that of HF_ENDPOINT, which libraries read when they are imported."""
 
     def __init__(self) -> None:
         self.hub: Hub | None = None
+        self.is_running = False
 
     def restart(self) -> None:
-        self.stop()
-        self.hub = Hub()
-        self.hub._server.handle_error = _no_complaint
-        self.hub.__enter__()
+        assert self.hub is not None
+        self.hub.store = Store()
+        if not self.is_running:
+            self.hub._server.handle_error = _no_complaint
+            self.hub.__enter__()
+            self.is_running = True
 
     def stop(self) -> None:
-        if self.hub is not None:
-            self.hub.__exit__(None, None, None)
-            self.hub = None
+        """It stays for the next command."""
 
     def content(self) -> object:
         assert self.hub is not None
-        return {key: self.hub.files(*key) for key in self.hub.store.repos}
-
-    def connect(self) -> None:
-        """Let this process speak to this Hub alone."""
-        from huggingface_hub import constants
-
-        assert self.hub is not None
-        constants.ENDPOINT = self.hub.endpoint
+        return {str(key): self.hub.files(*key) for key in self.hub.store.repos}
 
 
 HUB = HubOfTest()
 
 
 def publish() -> None:
-    HUB.connect()
     dataset_builder(["publish", "--folder", "corpus", "--repo", "me/products"])
 
 
 def push() -> None:
-    HUB.connect()
     lira(["push", "model", "--to", "me/search"])
 
 

@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import ctypes
 import dataclasses
+import importlib
 import json
 import logging
 import os
@@ -49,12 +50,18 @@ import torch  # noqa: E402
 
 torch.set_num_threads(1)
 
+from hub.server import Hub  # noqa: E402
+
+HUB = Hub()
+os.environ["HF_ENDPOINT"] = HUB.endpoint
+
 import crash_commands  # noqa: E402  # after the environment, which libraries read when they are imported
 
 from modeling_lira.errors import LiraError  # noqa: E402
 
 logger = logging.getLogger("kill_points")
 
+crash_commands.HUB.hub = HUB
 WORK = ROOT / "work"
 LOG = ROOT / "stderr"
 NOBODY = 65534
@@ -82,13 +89,13 @@ class Watch:
         sys.addaudithook(self._audit)
         fsync, self._fsync = os.fsync, os.fsync
         os.fsync = lambda handle: (self.count("fsync"), fsync(handle))[1]
-        import httpx
+        for name in ("httpx", "httpx2"):  # which one the Hub's client uses differs by version
+            with contextlib.suppress(ImportError):
+                self._count_requests(importlib.import_module(name).HTTPTransport)
 
-        send = httpx.HTTPTransport.handle_request
-        httpx.HTTPTransport.handle_request = lambda transport, request: (
-            self.count(f"request {request.method}"),
-            send(transport, request),
-        )[1]
+    def _count_requests(self, transport: Any) -> None:
+        send = transport.handle_request
+        transport.handle_request = lambda own, request: (self.count(f"request {request.method}"), send(own, request))[1]
 
     def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
         if self.busy or (event != "open" and event not in CHANGES):
