@@ -240,7 +240,6 @@ MUTATIONS: list[Mutation] = [
         ("(attended | (first & ~attended.any(-1, keepdim=True)))", "attended"),
         ("temporal_pool(states, attention_mask, self.config", "temporal_pool(states, attended, self.config"),
         ("if not any(parameter.requires_grad for parameter in encoder.parameters()):\n                encoder.eval()", "pass"),
-        ("(\"passage: \" if e5 else \"\")", "(\"query: \" if e5 else \"\")"),
     ),
     *_of(
         "modeling_lira/processing_lira.py",
