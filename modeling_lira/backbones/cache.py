@@ -219,7 +219,8 @@ def writing(folder: Path) -> Iterator[None]:
 
 def tidy(folder: Path) -> None:
     """Remove earlier versions that a writer, killed when its folder was complete, left; never while somebody writes."""
-    earlier = list(folder.parent.glob(f".{escape(folder.name)}.????????.old"))
+    beside = folder.parent.glob(f".{escape(folder.name)}.*.old")
+    earlier = [left for left in beside if "." not in left.name.removeprefix(f".{folder.name}.").removesuffix(".old")]
     if not earlier:
         return
     with suppress(Timeout, OSError), FileLock(folder.parent / f".{folder.name}.lock", timeout=0):
