@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 EXTRAS := offline,llm,train,eval,search,data,docs,dev
 export TOKENIZERS_PARALLELISM ?= true
+# One process a core, one thread each; the tests of a file share its fixtures, so they stay together.
+TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 .PHONY: setup demo test quick lint docs throughput clean
 
@@ -19,11 +21,11 @@ demo: setup
 	$(BIN)/lira demo --output runs/demo
 
 test: setup
-	$(BIN)/python -m pytest
+	$(TEST)
 
 # The tests that are not marked slow: two minutes on two cores.
 quick: setup
-	$(BIN)/python -m pytest -m 'not slow'
+	$(TEST) -m 'not slow'
 
 lint: setup
 	$(BIN)/ruff check .

@@ -135,13 +135,13 @@ def _over_seeds(values: Tensor) -> Tensor:
 def _kept(values: Sequence[Tensor], questions: Questions | None) -> tuple[list[Tensor], Questions]:
     """Return the values [Q] of each language that are not NaN, and the ids of their questions."""
     kept = [~row.isnan() for row in values]
-    knrow = [row[real] for row, real in zip(values, kept, strict=True)]
+    known = [row[real] for row, real in zip(values, kept, strict=True)]
     if questions is None:
-        return knrow, rows_as_questions(knrow)
+        return known, rows_as_questions(known)
     for ids, real in zip(questions, kept, strict=True):
         if len(ids) != len(real):
             raise LiraError(f"{len(real)} queries of a language have {len(ids)} ids of questions")
-    return knrow, [list(compress(ids, real.tolist())) for ids, real in zip(questions, kept, strict=True)]
+    return known, [list(compress(ids, real.tolist())) for ids, real in zip(questions, kept, strict=True)]
 
 
 def _swapped_means(values: Sequence[Tensor], questions: Questions, samples: int, seed: int) -> Tensor:
