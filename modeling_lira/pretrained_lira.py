@@ -33,6 +33,7 @@ from .frozen_backbone import (
     weights_sketch,
 )
 from .lasr import StandIn
+from .leftovers import held, sweep
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +49,8 @@ _PUSH_ARGUMENTS = (
     "tags",
 )
 _LORA_WEIGHTS = "adapter_model.safetensors"
+_STAGED = "saving"
+"""Stem of the name of the folder in which a save is prepared."""
 
 
 class _ProcessorArguments(HubArguments, total=False):
@@ -375,11 +378,12 @@ class LiraPreTrainedModel(PreTrainedModel):
 
 @contextmanager
 def staging_folder(target: Path) -> Iterator[Path]:
-    """Yield a temporary folder inside `target`, on the same disk; after a failure nothing of it stays."""
+    """Yield a temporary folder inside `target`, on the same disk; nothing stays of a save that failed or was killed."""
     is_new = not target.exists()
     try:
         target.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target, prefix=".saving-") as name:
+        sweep(target, _STAGED)
+        with tempfile.TemporaryDirectory(dir=target, prefix=f".{_STAGED}.") as name, held(Path(name)):
             yield Path(name)
     except (OSError, SafetensorError) as error:
         raise LiraError(f"cannot save to {str(target)!r}: {error}") from error

@@ -290,6 +290,8 @@ class Harness:
         if self.whole.code:
             raise RuntimeError(f"{self.command.name} fails undisturbed: {self.whole.stderr}")
         self.expected = snapshot(self.command)
+        operations, seconds = len(self.whole.operations), self.whole.seconds
+        logger.info("%s: %d operations in %.2f s", self.command.name, operations, seconds)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -344,6 +346,7 @@ class Harness:
         self.result.tried += 1
         if problem:
             self.result.failures.append(f"{where}: {problem}")
+            logger.info("  %s: %s: %s", self.result.name, where, problem)
 
 
 def _last(text: str) -> str:

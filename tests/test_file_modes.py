@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from modeling_lira import LiraError
 from modeling_lira.backbones.cache import Manifest, build_folder
 from modeling_lira.files import atomic_path, atomic_write_text, home_expanded
+from modeling_lira.leftovers import held
 
 UMASKS = [0o022, 0o027, 0o002, 0o077]
 
@@ -63,3 +64,15 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
 def test_the_home_of_nobody_is_named():
     with pytest.raises(LiraError, match=r"~nosuchuser.*write it out in full"):
         home_expanded("~nosuchuser/x")
+
+
+def test_a_save_removes_what_a_killed_one_left_and_nothing_that_is_in_use(tiny_model, tmp_path):
+    left, used, foreign = (tmp_path / name for name in (".saving.abcdefgh", ".saving.01234567", ".saving"))
+    for folder in (left, used, foreign):
+        folder.mkdir()
+        (folder / "model.safetensors").write_bytes(b"half")
+    with held(used):
+        tiny_model.save_pretrained(tmp_path)
+    assert {path.name for path in tmp_path.glob(".*")} == {used.name, foreign.name}
+    tiny_model.save_pretrained(tmp_path)
+    assert {path.name for path in tmp_path.glob(".*")} == {foreign.name}

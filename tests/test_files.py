@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from modeling_lira.files import atomic_path, atomic_write_text, sweep
+from modeling_lira.files import atomic_path, atomic_write_text
+from modeling_lira.leftovers import sweep
 
 WRITER = """
 import sys

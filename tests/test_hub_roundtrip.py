@@ -34,6 +34,7 @@ CODE = {
     "errors.py",
     "frozen_backbone.py",
     "lasr.py",
+    "leftovers.py",
     "modeling_lira.py",
     "pretrained_lira.py",
     "processing_lira.py",

@@ -12,7 +12,8 @@ from typing import BinaryIO
 from filelock import FileLock, Timeout
 
 from ..errors import LiraError
-from ..files import atomic_write_text, sweep
+from ..files import atomic_write_text
+from ..leftovers import sweep
 from .batching import digest
 from .candidate import Settings
 

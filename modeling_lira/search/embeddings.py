@@ -18,7 +18,8 @@ from safetensors.numpy import load_file, save_file
 
 from ..data.table_file import parse_json
 from ..errors import LiraError
-from ..files import atomic_path, atomic_write_text, sweep
+from ..files import atomic_path, atomic_write_text
+from ..leftovers import sweep
 from .choices import DType, Format
 
 MANIFEST = "embeddings.json"

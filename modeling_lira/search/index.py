@@ -15,7 +15,8 @@ from tqdm import tqdm
 
 from ..data.table_file import parse_json
 from ..errors import LiraError
-from ..files import atomic_path, atomic_write_text, final_name, sweep
+from ..files import atomic_path, atomic_write_text
+from ..leftovers import final_name, sweep
 from .choices import DType, Method
 from .embeddings import LOCK, EmbeddingFolder, holding, positive, quantise
 from .vectors import Graph, Rows, Vectors
