@@ -61,7 +61,17 @@ def patterns_in(value: object) -> Iterator["re.Pattern[str]"]:
             yield from patterns_in(inner)
 
 
-ANCHORED = {"_PUBLIC", "_HUB_ID", "_QUANTITY", "_PHONE_GROUP", "_FENCED", "_PLAIN_ID", "_HARMLESS", "_OWNED_NUMBER"}
+ANCHORED = {
+    "_PUBLIC",
+    "_TEMPORARY",
+    "_HUB_ID",
+    "_QUANTITY",
+    "_PHONE_GROUP",
+    "_FENCED",
+    "_PLAIN_ID",
+    "_HARMLESS",
+    "_OWNED_NUMBER",
+}
 """Used with `match` and `fullmatch` alone: they begin nowhere but where they are asked to."""
 MODEL_NAMES = {"_PAIR"}
 """Read the names of models, which are short."""
