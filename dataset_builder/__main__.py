@@ -16,8 +16,7 @@ from modeling_lira.files import atomic_write_text
 from . import generator
 from .agreement import compare, dictionaries, disagreement_lines, summarise
 from .candidate_source import CANDIDATES_FILE, read_scored, write_candidates
-from .lexicon import LANGUAGES, load_lexicon
-from .logs.language_id import SUPPORTED
+from .lexicon import LANGUAGES, QUERY_LANGUAGES, load_lexicon
 from .shopping_questions import QUESTION_CANDIDATES, write_questions, write_texts
 
 logger = logging.getLogger(__name__)
@@ -75,7 +74,8 @@ def build(
     else:
         from .logs.corpus import MIN_SESSIONS, build_log_corpus
 
-        codes = generator.known_languages(_languages(languages, SUPPORTED), SUPPORTED) if languages else None
+        given = _languages(languages, QUERY_LANGUAGES) if languages else None
+        codes = generator.known_languages(given, QUERY_LANGUAGES) if given else None
         columns = _pairs(column or [])
         build_log_corpus(output, source_input, codes, columns, seed, candidates, min_sessions or MIN_SESSIONS)
 

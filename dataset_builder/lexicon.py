@@ -12,6 +12,8 @@ from modeling_lira.errors import LiraError
 LEXICON_FOLDER = Path(__file__).parent / "lexicon"
 LANGUAGES = ("vi", "th", "id", "ms", "ur", "bn", "fil")
 ENGLISH = "en"
+QUERY_LANGUAGES = (*LANGUAGES, ENGLISH)
+"""Languages that the queries of a shop's log may be in."""
 ROMANISED_LANGUAGES = ("ur", "bn")
 BANDS = ("head", "mid", "tail")
 ADULT = "adult"

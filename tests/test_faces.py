@@ -183,7 +183,7 @@ def test_a_module_whose_extra_is_missing_says_so() -> None:
         except ImportError as error:
             print(error)
     """
-    assert python(code).stdout.startswith("modeling_lira.search.index needs usearch: run pip install '.[search]'")
+    assert python(code).stdout.startswith("modeling_lira.search.vectors needs usearch: run pip install '.[search]'")
 
 
 # --- texts of strangers

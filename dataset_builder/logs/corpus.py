@@ -19,12 +19,12 @@ from ..card import write_card
 from ..generator.catalogue import stable_hash
 from ..judged import CatalogueItem, JudgedQuery, split_of_text, without_empty_splits, write_judged
 from ..layout import SPLITS
-from ..lexicon import LANGUAGES, load_lexicon, normalise_text
+from ..lexicon import LANGUAGES, QUERY_LANGUAGES, load_lexicon, normalise_text
 from ..page import Paragraph, Table, to_markdown
 from ..staging import staged
 from .clicks import IMPRESSION, Pairs, average_rates, examination, grades, tally
 from .collect import Log, LogQuery, collect
-from .language_id import SUPPORTED, tell_languages
+from .language_id import tell_languages
 from .negatives import SafeNegatives
 from .reading import read_log
 
@@ -55,7 +55,7 @@ def build_log_corpus(
     path : Path
         The log; see `read_log`.
     languages : sequence of str, optional
-        Those that the shop's customers write, by default any of `SUPPORTED`: the fewer, the surer are the others.
+        Those that the shop's customers write, by default any of `QUERY_LANGUAGES`: the fewer, the surer are the others.
     columns : mapping of str, optional
         The log's column names by ours.
     seed : int
@@ -77,7 +77,7 @@ def build_log_corpus(
     with staged(folder, {"log": str(path), "seed": seed}) as stage:
         rows = tqdm(read_log(path, columns), desc="rows", unit=" rows", disable=None)
         log = collect(rows, min_sessions, stage.folder)
-        by_language = by_languages(log, languages or SUPPORTED)
+        by_language = by_languages(log, languages or QUERY_LANGUAGES)
         _report(log, path, languages)
         if not by_language:
             raise LiraError(f"log {path} has no query with a click, cart or purchase: {_main_reasons(log)}")
@@ -97,7 +97,7 @@ def by_languages(log: Log, languages: Sequence[str]) -> dict[str, list[LogQuery]
     So are languages in which nobody touched anything.
     """
     touched = touched_queries(log)
-    groups: dict[str, list[LogQuery]] = {code: [] for code in SUPPORTED if code in languages}
+    groups: dict[str, list[LogQuery]] = {code: [] for code in QUERY_LANGUAGES if code in languages}
     for query, code in zip(log.queries, _languages(log, languages), strict=True):
         if code in groups:
             groups[code].append(query)

@@ -11,13 +11,12 @@ import numpy as np
 from modeling_lira.evaluation.bm25 import tokens
 from modeling_lira.faces.extras import MissingPackageError
 
-from ..lexicon import ENGLISH, LANGUAGES, load_lexicon
+from ..lexicon import LANGUAGES, QUERY_LANGUAGES, load_lexicon
 from ..scripts import script_counts
 
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
 
-SUPPORTED = (*LANGUAGES, ENGLISH)
 _SCRIPTS = {"th": "thai", "ur": "arabic", "bn": "bengali"}
 _THEIRS = {"fil": "tl"}
 _OURS = {
@@ -73,7 +72,7 @@ def _word_scores(languages: tuple[str, ...]) -> dict[str, np.ndarray]:
 
 
 def tell_languages(
-    texts: Sequence[Text], languages: Sequence[str] = SUPPORTED, declared: Mapping[str, int] | None = None
+    texts: Sequence[Text], languages: Sequence[str] = QUERY_LANGUAGES, declared: Mapping[str, int] | None = None
 ) -> list[str | None]:
     """Return the language of each query among those given.
 
