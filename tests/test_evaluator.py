@@ -2,11 +2,13 @@
 """`lira evaluate`: its rows, intervals and differences, BM25, corpora without English titles, records kept apart."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -20,6 +22,7 @@ from modeling_lira import LiraModel
 from modeling_lira.cli import main
 from modeling_lira.data.stream_cache import StreamCache
 from modeling_lira.data.tables import SplitTables, cache_split
+from modeling_lira.errors import LiraError
 from modeling_lira.evaluation import evaluate
 from modeling_lira.evaluation.bm25 import BM25, tokens
 from modeling_lira.evaluation.evaluator import METRIC, TASKS
@@ -56,8 +59,8 @@ def no_english(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             copy.write_bytes(path.read_bytes())
         if path.suffix == ".parquet" and "corpus" in path.parent.name:
             table = pq.read_table(path)
-            place = table.column_names.index("title_en")
-            pq.write_table(table.set_column(place, "title_en", table["title"]), copy)
+            column = table.column_names.index("title_en")
+            pq.write_table(table.set_column(column, "title_en", table["title"]), copy)
     return folder
 
 
@@ -111,10 +114,10 @@ def test_bm25_searches_words(build_model: Callable[..., LiraModel], tmp_path: Pa
 
 
 def test_lira_evaluate_and_eval_retrieval_say_the_same(record: dict, run: Path, corpus: Path, tmp_path: Path) -> None:
-    found = run_retrieval([str(run / "model")], str(corpus), run / "streams", records=tmp_path)
+    report = run_retrieval([str(run / "model")], str(corpus), run / "streams", records=tmp_path)
     for task, documents in ((ENGLISH, ENGLISH_TITLES), (LOCAL, LOCAL_TITLES)):
-        assert set(found["search"][documents]) == {row["system"] for row in record["results"] if row["task"] == task}
-        for system, metrics in found["search"][documents].items():
+        assert set(report["search"][documents]) == {row["system"] for row in record["results"] if row["task"] == task}
+        for system, metrics in report["search"][documents].items():
             values = {language: row["value"] for language, row in rows_of(record, task, system).items()}
             assert metrics[METRIC] == pytest.approx(values, abs=1e-6)
 
@@ -123,9 +126,9 @@ def test_a_corpus_without_english_titles_has_no_table_of_them(run: Path, no_engl
     record = evaluate(run / "model", str(no_english), tmp_path / "evaluation.json", run / "streams")
     assert {row["task"] for row in record["results"]} == {row["task"] for row in record["differences"]} == {LOCAL}
     assert {row["system"] for row in record["results"]} == {BM25_ROW, ENCODER, LIRA, LIRA_FREE}
-    found = run_retrieval([str(run / "model")], str(no_english), run / "streams", records=tmp_path)
+    report = run_retrieval([str(run / "model")], str(no_english), run / "streams", records=tmp_path)
     for part in ("search", "kinds", "types", "differences", "differences_unseen_types", "deviation_over_models"):
-        assert set(found[part]) == {LOCAL_TITLES}, part
+        assert set(report[part]) == {LOCAL_TITLES}, part
 
 
 def test_one_language_without_english_titles_is_left_out_of_their_table(
@@ -133,11 +136,12 @@ def test_one_language_without_english_titles_is_left_out_of_their_table(
 ) -> None:
     model, cache = build_model(), StreamCache(tmp_path)
     whole, log = make_split("vi", 0), make_split("th", 1)
-    tables = [cache_split(model, cache, split) for split in (whole, replace(log, english_titles=log.titles))]
-    found = summarise(score_corpus([model], tables))
-    assert set(found["search"][ENGLISH_TITLES][LIRA][METRIC]) == {"vi", "mean"}
-    assert set(found["search"][LOCAL_TITLES][LIRA][METRIC]) == {"vi", "th", "mean"}
-    assert tables_of(found | {"languages": ["vi", "th"]})
+    log = replace(log, english_titles=[""] * len(log.titles))
+    tables = [cache_split(model, cache, split) for split in (whole, log)]
+    report = summarise(score_corpus([model], tables))
+    assert set(report["search"][ENGLISH_TITLES][LIRA][METRIC]) == {"vi", "mean"}
+    assert set(report["search"][LOCAL_TITLES][LIRA][METRIC]) == {"vi", "th", "mean"}
+    assert tables_of(report | {"languages": ["vi", "th"]})
 
 
 def test_records_of_other_weights_and_corpora_stay(
@@ -171,6 +175,49 @@ def test_the_command_shows_intervals_differences_and_counts(
     shown = capsys.readouterr().out
     assert shown.count("queries") >= 2 and BM25_ROW in shown and "…" in shown
     assert f"{LIRA} - {ENCODER}" in shown.replace("\n", " ") or LIRA in shown
+
+
+@pytest.mark.parametrize(
+    ("languages", "options", "message"),
+    [
+        (["vi"], ["--split", "nonsense"], "vi nonsense split"),
+        (["vi"], ["--split", "train[:"], "vi train[: split"),
+        (["km"], [], "have no language in common"),
+        ([], [], "languages must hold at least one code"),
+    ],
+)
+def test_a_wrong_split_or_language_is_named_before_the_backbones_load(
+    corpus: Path,
+    run: Path,
+    languages: list[str],
+    options: list[str],
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "model").mkdir()
+    config = json.loads((run / "model" / "config.json").read_text()) | {"languages": languages}
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config))
+    monkeypatch.setattr(LiraModel, "from_pretrained", lambda *_args, **_kwargs: pytest.fail("the model was loaded"))
+    with pytest.raises(SystemExit) as left:
+        main(["evaluate", str(tmp_path), "--corpus", str(corpus), *options])
+    assert left.value.code == 2
+    assert message in capsys.readouterr().err.replace("'", "")
+
+
+def test_queries_without_a_relevant_product_are_named_before_the_backbones_load(
+    corpus: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "corpus"
+    shutil.copytree(corpus, folder)
+    for path in folder.glob("vi-qrels/test*"):
+        table = pq.read_table(path)
+        zeros = pa.array([0] * len(table), table.schema.field("score").type)
+        pq.write_table(table.set_column(table.column_names.index("score"), "score", zeros), path)
+    monkeypatch.setattr(LiraModel, "from_pretrained", lambda *_args, **_kwargs: pytest.fail("the model was loaded"))
+    with pytest.raises(LiraError, match="no query of the vi part has a relevant product"):
+        evaluate(run / "model", str(folder), tmp_path / "evaluation.json", tmp_path / "streams")
 
 
 def test_one_query_by_hand() -> None:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..data.corpus import corpus_languages, load_split
+from ..configuration_lira import LiraConfig
+from ..data.corpus import RetrievalSplit, corpus_languages, load_split
 from ..data.stream_cache import StreamCache
 from ..data.tables import SplitTables, cache_split
 from ..errors import LiraError
@@ -64,12 +65,10 @@ def evaluate(
         A model, corpus or split that is not there, or that have no language in common.
     """
     clock, version = Clock(), corpus_version(corpus)
+    data = _shared_splits(folder, corpus, split)  # before the backbones, which take minutes to load from the Hub
     model = LiraModel.from_pretrained(folder, **(backbones or {}))  # type: ignore[arg-type]
-    languages = [code for code in corpus_languages(corpus) if code in (model.config.languages or ())]
-    if not languages:
-        raise LiraError(f"model and corpus {corpus!r} have no language in common")
     cache = StreamCache(streams)
-    splits = [cache_split(model, cache, load_split(corpus, language, split)) for language in languages]
+    splits, languages = [cache_split(model, cache, part) for part in data], [part.language for part in data]
     scores, weights = _scores(model, splits), weights_digest(folder)
     record = {
         "dataset": corpus if not Path(corpus).exists() else Path(corpus).name,
@@ -85,6 +84,19 @@ def evaluate(
     }
     write_record(output, record)
     return record
+
+
+def _shared_splits(folder: Path, corpus: str, split: str) -> list[RetrievalSplit]:
+    """Read the split of every language that the corpus and the saved model share; each has an answerable query."""
+    known = LiraConfig.from_pretrained(folder).languages or ()
+    languages = [code for code in corpus_languages(corpus) if code in known]
+    if not languages:
+        raise LiraError(f"model and corpus {corpus!r} have no language in common")
+    data = [load_split(corpus, language, split) for language in languages]
+    for part in data:
+        if not any(part.gains):
+            raise LiraError(f"no query of the {part.language} part has a relevant product: nothing to evaluate")
+    return data
 
 
 @dataclass(frozen=True)
@@ -124,10 +136,7 @@ def _metrics(scores: Tensor, gains: Tensor) -> dict[str, Tensor]:
 
 def _answerable(split: SplitTables) -> Tensor:
     """Return which queries have a relevant product, [Q]."""
-    answerable = torch.tensor([bool(gains) for gains in split.split.gains])
-    if not answerable.any():
-        raise LiraError(f"no query of the {split.split.language} part has a relevant product: nothing to evaluate")
-    return answerable
+    return torch.tensor([bool(gains) for gains in split.split.gains])
 
 
 def _rows(table: _Table) -> Iterator[dict[str, Any]]:
