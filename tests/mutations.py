@@ -157,7 +157,6 @@ MUTATIONS: list[Mutation] = [
         ("+ weights.eta * terms[\"anchor\"]", ""),
         ("states.mean(1) - centre, dim=-1", "states.mean(1), dim=-1"),
         ("min(options.doc_queue, num_documents // 2)", "options.doc_queue"),
-        ("rate = learning_rates[max(fitting, key=len)]", "rate = learning_rates[min(fitting, key=len)]"),
         ("mean_variance_loss(queries) + mean_variance_loss(fresh)", "mean_variance_loss(queries) + mean_variance_loss(embeddings)"),
         ("F.normalize(embeddings[:, :width], dim=-1)", "embeddings[:, :width]"),
         ("share = 1 / len(self.widths)", "share = 1"),
@@ -166,6 +165,13 @@ MUTATIONS: list[Mutation] = [
         ("if self.training:\n", "if True:\n"),
         ("if name not in ENGLISH_INPUTS}", "}"),
         ("soft_ndcg_loss(scores, gains, weights.k, weights.temperature, mask)", "soft_ndcg_loss(scores, gains, weights.k, weights.temperature)"),
+    ),
+    *_of(
+        "modeling_lira/training/stage.py",
+        "test_training.py test_options.py",
+        ("learning_rates[max(fitting, key=len)]", "learning_rates[min(fitting, key=len)]"),
+        ("name == part or ", ""),
+        ("if \".lora_\" not in name", ""),
     ),
     *_of(
         "modeling_lira/training/validation.py",

@@ -15,11 +15,15 @@ from modeling_lira.training.negatives import gains_of, safe_negatives
 )
 def test_gains_equal_a_lookup(ids: list[int], judged: list[dict[int, int]]) -> None:
     width = max(map(len, judged))
-    relevant = torch.tensor([[*own, *[-1] * (width - len(own))] for own in judged], dtype=torch.long)
-    grades = torch.tensor([[*own.values(), *[0] * (width - len(own))] for own in judged], dtype=torch.float32)
+    relevant = torch.tensor(
+        [[*grades_by_id, *[-1] * (width - len(grades_by_id))] for grades_by_id in judged], dtype=torch.long
+    )
+    grades = torch.tensor(
+        [[*grades_by_id.values(), *[0] * (width - len(grades_by_id))] for grades_by_id in judged], dtype=torch.float32
+    )
     relevant, grades = relevant.view(len(judged), width), grades.view(len(judged), width)
-    found = gains_of(relevant, grades, torch.tensor(ids, dtype=torch.long))
-    assert found.tolist() == [[float(own.get(name, 0)) for name in ids] for own in judged]
+    gains = gains_of(relevant, grades, torch.tensor(ids, dtype=torch.long))
+    assert gains.tolist() == [[float(grades_by_id.get(name, 0)) for name in ids] for grades_by_id in judged]
 
 
 def test_safe_negatives_leave_out_what_is_too_like_a_relevant_document() -> None:

@@ -1,13 +1,22 @@
-"""Two processes of half a batch each do what one process of the whole batch does."""
+"""Two processes of half a batch each do what one process of the whole batch does, `lira train` under torchrun too."""
 
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
+from tiny_corpus import write_corpus
+from transformers import TrainingArguments
+
+from modeling_lira import LiraModel
+from modeling_lira.training.options import ArcaWeights
+from modeling_lira.training.stages import ArcaStage
+from modeling_lira.training.trainer import LiraTrainer, training_arguments
 
 SCRIPT = Path(__file__).with_name("train_in_processes.py")
 
@@ -28,9 +37,11 @@ def run(folder: Path, backbones: dict[str, Path], launcher: list[str], **lasr: o
     assert done.returncode == 0, done.stderr[-2000:]
     logs, weights = [], {}
     for stage in ("arca", "lasr"):
-        (found,) = (folder / "run").glob(f"{stage}-*")
-        logs += json.loads((found / "log.json").read_text())
-        weights |= {f"{stage}.{name}": value for name, value in load_file(found / "best" / "model.safetensors").items()}
+        (stage_folder,) = (folder / "run").glob(f"{stage}-*")
+        logs += json.loads((stage_folder / "log.json").read_text())
+        weights |= {
+            f"{stage}.{name}": value for name, value in load_file(stage_folder / "best" / "model.safetensors").items()
+        }
     return logs, weights
 
 
@@ -46,3 +57,49 @@ def test_two_processes_equal_one_with_the_whole_batch(backbones: dict[str, Path]
                 assert second[name] == pytest.approx(first[name], abs=1e-4), name
     for name, value in alone.items():
         torch.testing.assert_close(together[name], value, atol=1e-4, rtol=0, msg=name)
+
+
+def launched(folder: Path, port: int, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `lira train` in two processes."""
+    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(port)]
+    command = [sys.executable, *launcher, "-m", "modeling_lira.cli", "train", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=240, check=False)
+
+
+@pytest.mark.slow
+def test_lira_train_in_two_processes_writes_one_run_and_refuses_another(
+    backbones: dict[str, Path], tmp_path: Path
+) -> None:
+    options = {
+        "corpus": str(write_corpus(tmp_path / "corpus")),
+        "multilingual": str(backbones["xlm-roberta"]),
+        "english": str(backbones["bert"]),
+        "arca": {"epochs": 1, "batch_size": 4},
+        "lasr": {"epochs": 2, "batch_size": 4, "learning_rates": {"lasr": 0.01}},
+    }
+    (tmp_path / "options.yaml").write_text(yaml.safe_dump(options))
+    arguments = ["--config", str(tmp_path / "options.yaml"), "--output", str(tmp_path / "out")]
+    done = launched(tmp_path, 29583, *arguments)
+    assert done.returncode == 0, done.stderr[-2000:]
+    record = json.loads((tmp_path / "out" / "training.json").read_text())
+    assert record["processes"] == 2 and set(record["training"]) == {"arca", "lasr"}
+    kinds = sorted(path.name.partition("-")[0] for path in (tmp_path / "out").iterdir())
+    assert kinds == [".lock", "arca", "lasr", "model", "run.json", "streams", "training.json"]
+    files = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert not [path for path in files if "checkpoints" in path.parts]
+    refused = launched(tmp_path, 29584, *arguments, "--seed", "5")
+    assert refused.returncode != 0 and "holds another run's model, which differs in seed (0 there, 5 here)" in (
+        " ".join(refused.stderr.split())
+    )
+    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == files
+
+
+@pytest.mark.parametrize("should_save", [True, False])
+def test_only_the_process_that_saves_writes_a_checkpoint(
+    should_save: bool, build_model: Callable[..., LiraModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TrainingArguments, "should_save", should_save)
+    stage = ArcaStage(build_model(), {"arca": 1e-4}, ArcaWeights())
+    LiraTrainer(stage, training_arguments(tmp_path, 0, 4, 1, 1), lambda _: {"score": 0.0})._save(str(tmp_path / "new"))
+    assert (tmp_path / "new" / "model.safetensors").is_file() == should_save
+    assert (tmp_path / "new" / "queues.safetensors").is_file() == should_save

@@ -24,7 +24,7 @@ def documents(ids: list[int], group: int = 0, value: float = 0.0) -> dict[str, t
 def test_a_queue_holds_the_newest_rows_in_order(capacity: int, sizes: list[int]) -> None:
     queue, pushed = CorrQueue(capacity), []
     for size in sizes:
-        values = [float(len(pushed) + place) for place in range(size)]
+        values = [float(len(pushed) + row) for row in range(size)]
         pushed += values
         queue.push(predictions=torch.tensor(values), targets=torch.tensor(values) / 2)
     kept = pushed[max(0, len(pushed) - capacity) :]

@@ -28,7 +28,7 @@ from modeling_lira.training.run_folder import locked, run_folder
 @pytest.fixture(scope="module")
 def tables(build_model: Callable[..., LiraModel], tmp_path_factory: pytest.TempPathFactory) -> list[SplitTables]:
     cache = StreamCache(tmp_path_factory.mktemp("streams"))
-    return [cache_split(build_model(), cache, make_split(code, place)) for place, code in enumerate(("vi", "th"))]
+    return [cache_split(build_model(), cache, make_split(code, number)) for number, code in enumerate(("vi", "th"))]
 
 
 def inputs(model: LiraModel, tables: list[SplitTables], **changes: object) -> dict[str, str]:
@@ -236,7 +236,7 @@ def test_an_ablation_changes_what_it_says_and_nothing_else(
 
 def test_no_two_systems_share_their_stages(stages: dict[str, dict[str, dict[str, str]]]) -> None:
     """Stage 2 after a stage 1 of another key starts from that stage's weights, which its own key holds."""
-    keys = {name: json.dumps(own, sort_keys=True) for name, own in stages.items()}
+    keys = {name: json.dumps(inputs, sort_keys=True) for name, inputs in stages.items()}
     assert len(set(keys.values())) == len(keys)
 
 

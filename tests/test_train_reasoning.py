@@ -79,12 +79,12 @@ def trained(options, tmp_path_factory):
 
 
 def test_questions_are_read_with_the_answers_text(tmp_path):
-    found = read_questions(write_questions(tmp_path / "q"), "train")
-    assert [(example.answer, example.candidates) for example in found[:2]] == [
+    examples = read_questions(write_questions(tmp_path / "q"), "train")
+    assert [(example.answer, example.candidates) for example in examples[:2]] == [
         ("shirt", ("white shirt?", "a shirt?")),
         ("shirt", ()),
     ]
-    assert found[3].answer == "cheap phone" and found[3].english == "used phone?"
+    assert examples[3].answer == "cheap phone" and examples[3].english == "used phone?"
 
 
 @pytest.mark.parametrize(
@@ -120,9 +120,9 @@ def test_every_row_is_in_one_pair_an_epoch_with_its_own_question(tmp_path):
     pairs = LanguagePairs(examples, 2, 0.5, seed=0)
     assert len(pairs) == 8
     for epoch in (range(4), range(4, 8)):
-        drawn = [(one, other) for (one, _), (other, _) in (pairs[place] for place in epoch)]
+        drawn = [(one, other) for (one, _), (other, _) in (pairs[row] for row in epoch)]
         assert all(examples[one].id == examples[other].id for one, other in drawn)
-        assert {place for pair in drawn for place in pair} == set(range(6))
+        assert {row for pair in drawn for row in pair} == set(range(6))
         assert sum(one != other for one, other in drawn) == 2  # three languages: one pair and one left over
     assert LanguagePairs(examples, 2, 0.5, seed=0).pairs == pairs.pairs
     assert LanguagePairs(examples, 2, 0.5, seed=1).pairs != pairs.pairs
@@ -134,8 +134,8 @@ def test_a_share_of_the_questions_loses_its_translations(tmp_path, dropout, low,
     examples = read_questions(write_questions(tmp_path / "q"), "train")
     drawn = [row for pair in LanguagePairs(examples, 500, dropout, seed=0).pairs for row in pair]
     assert low <= sum(translated for _, translated in drawn) / len(drawn) <= high
-    seen = {place: {translated for other, translated in drawn if other == place} for place in range(6)}
-    assert all(len(own) == (2 if 0 < dropout < 1 else 1) for own in seen.values())
+    seen = {row: {translated for other, translated in drawn if other == row} for row in range(6)}
+    assert all(len(views) == (2 if 0 < dropout < 1 else 1) for views in seen.values())
 
 
 @pytest.mark.parametrize("phase", ["mapping", "augmentation"])
@@ -146,12 +146,12 @@ def test_labels_are_the_answer_and_its_end(options, build_model, tmp_path, phase
     table = cache_questions(model.lira, StreamCache(tmp_path), examples)
     batch = QuestionCollator(model, table, phase)([((0, False), (1, True)), ((3, True), (4, True))])
     tokenizer = model.processor.tokenizer
-    for row, place in enumerate((0, 1, 3, 4)):
+    for row, number in enumerate((0, 1, 3, 4)):
         kept = batch["labels"][row] != IGNORED
-        assert tokenizer.decode(batch["labels"][row][kept]) == f" {examples[place].answer}<eos>"
+        assert tokenizer.decode(batch["labels"][row][kept]) == f" {examples[number].answer}<eos>"
         assert torch.equal(batch["input_ids"][row][kept], batch["labels"][row][kept])
         prompt = tokenizer.decode(batch["input_ids"][row][batch["attention_mask"][row].bool() & ~kept])
-        asked = f"Question: {examples[place].question}" if phase == "augmentation" else ""
+        asked = f"Question: {examples[number].question}" if phase == "augmentation" else ""
         assert prompt == f"<bos>{asked}\nAnswer:"
     answers = (batch["labels"] != IGNORED).sum(1)
     assert batch["logits_to_keep"] == answers.max() + 1
@@ -294,7 +294,9 @@ def test_lora_is_merged_and_saved_whole(options, tmp_path):
     loaded = LiraForCausalLM.from_pretrained(tmp_path / "model")
     assert loaded.config.backbones_included and not any(".lora_" in name for name in loaded.state_dict())
     bare = LiraForCausalLM.from_lira(model.lira, given.language_model, projector_size=16).language_model.state_dict()
-    moved = {name for name, own in loaded.language_model.state_dict().items() if not torch.allclose(own, bare[name])}
+    moved = {
+        name for name, value in loaded.language_model.state_dict().items() if not torch.allclose(value, bare[name])
+    }
     assert moved and all("q_proj" in name or "v_proj" in name for name in moved)
 
 
@@ -313,7 +315,7 @@ def test_the_baseline_reads_the_multilingual_stream_alone(options, tmp_path):
     [
         ({"batch_size": 3}, "batch_size must be even"),
         ({"english_path_dropout": 1.5}, "english_path_dropout must be between 0 and 1, got 1.5"),
-        ({"dtype": "int8"}, "dtype must be float32 or bfloat16"),
+        ({"dtype": "int8"}, "dtype 'int8' is unknown: choose one of float32, bfloat16"),
         ({"stream": "english"}, "stream must be one of fused, multilingual"),
         ({"lora": {"target_modules": "nothing"}}, "no layer named nothing"),
         ({"model": {"languages": ["vi"]}}, "'en' is not in the model's config"),

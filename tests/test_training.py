@@ -23,11 +23,12 @@ from modeling_lira.training.batches import (
     QueryRows,
     RetrievalCollator,
 )
+from modeling_lira.training.callbacks import TowardsStart
 from modeling_lira.training.losses import geometry_loss, sampled_actions
 from modeling_lira.training.options import ArcaOptions, ArcaWeights, LasrOptions, LasrWeights
 from modeling_lira.training.resumable import run_stage
 from modeling_lira.training.stages import ArcaStage, LasrStage, frozen_embedding
-from modeling_lira.training.trainer import TowardsStart, average_with_start, trained_parts
+from modeling_lira.training.trainer import average_with_start, trained_parts
 from modeling_lira.training.validation import validation_scores
 
 WORDS = (
@@ -120,23 +121,23 @@ def collator(splits: list[SplitTables], batch_size: int = 4, **options: object) 
 
 def test_a_retrieval_batch_holds_documents_with_their_judgements(splits: list[SplitTables]) -> None:
     collate, rows = collator(splits, positives=2, negatives=1, english_path_dropout=0.0)
-    batch = collate([rows[len(rows) + 8 + place] for place in range(4)])  # Thai queries, English titles
+    batch = collate([rows[len(rows) + 8 + index] for index in range(4)])  # Thai queries, English titles
     ids = batch["document_ids"].tolist()
     assert ids == sorted(set(ids))
     assert batch["group"].tolist() == [3]
-    for place in range(4):
-        judged = dict(zip(batch["relevant"][place].tolist(), batch["grades"][place].tolist(), strict=True))
-        assert judged == {2**24 + place: 3.0, 2**24 + (place + 1) % 8: 1.0}
+    for index in range(4):
+        judged = dict(zip(batch["relevant"][index].tolist(), batch["grades"][index].tolist(), strict=True))
+        assert judged == {2**24 + index: 3.0, 2**24 + (index + 1) % 8: 1.0}
         assert set(judged) <= set(ids)
     assert set(batch["document_language_ids"].tolist()) == {int(splits[0].english.language_ids[0])}
-    again = collate([rows[len(rows) + 8 + place] for place in range(4)])
+    again = collate([rows[len(rows) + 8 + index] for index in range(4)])
     assert all(torch.equal(batch[name].nan_to_num(), again[name].nan_to_num()) for name in batch)
 
 
 def test_what_is_drawn_for_a_query_does_not_depend_on_its_batch(splits: list[SplitTables]) -> None:
     collate, rows = collator(splits, english_path_dropout=0.5, candidate_noise=0.5, language_dropout=0.5)
-    whole = collate([rows[place] for place in range(4)])
-    halves = [collate([rows[place] for place in part]) for part in ((0, 1), (2, 3))]
+    whole = collate([rows[index] for index in range(4)])
+    halves = [collate([rows[index] for index in part]) for part in ((0, 1), (2, 3))]
     for name in ("query_candidate_mask", "query_english_states", "query_language_ids", "other_candidate"):
         assert torch.equal(whole[name], torch.cat([half[name] for half in halves]))
     assert set(whole["document_ids"].tolist()) == {row for half in halves for row in half["document_ids"].tolist()}
@@ -151,7 +152,7 @@ def test_what_is_drawn_for_a_query_does_not_depend_on_its_batch(splits: list[Spl
 
 def test_the_other_candidate_is_one_that_is_there(splits: list[SplitTables]) -> None:
     collate, rows = collator(splits, english_path_dropout=0.4, candidate_noise=0.5)
-    batch = collate([rows[place] for place in range(8)])
+    batch = collate([rows[index] for index in range(8)])
     mask, other = batch["query_candidate_mask"], batch["other_candidate"]
     assert not (other & ~mask).any()
     assert (other.sum(1) == mask.any(1).long()).all()
@@ -159,12 +160,14 @@ def test_the_other_candidate_is_one_that_is_there(splits: list[SplitTables]) -> 
 
 def test_candidates_of_another_query_carry_no_scores(splits: list[SplitTables]) -> None:
     collate, rows = collator(splits, english_path_dropout=0.0, candidate_noise=1.0)
-    batch = collate([rows[place] for place in (1, 2, 3)])
-    own = splits[0].queries.batch(np.array([1, 2, 3]))
-    changed = [not torch.equal(a, b) for a, b in zip(batch["query_english_states"], own["english_states"], strict=True)]
+    batch = collate([rows[index] for index in (1, 2, 3)])
+    untouched = splits[0].queries.batch(np.array([1, 2, 3]))
+    changed = [
+        not torch.equal(a, b) for a, b in zip(batch["query_english_states"], untouched["english_states"], strict=True)
+    ]
     assert any(changed)
-    for place, has_changed in enumerate(changed):
-        assert bool(batch["query_critic_scores"][place].isnan().all()) >= has_changed
+    for index, has_changed in enumerate(changed):
+        assert bool(batch["query_critic_scores"][index].isnan().all()) >= has_changed
 
 
 def test_stage_one_learns_on_every_pair_and_only_arca(model: LiraModel, splits: list[SplitTables]) -> None:
@@ -216,7 +219,7 @@ def test_both_paths_keep_their_backbones_geometry(model: LiraModel, splits: list
     disturb(model)
     batch, arca = arca_batch(splits), model.arca
     with torch.no_grad():
-        found = ArcaStage(model, {"arca": 1e-3}, ArcaWeights())(**batch)["geometry"]
+        geometry = ArcaStage(model, {"arca": 1e-3}, ArcaWeights())(**batch)["geometry"]
         output = arca(
             batch["multilingual_states"], batch["english_states"], batch["candidate_mask"], batch["critic_scores"]
         )
@@ -230,7 +233,7 @@ def test_both_paths_keep_their_backbones_geometry(model: LiraModel, splits: list
             frozen_embedding(arca.multilingual_projection.centre, batch["multilingual_states"]),
         )
     assert min(float(english), float(multilingual)) > 1e-4
-    assert float(found) == pytest.approx(float(english + multilingual), abs=1e-6)
+    assert float(geometry) == pytest.approx(float(english + multilingual), abs=1e-6)
 
 
 def test_the_queues_remember_training_alone(model: LiraModel, splits: list[SplitTables]) -> None:
@@ -265,7 +268,7 @@ def test_every_objective_has_its_terms_and_fills_its_queues(
     weights = LasrWeights(hinge=0.5, consistency=0.1)
     collate, rows = collator(splits, objective=objective, weights=weights, doc_queue=100, corr_queue=10)
     stage = LasrStage(model, collate.options, 16).train()
-    outputs = [stage(**collate([rows[place + start] for place in range(4)])) for start in (0, 4, 0)]
+    outputs = [stage(**collate([rows[index + start] for index in range(4)])) for start in (0, 4, 0)]
     assert all(set(output) == {"loss", *TERMS[objective]} for output in outputs)
     assert all(output["loss"].isfinite() for output in outputs)
     assert 0 < len(stage.doc_queue) <= 8
@@ -279,11 +282,11 @@ def test_queued_documents_count_as_what_they_are(model: LiraModel, splits: list[
     everything, _ = collator(splits, **options, doc_queue=100, negatives=8)
     stage = LasrStage(model, collate.options, 16).train()
     with torch.no_grad():
-        stage(**everything([rows[place] for place in range(8)]))
+        stage(**everything([rows[index] for index in range(8)]))
         assert len(stage.doc_queue) == 8
-        queued = stage(**collate([rows[place] for place in range(3)]))["ndcg"]
-        alone = LasrStage(model, collate.options, 0)(**collate([rows[place] for place in range(3)]))["ndcg"]
-        batch = everything([rows[place] for place in range(8)])
+        queued = stage(**collate([rows[index] for index in range(3)]))["ndcg"]
+        alone = LasrStage(model, collate.options, 0)(**collate([rows[index] for index in range(3)]))["ndcg"]
+        batch = everything([rows[index] for index in range(8)])
         for name in list(batch):
             if name.startswith("query_") or name in ("relevant", "grades", "other_candidate"):
                 batch[name] = batch[name][:3]
@@ -296,7 +299,7 @@ def test_queued_documents_count_as_what_they_are(model: LiraModel, splits: list[
 def test_truncated_embeddings_are_trained_too(model: LiraModel, splits: list[SplitTables]) -> None:
     collate, rows = collator(splits, matryoshka=(16,))
     stage = LasrStage(model, collate.options, 0).eval()
-    batch = collate([rows[place] for place in range(4)])
+    batch = collate([rows[index] for index in range(4)])
     plain = LasrStage(model, LasrOptions(batch_size=4), 0).eval()
     both, full = stage(**batch), plain(**batch)
     assert both["ndcg"].item() != pytest.approx(full["ndcg"].item(), abs=1e-6)
@@ -312,6 +315,14 @@ def test_learning_rates_go_by_the_longest_name_and_the_rest_is_frozen(model: Lir
     assert id(named["lasr.residual.weight"]) in groups[1e-5]
     assert not named["lasr.norm.weight"].requires_grad
     assert not named["arca.multilingual_projection.weight"].requires_grad
+
+
+def test_a_weight_may_be_named_by_itself_and_a_backbone_stays_frozen(model: LiraModel) -> None:
+    rates = {"arca.multilingual_projection.weight": 1e-3, "multilingual_encoder": 1e-2}
+    stage = ArcaStage(model, rates, ArcaWeights())
+    learning = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    assert learning == ["arca.multilingual_projection.weight"]
+    assert [group["lr"] for group in stage.parameter_groups()] == [1e-3]
 
 
 def test_training_improves_what_it_trains_on_and_logs_every_term(
@@ -414,12 +425,12 @@ def test_the_log_is_json_on_disk(model: LiraModel, splits: list[SplitTables], tm
 def test_token_tables_give_what_stream_tables_give(model: LiraModel, splits: list[SplitTables]) -> None:
     texts = token_split(model, splits[0].split)
     for with_english in (True, False):
-        found = embed_table(model, texts.queries, with_english)
-        torch.testing.assert_close(found, embed_table(model, splits[0].queries, with_english), atol=3e-3, rtol=0)
+        embedded = embed_table(model, texts.queries, with_english)
+        torch.testing.assert_close(embedded, embed_table(model, splits[0].queries, with_english), atol=3e-3, rtol=0)
     collate, rows = collator(splits)
     from_texts = RetrievalCollator([texts, texts], collate.options, collate.sampler)
     stage = LasrStage(model, LasrOptions(), 0).eval()
-    items = [rows[place] for place in range(4)]
+    items = [rows[index] for index in range(4)]
     assert stage(**from_texts(items))["ndcg"].item() == pytest.approx(stage(**collate(items))["ndcg"].item(), abs=2e-3)
 
 

@@ -16,8 +16,8 @@ def write_corpus(
 ) -> Path:
     """Write eight queries and products a language and split; `english` is "own", "repeated" or eight titles."""
     configs = []
-    for place, language in enumerate(languages):
-        for part, rows in _parts(language, place, english, has_column).items():
+    for number, language in enumerate(languages):
+        for part, rows in _parts(language, number, english, has_column).items():
             files = []
             for split in PARTS:
                 path = folder / language / part / f"{split}.parquet"
@@ -29,8 +29,8 @@ def write_corpus(
     return folder
 
 
-def _parts(language: str, place: int, english: Sequence[str] | str, has_column: bool) -> dict[str, dict[str, list]]:
-    split = make_split(language, place)
+def _parts(language: str, number: int, english: Sequence[str] | str, has_column: bool) -> dict[str, dict[str, list]]:
+    split = make_split(language, number)
     names = [f"{language}-{row}" for row in range(len(split.titles))]
     queries = [f"{language}-q{row}" for row in range(len(split.queries))]
     given = {"own": split.english_titles, "repeated": split.titles}

@@ -21,7 +21,7 @@ def main() -> None:
     task = json.loads(Path(sys.argv[1]).read_text())
     model = LiraModel.from_backbones(task["multilingual"], task["english"], adaptor_size=16, actor_size=8)
     cache = StreamCache(task["streams"])
-    tables = [cache_split(model, cache, make_split(language, place)) for place, language in enumerate(("vi", "th"))]
+    tables = [cache_split(model, cache, make_split(language, number)) for number, language in enumerate(("vi", "th"))]
     arca = ArcaOptions(epochs=1, batch_size=8, learning_rates={"arca": 1e-3})
     rates = {"arca.adaptor": 1e-3, "lasr": 1e-3}
     lasr = LasrOptions(objective="joint", epochs=2, batch_size=4, learning_rates=rates, doc_queue=8, corr_queue=8)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from modeling_lira.data.progress import Progress
 from modeling_lira.faces.terminal import PlainConsole
 from modeling_lira.modeling_lira import LiraModel
-from modeling_lira.training.stages import Stage
+from modeling_lira.training.stage import Stage
 
 from ..drawing import COLOURS, MARKERS, figure_of
 from ..significance import Point, point_of

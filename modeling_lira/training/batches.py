@@ -1,4 +1,9 @@
-"""Which texts make a batch, in which order: all of it decided by seed, epoch and row, on any number of processes."""
+"""Which texts make a batch, and in which order.
+
+Everything that is drawn follows from the seed, the epoch and the row for which it is drawn, never from a generator's
+state. So an interrupted run goes on with the batches that it would have had, and several processes share the batches of
+one.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,10 +23,7 @@ LANGUAGE_STRIDE = 2**24
 
 
 class EpochSampler(Sampler[int]):
-    """A shuffle that seed and epoch decide.
-
-    Source: ours.
-    """
+    """Base of samplers whose order follows from the seed and the epoch."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -37,7 +39,10 @@ class EpochSampler(Sampler[int]):
 
 
 class PairSampler(EpochSampler):
-    """Shuffle `count` rows, leaving out what does not fill a batch, whose loss would be another number."""
+    """Shuffle `count` rows, leaving out the rest that does not fill a batch.
+
+    A loss over all pairs of a batch has another scale in a smaller one.
+    """
 
     def __init__(self, count: int, batch_size: int, seed: int) -> None:
         super().__init__(seed)
@@ -54,15 +59,15 @@ class PairSampler(EpochSampler):
 class LanguageSampler(EpochSampler):
     """Shuffle rows so that every batch holds one language and searches one kind of titles.
 
-    A language's judgements of its own documents are complete, those of other languages' documents unknown. A batch
-    that searches English titles yields rows beyond the number of rows: row + number.
+    Queries are judged on the documents of their own language only: another language's would be false negatives. For a
+    batch that searches English titles, the sampler yields row + number of rows in place of the row.
 
     Parameters
     ----------
     groups : sequence of sequences of int
         Rows of each language.
     batch_size : int
-        Of all processes together. Rows that do not fill a batch of their language wait for another epoch.
+        Of all processes together. Rows that do not fill a batch of their language are left out of the epoch.
     english_titles : float, or sequence of float
         Share of the batches that search English titles: of all languages, or of each group's.
     seed : int
@@ -95,7 +100,7 @@ class LanguageSampler(EpochSampler):
 
 @dataclass(frozen=True)
 class QueryItem:
-    """A training query: its language's number, its row there, its number among all, and the titles to search."""
+    """A training query: its language's number, its row there, its number among all, and which titles to search."""
 
     language: int
     row: int
@@ -136,7 +141,7 @@ class QueryRows(Dataset[QueryItem]):
         ]
 
     def sampler(self, options: LasrOptions, seed: int) -> LanguageSampler:
-        """Return the sampler of these rows; a language without English titles never searches them."""
+        """Return a sampler of these rows, in which a language without English titles never searches them."""
         known = [self.splits[language].split.has_english_titles for language in self._languages()]
         shares = [options.english_titles * has_english for has_english in known]
         return LanguageSampler(self.groups(), options.batch_size, shares, seed)
@@ -163,10 +168,7 @@ class PairRows(Dataset[tuple[int, int, int]]):
 
 @dataclass(frozen=True)
 class PairCollator:
-    """Build a stage-1 batch across tables, padded to the largest number of candidates.
-
-    Source: ours.
-    """
+    """Build a stage-1 batch across tables, padded to the largest number of candidates."""
 
     tables: Sequence[Table]
     sampler: EpochSampler
@@ -188,7 +190,7 @@ def _joined(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     joined = {}
     for name in parts[0]:
         values = [part[name] for part in parts]
-        shape = [max(own) for own in zip(*(value.shape[1:] for value in values), strict=True)]
+        shape = [max(lengths) for lengths in zip(*(value.shape[1:] for value in values), strict=True)]
         filler = float("nan") if name == "critic_scores" else 0
         joined[name] = torch.cat([_padded(value, shape, filler) for value in values])
     return joined
@@ -206,8 +208,6 @@ def _padded(values: Tensor, shape: Sequence[int], filler: float) -> Tensor:
 class RetrievalCollator:
     """Build a stage-2 batch: queries of one language, documents for them, their judgements and graded pairs.
 
-    What is drawn for a query or a document depends on it, the seed and the epoch alone, not on the batch.
-
     Parameters
     ----------
     splits : sequence of SplitTables
@@ -215,7 +215,7 @@ class RetrievalCollator:
     sampler : EpochSampler
         Its seed and epoch decide everything that is drawn.
 
-    Source: ours (method, LaSR 3 and 5).
+    Source: METHOD.md, LaSR 3 and 5.
     """
 
     splits: Sequence[SplitTables]
@@ -233,24 +233,26 @@ class RetrievalCollator:
         documents = self._documents(items, tables, draws, pairs)
         queries, candidates = self._queries(tables, rows, draws)
         relevant = [split.gains[row] for row in rows]
-        base = number * LANGUAGE_STRIDE
+        base = number * LANGUAGE_STRIDE  # so that no two languages share a document's id in a queue
         return {
             **_prefixed("query_", queries),
             **_prefixed("document_", self._document_batch(tables, documents, number, english_titles)),
             "document_ids": torch.from_numpy(base + documents),
             "group": torch.tensor([2 * number + english_titles]),
-            "relevant": _ragged([[base + row for row in own] for own in relevant], -1, torch.long),
-            "grades": _ragged([list(own.values()) for own in relevant], 0, torch.float32),
+            "relevant": _ragged([[base + row for row in judged] for judged in relevant], -1, torch.long),
+            "grades": _ragged([list(judged.values()) for judged in relevant], 0, torch.float32),
             "other_candidate": torch.from_numpy(_one_candidate(candidates, draws)),
-            "pair_documents": _ragged([[base + row for row, _ in own] for own in pairs], -1, torch.long),
-            "pair_targets": _ragged([[target for _, target in own] for own in pairs], float("nan"), torch.float32),
+            "pair_documents": _ragged([[base + row for row, _ in graded] for graded in pairs], -1, torch.long),
+            "pair_targets": _ragged(
+                [[target for _, target in graded] for graded in pairs], float("nan"), torch.float32
+            ),
         }
 
     def _pairs(self, split: RetrievalSplit, row: int, draw: np.random.Generator) -> list[tuple[int, float]]:
         if self.options.objective == "retrieval" or not split.pairs:
             return []
         pairs = split.pairs[row]
-        return [pairs[place] for place in draw.permutation(len(pairs))[: self.options.pairs]]
+        return [pairs[index] for index in draw.permutation(len(pairs))[: self.options.pairs]]
 
     def _documents(
         self,
@@ -260,12 +262,12 @@ class RetrievalCollator:
         pairs: Sequence[Sequence[tuple[int, float]]],
     ) -> np.ndarray:
         """Return the rows of the documents to embed, ascending."""
-        drawn = {row for own in pairs for row, _ in own}
+        drawn = {row for graded in pairs for row, _ in graded}
         if self.options.objective != "ranking":
             for item, draw in zip(items, draws, strict=True):
                 drawn.update(self._positives(tables.split.gains[item.row], draw))
                 negatives = tables.split.hard_negatives[item.row]
-                drawn.update(negatives[place] for place in draw.permutation(len(negatives))[: self.options.negatives])
+                drawn.update(negatives[index] for index in draw.permutation(len(negatives))[: self.options.negatives])
         return np.asarray(sorted(drawn), np.int64)
 
     def _positives(self, gains: dict[int, int], draw: np.random.Generator) -> list[int]:
@@ -273,28 +275,29 @@ class RetrievalCollator:
         rows = list(gains)
         best = [row for row in rows if gains[row] == max(gains.values())]
         first = best[draw.integers(len(best))]
-        rest = [rows[place] for place in draw.permutation(len(rows)) if rows[place] != first]
+        rest = [rows[index] for index in draw.permutation(len(rows)) if rows[index] != first]
         return [first, *rest[: self.options.positives - 1]]
 
     def _queries(
         self, tables: SplitTables, rows: np.ndarray, draws: Sequence[np.random.Generator]
     ) -> tuple[dict[str, Tensor], np.ndarray]:
-        """Gather the queries, some without English path, some with another query's candidates, some of no language.
+        """Return the batch's queries, and the rows [B, K] of their candidates in the table, -1 for none.
 
-        Return also which candidates they have, [B, K].
+        Some lose their English path, some get another query's candidates, some lose their language.
         """
         table, options = tables.queries, self.options
         candidates, scores = table.rows[rows].copy(), table.scores[rows].copy()
-        untold = np.zeros(len(rows), bool)
-        for place, draw in enumerate(draws):
+        no_language = np.zeros(len(rows), bool)
+        for position, draw in enumerate(draws):
+            # All are drawn, needed or not, so that one option never changes what another one draws.
             dropped, noisy, stranger = draw.random(), draw.random(), int(draw.integers(len(table)))
             if dropped < options.english_path_dropout:
-                candidates[place] = -1
+                candidates[position] = -1
             elif noisy < options.candidate_noise and (table.rows[stranger] >= 0).any():
-                candidates[place], scores[place] = table.rows[stranger], np.nan
-            untold[place] = draw.random() < options.language_dropout
+                candidates[position], scores[position] = table.rows[stranger], np.nan
+            no_language[position] = draw.random() < options.language_dropout
         batch = table.batch(rows, candidates, scores)
-        batch["language_ids"] = batch["language_ids"].masked_fill(torch.from_numpy(untold), 0)
+        batch["language_ids"] = batch["language_ids"].masked_fill(torch.from_numpy(no_language), 0)
         return batch, candidates
 
     def _document_batch(
@@ -311,10 +314,10 @@ class RetrievalCollator:
 def _one_candidate(rows: np.ndarray, draws: Sequence[np.random.Generator]) -> np.ndarray:
     """Choose one candidate of each text [B, K] that has any."""
     chosen = np.zeros(rows.shape, bool)
-    for place, draw in enumerate(draws):
-        present = np.flatnonzero(rows[place] >= 0)
+    for position, draw in enumerate(draws):
+        present = np.flatnonzero(rows[position] >= 0)
         if len(present):
-            chosen[place, present[draw.integers(len(present))]] = True
+            chosen[position, present[draw.integers(len(present))]] = True
     return chosen
 
 

@@ -1,4 +1,4 @@
-"""Folders that are sealed when they are complete, so that what a kill cut short is never taken for finished work."""
+"""Checkpoint folders that are sealed when complete, so that a half-written one is never taken for a finished one."""
 
 import hashlib
 import json
@@ -12,17 +12,17 @@ from ..files import atomic_write_text
 
 SEAL = "complete.json"
 Seal = dict[str, float]
-"""What is known of a sealed folder beside its files: the seconds that were spent on it."""
+"""Seconds spent on what a sealed folder holds, `seconds` and `cpu_seconds`."""
 
 
 def seal(folder: Path, facts: Seal) -> None:
-    """Write down the digests of a folder's files, and `facts`, as the last thing that is done to it."""
+    """Write the digests of a folder's files, and `facts`, into it. Call it when the folder is complete."""
     files = {path.name: _digest(path) for path in sorted(folder.iterdir()) if path.name != SEAL}
     atomic_write_text(folder / SEAL, json.dumps({"facts": facts, "files": files}, indent=1) + "\n")
 
 
 def read_seal(folder: Path) -> Seal | None:
-    """Return the facts of a sealed folder; None if it was never finished, or a file is missing or has changed."""
+    """Return the facts of a sealed folder; None if there is no seal, or a file is missing or has changed."""
     try:
         sealed = json.loads((folder / SEAL).read_text(encoding="utf-8"))
         whole = all(_digest(folder / name) == digest for name, digest in sealed["files"].items())
@@ -42,19 +42,19 @@ def checkpoint_name(step: int) -> str:
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """Return the newest checkpoint from which training can go on: whole, and its best epoch's weights whole too."""
+    """Return the newest checkpoint that is whole and whose best epoch's checkpoint is whole too; None without one."""
     return next((path for path in _newest_first(folder) if _is_usable(path)), None)
 
 
 def remove_checkpoints(folder: Path, kept: set[str]) -> None:
-    """Remove all checkpoints of a folder but those of the names `kept`."""
+    """Remove all checkpoints of a folder except those named in `kept`."""
     for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
         if path.name not in kept:
             shutil.rmtree(path, ignore_errors=True)
 
 
 def remove_partial_checkpoints(folder: Path) -> None:
-    """Remove the checkpoints of a folder that were never finished or are damaged."""
+    """Remove the checkpoints of a folder that are half-written or damaged."""
     remove_checkpoints(folder, {path.name for path in _newest_first(folder) if read_seal(path) is not None})
 
 

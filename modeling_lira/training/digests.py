@@ -1,4 +1,4 @@
-"""Digests of everything that decides what a training ends with: its data, modules, weights, options and code."""
+"""Digests of everything that decides the result of a training: its data, modules, weights, options and code."""
 
 import ast
 import hashlib
@@ -22,11 +22,11 @@ CODE = (
     "processing_lira_causal_lm.py", "configuration_lira.py", "configuration_lira_causal_lm.py", "data/tables.py",
     "data/question_table.py", "evaluation/embedded.py", "evaluation/metrics.py", "training/*.py",
 )  # fmt: skip
-"""Files of this package that decide what is trained on given data, and by what the best epoch is chosen."""
+"""Files of this package that decide the result of a training on given data, the choice of the best epoch included."""
 LIBRARIES = ("torch", "transformers", "peft", "modeling_lira", "transformers_modules")
-"""Packages whose modules are told apart by name; `CODE` covers this one."""
+"""Packages whose classes are identified by name alone; for any other class, its source counts. `CODE` covers ours."""
 VARYING = ("training", "name_or_path", "warnings_issued")
-"""Attributes of a module that say how it is being used or where it was read from, not what it computes."""
+"""Attributes of a module that do not change what it computes: how it is used, where it was read from."""
 CHUNK = 4096
 
 
@@ -36,7 +36,7 @@ def digest_of(value: object) -> str:
     Raises
     ------
     TypeError
-        A value of another type, which could decide a result unseen.
+        A value of another type: without it, two different trainings could have one digest.
     """
     digest = hashlib.sha256()
     for part in _parts(value):
@@ -84,7 +84,7 @@ def weights_of(model: nn.Module) -> list[list[object]]:
 
 
 def modules_of(model: nn.Module) -> list[list[object]]:
-    """Return what each sub-module of `model` computes with beside its weights: name, type, settings and hooks."""
+    """Return what decides each sub-module's output beside its weights: name, type, settings and hooks."""
     return [
         [name, _source(type(module)), _settings(module), [_source(hook) for hook in _hooks(module)]]
         for name, module in model.named_modules()
@@ -92,7 +92,7 @@ def modules_of(model: nn.Module) -> list[list[object]]:
 
 
 def _settings(module: nn.Module) -> dict[str, object]:
-    """Return a module's own attributes that are plain values or replaced methods."""
+    """Return a module's attributes that are plain values, or methods that were replaced on the instance."""
     settings: dict[str, object] = {}
     for name, value in vars(module).items():
         if name.startswith("_") or name in VARYING:
@@ -117,7 +117,7 @@ def _hooks(module: nn.Module) -> list[object]:
 
 
 def _source(item: object) -> str:
-    """Return the name of a class or function, and for what no library holds a digest of its source as well."""
+    """Return the name of a class or function, with a digest of its source if it is not from `LIBRARIES`."""
     named = item if inspect.isclass(item) or inspect.isroutine(item) else type(item)
     name = f"{named.__module__}.{named.__qualname__}"
     if named.__module__.partition(".")[0] in LIBRARIES:

@@ -1,4 +1,4 @@
-"""Let every process see the whole batch: a loss over documents is not the mean of its parts."""
+"""Show every process the whole batch: a loss over all pairs of its rows is not the mean of the losses of its parts."""
 
 import torch
 import torch.distributed as dist
@@ -13,10 +13,8 @@ def processes() -> int:
 def gather_rows(values: Tensor) -> Tensor:
     """Return the rows [N, ...] of all processes one after the other; gradients reach this process's own rows.
 
-    Processes may hold different numbers of rows. A loss of gathered rows is the same number in every process, and each
-    process has the gradient of its own part of it: see `summed_gradient`.
-
-    Source: ours.
+    Processes may hold different numbers of rows, which are padded to the longest on the way. A loss of gathered rows is
+    the same number in every process, and each process has the gradient of its own rows alone: see `summed_gradient`.
     """
     if processes() == 1:
         return values
@@ -36,7 +34,5 @@ def summed_gradient(loss: Tensor) -> Tensor:
     """Return the loss with its gradient times the number of processes.
 
     Data-parallel training averages gradients; the parts of a gathered batch's gradient must be added.
-
-    Source: ours.
     """
     return loss + (processes() - 1) * (loss - loss.detach())

@@ -1,15 +1,30 @@
 """Low-rank training of the backbones through PEFT."""
 
 from peft import LoraConfig, PeftModel, get_peft_model
+from torch import nn
 
 from ..errors import LiraError
 from ..modeling_lira import PATHS, LiraModel
 from ..modeling_lira_causal_lm import LiraForCausalLM
-from .options import LanguageModelLora, LoraOptions
+from .options import LanguageModelLora, LoraOptions, LowRankOptions
+
+
+def _with_lora(backbone: nn.Module, options: LowRankOptions, what: str, dropout: float = 0.0) -> nn.Module:
+    """Return the backbone with low-rank layers, which change nothing yet: one of the two factors starts at zero."""
+    config = LoraConfig(
+        r=options.rank,
+        lora_alpha=options.alpha,
+        lora_dropout=dropout,
+        target_modules=rf".*\.({options.target_modules})",
+    )
+    try:
+        return get_peft_model(backbone, config)
+    except ValueError as error:
+        raise LiraError(f"lora: the {what} has no layer named {options.target_modules}") from error
 
 
 def add_lora(model: LiraModel, options: LoraOptions) -> None:
-    """Put low-rank layers into the chosen backbones of `model`, in place; before training they change nothing.
+    """Put low-rank layers into the chosen backbones of `model`, in place.
 
     Raises
     ------
@@ -22,22 +37,14 @@ def add_lora(model: LiraModel, options: LoraOptions) -> None:
     if unknown or not options.backbones:
         raise LiraError(f"lora backbones must be among {', '.join(PATHS)}, got {', '.join(unknown) or 'none'}")
     for path in options.backbones:
-        config = LoraConfig(
-            r=options.rank,
-            lora_alpha=options.alpha,
-            lora_dropout=options.dropout,
-            target_modules=rf".*\.({options.target_modules})",
-        )
-        try:
-            setattr(model, f"{path}_encoder", get_peft_model(getattr(model, f"{path}_encoder"), config))
-        except ValueError as error:
-            raise LiraError(f"lora: the {path} backbone has no layer named {options.target_modules}") from error
+        encoder = getattr(model, f"{path}_encoder")
+        setattr(model, f"{path}_encoder", _with_lora(encoder, options, f"{path} backbone", options.dropout))
 
 
 def merge_lora(model: LiraModel) -> None:
-    """Merge the low-rank layers into the backbones' weights, in place: `model` is then to be saved self-contained.
+    """Merge the low-rank layers into the backbones' weights, in place, and freeze the model.
 
-    Source: ours.
+    Its backbones are then no longer those of the Hub, so it must be saved with `save_backbones=True`.
     """
     for path in PATHS:
         encoder = getattr(model, f"{path}_encoder")
@@ -52,7 +59,7 @@ def lora_rates(options: LoraOptions) -> dict[str, float]:
 
 
 def add_language_lora(model: LiraForCausalLM, options: LanguageModelLora) -> None:
-    """Put low-rank layers into the language model, in place; before training they change nothing.
+    """Put low-rank layers into the language model, in place.
 
     Raises
     ------
@@ -61,8 +68,4 @@ def add_language_lora(model: LiraForCausalLM, options: LanguageModelLora) -> Non
 
     Source: Hu et al. (2021).
     """
-    config = LoraConfig(r=options.rank, lora_alpha=options.alpha, target_modules=rf".*\.({options.target_modules})")
-    try:
-        model.language_model = get_peft_model(model.language_model, config)  # type: ignore[assignment]
-    except ValueError as error:
-        raise LiraError(f"lora: the language model has no layer named {options.target_modules}") from error
+    model.language_model = _with_lora(model.language_model, options, "language model")  # type: ignore[assignment]

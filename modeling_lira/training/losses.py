@@ -1,4 +1,4 @@
-"""The losses of both stages, as plain functions of tensors."""
+"""The losses of all stages, as functions of tensors without state."""
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ OUT_OF_SIGHT = -1e4
 
 
 def anchor_loss(multilingual: Tensor, english: Tensor) -> Tensor:
-    """Pull a text's embedding towards its translation's: mean of 1 - cos.
+    """Return the mean of 1 - cos between a text's embedding and its translation's.
 
     Parameters
     ----------
@@ -28,12 +28,14 @@ def anchor_loss(multilingual: Tensor, english: Tensor) -> Tensor:
 def candidate_rewards(
     critic_scores: Tensor, similarities: Tensor, alpha: float, beta: float, gamma: float, delta: float
 ) -> Tensor:
-    """Reward each candidate: R = 0.1 (alpha s + beta e + gamma p) + delta sim, [B, K].
+    """Return each candidate's reward R = 0.1 (alpha s + beta e + gamma p) + delta sim, [B, K].
+
+    Similarities are detached, so that training cannot raise the reward by bending the space.
 
     Parameters
     ----------
-    critic_scores : Tensor, [B, K, 3], in [1, 10]; NaN, where no critic spoke, counts as the neutral 5.5
-    similarities : Tensor, [B, K]; detached
+    critic_scores : Tensor, [B, K, 3], in [1, 10]; NaN, a score that no critic gave, counts as 5.5, the middle
+    similarities : Tensor, [B, K], cosines
 
     Source: paper, Arca (R_k).
     """
@@ -52,7 +54,11 @@ def sampled_actions(logits: Tensor, uniform: Tensor) -> Tensor:
 
 
 def policy_loss(logits: Tensor, actions: Tensor, rewards: Tensor, candidate_mask: Tensor) -> Tensor:
-    """REINFORCE with the policy's own expected reward as baseline: mean of -log pi(a) (R_a - b).
+    """Return the REINFORCE loss of the drawn candidates: mean of -log pi(a) (R_a - b), with b = sum_k pi_k R_k.
+
+    The baseline b, the reward that the policy expects, does not depend on the action, so it leaves the expected
+    gradient as it is and only lowers its variance. Without it, rewards that are all positive would make every drawn
+    candidate more likely, the worst one too.
 
     Parameters
     ----------
@@ -60,10 +66,10 @@ def policy_loss(logits: Tensor, actions: Tensor, rewards: Tensor, candidate_mask
     actions : Tensor, [B], sampled from the policy
     candidate_mask : Tensor, [B, K]
 
-    Source: paper, Arca (L_RL); the baseline is ours.
+    Source: paper, Arca (L_RL); baseline: METHOD.md, Arca 5.
     """
     log_policy = logits.log_softmax(-1)
-    rewards = rewards.masked_fill(~candidate_mask, 0.0).detach()
+    rewards = rewards.masked_fill(~candidate_mask, 0.0).detach()  # pi is 0 there: not even a NaN may count
     baseline = (log_policy.exp() * rewards).sum(-1).detach()
     chosen = actions[:, None]
     advantage = rewards.gather(1, chosen).squeeze(1) - baseline
@@ -78,14 +84,16 @@ def policy_entropy(logits: Tensor) -> Tensor:
 
 
 def geometry_loss(embeddings: Tensor, reference: Tensor) -> Tensor:
-    """Keep the batch's shape: mean squared gap between its cosine matrix and the frozen encoder's.
+    """Return the mean squared difference between a batch's cosine matrix and the frozen encoder's.
+
+    It keeps the anchor loss from pulling all texts to one point.
 
     Parameters
     ----------
     embeddings : Tensor, [B, d], unit norm
     reference : Tensor, [B, H], unit norm, of the frozen encoder
 
-    Source: ours (method, Arca 6).
+    Source: METHOD.md, Arca 6.
     """
     return (embeddings @ embeddings.T - reference @ reference.T).square().mean()
 
@@ -132,14 +140,14 @@ def soft_ndcg_loss(
         scores = scores.masked_fill(~mask, OUT_OF_SIGHT)
     relevant = max(1, int((gains > 0).sum(1).max()))
     best = gains.topk(relevant, dim=1)  # only relevant documents need a rank
-    own = scores.gather(1, best.indices)  # [Q, R]
-    ranks = soft_ranks(scores, temperature, own)
+    relevant_scores = scores.gather(1, best.indices)  # [Q, R]
+    ranks = soft_ranks(scores, temperature, relevant_scores)
     inside = torch.sigmoid((k + 0.5 - ranks) / (RANKS_PER_SCORE * temperature))
-    found = (best.values * inside / torch.log2(ranks + 1)).sum(1)
+    gained = (best.values * inside / torch.log2(ranks + 1)).sum(1)
     cut = min(k, relevant)
     ideal = (best.values[:, :cut] * dcg_discounts(cut).to(gains)).sum(1)
     judged = (ideal > 0).to(scores.dtype)
-    return ((1 - found / ideal.clamp_min(1e-9)) * judged).sum() / judged.sum().clamp_min(1)
+    return ((1 - gained / ideal.clamp_min(1e-9)) * judged).sum() / judged.sum().clamp_min(1)
 
 
 def contrastive_loss(scores: Tensor, gains: Tensor, temperature: float, mask: Tensor | None = None) -> Tensor:
@@ -157,7 +165,7 @@ def contrastive_loss(scores: Tensor, gains: Tensor, temperature: float, mask: Te
     -------
     Tensor, mean over the queries that have a relevant document
 
-    Source: van den Oord et al. (2018); several graded positives are ours.
+    Source: van den Oord et al. (2018); several graded positives: METHOD.md, LaSR 5.
     """
     scaled = scores / temperature
     excluded = gains > 0 if mask is None else (gains > 0) | ~mask
@@ -169,7 +177,7 @@ def contrastive_loss(scores: Tensor, gains: Tensor, temperature: float, mask: Te
 
 
 def hinge_loss(scores: Tensor, gains: Tensor, margin: float, mask: Tensor | None = None) -> Tensor:
-    """Ask every relevant document to beat the query's hardest irrelevant one by `margin`, more relevant ones by more.
+    """Return the mean amount by which relevant documents fail to score `margin` above the hardest irrelevant one.
 
     Parameters
     ----------
@@ -179,7 +187,7 @@ def hinge_loss(scores: Tensor, gains: Tensor, margin: float, mask: Tensor | None
     mask : Tensor, [Q, N], optional
         False where a document is no negative of a query.
 
-    Source: paper, LaSR (L_hinge); the graded margin is ours.
+    Source: paper, LaSR (L_hinge), there with one margin for all grades.
     """
     relevant = gains > 0
     excluded = relevant if mask is None else relevant | ~mask
@@ -190,7 +198,7 @@ def hinge_loss(scores: Tensor, gains: Tensor, margin: float, mask: Tensor | None
 
 
 def consistency_loss(scores: Tensor, others: Tensor, temperature: float, mask: Tensor | None = None) -> Tensor:
-    """Ask two views of the same queries to rank the same documents alike: symmetric KL of their score distributions.
+    """Return the symmetric KL divergence between the score distributions of two views of the same queries.
 
     Parameters
     ----------
@@ -204,7 +212,7 @@ def consistency_loss(scores: Tensor, others: Tensor, temperature: float, mask: T
     -------
     Tensor, mean over queries of (KL(p || q) + KL(q || p)) / 2, in nats; 0 without queries.
 
-    Source: ours (method, LaSR 6).
+    Source: METHOD.md, LaSR 6.
     """
     if mask is not None:
         scores, others = (values.masked_fill(~mask, OUT_OF_SIGHT) for values in (scores, others))
@@ -248,9 +256,12 @@ def correlation_loss(predictions: Tensor, targets: Tensor, pearson_share: float,
 
 
 def mean_variance_loss(embeddings: Tensor) -> Tensor:
-    """Keep embeddings [B, D] spread: squared batch mean plus squared gaps of the dimensions' std to 1 / sqrt(D).
+    """Return how far embeddings [B, D] are from evenly spread: 0 for a mean of 0 and a deviation of 1 / sqrt(D).
 
-    Source: ours (method, LaSR 5).
+    The squared norm of the batch mean, plus the squared difference of each dimension's standard deviation to
+    1 / sqrt(D), that of unit vectors in all directions.
+
+    Source: METHOD.md, LaSR 5.
     """
     width = embeddings.shape[1]
     spread = embeddings.var(0, unbiased=False).add(1e-12).sqrt()
@@ -267,7 +278,7 @@ def language_consistency(logits: Tensor, labels: Tensor) -> Tensor:
     labels : Tensor, [2P, L]
         -100 outside the answer, which is the same for both.
 
-    Source: ours (method, LaSR 6, carried over to answers).
+    Source: METHOD.md, LaSR 6, carried over to answers.
     """
     kept = labels[:, -logits.shape[1] :]
     counted = (kept[::2, 1:] != IGNORED).float()  # [P, k - 1]

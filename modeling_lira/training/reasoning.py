@@ -1,12 +1,11 @@
-"""Stage R: a frozen language model learns to read LiRA's fused stream, before its prompt or in its place."""
+"""Stage R: LiRA's fused stream is trained to be read by a frozen language model, before its prompt or in its place."""
 
 import logging
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from peft import PeftModel
@@ -24,7 +23,7 @@ from .options import ReasoningOptions
 from .reasoning_stage import LanguagePairs, QuestionCollator, ReasoningStage
 from .resumable import Log, model_inputs, run_once
 from .run_folder import RunClock, check_model_fields, run_folder, save_run
-from .trainer import TermTrainer
+from .trainer import TermTrainer, training_arguments
 
 logger = logging.getLogger(__name__)
 
@@ -32,11 +31,7 @@ PHASES = ("mapping", "augmentation")
 
 
 class ReasoningTrainer(TermTrainer):
-    """Train one phase; checkpoints hold what is trained and nothing else."""
-
-    def __init__(self, stage: ReasoningStage, args: TrainingArguments, **kwargs: Any) -> None:
-        super().__init__(model=stage, args=args, trained=stage.model, **kwargs)
-        self.stage = stage
+    """Train one phase of stage R."""
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> SequentialSampler:
         return SequentialSampler(cast(LanguagePairs, self.train_dataset))  # the pairs are shuffled already
@@ -61,8 +56,8 @@ def train_reasoning(options: ReasoningOptions, output: Path | str) -> LiraForCau
     Raises
     ------
     LiraError
-        Questions, a language or a backbone that is not there; options that do not fit the data; a folder that holds
-        another run's model, or in which another process is training.
+        There are no such questions or backbones; the options do not fit the data; or `output` holds another run's
+        model, or another run is training in it.
     """
     output, clock = Path(output), RunClock()
     check_model_fields(options.model)
@@ -84,7 +79,7 @@ def train_reasoning(options: ReasoningOptions, output: Path | str) -> LiraForCau
 
 
 def _identity(options: ReasoningOptions, examples: Sequence[Example]) -> dict[str, object]:
-    """Return what decides the model: questions by what they say, wherever they lie."""
+    """Return everything that decides the model: the questions by their content, not by their path."""
     return {**asdict(options), "questions": digest_of(list(examples))[:16], "code": code_version()}
 
 
@@ -107,19 +102,19 @@ def untrained(options: ReasoningOptions, examples: Sequence[Example]) -> LiraFor
 
 
 def _finish(model: LiraForCausalLM) -> None:
-    """Merge what LoRA trained, and make all weights those of a saved model."""
+    """Merge the low-rank layers, make all weights float32, and freeze the model."""
     if isinstance(model.language_model, PeftModel):
         model.language_model = cast(PeftModel, model.language_model).merge_and_unload()
-    model.language_model.float()  # exactly what it was, in the one precision that a checkpoint has
+    model.language_model.float()  # the same values: float32 holds every bfloat16
     model.requires_grad_(False)
     model.eval()
 
 
 @torch.no_grad()
 def start_projector(model: LiraForCausalLM, table: QuestionTable, batch_size: int = 256) -> None:
-    """Start the projector from every question whose English rendering is known; without any it stays as it is.
+    """Start the projector from the questions whose English rendering is known; without any it stays as it is.
 
-    Source: ours (see `LiraForCausalLM.align_projector`).
+    As `LiraForCausalLM.align_projector` does, but from streams that are cached already.
     """
     known = [row for row, example in enumerate(table.examples) if example.english]
     if not known:
@@ -132,14 +127,14 @@ def start_projector(model: LiraForCausalLM, table: QuestionTable, batch_size: in
 
 
 def run_phase(phase: str, model: LiraForCausalLM, table: QuestionTable, output: Path, options: ReasoningOptions) -> Log:
-    """Train "mapping" or "augmentation" in place, or read what an earlier run of the same inputs ended with.
+    """Train phase "mapping" or "augmentation" in place, or read the result of an earlier run with the same inputs.
 
     Source: Huang et al. (2024, MindMerger).
     """
 
     def train(checkpoints: Path) -> TermTrainer:
         stage = ReasoningStage(model, options)
-        seed = options.seed + PHASES.index(phase)
+        seed = options.seed + PHASES.index(phase)  # or both phases would deal the same pairs in the same order
         pairs = LanguagePairs(table.examples, getattr(options, phase), options.english_path_dropout, seed)
         trainer = ReasoningTrainer(
             stage,
@@ -159,7 +154,7 @@ def run_phase(phase: str, model: LiraForCausalLM, table: QuestionTable, output: 
 
 
 def phase_inputs(model: LiraForCausalLM, table: QuestionTable, options: ReasoningOptions) -> dict[str, str]:
-    """Return digests, by name, of all that decides what a phase ends with."""
+    """Return digests, by name, of everything that decides a phase's result."""
     return {
         **model_inputs(model),
         "options": digest_of(plain(replace(options, questions=""))),
@@ -170,22 +165,13 @@ def phase_inputs(model: LiraForCausalLM, table: QuestionTable, options: Reasonin
 
 def _arguments(folder: Path, options: ReasoningOptions, pairs: int) -> TrainingArguments:
     steps = math.ceil(2 * pairs / options.batch_size)
-    return TrainingArguments(
-        output_dir=str(folder),
-        num_train_epochs=1,
-        per_device_train_batch_size=options.batch_size // 2,
-        lr_scheduler_type="cosine",
-        warmup_steps=max(1, steps // 20),
-        max_grad_norm=1.0,
+    return training_arguments(
+        folder,
+        options.seed,
+        options.batch_size // 2,  # an item is a pair of questions
+        1,  # `LanguagePairs` lays out all epochs as one
+        steps,
         save_strategy="steps",
         save_steps=max(1, steps // 4),
-        logging_strategy="steps",
         logging_steps=max(1, steps // 10),
-        remove_unused_columns=False,
-        label_names=[],
-        report_to=[],
-        use_cpu=not torch.cuda.is_available(),
-        dataloader_pin_memory=False,
-        seed=options.seed,
-        disable_tqdm=not sys.stderr.isatty(),
     )

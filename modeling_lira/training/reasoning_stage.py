@@ -4,10 +4,9 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..data.question_table import QuestionTable
@@ -16,29 +15,37 @@ from ..modeling_lira_causal_lm import IGNORED, LiraForCausalLM
 from ..processing_lira_causal_lm import PROMPT
 from .losses import language_consistency
 from .options import ReasoningOptions
-from .stages import check_parts
+from .stage import Stage
 
 MAPPING_PROMPT = "\nAnswer:"
 """What the language model reads while the question reaches it through LiRA alone."""
 
 
 Row = tuple[int, bool]
-"""A question's place in a table, and whether its translations are seen."""
+"""A question's row in a table, and whether its translations are given."""
 
 
 class LanguagePairs(Dataset):
-    """Pairs of rows: the same question in two languages, every one once an epoch, some without their translations.
+    """Pairs of rows: a question in two languages. Each row is in one pair an epoch; some lose their translations.
 
-    A question that is left over is paired with itself. All epochs are laid out ahead, so an interrupted run goes on
-    with the pairs that it would have had.
+    The last of an odd number of languages is paired with itself. The pairs of all epochs are drawn at the start, so an
+    interrupted run goes on with those that it would have had.
 
-    Source: ours.
+    Parameters
+    ----------
+    examples : sequence of Example
+        Those of one `id` are one question.
+    epochs : float
+        A part of an epoch takes that part of its pairs.
+    dropout : float
+        Share of the rows without their translations.
+    seed : int
     """
 
     def __init__(self, examples: Sequence[Example], epochs: float, dropout: float, seed: int) -> None:
         rng = random.Random(seed)
-        order = sorted(range(len(examples)), key=lambda place: examples[place].id)
-        groups = [list(own) for _, own in groupby(order, key=lambda place: examples[place].id)]
+        order = sorted(range(len(examples)), key=lambda row: examples[row].id)
+        groups = [list(members) for _, members in groupby(order, key=lambda row: examples[row].id)]
         pairs: list[tuple[int, int]] = []
         for _ in range(math.ceil(epochs)):
             epoch = [pair for group in groups for pair in self._deal(group, rng)]
@@ -63,7 +70,7 @@ class LanguagePairs(Dataset):
 
 
 class QuestionCollator:
-    """Make a batch of pairs: prompts and answers as tokens, padded on the left, labels on the answers alone."""
+    """Build a batch of pairs: tokens of prompts and answers, padded on the left, and labels for the answers' tokens."""
 
     def __init__(self, model: LiraForCausalLM, table: QuestionTable, phase: str) -> None:
         self.tokenizer = model.processor.tokenizer
@@ -71,9 +78,9 @@ class QuestionCollator:
         self.mapping = phase == "mapping"
 
     def __call__(self, pairs: Sequence[tuple[Row, Row]]) -> dict[str, Tensor | int]:
-        """Return the inputs of `ReasoningStage` for P pairs, B = 2P rows, a pair's rows beside each other."""
+        """Return the inputs of `ReasoningStage` for P pairs: B = 2P rows, the two of a pair one after the other."""
         index, translated = zip(*(row for pair in pairs for row in pair), strict=True)
-        prompts, answers = zip(*(self._tokens(self.table.examples[place]) for place in index), strict=True)
+        prompts, answers = zip(*(self._tokens(self.table.examples[row]) for row in index), strict=True)
         rows = [prompt + answer for prompt, answer in zip(prompts, answers, strict=True)]
         width = max(map(len, rows))
         pad = self.tokenizer.pad_token_id
@@ -95,40 +102,21 @@ class QuestionCollator:
         return self.tokenizer(prompt)["input_ids"], answer + end
 
 
-class ReasoningStage(nn.Module):
-    """L_R = -log p(answer) + c consistency, over pairs of one question in two languages.
+class ReasoningStage(Stage[LiraForCausalLM]):
+    """L_R = -log p(answer) + consistency L_consistency, over pairs of one question in two languages.
 
-    Source: method, Reasoning; the consistency of two languages is ours.
+    Source: METHOD.md, Reasoning and LaSR 6.
     """
 
     def __init__(self, model: LiraForCausalLM, options: ReasoningOptions) -> None:
-        super().__init__()
-        check_parts(model, options.learning_rates)
-        self.model = model
+        rates = dict(options.learning_rates)
+        if options.lora is not None:
+            rates["language_model"] = options.lora.learning_rate
+        super().__init__(model, rates)
         self.consistency = options.consistency
-        self.rates = {name: _rate(name, options) for name, _ in model.named_parameters()}
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_(self.rates[name] > 0)
 
     def forward(self, labels: Tensor, logits_to_keep: int, **batch: Tensor) -> dict[str, Tensor]:
-        """Return `loss`, `answer` and `consistency` for B rows, a pair's beside each other."""
+        """Return `loss`, `answer` and `consistency` for B rows, the two of a pair one after the other."""
         output = self.model(**batch, labels=labels, logits_to_keep=logits_to_keep)
         terms = {"answer": output.loss, "consistency": language_consistency(output.logits, labels)}
         return {"loss": terms["answer"] + self.consistency * terms["consistency"], **terms}
-
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """Return the learning parameters by learning rate."""
-        groups: dict[float, list[nn.Parameter]] = {}
-        for name, parameter in self.model.named_parameters():
-            if parameter.requires_grad:
-                groups.setdefault(self.rates[name], []).append(parameter)
-        return [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
-
-
-def _rate(name: str, options: ReasoningOptions) -> float:
-    if name.startswith("language_model."):
-        return options.lora.learning_rate if options.lora is not None and ".lora_" in name else 0.0
-    if "_encoder." in name:
-        return 0.0
-    fitting = [part for part in options.learning_rates if name == part or name.startswith(f"{part}.")]
-    return options.learning_rates[max(fitting, key=len)] if fitting else 0.0

@@ -1,10 +1,8 @@
-"""Run a stage once: finished work is kept under a name that follows from everything that decides it."""
+"""Run a stage once: its result is kept in a folder whose name is a digest of everything that decides it."""
 
 import json
 import logging
-import os
 import shutil
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -35,7 +33,7 @@ def run_stage(
     seed: int = 0,
     options: ArcaOptions | LasrOptions | None = None,
 ) -> Log:
-    """Train `model` in place through stage "arca" or "lasr", or read what an earlier run ended with.
+    """Train `model` in place through stage "arca" or "lasr", or read the result of an earlier run.
 
     Parameters
     ----------
@@ -56,7 +54,7 @@ def run_stage(
     Raises
     ------
     LiraError
-        Another process is training the same stage in that folder; options that do not fit the data.
+        Another run is training the same stage in that folder, or the options do not fit the data.
     """
     options = options or OPTIONS[name]()
     inputs = stage_inputs(model, train, validation, options, seed)
@@ -74,9 +72,9 @@ def stage_inputs(
     options: ArcaOptions | LasrOptions,
     seed: int,
 ) -> dict[str, str]:
-    """Return digests, by name, of all that decides what a stage ends with.
+    """Return digests, by name, of everything that decides a stage's result.
 
-    The number of processes is not among them: they share each batch, and end where one process would.
+    The number of processes is not among them: they share each batch, so that their result is that of one process.
     """
     return {
         **model_inputs(model),
@@ -105,18 +103,24 @@ def run_once(
     inputs: Mapping[str, str],
     train: Callable[[Path], TermTrainer],
 ) -> Log:
-    """Train `model` in place, or read what an earlier run of the same inputs ended with.
+    """Train `model` in place, or read the result of an earlier run with the same inputs.
 
     Parameters
     ----------
     name : str
+        The stage.
     model : LiraModel or LiraForCausalLM
     folder : Path
         Gets a sub-folder named for `name` and `inputs`.
-    inputs : mapping of str
-        All that decides the result.
+    inputs : mapping of str to str
+        Digests of everything that decides the result.
     train : callable
         Trains the model, given the folder of its checkpoints, and returns the trainer.
+
+    Returns
+    -------
+    list of dict
+        The training log; the cost in seconds last.
     """
     target = folder / f"{name}-{digest_of(dict(inputs))[:12]}"
     if not _is_finished(target) or (target / CHECKPOINTS).exists():
@@ -134,7 +138,7 @@ def _is_finished(target: Path) -> bool:
 
 
 def _sweep(target: Path) -> None:
-    """Remove what killed runs left of a stage that this process holds, and what a finished one no longer needs."""
+    """Remove half-written files of killed runs, and the checkpoints if the stage is finished."""
     if _is_finished(target):
         shutil.rmtree(target / CHECKPOINTS, ignore_errors=True)
     elif (target / LOG).is_file():
@@ -146,12 +150,8 @@ def _sweep(target: Path) -> None:
 
 
 def _train(model: LiraModel | LiraForCausalLM, target: Path, train: Callable[[Path], TermTrainer]) -> None:
-    start, cpu = time.perf_counter(), sum(os.times()[:4])
     trainer = train(target / CHECKPOINTS)
-    cost = {
-        "seconds": round(trainer.spent["seconds"] + time.perf_counter() - start, 1),
-        "cpu_seconds": round(trainer.spent["cpu_seconds"] + sum(os.times()[:4]) - cpu, 1),
-    }
+    cost = {name: round(seconds, 1) for name, seconds in trainer.cost().items()}
     if trainer.is_world_process_zero():
         save_trained_parts(model, target / BEST)
         seal(target / BEST, cost)

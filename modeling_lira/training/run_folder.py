@@ -1,4 +1,4 @@
-"""The folder of a run: one process at a time, one run's model, its record, and nothing left of a killed run."""
+"""The folder of a run: used by one run at a time, for one model and its record; swept of what killed runs left."""
 
 import json
 import logging
@@ -30,18 +30,18 @@ RESULTS = ("model", "training.json")
 
 
 def process_state() -> PartialState:
-    """Return which of the processes that train together this one is."""
+    """Return this process's rank among those that train together, and how they wait for each other."""
     return PartialState(cpu=not torch.cuda.is_available())
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder against other runs; of processes that train together the first one does, for all.
+    """Lock a folder against other runs. Of processes that train together, the main one holds the lock for all.
 
     Raises
     ------
     LiraError
-        Another process holds it, or it cannot be written.
+        Another run has locked it, or it cannot be written.
     """
     if not process_state().is_main_process:
         yield
@@ -61,7 +61,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def remove_temporaries(folder: Path) -> None:
-    """Remove the half-written files that a killed run left in a folder that this process holds."""
+    """Remove the half-written files that a killed run left in a folder; call it with the folder locked."""
     for path in folder.glob(".*"):
         if path.is_file() and path.name != LOCK:
             path.unlink(missing_ok=True)
@@ -69,23 +69,23 @@ def remove_temporaries(folder: Path) -> None:
 
 @contextmanager
 def run_folder(output: Path, identity: Mapping[str, object]) -> Iterator[Callable[[], None]]:
-    """Hold the folder of a run, whose model `identity` decides.
+    """Lock the folder of a run, after a check that it holds no other run's model.
 
     Parameters
     ----------
     output : Path
     identity : mapping
-        Plain values, nested ones too: options, digests of data and code.
+        All that decides the model, as plain values, nested ones too: options, digests of data and code.
 
     Yields
     ------
     callable
-        To be called before the model is written: from then on the folder is this run's.
+        Writes `identity` into the folder. Call it before the model is written: from then on the folder is this run's.
 
     Raises
     ------
     LiraError
-        The folder holds another run's model, or another process is training in it.
+        The folder holds another run's model, or another run has locked it.
     """
     known = json.loads(json.dumps(identity))
     with locked(output):
@@ -116,7 +116,7 @@ def _check(output: Path, identity: Mapping[str, object]) -> None:
 
 
 def _differences(held: object, wanted: object, name: str = "") -> list[str]:
-    """Name what differs between two nested mappings, with both values."""
+    """Return a line for each name whose values differ between two nested mappings, with both values."""
     if isinstance(held, dict) and isinstance(wanted, dict):
         return [
             line
@@ -142,7 +142,7 @@ def _sweep(output: Path) -> None:
 
 
 class RunClock:
-    """Wall time of a run. Stages count what earlier, interrupted runs spent on them, and the rest is this run's."""
+    """Wall time of a run: of its stages, earlier interrupted runs included, and of the rest of this run."""
 
     def __init__(self) -> None:
         self.start = time.perf_counter()
@@ -150,13 +150,13 @@ class RunClock:
 
     @contextmanager
     def training(self) -> Iterator[None]:
-        """Leave out the time within: the stages' logs say what they cost."""
+        """Measure the time within, for which `total` counts the stages' logs instead."""
         start = time.perf_counter()
         yield
         self.trained += time.perf_counter() - start
 
     def total(self, logs: Mapping[str, Sequence[Mapping[str, float]]]) -> float:
-        """Return the seconds of the stages and of what was done around them."""
+        """Return the seconds of the stages, by the last entry of their logs, and of everything around them."""
         stages = sum(log[-1]["seconds"] for log in logs.values())
         return round(stages + time.perf_counter() - self.start - self.trained, 1)
 
@@ -166,7 +166,7 @@ def save_run(
 ) -> None:
     """Write a run's model, then its record with command, threads, versions and the digest of the model's weights.
 
-    What an earlier process wrote whole is left as it is: its record tells what the training really cost.
+    A model and record that an earlier process wrote are left as they are: that record says what the training cost.
     """
     folder, path = output / "model", output / "training.json"
     if _is_saved(folder, path):
@@ -194,7 +194,7 @@ def _is_saved(folder: Path, record: Path) -> bool:
 
 
 def check_model_fields(given: Mapping[str, object]) -> None:
-    """Raise `LiraError` for options of the model that no config has; the config itself would keep them unread."""
+    """Raise `LiraError` for a field that `LiraConfig` does not have; the config would keep it and never read it."""
     known = list(LiraConfig.__annotations__)
     unknown = [name for name in given if name not in known]
     if unknown:

@@ -1,13 +1,12 @@
-"""The two stages of training as modules that map a batch to a loss and its terms."""
+"""The two stages of the encoder's training as modules that map a batch to a loss and its terms."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from ..errors import LiraError
 from ..modeling_lira import LiraModel, LiraModelOutput
 from .gathering import gather_rows, summed_gradient
 from .losses import (
@@ -27,77 +26,38 @@ from .losses import (
 from .negatives import gains_of, safe_negatives
 from .options import ArcaWeights, LasrOptions
 from .queues import CorrQueue, DocQueue, FifoQueue
+from .stage import Stage
 
 ENGLISH_INPUTS = ("english_states", "candidate_mask", "critic_scores")
 Side = Mapping[str, Tensor]
 
 
-class Stage(nn.Module):
-    """A LiRA model under training.
-
-    Parameters
-    ----------
-    lira : LiraModel
-    learning_rates : mapping of str to float
-        Peak learning rate by sub-module, the longest name that fits deciding; what no name fits, or 0, stays frozen.
-
-    Raises
-    ------
-    LiraError
-        A learning rate of a part that the model does not have.
-    """
-
-    def __init__(self, lira: LiraModel, learning_rates: Mapping[str, float]) -> None:
-        super().__init__()
-        check_parts(lira, learning_rates)
-        self.lira = lira
-        self.rates = {name: _rate(name, learning_rates) for name, _ in lira.named_parameters()}
-        for name, parameter in lira.named_parameters():
-            parameter.requires_grad_(self.rates[name] > 0)
+class EncoderStage(Stage[LiraModel]):
+    """A stage of the encoder; parameters and errors as in `Stage`."""
 
     @property
-    def queues(self) -> dict[str, FifoQueue]:
-        """What the stage remembers of earlier batches, by name; saved with the trainer's state."""
-        return {}
-
-    def parameter_groups(self) -> list[dict[str, float | list[nn.Parameter]]]:
-        """Return the learning parameters by learning rate, as optimizers take them."""
-        groups: dict[float, list[nn.Parameter]] = {}
-        for name, parameter in self.lira.named_parameters():
-            if parameter.requires_grad:
-                groups.setdefault(self.rates[name], []).append(parameter)
-        return [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
+    def lira(self) -> LiraModel:
+        """The model under training."""
+        return self.model
 
     def streams(self, side: Side) -> dict[str, Tensor]:
-        """Return a side of the batch as `LiraModel.fuse` takes it, its token ids, if it has any, made streams."""
+        """Return the queries or the documents of a batch as `LiraModel.fuse` takes them.
+
+        Streams come from the cache; token ids, which LoRA needs, go through the backbones here.
+        """
         if "input_ids" not in side:
             return dict(side)
         names = ("input_ids", "attention_mask", "english_input_ids", "english_attention_mask")
         multilingual, english = self.lira.streams(**{name: side[name] for name in names if name in side})
-        found = {name: value for name, value in side.items() if name not in names}
-        found["multilingual_states"] = multilingual
-        return found if english is None else {**found, "english_states": english}
+        inputs = {name: value for name, value in side.items() if name not in names}
+        inputs["multilingual_states"] = multilingual
+        return inputs if english is None else {**inputs, "english_states": english}
 
 
-def check_parts(model: nn.Module, learning_rates: Iterable[str]) -> None:
-    """Raise `LiraError` for a learning rate of a part that the model does not have: nothing would learn by it."""
-    parts = {name for name, _ in model.named_modules()} | {name for name, _ in model.named_parameters()}
-    for name in learning_rates:
-        if name not in parts:
-            raise LiraError(f"learning rate of {name!r}: the model has no part of that name")
-
-
-def _rate(name: str, learning_rates: Mapping[str, float]) -> float:
-    fitting = [part for part in learning_rates if name.startswith(f"{part}.")]
-    rate = learning_rates[max(fitting, key=len)] if fitting else 0.0
-    is_frozen_backbone = name.startswith(("multilingual_encoder.", "english_encoder.")) and ".lora_" not in name
-    return 0.0 if is_frozen_backbone else rate
-
-
-class ArcaStage(Stage):
+class ArcaStage(EncoderStage):
     """Stage 1: L_arca = L_RL + eta L_anchor + geometry L_geo - entropy H.
 
-    Source: paper, Arca; L_geo and the entropy bonus are ours.
+    Source: paper, Arca; L_geo and the entropy bonus: METHOD.md, Arca 6 and 7.
     """
 
     def __init__(self, lira: LiraModel, learning_rates: Mapping[str, float], weights: ArcaWeights) -> None:
@@ -139,7 +99,7 @@ class ArcaStage(Stage):
 
 
 def frozen_embedding(centre: Tensor, states: Tensor) -> Tensor:
-    """Return the frozen backbone's own centred unit sentence vectors [B, H] from streams [B, S, H]."""
+    """Return the frozen backbone's sentence embeddings [B, H], centred and of unit norm, from streams [B, S, H]."""
     return F.normalize(states.mean(1) - centre, dim=-1)
 
 
@@ -147,7 +107,7 @@ def frozen_embedding(centre: Tensor, states: Tensor) -> Tensor:
 class Documents:
     """Documents that queries are scored against: `embeddings` [N, D], `frozen` [N, H], `ids` [N], none twice.
 
-    The first `fresh` of them are the batch's own, the others the queue's.
+    The first `fresh` of them are the batch's, the others the queue's, which have no gradient.
     """
 
     embeddings: Tensor
@@ -156,11 +116,11 @@ class Documents:
     fresh: int
 
 
-class LasrStage(Stage):
+class LasrStage(EncoderStage):
     """Stage 2: L_lasr = L_retr, L_corr or both, plus consistency L_consistency.
 
-    L_retr = L_ndcg + hinge L_hinge + mean_variance L_mv over a batch's documents and those in the DocQueue; L_corr is
-    over a batch's graded pairs and those in the CorrQueue.
+    L_retr = L_ndcg + contrastive L_InfoNCE + hinge L_hinge + mean_variance L_mv, over a batch's documents and those in
+    the DocQueue. L_corr is over a batch's graded pairs and those in the CorrQueue.
 
     Parameters
     ----------
@@ -169,7 +129,7 @@ class LasrStage(Stage):
     num_documents : int
         Training documents; the DocQueue never holds more than half of them.
 
-    Source: paper, LaSR; L_mv and L_consistency are ours.
+    Source: paper, LaSR; L_mv, InfoNCE and L_consistency: METHOD.md, LaSR 5 and 6.
     """
 
     def __init__(self, lira: LiraModel, options: LasrOptions, num_documents: int) -> None:
@@ -281,20 +241,21 @@ class LasrStage(Stage):
         """Compare the cosines of the graded pairs [B, P] with their targets, joined with the queue's."""
         present = ~targets.isnan()
         ordered, order = documents.ids[: documents.fresh].sort()
-        place = torch.searchsorted(ordered, pairs[present])
+        position = torch.searchsorted(ordered, pairs[present])
         rows = torch.arange(len(pairs), device=pairs.device)[:, None].expand_as(pairs)[present]
-        predictions = (queries[rows] * documents.embeddings[order[place]]).sum(-1)
+        predictions = (queries[rows] * documents.embeddings[order[position]]).sum(-1)
         wanted = targets[present].to(predictions.dtype)
         weights = self.weights
         loss = correlation_loss(
             *self.corr_queue.join(predictions, wanted), weights.pearson_share, weights.correlation_temperature
         )
+        # Validation must leave no trace in the queue.
         if self.training:
             self.corr_queue.push(predictions=predictions, targets=wanted)
         return loss
 
     def _views(self, output: LiraModelOutput, queries: Side, other_candidate: Tensor) -> Iterator[Tensor]:
-        """Yield what else may stand for the queries: one path alone, or another candidate, [B, D] each."""
+        """Yield other embeddings of the queries, [B, D] each: by one path alone, and with another candidate."""
         without = {name: value for name, value in queries.items() if name not in ENGLISH_INPUTS}
         yield _embedding(self.lira.fuse(**without))
         english, weight = output.english_embedding, output.english_weight

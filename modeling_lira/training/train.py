@@ -39,8 +39,8 @@ def train(options: TrainingOptions, output: Path | str) -> LiraModel:
     Raises
     ------
     LiraError
-        A corpus, language or backbone that is not there; options that do not fit the data; a folder that holds another
-        run's model, or in which another process is training.
+        There is no such corpus, language or backbone; the options do not fit the data; or `output` holds another run's
+        model, or another run is training in it.
     """
     output, clock, state = Path(output), RunClock(), process_state()
     check_model_fields(options.model)
@@ -54,7 +54,7 @@ def train(options: TrainingOptions, output: Path | str) -> LiraModel:
             languages=[*languages, ENGLISH],
             **options.model,  # type: ignore[arg-type]
         )
-        with state.main_process_first():  # the others find the streams there
+        with state.main_process_first():  # it computes the streams, the others read them
             tables = _cached(model, data, StreamCache(output / "streams"))
         with clock.training():
             logs = _train_stages(model, data, tables, output, options)
@@ -67,7 +67,7 @@ def train(options: TrainingOptions, output: Path | str) -> LiraModel:
 
 
 def _identity(options: TrainingOptions, data: dict[str, list[RetrievalSplit]]) -> dict[str, object]:
-    """Return what decides the model: a corpus by what it holds, wherever it lies."""
+    """Return everything that decides the model: the corpus by its content, not by its path."""
     settings = asdict(replace(options, corpus="", languages=tuple(split.language for split in data[PARTS[0]])))
     return {**settings, "corpus": digest_of([*data["train"], *data["validation"]])[:16], "code": code_version()}
 

@@ -1,16 +1,13 @@
-"""Both stages on `transformers.Trainer`."""
+"""The stages on `transformers.Trainer`: its loop, what its checkpoints hold, and stages 1 and 2 from start to end."""
 
 import logging
 import math
-import os
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
 from huggingface_hub import CommitInfo
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -20,22 +17,22 @@ from transformers import (
     PrinterCallback,
     ProgressCallback,
     Trainer,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
     TrainingArguments,
 )
 
-from ..data.progress import Pace
 from ..data.tables import SplitTables
 from ..errors import LiraError
 from ..files import atomic_path
 from ..modeling_lira import LiraModel
 from ..modeling_lira_causal_lm import LiraForCausalLM
+from ..records.provenance import Clock
 from .batches import LanguageSampler, PairCollator, PairRows, PairSampler, QueryRows, RetrievalCollator
+from .callbacks import BestCheckpoint, EpochLine, QuietProgress, StepLines, TowardsStart
 from .checkpoints import Seal, checkpoint_name, newest_checkpoint, read_seal, remove_checkpoints, seal
 from .options import ArcaOptions, LasrOptions
-from .stages import ArcaStage, LasrStage, Stage
+from .run_folder import process_state
+from .stage import Stage
+from .stages import ArcaStage, EncoderStage, LasrStage
 from .validation import BEST, validation_scores
 
 logger = logging.getLogger(__name__)
@@ -45,23 +42,34 @@ QUEUES = "queues.safetensors"
 
 
 class TermTrainer(Trainer):
-    """Train a module that returns its loss beside the loss's terms: each term's mean is logged.
+    """Train any stage: the mean of every loss term is logged beside the loss.
 
-    Checkpoints hold what is trained of `trained`, no pickles of its weights, and are sealed when they are complete; the
-    newest and the best are kept. `spent` says what earlier, interrupted runs spent on the checkpoint that this one went
-    on from.
+    Checkpoints hold the trained parts of the stage's model as safetensors, and are sealed when they are complete; the
+    newest and the best are kept.
+
+    Parameters
+    ----------
+    stage : Stage
+    args : TrainingArguments
+    **kwargs
+        As in `Trainer`.
+
+    Attributes
+    ----------
+    spent : dict of str to float
+        Seconds that earlier, interrupted runs spent on the checkpoint from which this one went on.
     """
 
-    def __init__(self, *args: Any, trained: LiraModel | LiraForCausalLM, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.trained = trained
+    def __init__(self, stage: Stage[Any], args: TrainingArguments, **kwargs: Any) -> None:
+        super().__init__(model=stage, args=args, **kwargs)
+        self.stage = stage
         self.term_sums: dict[str, float] = {}
         self.term_steps = 0
         self.spent: Seal = {"seconds": 0.0, "cpu_seconds": 0.0}
-        self._begun = time.perf_counter(), sum(os.times()[:4])
-        self.add_callback(_BestCheckpoint())
+        self._clock = Clock()
+        self.add_callback(BestCheckpoint())
         self.remove_callback(PrinterCallback if self.args.disable_tqdm else ProgressCallback)
-        self.add_callback(_StepLines() if self.args.disable_tqdm else QuietProgress())
+        self.add_callback(StepLines() if self.args.disable_tqdm else QuietProgress())
 
     def train_on(self) -> None:
         """Train from the newest checkpoint that is whole, from the beginning where there is none."""
@@ -69,6 +77,11 @@ class TermTrainer(Trainer):
         if newest is not None:
             logger.info("going on from %s", newest)
         self.train(resume_from_checkpoint=None if newest is None else str(newest))
+
+    def cost(self) -> Seal:
+        """Return the seconds spent so far, those of earlier, interrupted runs included."""
+        now = {"seconds": self._clock.seconds, "cpu_seconds": self._clock.cpu_seconds}
+        return {name: self.spent[name] + seconds for name, seconds in now.items()}
 
     def compute_loss(
         self,
@@ -97,57 +110,32 @@ class TermTrainer(Trainer):
         self.accelerator.wait_for_everyone()  # each process writes a file of its own
         if self.args.should_save:
             folder, state = Path(str(self.args.output_dir)), self.state
-            wall, cpu = self._begun
-            seal(
-                folder / checkpoint_name(state.global_step),
-                {
-                    "seconds": self.spent["seconds"] + time.perf_counter() - wall,
-                    "cpu_seconds": self.spent["cpu_seconds"] + sum(os.times()[:4]) - cpu,
-                },
-            )
+            seal(folder / checkpoint_name(state.global_step), self.cost())
             kept = {state.global_step, state.best_global_step or state.global_step}
             remove_checkpoints(folder, set(map(checkpoint_name, kept)))
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
-        save_trained_parts(self.trained, Path(output_dir or str(self.args.output_dir)))
+        if self.args.should_save:  # `Trainer` calls this in every process, and all would write the same files
+            self._save_parts(Path(output_dir or str(self.args.output_dir)))
+
+    def _save_parts(self, folder: Path) -> None:
+        """Write what a checkpoint holds of the stage."""
+        save_trained_parts(self.stage.model, folder)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        load_trained_parts(self.trained, resume_from_checkpoint)
+        load_trained_parts(self.stage.model, resume_from_checkpoint)
         self.spent = read_seal(Path(resume_from_checkpoint)) or self.spent
 
     def _load_best_model(self) -> None:
-        load_trained_parts(self.trained, str(self.state.best_model_checkpoint))
-
-
-class _BestCheckpoint(TrainerCallback):
-    """Look for the best epoch's weights where the run's folder is now, wherever it was when they were written."""
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Set the best checkpoint's folder by its step."""
-        if state.best_global_step:
-            state.best_model_checkpoint = str(Path(str(args.output_dir)) / checkpoint_name(state.best_global_step))
-
-
-class _StepLines(TrainerCallback):
-    """Say now and then which step it is, where no bar shows it."""
-
-    def __init__(self) -> None:
-        self.pace = Pace()
-
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Log a line if one is due."""
-        if state.is_world_process_zero and self.pace.is_due():
-            logger.info("   step %d of %d", state.global_step, state.max_steps)
+        load_trained_parts(self.stage.model, str(self.state.best_model_checkpoint))
 
 
 class LiraTrainer(TermTrainer):
-    """Train one stage: every loss term is logged, validation is retrieval, checkpoints are adapter-only.
+    """Train stage 1 or 2 of the encoder; the validation scores are those of `validate`.
 
     Parameters
     ----------
-    stage : Stage
+    stage : EncoderStage
     args : TrainingArguments
     validate : callable
         Maps the model to its validation scores.
@@ -155,20 +143,17 @@ class LiraTrainer(TermTrainer):
         Order of the training rows; by default a shuffle.
     **kwargs
         As in `Trainer`.
-
-    Source: ours.
     """
 
     def __init__(
         self,
-        stage: Stage,
+        stage: EncoderStage,
         args: TrainingArguments,
         validate: Callable[[LiraModel], dict[str, float]],
         sampler: Sampler[int] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(model=stage, args=args, trained=stage.lira, **kwargs)
-        self.stage = stage
+        super().__init__(stage, args, **kwargs)
         self.lira = stage.lira
         self.validate = validate
         self.sampler = sampler
@@ -179,16 +164,15 @@ class LiraTrainer(TermTrainer):
     def evaluate(
         self, eval_dataset: object = None, ignore_keys: Sequence[str] | None = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        """Score retrieval on validation data."""
+        """Return the model's validation scores, whatever the dataset, and log them."""
         self.lira.eval()
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in self.validate(self.lira).items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
-        super()._save(output_dir, state_dict)
-        folder = Path(output_dir or str(self.args.output_dir))
+    def _save_parts(self, folder: Path) -> None:
+        super()._save_parts(folder)
         queued = {
             f"{name}.{row}": values
             for name, queue in self.stage.queues.items()
@@ -206,12 +190,14 @@ class LiraTrainer(TermTrainer):
         private: bool | None = None,
         **kwargs: Any,
     ) -> CommitInfo | None:
-        """Push the model, not the stage around it, to `args.hub_model_id`: with code, processor and card.
+        """Push the model, with code, processor and card, to `args.hub_model_id`; processes but the first do nothing.
 
-        Parameters are those of `Trainer.push_to_hub`, `**kwargs` those of `LiraModel.push_to_hub`; it always blocks.
-        Other processes than the first do nothing. Raises `LiraError` without a `hub_model_id`, and as the model does.
+        Parameters are those of `Trainer.push_to_hub`, `**kwargs` those of `LiraModel.push_to_hub`. It always blocks.
 
-        Source: ours.
+        Raises
+        ------
+        LiraError
+            There is no `hub_model_id`, or the model cannot be pushed (see `LiraModel.push_to_hub`).
         """
         if not self.is_world_process_zero():
             return None
@@ -234,60 +220,6 @@ class LiraTrainer(TermTrainer):
             queue.load_state_dict(
                 {key.removeprefix(prefix): value for key, value in queued.items() if key.startswith(prefix)}
             )
-
-
-class TowardsStart(TrainerCallback):
-    """Weight decay towards the weights a stage begins with, not towards zero.
-
-    What a batch does not ask for stays as the backbones had it; that is what texts unlike the training's live on.
-
-    Parameters
-    ----------
-    stage : Stage
-        Remembered as it is now.
-    decay : float
-        Pull on each weight at every step, in units of its learning rate.
-
-    Source: after Li et al. (2018), L2-SP; decoupled as in AdamW.
-    """
-
-    def __init__(self, stage: Stage, decay: float) -> None:
-        trained = (parameter for parameter in stage.parameters() if parameter.requires_grad)
-        self.start = {parameter: parameter.detach().clone() for parameter in trained}
-        self.decay = decay
-
-    def on_optimizer_step(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Pull every trained weight back."""
-        for group in kwargs["optimizer"].param_groups:
-            parameters = group["params"]
-            start = [self.start[parameter] for parameter in parameters]
-            with torch.no_grad():
-                torch._foreach_lerp_(parameters, start, min(1.0, self.decay * group["lr"]))
-
-
-class EpochLine(TrainerCallback):
-    """Say in one line what each epoch gave."""
-
-    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Log the epoch's validation score."""
-        score = 100 * kwargs["metrics"][f"eval_{BEST}"]
-        logger.info("   epoch %.0f: validation nDCG@10 %.1f", state.epoch or 0, score)
-
-
-class QuietProgress(ProgressCallback):
-    """Show a bar over the steps, and none of the numbers that the log holds."""
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Leave the numbers to the log."""
 
 
 def trained_parts(model: LiraModel | LiraForCausalLM) -> dict[str, Tensor]:
@@ -327,9 +259,14 @@ def train_arca(
     model : LiraModel
     train, validation : sequence of SplitTables, one a language
     output : path
-        Checkpoints; an interrupted run goes on from the last.
+        Folder of the checkpoints; an interrupted run goes on from the newest whole one.
     options : ArcaOptions, optional
     seed : int
+
+    Raises
+    ------
+    LiraError
+        No training text has a translation, or a learning rate names a part that the model does not have.
 
     Source: paper, Arca.
     """
@@ -352,6 +289,11 @@ def train_lasr(
 ) -> LiraTrainer:
     """Run stage 2 in place and return the trainer; parameters as in `train_arca`.
 
+    Raises
+    ------
+    LiraError
+        No language fills a batch, or a learning rate names a part that the model does not have.
+
     Source: paper, LaSR.
     """
     options = options or LasrOptions()
@@ -365,41 +307,67 @@ def train_lasr(
     return _run(stage, output, options, seed, validation, rows, RetrievalCollator(train, options, sampler), sampler)
 
 
+def training_arguments(
+    folder: Path | str, seed: int, batch_size: int, epochs: int, total_steps: int, **settings: Any
+) -> TrainingArguments:
+    """Return what all stages ask of `Trainer`: a cosine schedule after a warm-up over a twentieth of the steps.
+
+    Parameters
+    ----------
+    folder : path
+        Of the checkpoints.
+    seed : int
+    batch_size : int
+        Items a step of this process.
+    epochs, total_steps : int
+    **settings
+        Further fields of `TrainingArguments`: when to save, log and evaluate.
+    """
+    return TrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=epochs,
+        per_device_train_batch_size=batch_size,
+        lr_scheduler_type="cosine",
+        warmup_steps=max(1, total_steps // 20),
+        max_grad_norm=1.0,
+        logging_strategy="steps",
+        remove_unused_columns=False,
+        label_names=[],
+        report_to=[],
+        use_cpu=not torch.cuda.is_available(),
+        dataloader_pin_memory=False,
+        seed=seed,
+        disable_tqdm=not sys.stderr.isatty(),
+        **settings,
+    )
+
+
 def _arguments(
     output: Path | str, options: ArcaOptions | LasrOptions, sampler: PairSampler | LanguageSampler, seed: int
 ) -> TrainingArguments:
-    processes = PartialState(cpu=not torch.cuda.is_available()).num_processes
+    processes = process_state().num_processes
     if sampler.batch_size % processes:
         raise LiraError(f"batch_size {sampler.batch_size} is not a multiple of the {processes} processes")
     steps = math.ceil(len(sampler) / sampler.batch_size)
-    return TrainingArguments(
-        output_dir=str(output),
-        num_train_epochs=options.epochs,
-        per_device_train_batch_size=sampler.batch_size // processes,
-        lr_scheduler_type="cosine",
-        warmup_steps=max(1, steps * options.epochs // 20),
-        max_grad_norm=1.0,
+    return training_arguments(
+        output,
+        seed,
+        sampler.batch_size // processes,
+        options.epochs,
+        steps * options.epochs,
         eval_strategy="epoch",
         save_strategy="epoch",
         load_best_model_at_end=True,
         metric_for_best_model=f"eval_{BEST}",
         greater_is_better=True,
         logging_steps=max(1, steps // 4),
-        logging_strategy="steps",
-        remove_unused_columns=False,
-        label_names=[],
-        report_to=[],
-        use_cpu=not torch.cuda.is_available(),
         bf16=options.precision == "bfloat16",
-        dataloader_pin_memory=False,
         ddp_find_unused_parameters=False,
-        seed=seed,
-        disable_tqdm=not sys.stderr.isatty(),
     )
 
 
 def _run(
-    stage: Stage,
+    stage: EncoderStage,
     output: Path | str,
     options: ArcaOptions | LasrOptions,
     seed: int,
@@ -441,9 +409,9 @@ def _run(
 
 
 def average_with_start(model: LiraModel, start: Mapping[str, Tensor], share: float) -> None:
-    """Set each trained weight to `share` of what it was at the `start` and the rest of what it is now.
+    """Set each trained weight to `share` of its value at the `start` plus `1 - share` of its value now, in place.
 
-    Source: after Wortsman et al. (2022), WiSE-FT.
+    Source: Wortsman et al. (2022), WiSE-FT.
     """
     now = trained_parts(model)
     model.load_state_dict({name: value.lerp(start[name], share) for name, value in now.items()}, strict=False)
