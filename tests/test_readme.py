@@ -9,7 +9,16 @@ from safetensors.torch import load_file, save_file
 
 from eval.report import readme
 from eval.report.blocks import BLOCKS
-from eval.report.readme import RESULTS, card_of, keep_found, render, rendered, update_all
+from eval.report.readme import (
+    RESULTS,
+    WITH_GEMMA,
+    WITHOUT_ENCODERS,
+    card_of,
+    keep_found,
+    render,
+    rendered,
+    update_all,
+)
 from modeling_lira import LiraError
 
 README = Path(__file__).parents[1] / "README.md"
@@ -108,3 +117,7 @@ def test_results_are_kept_by_the_name_of_their_block(tmp_path: Path, monkeypatch
     (tmp_path / "throughput.json").write_text('{"texts": 1}')
     with pytest.raises(LiraError, match=r"throughput\.json does not hold what the block shows: 'ratio' is missing"):
         keep_found(tmp_path)
+
+
+def test_notes_on_weights_are_of_blocks_that_exist() -> None:
+    assert {*WITHOUT_ENCODERS, *WITH_GEMMA} <= BLOCKS.keys()

@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 from huggingface_hub import ModelCard
@@ -38,17 +39,21 @@ def render(document: str, results: Path = RESULTS) -> str:
         if not path.is_file():
             raise LiraError(f"block {name!r} has no results: {path} is not there")
         text = rendered(name, json.loads(path.read_text(encoding="utf-8")))
-        document = pattern.sub(lambda match, text=text: f"{match[1]}{text}\n{match[2]}", document)
+        document = pattern.sub(partial(_filled, text), document)
     return document
 
 
-WITHOUT_ENCODERS, WITH_GEMMA = ("index",), ("own", "mgsm", "critic-check")
+WITHOUT_ENCODERS, WITH_GEMMA = ("index",), ("questions", "mgsm", "critic-check")
 """Blocks of random vectors, and blocks that rest on the language model too."""
 
 
 def rendered(name: str, results: dict) -> str:
     """Return a block of the README: what its results say, and below it on which weights they rest."""
     return "\n\n".join([BLOCKS[name](results), *_weights_note(name)])
+
+
+def _filled(text: str, block: re.Match[str]) -> str:
+    return f"{block[1]}{text}\n{block[2]}"
 
 
 def _weights_note(name: str) -> list[str]:
