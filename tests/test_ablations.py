@@ -13,11 +13,9 @@ from torch.nn import functional as F
 from eval.studies.ablations import Results, run_ablations, score
 from eval.studies.baselines import concatenation, streams_of
 from eval.studies.systems import (
-    ENCODER,
-    LIRA,
     SYSTEMS,
     WAYS,
-    Protocol,
+    TrainingPlan,
     first_candidate_only,
     without_critic_scores,
     without_translations,
@@ -27,6 +25,7 @@ from modeling_lira.data.stream_cache import StreamCache
 from modeling_lira.data.tables import SplitTables, cache_split
 from modeling_lira.evaluation.comparison import encoder_alone, translate_then_encode
 from modeling_lira.evaluation.metrics import ndcg
+from modeling_lira.evaluation.names import ENCODER, LIRA
 from modeling_lira.training.options import ArcaOptions, LasrOptions, TrainingOptions
 
 
@@ -79,7 +78,7 @@ def test_every_system_trains_and_embeds(
 ) -> None:
     arca = ArcaOptions(epochs=1, batch_size=8)
     lasr = LasrOptions(epochs=1, batch_size=4, doc_queue=8)
-    embed, details = SYSTEMS[name].build(Protocol(build_model, tables, tables, arca, lasr, tmp_path), 0)
+    embed, details = SYSTEMS[name].build(TrainingPlan(build_model, tables, tables, arca, lasr, tmp_path), 0)
     found = score(SYSTEMS[name], embed(tables[0]))
     values = found["English titles/vi"]
     assert values.shape == (8,) and ((values >= 0) & (values <= 1)).all()

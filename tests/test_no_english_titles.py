@@ -11,13 +11,14 @@ from tiny_corpus import write_corpus
 
 from dataset_builder.logs.corpus import build_log_corpus
 from eval.benchmarks.retrieval import LOCAL_TITLES, score_corpus, summarise, tables_of
-from eval.studies.systems import ENCODER, LIRA, SYSTEMS, WAYS
+from eval.studies.systems import SYSTEMS, WAYS
 from modeling_lira import LiraModel
 from modeling_lira.data.corpus import RetrievalSplit, load_split
 from modeling_lira.data.stream_cache import StreamCache
 from modeling_lira.data.tables import SplitTables, cache_split
 from modeling_lira.evaluation import evaluate
 from modeling_lira.evaluation.comparison import encoder_alone
+from modeling_lira.evaluation.names import ENCODER, LIRA
 from modeling_lira.training import train
 from modeling_lira.training.batches import PairRows, QueryRows, RetrievalCollator
 from modeling_lira.training.options import LasrOptions, read_options

@@ -13,10 +13,11 @@ import torch
 from test_training import make_split
 
 from eval.studies import systems as systems_module
-from eval.studies.systems import LIRA, SYSTEMS, Protocol, SilentCritic, Variant
+from eval.studies.systems import SYSTEMS, SilentCritic, TrainingPlan, Variant
 from modeling_lira import LiraError, LiraModel
 from modeling_lira.data.stream_cache import StreamCache
 from modeling_lira.data.tables import SplitTables, StreamTable, cache_split, token_split
+from modeling_lira.evaluation.names import LIRA
 from modeling_lira.training import digests, resumable
 from modeling_lira.training import trainer as trainer_module
 from modeling_lira.training.digests import code_version, digest_of, modules_of
@@ -193,8 +194,8 @@ def stages(
             return [{"seconds": 0.0}]
 
         patch.setattr(systems_module, "run_stage", record)
-        protocol = Protocol(build_model, tables, tables, ArcaOptions(), LasrOptions(), tmp_path_factory.mktemp("none"))
-        system.build(protocol, 0)
+        plan = TrainingPlan(build_model, tables, tables, ArcaOptions(), LasrOptions(), tmp_path_factory.mktemp("none"))
+        system.build(plan, 0)
     patch.undo()
     return seen
 

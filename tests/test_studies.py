@@ -42,15 +42,16 @@ from eval.studies.sensitivity import (
     halvings,
     measure_sensitivity,
 )
-from eval.studies.serving import FREE, GIVEN, WAYS, Job, serve
+from eval.studies.serving import WAYS, Job, serve
 from eval.studies.setting import Setting, few_queries, known_systems, reduced_rows, reduced_split
-from eval.studies.systems import ENCODER, LINEAR, LIRA, SYSTEMS
+from eval.studies.systems import CONNECTOR, LINEAR, SYSTEMS
 from modeling_lira import LiraError, LiraModel
 from modeling_lira.anchors import english_anchors
 from modeling_lira.cli import run
 from modeling_lira.data.stream_cache import StreamCache
 from modeling_lira.data.tables import cache_split
 from modeling_lira.evaluation.embedded import embed_split
+from modeling_lira.evaluation.names import ENCODER, LIRA, LIRA_FREE, TRANSLATE
 from modeling_lira.training.options import ArcaOptions, LasrOptions, TrainingOptions
 
 LANGUAGES = ("vi", "th")
@@ -218,7 +219,7 @@ def test_noise_measures_what_it_says(setting: Setting) -> None:
     assert found["noise"]["swap"][LIRA][0] == found["noise"]["drop"][LIRA][0] == sampled
     alone = found["translators"][ENCODER]
     assert all(own == alone["none"] for own in alone.values())
-    embed, _ = SYSTEMS[ENCODER].build(setting.protocol(), 0)
+    embed, _ = SYSTEMS[ENCODER].build(setting.plan(), 0)
     expected = [embed(tables).ndcg() for tables in setting.tables["test"]]
     assert alone["none"]["mean"]["mean"] == pytest.approx(float(torch.stack([own.mean() for own in expected]).mean()))
     for name in ("noise.png", "translators.png"):
@@ -323,7 +324,7 @@ def _tiny_job(backbones: dict[str, Path], way: str, translator: str = "none") ->
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("way", [ENCODER, "translate, then encode", FREE, GIVEN])
+@pytest.mark.parametrize("way", [ENCODER, TRANSLATE, LIRA_FREE, LIRA])
 def test_ways_to_serve_are_timed(backbones: dict[str, Path], way: str) -> None:
     threads = torch.get_num_threads()
     try:
@@ -358,7 +359,7 @@ def test_cost_counts_what_is_trained(setting: Setting, monkeypatch: pytest.Monke
     assert encoder == sum(own.numel() for own in setting.start().multilingual_encoder.parameters())
     assert 0 < found["training"][LIRA]["parameters_trained"] < found["training"][LIRA]["parameters"]
     assert found["training"][LIRA]["cpu_seconds"] > 0
-    own = found["serving"][GIVEN]
+    own = found["serving"][LIRA]
     assert (own["p50_ms"], own["texts_per_second"]) == (pytest.approx(20.0), 50.0)
     assert own["index_bytes_per_document"] == 4 * 2 * width
     assert found["serving"][ENCODER]["index_bytes_per_document"] == 4 * width
@@ -367,8 +368,8 @@ def test_cost_counts_what_is_trained(setting: Setting, monkeypatch: pytest.Monke
 
 def test_encoding_the_texts_is_no_part_of_the_training_time(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
-    protocol = Setting.protocol
-    monkeypatch.setattr(Setting, "protocol", lambda self, **own: (protocol(self, **own), order.append("texts"))[0])
+    plan = Setting.plan
+    monkeypatch.setattr(Setting, "plan", lambda self, **own: (plan(self, **own), order.append("texts"))[0])
     monkeypatch.setattr(cost, "time", SimpleNamespace(perf_counter=lambda: (order.append("clock"), 1.0)[1]))
     assert cost._train(setting, LINEAR)["seconds"][0] == 0
     assert order == ["texts", "clock", "clock"]
@@ -384,13 +385,13 @@ def test_small_training_sets_are_read_more_often_in_smaller_batches() -> None:
 
 
 def test_few_shot_goes_from_none_to_all(setting: Setting) -> None:
-    found = payload_of(measure_few_shot(setting, [LIRA, "connector", ENCODER], ["0", "4", "all"]))
+    found = payload_of(measure_few_shot(setting, [LIRA, CONNECTOR, ENCODER], ["0", "4", "all"]))
     assert found["training_queries_per_language"] == [0, 4, 8]
     curves = found["ways"]["English titles"]
     untrained = [embed_split(setting.start(), tables).ndcg() for tables in setting.tables["test"]]
     expected = float(torch.stack([own.mean() for own in untrained]).mean())
     assert curves[LIRA][0]["mean"]["mean"] == pytest.approx(expected)
-    assert curves["connector"][0] is None and curves["connector"][1] is not None
+    assert curves[CONNECTOR][0] is None and curves[CONNECTOR][1] is not None
     assert curves[ENCODER][0] == curves[ENCODER][2]
     assert (setting.output / "few-shot.png").stat().st_size > 10_000
 
@@ -402,10 +403,10 @@ def test_wrong_sizes_are_named(setting: Setting, size: str) -> None:
 
 
 def test_a_pair_of_backbones_is_scored_with_paired_gains(setting: Setting) -> None:
-    found = _measured(setting, [LIRA, ENCODER, "translate, then encode"])
+    found = _measured(setting, [LIRA, ENCODER, TRANSLATE])
     systems, gains = found["systems"]["English titles"], found["gains"]["English titles"]
     assert gains[ENCODER]["mean"] == pytest.approx(systems[LIRA]["mean"] - systems[ENCODER]["mean"])
-    assert "translate, then encode" not in found["gains"]["local titles"]
+    assert TRANSLATE not in found["gains"]["local titles"]
     assert _pair("a/b+c/d") == ("a/b", "c/d")
     with pytest.raises(LiraError, match="pair 'alone': expected MULTILINGUAL"):
         _pair("alone")

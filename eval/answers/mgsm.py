@@ -193,7 +193,7 @@ def _score(
         prefix = tokenizer(worked.text)["input_ids"]
         prompts = [f"{worked.labels[0]}: {text}\n{worked.labels[1]}:" for text in texts]
         ids = [tokenizer(prompt, add_special_tokens=False)["input_ids"] for prompt in prompts]
-        stops = _LINE
+        stops: tuple[str, ...] = _LINE
     else:
         prefix, ids = [], [tokenizer(PROMPT.format(question=text))["input_ids"] for text in texts]
         stops = _NEXT

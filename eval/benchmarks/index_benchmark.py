@@ -18,8 +18,7 @@ from tqdm import tqdm
 
 from dataset_builder.generator.catalogue import Catalogue
 from dataset_builder.generator.corpus import slice_queries
-from dataset_builder.lexicon import load_lexicon
-from modeling_lira.demo.run import LANGUAGES
+from dataset_builder.lexicon import LANGUAGES, load_lexicon
 from modeling_lira.errors import LiraError
 from modeling_lira.faces.terminal import PlainConsole
 from modeling_lira.files import atomic_write_text
@@ -65,13 +64,13 @@ class Truth:
         cut = min(TOP, len(chunk))
         best = np.argpartition(-cosines, cut - 1, axis=1)[:, :cut]
         rows = np.concatenate([self.rows, best + first], 1)
-        found = np.concatenate([self.cosines, np.take_along_axis(cosines, best, 1)], 1)
-        order = np.argsort(-found, axis=1, kind="stable")[:, :TOP]
-        self.rows, self.cosines = np.take_along_axis(rows, order, 1), np.take_along_axis(found, order, 1)
+        all_cosines = np.concatenate([self.cosines, np.take_along_axis(cosines, best, 1)], 1)
+        order = np.argsort(-all_cosines, axis=1, kind="stable")[:, :TOP]
+        self.rows, self.cosines = np.take_along_axis(rows, order, 1), np.take_along_axis(all_cosines, order, 1)
 
     def recall(self, rows: np.ndarray) -> float:
         """Return the share of the exact nearest that are among the rows found [Q, TOP]."""
-        return float(np.mean([np.isin(exact, found).mean() for exact, found in zip(self.rows, rows, strict=True)]))
+        return float(np.mean([np.isin(exact, nearest).mean() for exact, nearest in zip(self.rows, rows, strict=True)]))
 
 
 def mixture(real: np.ndarray, rows: int, seed: int) -> Iterator[np.ndarray]:
@@ -79,16 +78,14 @@ def mixture(real: np.ndarray, rows: int, seed: int) -> Iterator[np.ndarray]:
 
     A component belongs to each real embedding and is the Gaussian with the mean and covariance of its `NEIGHBOURS`
     nearest real embeddings; a draw is scaled to unit length.
-
-    Source: ours.
     """
     near = _neighbours(real, NEIGHBOURS)
     for number, start in enumerate(range(0, rows, CHUNK)):
         random = np.random.default_rng((seed, number))
         count = min(CHUNK, rows - start)
-        own = real[start : start + count]
-        drawn = [_draw(real, near, random, min(SAMPLE, count - at)) for at in range(len(own), count, SAMPLE)]
-        yield np.concatenate([own, *drawn])
+        chunk = real[start : start + count]
+        drawn = [_draw(real, near, random, min(SAMPLE, count - at)) for at in range(len(chunk), count, SAMPLE)]
+        yield np.concatenate([chunk, *drawn])
 
 
 def _draw(real: np.ndarray, near: np.ndarray, random: np.random.Generator, count: int) -> np.ndarray:
@@ -135,8 +132,6 @@ def measure_index(rows: int, titles: int, queries: int, seed: int, folder: Path,
         For everything; a run that was stopped goes on where it was.
     model : str, optional
         By default an untrained model on the offline backbones.
-
-    Source: ours.
     """
     if titles > rows or titles <= NEIGHBOURS:
         raise LiraError(f"--titles must be more than {NEIGHBOURS} and no more than --rows, got {titles}")
@@ -222,18 +217,18 @@ class Build:
 
 def by_expansion(folder: Path, truth: Truth) -> dict[int, dict[str, float]]:
     """Return recall and latency of HNSW by how many rows it looks at."""
-    index, found = SearchIndex.open(folder), {}
+    index, figures = SearchIndex.open(folder), {}
     for index.expansion in EXPANSIONS:
-        found[index.expansion] = _searched(index, truth)
-    return found
+        figures[index.expansion] = _searched(index, truth)
+    return figures
 
 
 def _searched(index: SearchIndex, truth: Truth) -> dict[str, float]:
     """Search for one query at a time, as a server does; everything is in the page cache by then."""
-    found = [index.nearest(query[None], TOP)[0][0] for query in truth.queries]
+    rows = [index.nearest(query[None], TOP)[0][0] for query in truth.queries]
     times = [1000 * _timed(partial(index.nearest, query[None], TOP)) for query in truth.queries]
     return {
-        "recall": truth.recall(np.stack(found)),
+        "recall": truth.recall(np.stack(rows)),
         "p50_ms": statistics.median(times),
         "p95_ms": float(np.percentile(times, 95)),
     }
@@ -251,13 +246,13 @@ def embedded(folder: Path, titles: int, queries: int, model: str | None) -> tupl
         loaded, name = LiraModel.from_backbones(*BACKBONES), f"untrained, {' and '.join(BACKBONES)}"
     else:
         loaded, name = load_model(model), model
-    parts, found = {Kind.document: _titles(titles), Kind.query: _queries(queries)}, []
+    parts, embeddings = {Kind.document: _titles(titles), Kind.query: _queries(queries)}, []
     for kind, rows in parts.items():
         file = folder / f"{kind}-{len(rows)}.jsonl"
         atomic_write_text(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
         output = encode_file(loaded, file, file.with_suffix(""), kind, dtype=DType.float32, shard_size=1024)
-        found.append(np.concatenate([shard.embeddings for shard in EmbeddingFolder.open(output.path)]))
-    return found[0], found[1], name
+        embeddings.append(np.concatenate([shard.embeddings for shard in EmbeddingFolder.open(output.path)]))
+    return embeddings[0], embeddings[1], name
 
 
 def _titles(count: int) -> list[dict]:
@@ -280,10 +275,11 @@ def _queries(count: int) -> list[dict]:
 
 def _print(result: dict) -> None:
     table = Table("index", "recall@10", "p50 ms", "p95 ms", "bytes a row", "built in s", "opened in ms")
-    for method, found in result["methods"].items():
-        figures = (found[name] for name in ("p50_ms", "p95_ms", "bytes_a_row", "build_seconds", "open_ms"))
-        table.add_row(method, f"{found['recall']:.4f}", *(f"{figure:.1f}" for figure in figures))
-    for expansion, found in result["expansions"].items():
-        table.add_row(f"hnsw {expansion}", f"{found['recall']:.4f}", f"{found['p50_ms']:.1f}", f"{found['p95_ms']:.1f}")
+    for method, figures in result["methods"].items():
+        shown = (figures[name] for name in ("p50_ms", "p95_ms", "bytes_a_row", "build_seconds", "open_ms"))
+        table.add_row(method, f"{figures['recall']:.4f}", *(f"{figure:.1f}" for figure in shown))
+    for expansion, figures in result["expansions"].items():
+        cells = f"{figures['recall']:.4f}", f"{figures['p50_ms']:.1f}", f"{figures['p95_ms']:.1f}"
+        table.add_row(f"hnsw {expansion}", *cells)
     table.title = f"{result['rows']:,} rows of {result['width']}, {result['real_titles']:,} of them real"
     PlainConsole().print(table)

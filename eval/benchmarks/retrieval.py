@@ -201,10 +201,10 @@ def _differences(scores: Scores, chosen: Mapping[str, Tensor] | None) -> dict[st
     differences = {}
     for documents, systems in scores.values.items():
         for first, second in _pairs(systems):
-            sides = [_chosen_ndcg(systems[name], chosen) for name in (first, second)]
+            higher, lower = (_chosen_ndcg(systems[name], chosen) for name in (first, second))
             questions = {code: _chosen(ids, chosen, code) for code, ids in scores.questions.items()}
-            if sides[0]:
-                for language, difference in paired_differences(*sides, questions=questions).items():
+            if higher:
+                for language, difference in paired_differences(higher, lower, questions=questions).items():
                     differences[documents, f"{first} against {second}", language] = difference
     nested: dict[str, Any] = {}
     for (documents, pair, language), difference in correct(differences).items():

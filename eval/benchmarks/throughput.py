@@ -14,15 +14,15 @@ from sentence_transformers import SentenceTransformer
 from tqdm.auto import tqdm
 
 from dataset_builder.generator.corpus import slice_queries
+from dataset_builder.lexicon import LANGUAGES
 from modeling_lira.backbones import resolve
-from modeling_lira.demo.run import LANGUAGES
 from modeling_lira.errors import LiraError
+from modeling_lira.evaluation.names import LIRA_FREE
 from modeling_lira.faces.terminal import PlainConsole
 from modeling_lira.files import atomic_write_text
 from modeling_lira.modeling_lira import LiraModel
 
 BARE = "multilingual encoder in sentence-transformers"
-FREE = "LiRA without translations"
 ONE = "LiRA with one translation"
 BATCH = 64
 
@@ -52,7 +52,7 @@ def measure_throughput(count: int, rounds: int, output: Path, multilingual: str,
     prefix = model.processor.query_prefix
     systems: dict[str, Callable[[], object]] = {
         BARE: lambda: bare.encode(texts, prompt=prefix, batch_size=BATCH, normalize_embeddings=True),
-        FREE: lambda: model.encode_query(texts, languages, batch_size=BATCH),
+        LIRA_FREE: lambda: model.encode_query(texts, languages, batch_size=BATCH),
         ONE: lambda: model.encode_query(texts, languages, candidates=candidates, batch_size=BATCH),
     }
     seconds: dict[str, list[float]] = {name: [] for name in systems}
@@ -78,7 +78,7 @@ def _texts(count: int) -> tuple[list[str], list[str], list[list[str]]]:
     return (
         [row.text for row in chosen],
         [row.language for row in chosen],
-        [[row.candidates[0]["text"]] for row in chosen],
+        [[str(row.candidates[0]["text"])] for row in chosen],
     )
 
 

@@ -5,6 +5,7 @@ import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,13 @@ from torch import Tensor
 from modeling_lira.data.progress import Progress
 from modeling_lira.evaluation.embedded import Embedded
 from modeling_lira.evaluation.metrics import bootstrap_interval
+from modeling_lira.evaluation.names import ENCODER, LIRA
 from modeling_lira.faces.terminal import PlainConsole
 from modeling_lira.files import atomic_write_text
 from modeling_lira.training.options import TrainingOptions
 
 from .setting import Setting, known_systems
-from .systems import ENCODER, LINEAR, LIRA, SYSTEMS, WAYS, System
+from .systems import SYSTEMS, WAYS, System
 
 console = PlainConsole(width=150)
 DETAIL = "detail/"
@@ -32,10 +34,7 @@ Run = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Results:
-    """What all runs gave: `runs[system]` holds one run a seed; `details[system]` what is worth knowing of each.
-
-    Source: ours.
-    """
+    """What all runs gave: `runs[system]` holds one run a seed; `details[system]` what is worth knowing of each."""
 
     languages: tuple[str, ...]
     unseen: Mapping[str, Tensor]
@@ -47,8 +46,8 @@ class Results:
         codes = self.languages if language is None else (language,)
         parts = []
         for code in codes:
-            own = torch.stack([run[f"{way}/{code}"] for run in self.runs[system]]).mean(0)
-            parts.append(own[self.unseen[code]] if unseen else own)
+            scores = torch.stack([run[f"{way}/{code}"] for run in self.runs[system]]).mean(0)
+            parts.append(scores[self.unseen[code]] if unseen else scores)
         return torch.cat(parts)
 
     def mean(self, system: str, way: str, unseen: bool = False) -> float:
@@ -87,7 +86,7 @@ def run_systems(setting: Setting, names: Sequence[str]) -> Results:
     runs: dict[str, list[Run]] = {name: [] for name in names}
     details: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     for name, seed in Progress(planned, desc="systems", unit="run"):
-        values = setting.step(f"{name} {seed}", lambda name=name, seed=seed: _trained_scores(setting, name, seed))
+        values = setting.step(f"{name} {seed}", partial(_trained_scores, setting, name, seed))
         runs[name].append({key: value for key, value in values.items() if not key.startswith(DETAIL)})
         details[name].append(
             {key.removeprefix(DETAIL): float(value) for key, value in values.items() if key.startswith(DETAIL)}
@@ -99,7 +98,7 @@ def run_systems(setting: Setting, names: Sequence[str]) -> Results:
 def _trained_scores(setting: Setting, name: str, seed: int) -> Run:
     """Train a system; return its scores on test and, as `detail/name`, what is worth knowing of the training."""
     start = time.perf_counter()
-    embed, details = SYSTEMS[name].build(setting.protocol(), seed)
+    embed, details = SYSTEMS[name].build(setting.plan(), seed)
     scores: Run = {}
     for tables in setting.tables["test"]:
         scores |= score(SYSTEMS[name], embed(tables))
@@ -194,10 +193,11 @@ def tables_of(record: Mapping[str, Any]) -> Iterator[Table]:
     means.add_column("system", no_wrap=True)
     for column in (*WAYS, "unseen types", "Pearson", "Spearman"):
         means.add_column(column, justify="right")
-    for name, own in record["systems"].items():
-        cells = [f"{100 * own['ndcg@10'][way]:.1f} ± {100 * own['deviation_over_seeds'][way]:.1f}" for way in WAYS]
-        unseen = own["ndcg@10_unseen_types"]["English titles"]
-        linear, ranked = own["correlation"].values()
+    for name, figures in record["systems"].items():
+        deviations = figures["deviation_over_seeds"]
+        cells = [f"{100 * figures['ndcg@10'][way]:.1f} ± {100 * deviations[way]:.1f}" for way in WAYS]
+        unseen = figures["ndcg@10_unseen_types"]["English titles"]
+        linear, ranked = figures["correlation"].values()
         means.add_row(name, *cells, f"{100 * unseen:.1f}", f"{linear:.3f}", f"{ranked:.3f}")
     yield means
     gains = Table(title="LiRA's gain, x 100, with paired 95% intervals over queries", title_justify="left")
@@ -215,12 +215,9 @@ def _gain_cells(gains: Mapping[str, Any], rival: str) -> Iterator[str]:
         ("English titles", "all"), ("English titles, no translations", "all"), ("local titles", "all"),
         ("English titles", "unseen types"),
     ):  # fmt: skip
-        found = gains.get(f"{way} against {rival}")
-        if found is None:
+        gain = gains.get(f"{way} against {rival}")
+        if gain is None:
             yield "–"
         else:
-            mean, low, high = found[part]["mean"]
+            mean, low, high = gain[part]["mean"]
             yield f"{100 * mean:+.1f} ({100 * low:+.1f} … {100 * high:+.1f})"
-
-
-__all__ = ["LINEAR", "Results", "run_ablations", "score", "summary"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,19 @@ from rich.table import Table
 from modeling_lira.backbones import resolve
 from modeling_lira.data.progress import Progress
 from modeling_lira.errors import LiraError
+from modeling_lira.evaluation.names import ENCODER, LIRA, TRANSLATE
 from modeling_lira.faces.terminal import PlainConsole
 
 from ..drawing import COLOURS, figure_of
 from ..significance import Point, point_of
 from .setting import Setting, Values, known_systems
-from .systems import ENCODER, LINEAR, LIRA, STUDIED_WAYS, SYSTEMS
+from .systems import LINEAR, STUDIED_WAYS, SYSTEMS
 
 E5, MINILM, MPNET = "pypi:multilingual-e5-small", "pypi:all-minilm-l6-v2", "pypi:all-mpnet-base-v2"
 PAIRS = (f"{E5}+{MINILM}", f"{E5}+{MPNET}", f"{E5}+{E5}", f"{MINILM}+{MINILM}")
 """Multilingual and English encoder; the last is MiniLM as a weak multilingual encoder."""
 QUICK_PAIRS = (f"{E5}+{MINILM}", f"{MINILM}+{MINILM}")
-COMPARED = (LIRA, LINEAR, "translate, then encode", ENCODER)
+COMPARED = (LIRA, LINEAR, TRANSLATE, ENCODER)
 QUICK_COMPARED = (LIRA, LINEAR, ENCODER)
 
 
@@ -72,7 +74,7 @@ def _measured(setting: Setting, names: Sequence[str]) -> dict[str, Any]:
     """Return each system's points by way, and LiRA's gain over the encoder alone and over the linear head."""
     runs = {
         name: [
-            setting.step(f"{name} {seed}", lambda name=name, seed=seed: _scores(setting, name, seed))
+            setting.step(f"{name} {seed}", partial(_scores, setting, name, seed))
             for seed in SYSTEMS[name].seeds_of(setting.seeds)
         ]
         for name in Progress(names, desc="systems", unit="system")
@@ -109,7 +111,7 @@ def _gain(
 
 def _scores(setting: Setting, name: str, seed: int) -> Values:
     """Train a system; return nDCG@10 [Q] on test by `way/language`."""
-    embed, _ = SYSTEMS[name].build(setting.protocol(), seed)
+    embed, _ = SYSTEMS[name].build(setting.plan(), seed)
     values: Values = {}
     for tables in setting.tables["test"]:
         values |= SYSTEMS[name].scores(embed(tables), STUDIED_WAYS)

@@ -20,6 +20,7 @@ Estimators, and how they are biased
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,7 @@ def measure_bound(setting: Setting, temperature: float) -> Path:
         state: [
             setting.step(
                 f"{state} {seed}",
-                lambda state=state, seed=seed: _quantities(setting, state, seed, temperature),
+                partial(_quantities, setting, state, seed, temperature),
                 temperature=temperature,
             )
             for seed in setting.seeds
@@ -143,12 +144,12 @@ def measure_bound(setting: Setting, temperature: float) -> Path:
 def _model(setting: Setting, state: str, seed: int) -> LiraModel:
     """Return the model in a state of its training."""
     torch.manual_seed(seed)
-    model, protocol = setting.start(), setting.protocol()
+    model, plan = setting.start(), setting.plan()
     if state != UNTRAINED:
-        run_stage("arca", model, protocol.train, protocol.validation, protocol.folder, seed, protocol.arca)
+        run_stage("arca", model, plan.train, plan.validation, plan.folder, seed, plan.arca)
     if state not in (UNTRAINED, ARCA):
-        options = replace(protocol.lasr, epochs=int(state.split()[-1]))
-        run_stage("lasr", model, protocol.train, protocol.validation, protocol.folder, seed, options)
+        options = replace(plan.lasr, epochs=int(state.split()[-1]))
+        run_stage("lasr", model, plan.train, plan.validation, plan.folder, seed, options)
     return model.eval()
 
 
@@ -232,7 +233,7 @@ def _neighbours(setting: Setting, model: LiraModel, translations: Sequence[str])
         [edited(text, vocabulary, random.Random(f"{number}:{text}")) for text in translations]
         for number in range(EDITS)
     ]
-    states = setting.english_streams([text for text in changed for text in text])
+    states = setting.english_streams([text for texts in changed for text in texts])
     return [_english(model, edit) for edit in states.reshape(EDITS, len(translations), *states.shape[1:])]
 
 

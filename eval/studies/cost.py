@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from modeling_lira.data.progress import Progress
+from modeling_lira.evaluation.names import ENCODER, LIRA, LIRA_FREE, TRANSLATE
 from modeling_lira.faces.terminal import PlainConsole
 from modeling_lira.modeling_lira import LiraModel
 from modeling_lira.training.stage import Stage
@@ -25,34 +27,31 @@ from .serving import (
     COUNTED,
     CRITIC_COUNTED,
     DIMENSIONS,
-    FREE,
-    GIVEN,
-    TRANSLATED,
     TRANSLATED_COUNTED,
     WAYS,
     Job,
     probe,
 )
 from .setting import Setting, Values, known_systems
-from .systems import ENCODER, LINEAR, LIRA, SYSTEMS
+from .systems import CONNECTOR, ENGLISH_MAPPING, LINEAR, SYSTEMS
 
-TRAINED = (LIRA, LINEAR, "MSE mapping to English", "connector")
+TRAINED = (LIRA, LINEAR, ENGLISH_MAPPING, CONNECTOR)
 HEADS: Mapping[str, Callable[[LiraModel], nn.Module]] = {
     LINEAR: baselines.LinearHead,
-    "MSE mapping to English": baselines.EnglishMapping,
-    "connector": baselines.Connector,
+    ENGLISH_MAPPING: baselines.EnglishMapping,
+    CONNECTOR: baselines.Connector,
 }
 QUICK_SINGLES, QUICK_TEXTS = 10, 32
-QUICK_WAYS = (ENCODER, FREE, GIVEN, COUNTED)
+QUICK_WAYS = (ENCODER, LIRA_FREE, LIRA, COUNTED)
 RATE_TEXTS = 256
 """Texts on which a backbone's speed is measured."""
 POINTS: tuple[tuple[str, str, str], ...] = (
     (ENCODER, ENCODER, "free"),
     (LINEAR, ENCODER, "free"),
-    (TRANSLATED, TRANSLATED, "given"),
-    (TRANSLATED, TRANSLATED_COUNTED, "counted"),
-    (FREE, FREE, "free"),
-    (LIRA, GIVEN, "given"),
+    (TRANSLATE, TRANSLATE, "given"),
+    (TRANSLATE, TRANSLATED_COUNTED, "counted"),
+    (LIRA_FREE, LIRA_FREE, "free"),
+    (LIRA, LIRA, "given"),
     (LIRA, COUNTED, "counted"),
     (LIRA, CRITIC_COUNTED, "critic counted"),
 )
@@ -85,14 +84,14 @@ def measure_cost(setting: Setting, systems: Sequence[str], singles: int, texts: 
     """
     names, meter = known_systems(systems), setting.meter("cost")
     training = {
-        name: setting.step(f"train {name}", lambda name=name: _train(setting, name))
-        for name in Progress([*names, ENCODER, TRANSLATED], desc="training", unit="system")
+        name: setting.step(f"train {name}", partial(_train, setting, name))
+        for name in Progress([*names, ENCODER, TRANSLATE], desc="training", unit="system")
     }
-    streams = setting.step("streams", lambda: _stream_rates(setting))
+    streams = setting.step("streams", partial(_stream_rates, setting))
     job = _job(setting, singles, texts, translator)
     serving = {
         way: setting.step(
-            f"serve {way}", lambda way=way: _served(job(way)), singles=singles, texts=texts, translator=translator,
+            f"serve {way}", partial(_served, job, way), singles=singles, texts=texts, translator=translator,
             threads=torch.get_num_threads(),
         )
         for way in Progress(QUICK_WAYS if setting.quick else WAYS, desc="serving", unit="way")
@@ -109,9 +108,9 @@ def _train(setting: Setting, name: str) -> Values:
     """Train a system in a fresh folder; return seconds, CPU-seconds, parameters, and nDCG@10 on test."""
     stages = setting.output / "timed"
     shutil.rmtree(stages, ignore_errors=True)  # what an interrupted run had finished would not be timed
-    protocol = setting.protocol(stages=stages)  # encodes what is not cached yet, which is timed apart
+    plan = setting.plan(stages=stages)  # encodes what is not cached yet, which is timed apart
     wall, cpu = time.perf_counter(), sum(os.times()[:4])
-    embed, _ = SYSTEMS[name].build(protocol, setting.seeds[0])
+    embed, _ = SYSTEMS[name].build(plan, setting.seeds[0])
     spent = time.perf_counter() - wall, sum(os.times()[:4]) - cpu
     shutil.rmtree(stages, ignore_errors=True)
     values: Values = {"seconds": torch.tensor(spent, dtype=torch.float64)}
@@ -135,7 +134,7 @@ def _parameters(setting: Setting, name: str) -> tuple[int, int]:
         return trained, trained + encoders[0] + (0 if name == LINEAR else encoders[1])
     if name == ENCODER:
         return 0, encoders[0]
-    if name == TRANSLATED:
+    if name == TRANSLATE:
         return 0, encoders[1]
     rates = [Stage(model, options.learning_rates).rates for options in (setting.arca, setting.lasr)]
     sizes = {key: weights.numel() for key, weights in model.named_parameters()}
@@ -181,8 +180,8 @@ def _job(setting: Setting, singles: int, texts: int, translator: str) -> Callabl
     )
 
 
-def _served(job: Job) -> Values:
-    return {name: torch.tensor(values, dtype=torch.float64) for name, values in probe(job).items()}
+def _served(job: Callable[[str], Job], way: str) -> Values:
+    return {name: torch.tensor(values, dtype=torch.float64) for name, values in probe(job(way)).items()}
 
 
 def _payload(
@@ -193,7 +192,7 @@ def _payload(
         "quality_measure": "nDCG@10 on test, English titles",
         "quality": {
             name: asdict(point_of([_quality(training, name)[code] for code in setting.languages]))
-            for name in (*training, *((FREE,) if LIRA in training else ()))
+            for name in (*training, *((LIRA_FREE,) if LIRA in training else ()))
         },
         "training": {
             name: {
@@ -226,7 +225,7 @@ def _payload(
 
 
 def _quality(training: Mapping[str, Values], name: str) -> dict[str, Tensor]:
-    way, source = ("without", LIRA) if name == FREE else ("with", name)
+    way, source = ("without", LIRA) if name == LIRA_FREE else ("with", name)
     return {key.partition("/")[2]: values for key, values in training[source].items() if key.startswith(f"{way}/")}
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from rich.table import Table
 from modeling_lira.data.progress import Progress
 from modeling_lira.errors import LiraError
 from modeling_lira.evaluation.embedded import embed_split
+from modeling_lira.evaluation.names import ENCODER, LIRA, TRANSLATE
 from modeling_lira.faces.terminal import PlainConsole
 from modeling_lira.training.options import LasrOptions
 
@@ -18,9 +20,9 @@ from ..drawing import curves, figure_of
 from ..significance import Point, point_of
 from .baselines import LinearHead, embedded_by
 from .setting import Setting, Values, few_queries, known_systems
-from .systems import ENCODER, LINEAR, LIRA, STUDIED_WAYS, SYSTEMS
+from .systems import ENGLISH_MAPPING, LINEAR, STUDIED_WAYS, SYSTEMS
 
-COMPARED = (LIRA, LINEAR, "MSE mapping to English", "translate, then encode", ENCODER)
+COMPARED = (LIRA, LINEAR, ENGLISH_MAPPING, TRANSLATE, ENCODER)
 ALL = "all"
 SIZES: tuple[str, ...] = ("0", "16", "64", "256", "1024", ALL)
 QUICK_SIZES = ("0", "16", ALL)
@@ -70,7 +72,7 @@ def measure_few_shot(setting: Setting, systems: Sequence[str], sizes: Sequence[s
         if size == 0 and SYSTEMS[name].seeds and name not in UNTRAINED:
             continue
         label = f"{name} {ALL if size is None else size} {seed}"
-        run = setting.step(label, lambda name=name, size=size, seed=seed: _scores(setting, name, size, seed))
+        run = setting.step(label, partial(_scores, setting, name, size, seed))
         runs.setdefault(key, []).append(run)
     payload = _payload(setting, names, counts, runs)
     _draw(setting.output / "few-shot.png", payload)
@@ -108,7 +110,7 @@ def _scores(setting: Setting, name: str, size: int | None, seed: int) -> Values:
             smallest = min(len(tables.queries) for tables in train)
             train = [few_queries(tables, size, seed) for tables in train]
             lasr = options_for(lasr, min(size, smallest)) if SYSTEMS[name].seeds else lasr
-        embed, _ = SYSTEMS[name].build(setting.protocol(train, lasr), seed)
+        embed, _ = SYSTEMS[name].build(setting.plan(train, lasr), seed)
     values: Values = {}
     for tables in setting.tables["test"]:
         values |= SYSTEMS[name].scores(embed(tables), STUDIED_WAYS)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from modeling_lira.data.progress import Progress
 from modeling_lira.data.tables import SplitTables
 from modeling_lira.errors import LiraError
 from modeling_lira.evaluation.metrics import ndcg
+from modeling_lira.evaluation.names import ENCODER, LIRA, TRANSLATE
 from modeling_lira.faces.terminal import PlainConsole
 
 from ..drawing import curves, figure_of
@@ -25,10 +27,10 @@ from ..significance import Point, point_of
 from .baselines import streams_of
 from .references import references_of
 from .setting import Setting, Values, known_systems
-from .systems import ENCODER, LINEAR, LIRA, SYSTEMS
+from .systems import CONCATENATION, LINEAR, SYSTEMS
 
 logger = logging.getLogger(__name__)
-COMPARED = (LIRA, "translate, then encode", "concatenation", LINEAR, ENCODER)
+COMPARED = (LIRA, TRANSLATE, CONCATENATION, LINEAR, ENCODER)
 LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
 QUICK_KINDS = ("swap", "drop")
 QUICK_LEVELS = (0.0, 0.5, 1.0)
@@ -71,7 +73,7 @@ def measure_noise(setting: Setting, systems: Sequence[str], kinds: Sequence[str]
     for name, seed in Progress(planned, desc="systems", unit="run"):
         run = setting.step(
             f"{name} {seed}",
-            lambda name=name, seed=seed: _scores(setting, name, seed, kinds, levels),
+            partial(_scores, setting, name, seed, kinds, levels),
             kinds=kinds,
             levels=levels,
         )
@@ -142,7 +144,7 @@ def stacked(setting: Setting, tables: SplitTables, conditions: Mapping[str, Cand
 
 def _scores(setting: Setting, name: str, seed: int, kinds: Sequence[str], levels: Sequence[float]) -> Values:
     """Train a system and return nDCG@10 [Q] on English titles by `condition/language`."""
-    embed, _ = SYSTEMS[name].build(setting.protocol(), seed)
+    embed, _ = SYSTEMS[name].build(setting.plan(), seed)
     values: Values = {}
     for tables in setting.tables["test"]:
         conditions = conditions_of(tables, kinds, levels, seed, setting.output)

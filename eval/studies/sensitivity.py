@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -200,14 +201,14 @@ def _score(setting: Setting, choice: Choice, seed: int, queries: int) -> float:
     model = _start(setting, choice)
     train = [changed_tables(few_queries(tables, queries, 0), choice) for tables in setting.tables["train"]]
     validation = [changed_tables(tables, choice) for tables in setting.tables["validation"]]
-    weights = {name: getattr(choice, name) for name in ("alpha", "beta", "gamma", "delta", "eta")}
-    arca = replace(setting.arca, weights=replace(setting.arca.weights, **weights))
+    arca_weights = {name: getattr(choice, name) for name in ("alpha", "beta", "gamma", "delta", "eta")}
+    arca = replace(setting.arca, weights=replace(setting.arca.weights, **arca_weights))
     rates = setting.lasr.learning_rates | ({} if choice.gate else {"lasr.gate": 0.0})
-    weights = replace(
+    lasr_weights = replace(
         setting.lasr.weights, contrastive_temperature=choice.temperature, temperature=choice.rank_temperature
     )
     batch = min(setting.lasr.batch_size, queries, *(len(tables.queries) for tables in train))
-    lasr = replace(setting.lasr, learning_rates=rates, weights=weights, batch_size=batch)
+    lasr = replace(setting.lasr, learning_rates=rates, weights=lasr_weights, batch_size=batch)
     run_stage("arca", model, train, validation, setting.output / "stages", seed, arca)
     run_stage("lasr", model, train, validation, setting.output / "stages", seed, lasr)
     return validation_scores(model, validation, lasr.objective)[BEST]
@@ -266,7 +267,7 @@ def _repeated(setting: Setting, choice: Choice, queries: int) -> list[float]:
         return {"score": torch.tensor(_score(setting, choice, seed, queries), dtype=torch.float64)[None]}
 
     trials = [
-        setting.step(f"seed {seed}", lambda seed=seed: compute(seed), choice=asdict(choice), queries=queries)
+        setting.step(f"seed {seed}", partial(compute, seed), choice=asdict(choice), queries=queries)
         for seed in setting.seeds
     ]
     return [float(trial["score"]) for trial in trials]

@@ -15,17 +15,14 @@ from modeling_lira.agents.critic import CausalLMCritic
 from modeling_lira.agents.translator import CausalLMTranslator
 from modeling_lira.backbones import load_translation_model, resolve
 from modeling_lira.errors import LiraError
+from modeling_lira.evaluation.names import ENCODER, LIRA, LIRA_FREE, TRANSLATE
 from modeling_lira.modeling_lira import LiraModel
 from modeling_lira.records.provenance import ROOT, peak_memory_gib
 
 BATCH = 64
-ENCODER = "multilingual encoder alone"
-TRANSLATED = "translate, then encode"
-FREE = "LiRA without translations"
-GIVEN = "LiRA"
-TRANSLATED_COUNTED = "translate, then encode; translator counted"
-COUNTED = "LiRA; translator counted"
-CRITIC_COUNTED = "LiRA; translator and critic counted"
+TRANSLATED_COUNTED = f"{TRANSLATE}; translator counted"
+COUNTED = f"{LIRA}; translator counted"
+CRITIC_COUNTED = f"{LIRA}; translator and critic counted"
 Serve = Callable[[Sequence[int]], object]
 
 
@@ -197,15 +194,15 @@ def _critic_counted(job: Job) -> Serve:
 
 WAYS: dict[str, Callable[[Job], Serve]] = {
     ENCODER: _encoder,
-    TRANSLATED: _translated,
-    FREE: _free,
-    GIVEN: _given,
+    TRANSLATE: _translated,
+    LIRA_FREE: _free,
+    LIRA: _given,
     TRANSLATED_COUNTED: _translated_counted,
     COUNTED: _counted,
     CRITIC_COUNTED: _critic_counted,
 }
 """By name, from the cheapest."""
-DIMENSIONS = {ENCODER: 1, TRANSLATED: 1, FREE: 2, GIVEN: 2}
+DIMENSIONS = {ENCODER: 1, TRANSLATE: 1, LIRA_FREE: 2, LIRA: 2}
 """Embedding width in multiples of an encoder's own."""
 
 

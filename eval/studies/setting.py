@@ -2,10 +2,11 @@
 
 import copy
 import hashlib
+import inspect
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from modeling_lira.training.options import ArcaOptions, LasrOptions, TrainingOpt
 from ..options import RECORDS
 from ..record import Meter, corpus_version
 from .baselines import streams_of
-from .systems import SYSTEMS, Protocol
+from .systems import SYSTEMS, TrainingPlan
 
 STUDIES = Path(__file__).parent
 CODE = ("systems.py", "baselines.py", "setting.py", "references.py")
@@ -138,11 +139,11 @@ class Setting:
         """Return the English encoder's streams of query candidates, [N, S, dh]."""
         return self.cache.get(self._template, texts, "english", "query")
 
-    def protocol(
+    def plan(
         self, train: Sequence[SplitTables] | None = None, lasr: LasrOptions | None = None, stages: Path | None = None
-    ) -> Protocol:
+    ) -> TrainingPlan:
         """Return what a system is trained by; `train` and `lasr` replace the usual ones."""
-        return Protocol(
+        return TrainingPlan(
             self.start,
             self.tables["train"] if train is None else train,
             self.tables["validation"],
@@ -162,10 +163,11 @@ class Setting:
         A step is found again by its name, the corpus, the options, the code that trains and computes, and whatever else
         it `depends` on.
         """
+        function = compute.func if isinstance(compute, partial) else compute
         settings = {
             "options": asdict(replace(self.options, corpus="")),
             "languages": self.languages,
-            "code": [code_version(), code_version(STUDIES, (*CODE, Path(compute.__code__.co_filename).name))],
+            "code": [code_version(), code_version(STUDIES, (*CODE, Path(inspect.getfile(function)).name))],
             **depends,
         }
         digest = hashlib.sha256(json.dumps([self.corpus, self.quick, settings], sort_keys=True, default=str).encode())

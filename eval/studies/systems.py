@@ -13,6 +13,7 @@ from modeling_lira.arca import ArcaOutput
 from modeling_lira.data.tables import SplitTables
 from modeling_lira.evaluation.comparison import encoder_alone, translate_then_encode
 from modeling_lira.evaluation.embedded import Embedded, embed_split
+from modeling_lira.evaluation.names import ENCODER, LIRA, TRANSLATE
 from modeling_lira.modeling_lira import LiraModel
 from modeling_lira.training.options import ArcaOptions, LasrOptions
 from modeling_lira.training.resumable import run_stage
@@ -26,7 +27,7 @@ Details = dict[str, float]
 
 
 @dataclass(frozen=True)
-class Protocol:
+class TrainingPlan:
     """What every trained system is given: the same data, batches, epochs and validation.
 
     `start` makes an untrained LiRA model; `folder` keeps what training finished.
@@ -62,7 +63,7 @@ class System:
     `once` whether it is trained with the first seed only, as it takes as long as all others together.
     """
 
-    build: Callable[[Protocol, int], tuple[Embedder, Details]]
+    build: Callable[[TrainingPlan, int], tuple[Embedder, Details]]
     local_titles: bool = True
     seeds: bool = True
     once: bool = False
@@ -104,21 +105,21 @@ class Variant:
     frozen: tuple[str, ...] = ()
     anchors: bool = True
 
-    def build(self, protocol: Protocol, seed: int) -> tuple[Embedder, Details]:
+    def build(self, plan: TrainingPlan, seed: int) -> tuple[Embedder, Details]:
         """Train both stages and return the model's embedder."""
         torch.manual_seed(seed)
-        model = protocol.start()
+        model = plan.start()
         self.model(model)
-        train, validation = ([self.tables(own) for own in part] for part in (protocol.train, protocol.validation))
-        weights = replace(protocol.arca.weights, **self.arca_weights or {})
-        arca = replace(protocol.arca, weights=weights, **self.arca or {})  # type: ignore[arg-type]
-        lasr = replace(protocol.lasr, weights=replace(protocol.lasr.weights, **self.lasr_weights or {}))  # type: ignore[arg-type]
+        train, validation = ([self.tables(tables) for tables in part] for part in (plan.train, plan.validation))
+        weights = replace(plan.arca.weights, **self.arca_weights or {})
+        arca = replace(plan.arca, weights=weights, **self.arca or {})  # type: ignore[arg-type]
+        lasr = replace(plan.lasr, weights=replace(plan.lasr.weights, **self.lasr_weights or {}))  # type: ignore[arg-type]
         rates = {**lasr.learning_rates, **dict.fromkeys(self.frozen, 0.0)}
         lasr = replace(lasr, learning_rates=rates, **self.lasr or {})  # type: ignore[arg-type]
         seconds = 0.0
         if self.anchors:
-            seconds += run_stage("arca", model, train, validation, protocol.folder, seed, arca)[-1]["seconds"]
-        seconds += run_stage("lasr", model, train, validation, protocol.folder, seed, lasr)[-1]["seconds"]
+            seconds += run_stage("arca", model, train, validation, plan.folder, seed, arca)[-1]["seconds"]
+        seconds += run_stage("lasr", model, train, validation, plan.folder, seed, lasr)[-1]["seconds"]
         score = validation_scores(model, validation, lasr.objective)[BEST]
         return (lambda tables: embed_split(model, self.tables(tables))), {"seconds": seconds, "validation": score}
 
@@ -172,31 +173,30 @@ def _read_english_only(model: LiraModel) -> None:
     model.arca.register_forward_hook(replaced)
 
 
-def _frozen(embed: Embedder) -> Callable[[Protocol, int], tuple[Embedder, Details]]:
-    return lambda protocol, seed: (embed, {"seconds": 0.0})
+def _frozen(embed: Embedder) -> Callable[[TrainingPlan, int], tuple[Embedder, Details]]:
+    return lambda plan, seed: (embed, {"seconds": 0.0})
 
 
 def _head(
-    make: Callable[[LiraModel], nn.Module], loss: baselines.Loss, protocol: Protocol, seed: int
+    make: Callable[[LiraModel], nn.Module], loss: baselines.Loss, plan: TrainingPlan, seed: int
 ) -> tuple[Embedder, Details]:
-    model = protocol.start()
+    model = plan.start()
 
     def score(head: Head) -> float:
         ways = [
             float(embedded_by(head, tables).ndcg(english_titles=english).nanmean())
-            for tables in protocol.validation
+            for tables in plan.validation
             for english in ((True, False) if tables.split.has_english_titles else (False,))
         ]
         return float(np.mean(ways))
 
-    trained = train_head(partial(make, model), loss, protocol.train, score, protocol.lasr, seed)
+    trained = train_head(partial(make, model), loss, plan.train, score, plan.lasr, seed)
     details = {"learning_rate": trained.learning_rate, "validation": trained.score}
     return partial(embedded_by, trained.head), details
 
 
-LIRA = "LiRA"
-ENCODER = "multilingual encoder alone"
-LINEAR = "linear head, InfoNCE"
+LINEAR, ENGLISH_MAPPING, CONNECTOR = "linear head, InfoNCE", "MSE mapping to English", "connector"
+CONCATENATION = "concatenation"
 _KEPT: dict[str, object] = {"must_improve": False}
 """Go on from stage 1 even where validation scores were better before it."""
 _NO_NOISE = {"english_path_dropout": 0.0, "candidate_noise": 0.0}
@@ -216,10 +216,10 @@ SYSTEMS: dict[str, System] = {
     "no decay, no average": System(Variant(lasr={"decay": 0.0, "start_share": 0.0}).build),
     "no stage 1": System(Variant(anchors=False).build),
     ENCODER: System(_frozen(encoder_alone), seeds=False),
-    "translate, then encode": System(_frozen(translate_then_encode), local_titles=False, seeds=False),
-    "concatenation": System(_frozen(baselines.concatenation), seeds=False),
+    TRANSLATE: System(_frozen(translate_then_encode), local_titles=False, seeds=False),
+    CONCATENATION: System(_frozen(baselines.concatenation), seeds=False),
     LINEAR: System(partial(_head, baselines.LinearHead, baselines.retrieval_loss)),
-    "MSE mapping to English": System(partial(_head, baselines.EnglishMapping, baselines.mapping_loss)),
-    "connector": System(partial(_head, baselines.Connector, baselines.retrieval_loss), once=True),
+    ENGLISH_MAPPING: System(partial(_head, baselines.EnglishMapping, baselines.mapping_loss)),
+    CONNECTOR: System(partial(_head, baselines.Connector, baselines.retrieval_loss), once=True),
 }
 """By name; LiRA first, then its ablations, then the baselines."""

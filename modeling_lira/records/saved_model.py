@@ -99,13 +99,13 @@ def load_model(name: str | Path, multilingual: str | None = None, english: str |
     return model
 
 
-def fingerprint(model: LiraModel) -> str:
+def fingerprint(model: LiraModel | LiraForCausalLM) -> str:
     """Return a digest of a model's trained weights, of a sample of its backbones' and of its prefixes and languages."""
     digest, frozen = hashlib.sha256(), model.backbone_keys()
     for name, value in sorted(model.state_dict().items()):
         read = value.flatten()[:8] if name in frozen else value
         digest.update(name.encode() + read.detach().float().cpu().contiguous().numpy().tobytes())
-    processor = model.processor
+    processor = model.processor.encoder if isinstance(model, LiraForCausalLM) else model.processor
     digest.update(repr((processor.languages, processor.query_prefix, processor.document_prefix)).encode())
     return digest.hexdigest()[:16]
 
