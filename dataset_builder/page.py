@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from modeling_lira.faces.markup import html_text, markdown_text
+from modeling_lira.faces.markup import html_text, markdown_table, markdown_text
 from modeling_lira.faces.terminal import one_line
 
 _STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#222}
@@ -79,8 +79,7 @@ def _markdown(block: Block) -> str:
         return f"![{markdown_text(block.words)}]({block.file})"
     if isinstance(block, Paragraph):
         return markdown_text(block.text)
-    head, *rows = ([markdown_text(cell) for cell in line] for line in (block.header, *block.cells()))
-    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows))
+    return markdown_table(block.header, block.cells())
 
 
 def to_html(title: str, blocks: Sequence[Block]) -> str:

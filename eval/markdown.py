@@ -1,18 +1,8 @@
-"""Cells, heads and rows of Markdown tables."""
+"""Figures as the cells of tables."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 KEYS = ("mean", "low", "high")
-
-
-def row_of(cells: Sequence[str]) -> str:
-    """Return a line of a Markdown table."""
-    return f"| {' | '.join(cells)} |"
-
-
-def head_of(columns: Sequence[str]) -> list[str]:
-    """Return the two lines that a Markdown table begins with."""
-    return [row_of(columns), row_of(["---"] * len(columns))]
 
 
 def interval(difference: Mapping[str, float | None] | None, factor: float = 100, digits: int = 1) -> str:

@@ -1,5 +1,6 @@
 """Texts of strangers are nothing but text in every file that is written: no tag, link, image or table of theirs."""
 
+import json
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from dataset_builder.layout import CARD
 from dataset_builder.logs.corpus import build_log_corpus
 from dataset_builder.page import Heading, Paragraph, Picture, Table, to_html, to_markdown, to_text
 from dataset_builder.quality.report import write_report
-from eval.report.page import table
-from modeling_lira.faces.markup import html_text, markdown_code, markdown_text
+from eval.report.blocks import BLOCKS
+from eval.report.page import write_report as write_evaluation_report
+from eval.report.readme import RESULTS
+from modeling_lira.faces.markup import html_text, markdown_code, markdown_table, markdown_text
 
 HOSTILE = [
     "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "[mug](javascript:alert(1))",
@@ -48,11 +51,13 @@ class Tags(HTMLParser):
         super().__init__()
         self.tags: set[str] = set()
         self.texts: list[str] = []
+        self.sources: set[str | None] = set()
         self.feed(page)
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
         assert not any(name.startswith("on") for name, _ in attributes)
+        self.sources |= {value for name, value in attributes if name == "src"}
 
     def handle_data(self, data: str) -> None:
         self.texts.append(data)
@@ -70,7 +75,7 @@ def test_markdown_shows_the_text_and_nothing_else(text: str) -> None:
     assert page.tags <= ALLOWED
     shown = " ".join(text.replace("\x1b", " ").replace("\u202e", " ").split())
     assert "".join(page.texts).count(shown) == 5
-    assert rendered(table(["n", text], [[text, 1]])).tags <= ALLOWED
+    assert rendered(markdown_table(["n", text], [[text, 1]])).tags <= ALLOWED
     code = rendered(f"a {markdown_code(text)} b")
     assert code.tags == {"p", "code"}
     assert "".join(code.texts).strip() == f"a {shown} b"
@@ -104,3 +109,52 @@ def test_a_log_of_hostile_cells_becomes_a_card_and_a_report_of_text(tmp_path: Pa
     write_report(tmp_path / "corpus", tmp_path / "report")
     assert rendered((tmp_path / "report" / "report.md").read_text("utf-8")).tags <= ALLOWED | {"img"}
     assert Tags((tmp_path / "report" / "report.html").read_text("utf-8")).tags <= ALLOWED | {"img"}
+
+
+def hostile_results(name: str, text: str) -> dict:
+    """Return a block's committed results in which systems, the command and more are a stranger's text."""
+    results = (RESULTS / f"{name}.json").read_text("utf-8")
+    for word in ("translate, then encode", "BM25", "language model on all translations", "English titles"):
+        results = results.replace(json.dumps(word)[1:-1], json.dumps(f"{word}{text}")[1:-1])
+    changed = json.loads(results)
+    for key in ("command", "why", "threads", "revision", "created"):
+        for part in (changed, changed.get("payload", {})):
+            if key in part:
+                part[key] = text
+    return changed
+
+
+SHOWN_WITH_KEYS = ("ablations", "noise")
+"""Blocks that name a way to search themselves."""
+
+
+@pytest.mark.parametrize("name", [name for name in BLOCKS if (RESULTS / f"{name}.json").is_file()])
+@pytest.mark.parametrize(
+    "text", [" <img src=x onerror=alert(1)> | a", " `[x](http://a.b)` ![y](http://a.b) https://c.d"]
+)
+def test_blocks_show_texts_of_results_and_nothing_else(name: str, text: str) -> None:
+    if name in SHOWN_WITH_KEYS:
+        pytest.skip("its results are looked up by the names that the test changes")
+    block = rendered(BLOCKS[name](hostile_results(name, text)))
+    assert block.tags <= ALLOWED | {"strong", "code"}
+
+
+def test_the_report_shows_texts_of_records_and_nothing_else(tmp_path: Path) -> None:
+    text = " <img src=x onerror=alert(1)> ![y](http://a.b) `z`"
+    folder = tmp_path / "records"
+    folder.mkdir()
+    for name in ("retrieval", "generalisation", "noise"):
+        record = json.loads((RESULTS / f"{name}.json").read_text("utf-8"))
+        record["payload"][text] = {"rows": [{text: text}], "deep": {text: {text: {text: [{"a": [[1, [2]]]}]}}}}
+        record |= {"command": text, "revision": text, "created": text, "corpus": text}
+        record["hardware"]["cpu"] = text
+        for sets in (record["payload"].get("sets"), record["payload"].get("search"), record["payload"].get("models")):
+            if isinstance(sets, dict):
+                sets[f"set{text}"] = next(iter(sets.values()))
+            elif sets is not None:
+                sets.append(text)
+        (folder / f"{name}.json").write_text(json.dumps(record), "utf-8")
+    write_evaluation_report(tmp_path, tmp_path / "report")
+    page = rendered((tmp_path / "report" / "evaluation.md").read_text("utf-8"))
+    assert page.tags <= ALLOWED | {"h3", "h4", "h5", "h6", "img", "code", "strong"}
+    assert page.sources == {"retrieval-gains.png", "generalisation-gains.png"}

@@ -2,7 +2,10 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from ..markdown import KEYS, head_of, interval, row_of, scaled
+from modeling_lira.evaluation.names import LIRA
+from modeling_lira.faces.markup import Markdown, markdown_code, markdown_head, markdown_row, markdown_text
+
+from ..markdown import KEYS, interval, scaled
 from ..studies.backbones import shown_pair
 
 
@@ -10,38 +13,37 @@ def demo_block(results: dict) -> str:
     """Render the demo's tables."""
     lines = []
     for title, numbers in results["ndcg@10"].items():
-        languages = list(numbers["systems"]["LiRA"])
+        languages = list(numbers["systems"][LIRA])
         lines += [
-            f"nDCG@10 × 100 on test, searching {title}:",
+            markdown_text(f"nDCG@10 × 100 on test, searching {title}:"),
             "",
-            *head_of(["system", *languages]),
+            *markdown_head(["system", *languages]),
         ]
         for system, values in numbers["systems"].items():
-            lines.append(row_of([system, *(f"{100 * values[language]:.1f}" for language in languages)]))
+            lines.append(markdown_row([system, *(f"{100 * values[language]:.1f}" for language in languages)]))
         for rival, gains in numbers["gains"].items():
-            lines.append(row_of([f"**gain over {rival}**", *(f"{100 * mean:+.1f}" for mean, _, _ in gains.values())]))
+            lines.append(
+                markdown_row([_bold(f"gain over {rival}"), *(f"{100 * mean:+.1f}" for mean, _, _ in gains.values())])
+            )
             bounds = (f"{100 * low:+.1f} … {100 * high:+.1f}" for _, low, high in gains.values())
-            lines.append(row_of(["95% interval", *bounds]))
+            lines.append(markdown_row(["95% interval", *bounds]))
         lines.append("")
     seconds = results["seconds"]
     training = sum(value for name, value in seconds.items() if name.startswith("train stage"))
     total, threads = sum(seconds.values()), results["threads"]
-    lines.append(
-        f"One run, seed {results['seed']}: {total:.0f} s on {threads} threads, {training:.0f} s of it training; "
-        f"peak memory {results['peak_memory_gib']:.1f} GiB. Intervals: paired bootstrap over test queries."
-    )
+    note = f"One run, seed {results['seed']}: {total:.0f} s on {threads} threads, {training:.0f} s of it training; "
+    note += f"peak memory {results['peak_memory_gib']:.1f} GiB. Intervals: paired bootstrap over test queries."
+    lines.append(markdown_text(note))
     return "\n".join(lines)
 
 
 def throughput_block(results: dict) -> str:
     """Render the throughput table."""
-    lines = head_of(["system", "texts/s", "ratio"])
+    lines = markdown_head(["system", "texts/s", "ratio"])
     for system, ratio in results["ratio"].items():
-        lines.append(row_of([system, f"{results['texts_per_second'][system]:.0f}", f"{ratio:.2f}"]))
-    lines.append("")
-    lines.append(
-        f"{results['texts']} corpus queries on {results['threads']} threads, batches of {results['batch_size']}."
-    )
+        lines.append(markdown_row([system, f"{results['texts_per_second'][system]:.0f}", f"{ratio:.2f}"]))
+    note = f"{results['texts']} corpus queries on {results['threads']} threads, batches of {results['batch_size']}."
+    lines += ["", markdown_text(note)]
     return "\n".join(lines)
 
 
@@ -52,9 +54,9 @@ def check_block(results: dict) -> str:
     counts = [str(values["count"]) for values in languages.values()]
     return "\n".join(
         [
-            *head_of(["", *languages]),
-            row_of(["share", *shares]),
-            row_of(["comparisons", *counts]),
+            *markdown_head(["", *languages]),
+            markdown_row(["share", *shares]),
+            markdown_row(["comparisons", *counts]),
         ]
     )
 
@@ -63,7 +65,7 @@ def ablations_block(results: dict) -> str:
     """Render every system's means on test, and LiRA's gain over it."""
     ways = list(next(iter(results["systems"].values()))["ndcg@10"])
     columns = ["system", *ways, "unseen types", "Pearson", "Spearman", "LiRA's gain, English titles (95%)"]
-    lines = head_of(columns)
+    lines = markdown_head(columns)
     for name, figures in results["systems"].items():
         cells = [
             scaled(figures["ndcg@10"][way])
@@ -74,9 +76,10 @@ def ablations_block(results: dict) -> str:
         correlations = [scaled(value, 1, 3) for value in figures["correlation"].values()]
         gain = results["gains"].get(f"English titles against {name}")
         shown = "" if gain is None else "{:+.1f} ({:+.1f} … {:+.1f})".format(*(100 * v for v in gain["all"]["mean"]))
-        lines.append(row_of([name, *cells, unseen, *correlations, shown]))
+        lines.append(markdown_row([name, *cells, unseen, *correlations, shown]))
     seeds = ", ".join(str(seed) for seed in results["seeds"])
-    lines += ["", f"nDCG@10 × 100 on test, mean of {len(results['corpus']['languages'])} languages; seeds {seeds}."]
+    note = f"nDCG@10 × 100 on test, mean of {len(results['corpus']['languages'])} languages; seeds {seeds}."
+    lines += ["", markdown_text(note)]
     return "\n".join(lines)
 
 
@@ -85,12 +88,12 @@ def generalisation_block(results: dict) -> str:
     lines = []
     for name, figures in results["payload"]["sets"].items():
         languages = list(next(iter(figures["ndcg@10"].values())))
-        lines += [f"{name}, nDCG@10 × 100:", "", *head_of(["system", *languages])]
+        lines += [markdown_text(f"{name}, nDCG@10 × 100:"), "", *markdown_head(["system", *languages])]
         for system, values in figures["ndcg@10"].items():
-            lines.append(row_of([system, *(scaled(values.get(language)) for language in languages)]))
+            lines.append(markdown_row([system, *(scaled(values.get(language)) for language in languages)]))
         for pair, values in figures["differences"].items():
             if "encoder alone" in pair:
-                lines += ["", f"{pair}: {interval(values['mean'])}."]
+                lines += ["", markdown_text(f"{pair}: {interval(values['mean'])}.")]
         lines += [*_too_narrow(figures["differences"]), ""]
     return "\n".join(lines)
 
@@ -113,42 +116,45 @@ def retrieval_block(results: dict) -> str:
     payload = results["payload"]
     searches = payload["search"]
     systems = list(dict.fromkeys(system for rows in searches.values() for system in rows))
-    lines = head_of(["nDCG@10 × 100", *searches])
+    lines = markdown_head(["nDCG@10 × 100", *searches])
     for system in systems:
         cells = [scaled(rows[system]["ndcg@10"]["mean"]) if system in rows else "–" for rows in searches.values()]
-        lines.append(row_of([system, *cells]))
+        lines.append(markdown_row([system, *cells]))
     for pair in list(dict.fromkeys(pair for rows in payload["differences"].values() for pair in rows)):
         gains = [pairs.get(pair, {}).get("mean") for pairs in payload["differences"].values()]
         cells = ["–" if pairs is None else _gain(pairs) for pairs in gains]
-        lines.append(row_of([f"**{pair}**", *cells]))
+        lines.append(markdown_row([_bold(pair), *cells]))
     languages, queries = len(payload["languages"]), sum(payload["queries"].values())
-    lines += [
-        "",
-        f"Mean of {languages} languages, {queries:,} {payload['split']} queries; paired 95% intervals, * at 5% "
-        f"by paired randomisation after Holm's correction. `{results['command']}`",
-    ]
+    note = f"Mean of {languages} languages, {queries:,} {payload['split']} queries; paired 95% intervals, * at 5% "
+    lines += ["", _note(note + "by paired randomisation after Holm's correction.", results)]
     return "\n".join(lines)
 
 
-def _gain(difference: dict) -> str:
+def _gain(difference: dict) -> Markdown:
     star = "*" if difference["corrected_p"] < 0.05 else ""
-    return "{:+.1f}{} ({:+.1f} … {:+.1f})".format(
-        100 * difference["mean"], star, 100 * difference["low"], 100 * difference["high"]
-    )
+    mean, low, high = (100 * difference[key] for key in KEYS)
+    return Markdown(f"{mean:+.1f}{star} ({low:+.1f} … {high:+.1f})")
+
+
+def _bold(text: str) -> Markdown:
+    return Markdown(f"**{markdown_text(text)}**")
+
+
+def _note(text: str, results: Mapping) -> str:
+    """Return a sentence and the command that made what it is about."""
+    return f"{markdown_text(text)} {markdown_code(results['command'])}"
 
 
 def index_block(results: dict) -> str:
     """Render recall, latency and size of the search index."""
     columns = ["index", "recall@10", "p50 ms", "p95 ms", "bytes a row", "built in s"]
-    lines = head_of(columns)
+    lines = markdown_head(columns)
     for method, figures in results["methods"].items():
         cells = [f"{figures[name]:.1f}" for name in ("p50_ms", "p95_ms", "bytes_a_row")]
-        lines.append(row_of([method, f"{figures['recall']:.3f}", *cells, f"{figures['build_seconds']:.0f}"]))
-    lines += [
-        "",
-        f"{results['rows']:,} embeddings of {results['width']} numbers, {results['real_titles']:,} of them of real "
-        f"titles; {results['queries']:,} queries, one at a time, on {results['threads']} threads.",
-    ]
+        lines.append(markdown_row([method, f"{figures['recall']:.3f}", *cells, f"{figures['build_seconds']:.0f}"]))
+    note = f"{results['rows']:,} embeddings of {results['width']} numbers, {results['real_titles']:,} of them of real "
+    note += f"titles; {results['queries']:,} queries, one at a time, on {results['threads']} threads."
+    lines += ["", markdown_text(note)]
     return "\n".join(lines)
 
 
@@ -157,19 +163,21 @@ def answers_block(results: dict) -> str:
     payload = results["payload"]
     measures = payload["measures"][payload["main"]]
     languages = list(next(iter(measures.values())))
-    lines = head_of(["accuracy × 100", *languages, "LiRA's gain, mean (95%)"])
+    lines = markdown_head(["accuracy × 100", *languages, "LiRA's gain, mean (95%)"])
     for system, accuracies in measures.items():
         cells = [scaled(accuracies[code]) for code in languages]
         gain = payload["differences"].get(f"LiRA against {system}", {}).get("mean")
-        lines.append(row_of([system, *cells, "" if gain is None else _gain(gain)]))
-    spread = payload["deviation_over_models"].get("LiRA") or 0.0
+        lines.append(markdown_row([system, *cells, "" if gain is None else _gain(gain)]))
+    spread = payload["deviation_over_models"].get(LIRA) or 0.0
     english = payload["english"].get("LiRA against language model alone", {}).get("en")
-    lines += [
-        "",
+    note = (
         f"{', '.join(f'{count} {code}' for code, count in payload['questions'].items())} questions; mean of "
         f"{len(payload['languages'])} languages without English; standard deviation of LiRA's over seeds "
-        f"{100 * spread:.1f}{'' if english is None else f'; English against the model alone {_gain(english)}'}. "
-        f"`{results['command']}`",
+        f"{100 * spread:.1f}{'' if english is None else f'; English against the model alone {_gain(english)}'}."
+    )
+    lines += [
+        "",
+        _note(note, results),
         *_by_other_rule(payload),
         *_too_narrow(payload["differences"]),
     ]
@@ -185,20 +193,21 @@ def _by_other_rule(payload: Mapping) -> Iterator[str]:
             if pair.startswith("LiRA against")
         ]
         if gains:
-            lira = payload["measures"][rule]["LiRA"]["mean"]
-            yield from ("", f"With `--rule {rule}` instead, LiRA's mean is {scaled(lira)}; {', '.join(gains)}.")
+            lira = payload["measures"][rule][LIRA]["mean"]
+            mean = f"instead, LiRA's mean is {scaled(lira)}; "
+            yield from ("", f"With {markdown_code(f'--rule {rule}')} {mean}{markdown_text(', '.join(gains))}.")
 
 
 def few_shot_block(results: dict) -> str:
     """Render nDCG@10 by the number of labelled queries, for every way to search."""
     payload = results["payload"]
     sizes = payload["training_queries_per_language"]
-    lines = head_of(["training queries a language", *(f"{size:,}" for size in sizes)])
+    lines = markdown_head(["training queries a language", *(f"{size:,}" for size in sizes)])
     for way, systems in payload["ways"].items():
         for system, points in systems.items():
             cells = ["–" if point is None else _spread(point["mean"]) for point in points]
             if set(cells) != {"–"}:
-                lines.append(row_of([f"{system}; {way}", *cells]))
+                lines.append(markdown_row([f"{system}; {way}", *cells]))
     return _studied(lines, results, "nDCG@10 × 100 on test with its 95% interval")
 
 
@@ -206,14 +215,16 @@ def noise_block(results: dict) -> str:
     """Render nDCG@10 under noise of every kind, and by translator."""
     payload = results["payload"]
     levels = payload["levels"]
-    lines = head_of(["kind of noise, system", *(f"{100 * level:g}% spoiled" for level in levels)])
+    lines = markdown_head(["kind of noise, system", *(f"{100 * level:g}% spoiled" for level in levels)])
     for kind, systems in payload["noise"].items():
         for system, points in systems.items():
-            lines.append(row_of([f"{kind.replace('_', ' ')}, {system}", *(_spread(point["mean"]) for point in points)]))
+            lines.append(
+                markdown_row([f"{kind.replace('_', ' ')}, {system}", *(_spread(point["mean"]) for point in points)])
+            )
     translators = list(next(iter(payload["translators"].values())))
-    lines += ["", *head_of(["translator", *translators])]
+    lines += ["", *markdown_head(["translator", *translators])]
     for system, points in payload["translators"].items():
-        lines.append(row_of([system, *(_spread(point["mean"]) for point in points.values())]))
+        lines.append(markdown_row([system, *(_spread(point["mean"]) for point in points.values())]))
     return _studied(lines, results, "nDCG@10 × 100 on test, English titles, with its 95% interval")
 
 
@@ -221,14 +232,14 @@ def backbones_block(results: dict) -> str:
     """Render every system's nDCG@10 on every pair of backbones, and LiRA's gain over it."""
     payload = results["payload"]
     ways = list(next(iter(payload["pairs"].values()))["systems"])
-    lines = head_of(["multilingual + English encoder", "system", *ways])
+    lines = markdown_head(["multilingual + English encoder", "system", *ways])
     for pair, figures in payload["pairs"].items():
         for system in next(iter(figures["systems"].values())):
             cells = []
             for way in ways:
                 gain = figures["gains"][way].get(system)
                 cells.append(scaled(figures["systems"][way][system]["mean"]) + (f"; {interval(gain)}" if gain else ""))
-            lines.append(row_of([shown_pair(pair), system, *cells]))
+            lines.append(markdown_row([shown_pair(pair), system, *cells]))
     return _studied(lines, results, "nDCG@10 × 100 on test; LiRA's gain over it with its paired 95% interval")
 
 
@@ -236,14 +247,14 @@ def sensitivity_block(results: dict) -> str:
     """Render the default and the best trial's settings, how much each matters, and which is taken."""
     payload = results["payload"]
     columns = ["setting", "default", "best trial", "importance"]
-    lines = head_of(columns)
+    lines = markdown_head(columns)
     for name, value in payload["default"].items():
         importance = payload["importances"].get(name)
         shown = "–" if importance is None else f"{100 * importance:.0f}%"
-        lines.append(row_of([name, f"{value:.3g}", f"{payload['best'][name]:.3g}", shown]))
+        lines.append(markdown_row([name, f"{value:.3g}", f"{payload['best'][name]:.3g}", shown]))
     for name, scores in payload["scores_over_seeds"].items():
         shown = ", ".join(f"{100 * score:.2f}" for score in scores)
-        lines.append(row_of([f"validation score × 100, {name}", shown, "", ""]))
+        lines.append(markdown_row([f"validation score × 100, {name}", shown, "", ""]))
     count = f"{len(payload['trials'])} trials, {payload['training_queries']} training queries a language"
     return _studied(lines, results, f"Taken: {payload['chosen']}; {payload['why']}. {count}")
 
@@ -253,7 +264,7 @@ def bound_block(results: dict) -> str:
     payload = results["payload"]
     columns = ["state", "ε₁", "ε₂", "C", "L (95th percentile)", "‖z − z*‖", "ε₁ + C√(2ε₂)", "holds", "L·bound holds"]
     columns.append("below 2√2")
-    lines = head_of(columns)
+    lines = markdown_head(columns)
     for state, languages in payload["states"].items():
         means = languages["mean"]
         cells = [f"{means[name]['mean']:.3f}" for name in ("eps1", "eps2")]
@@ -262,7 +273,7 @@ def bound_block(results: dict) -> str:
         cells += [
             f"{100 * means['shares'][name]['mean']:.1f}%" for name in ("holds", "holds_downstream", "says_something")
         ]
-        lines.append(row_of([state, *cells]))
+        lines.append(markdown_row([state, *cells]))
     return _studied(lines, results, "Means over test queries and languages; 2√2 is the largest distance there is")
 
 
@@ -270,16 +281,16 @@ def cost_block(results: dict) -> str:
     """Render what training and serving take, beside the quality that they buy."""
     payload = results["payload"]
     columns = ["system", "nDCG@10 × 100", "trained parameters", "all parameters", "training CPU-seconds"]
-    lines = head_of(columns)
+    lines = markdown_head(columns)
     for system, figures in payload["training"].items():
         quality = _spread(payload["quality"][system])
         counts = [f"{figures[name]:,}" for name in ("parameters_trained", "parameters")]
-        lines.append(row_of([system, quality, *counts, f"{figures['cpu_seconds']:,.0f}"]))
+        lines.append(markdown_row([system, quality, *counts, f"{figures['cpu_seconds']:,.0f}"]))
     columns = ["serving a query", "p50 ms", "p95 ms", "texts/s", "peak memory GiB", "index bytes a document"]
-    lines += ["", *head_of(columns)]
+    lines += ["", *markdown_head(columns)]
     for way, figures in payload["serving"].items():
         times = [f"{figures[name]:.1f}" for name in ("p50_ms", "p95_ms", "texts_per_second", "peak_memory_gib")]
-        lines.append(row_of([way, *times, f"{figures['index_bytes_per_document']:,}"]))
+        lines.append(markdown_row([way, *times, f"{figures['index_bytes_per_document']:,}"]))
     encoded = "; ".join(
         f"{path} encoder {figures['texts_per_second']:.0f} texts/s, {figures['texts']:,} texts"
         for path, figures in payload["streams"].items()
@@ -298,7 +309,7 @@ def _spread(point: dict) -> str:
 def _studied(lines: list[str], results: dict, note: str) -> str:
     seeds = ", ".join(str(seed) for seed in results["seeds"])
     many = "seeds" if len(results["seeds"]) > 1 else "seed"
-    return "\n".join([*lines, "", f"{note}; {many} {seeds}. `{results['command']}`"])
+    return "\n".join([*lines, "", _note(f"{note}; {many} {seeds}.", results)])
 
 
 BLOCKS: dict[str, Callable[[dict], str]] = {

@@ -6,15 +6,17 @@ from dataclasses import asdict, dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from markdown_it import MarkdownIt
 
 from modeling_lira.errors import LiraError
-from modeling_lira.faces.markup import markdown_code, markdown_text
+from modeling_lira.evaluation.names import ENCODER
+from modeling_lira.faces.markup import markdown_code, markdown_table, markdown_text
 from modeling_lira.files import atomic_write_bytes, atomic_write_text
 
 from ..drawing import COLOURS, MARKERS, figure_of
-from ..markdown import head_of, interval, row_of, scaled
+from ..markdown import interval, scaled
 from ..record import Record, read_record
 from ..significance import MEAN
 from .blocks import BLOCKS
@@ -82,7 +84,7 @@ def write_report(runs: Path, output: Path, corpus: str | None = None) -> Path:
     results = found_results(runs, corpus)
     parts = ["# Evaluation", _summary(results)]
     for result in results:
-        parts += [f"## {markdown_text(_title(result))}", _origin(result), *_pictures(result, output), *_section(result)]
+        parts += [_heading(_title(result), 2), _origin(result), *_pictures(result, output), *_section(result)]
     text = "\n\n".join(part for part in parts if part) + "\n"
     atomic_write_text(output / "evaluation.md", text)
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
@@ -157,7 +159,7 @@ def _summary(results: Sequence[Found]) -> str:
             record.created, record.revision, f"{record.seconds:,.0f}", f"{record.cpu_seconds:,.0f}",
         ]  # fmt: skip
         rows.append([_title(result), *cells])
-    return table(["measurement", "when", "code", "seconds", "CPU-seconds"], rows)
+    return markdown_table(["measurement", "when", "code", "seconds", "CPU-seconds"], rows)
 
 
 def _title(result: Found) -> str:
@@ -178,7 +180,7 @@ def _origin(result: Found) -> str:
         return ""
     machine = record.hardware
     parts = [
-        f"{markdown_code(record.command)}, revision {record.revision}, {record.created}",
+        f", revision {record.revision}, {record.created}",
         f"{machine['cpu']}, {machine['threads']} threads, {machine['ram_gib']} GiB; {machine['system']}",
         f"{record.seconds:,.0f} s, {record.cpu_seconds:,.0f} CPU-seconds, peak memory {record.peak_memory_gib:.1f} GiB",
         ", ".join(f"{name} {number}" for name, number in record.versions.items()),
@@ -187,7 +189,7 @@ def _origin(result: Found) -> str:
         parts.append(f"corpus version {record.corpus}")
     if record.seeds:
         parts.append(f"seeds {', '.join(map(str, record.seeds))}")
-    return ". ".join(parts) + "."
+    return markdown_code(record.command) + markdown_text(". ".join(parts) + ".")
 
 
 # ---------------------------------------------------------------- pictures
@@ -199,11 +201,11 @@ def _pictures(result: Found, output: Path) -> Iterator[str]:
     if panels:
         name = f"{result.stem}-gains.png"
         gain_plot(output / name, panels)
-        yield f"![Gains with 95% intervals]({name})"
+        yield f"![Gains with 95% intervals]({quote(name)})"
     for path in result.plots:
         name = f"{result.stem}-{path.name}"
         atomic_write_bytes(output / name, path.read_bytes())
-        yield f"![{path.stem.replace('_', ' ')}]({name})"
+        yield f"![{markdown_text(path.stem.replace('_', ' '))}]({quote(name)})"
 
 
 Panels = dict[str, dict[str, Mapping[str, Mapping[str, float]]]]
@@ -219,7 +221,7 @@ def _unseen_gains(payload: Mapping[str, Any]) -> Panels:
 
 
 def _against_encoder(pairs: Mapping[str, Any]) -> dict[str, Mapping[str, Mapping[str, float]]]:
-    rival = " against multilingual encoder alone"
+    rival = f" against {ENCODER}"
     return {pair.removesuffix(rival): differences for pair, differences in pairs.items() if pair.endswith(rival)}
 
 
@@ -266,21 +268,15 @@ _LEGEND = (
 )
 
 
-def table(header: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
-    """Return a Markdown table."""
-    head, *cells = ([markdown_text(str(cell)) for cell in line] for line in (header, *rows))
-    return "\n".join([*head_of(head), *map(row_of, cells)])
-
-
 def _retrieval(result: Found) -> Iterator[str]:
     payload = result.payload
     languages = [*payload["languages"], MEAN]
-    yield (
+    yield markdown_text(
         f"Models {', '.join(payload['models'])}; corpus {payload['corpus']}, {payload['split']} part; queries "
         f"{_counts(payload['queries'])}; products {_counts(payload['documents'])}. Values × 100; {_LEGEND}"
     )
     for what, systems in payload["search"].items():
-        yield f"### {what}"
+        yield _heading(what)
         metrics = list(next(iter(systems.values())))
         first, *others = metrics
         rows = [
@@ -291,7 +287,7 @@ def _retrieval(result: Found) -> Iterator[str]:
             ]
             for system, scores in systems.items()
         ]
-        yield table([f"{first}", *languages, *others], rows)
+        yield markdown_table([f"{first}", *languages, *others], rows)
         yield _difference_table(payload["differences"].get(what, {}), languages)
         unseen = payload["differences_unseen_types"].get(what, {})
         if unseen:
@@ -305,11 +301,11 @@ def _retrieval(result: Found) -> Iterator[str]:
          *(scaled(payload["types"][what][system][one][MEAN]) for one in types)]
         for what, systems in payload["kinds"].items() for system, parts in systems.items()
     ]  # fmt: skip
-    yield table(["", *kinds, *types], rows)
+    yield markdown_table(["", *kinds, *types], rows)
     if payload["ranking"]:
         yield "### Ranking: correlation of cosines with graded similarity, queries and local titles"
         for name in next(iter(payload["ranking"].values())):
-            yield table(
+            yield markdown_table(
                 [name, *languages],
                 [
                     [system, *(scaled(scores[name].get(code), 1, 3) for code in languages)]
@@ -320,7 +316,11 @@ def _retrieval(result: Found) -> Iterator[str]:
                 [pair, *(interval(difference[name].get(code), 1, 3) for code in payload["languages"])]
                 for pair, difference in payload["ranking_differences"].items()
             ]
-            yield table(["difference", *payload["languages"]], rows)
+            yield markdown_table(["difference", *payload["languages"]], rows)
+
+
+def _heading(text: str, level: int = 3) -> str:
+    return f"{'#' * min(level, 6)} {markdown_text(text)}"
 
 
 def _counts(counts: Mapping[str, int]) -> str:
@@ -329,11 +329,11 @@ def _counts(counts: Mapping[str, int]) -> str:
 
 
 def _unseen(result: Found) -> Iterator[str]:
-    yield (f"Model {result.payload['model']}. nDCG@10 × 100; the mean leaves English out; {_LEGEND}")
+    yield markdown_text(f"Model {result.payload['model']}. nDCG@10 × 100; the mean leaves English out; {_LEGEND}")
     for name, figures in result.payload["sets"].items():
         languages = [*figures["queries"], MEAN]
-        yield f"### {name}: {figures['documents']:,} English documents; queries {_counts(figures['queries'])}"
-        yield table(
+        yield _heading(f"{name}: {figures['documents']:,} English documents; queries {_counts(figures['queries'])}")
+        yield markdown_table(
             ["system", *languages, "gap to English"],
             [
                 [
@@ -349,21 +349,21 @@ def _unseen(result: Found) -> Iterator[str]:
 
 def _mteb(result: Found) -> Iterator[str]:
     given = "with" if result.payload["translations"] else "without"
-    yield f"Model {result.payload['model']}, {given} translations; × 100."
+    yield markdown_text(f"Model {result.payload['model']}, {given} translations; × 100.")
     rows = [
         (split, subset, values)
         for split, subsets in result.payload["scores"].items()
         for subset, values in subsets.items()
     ]
     columns = list(dict.fromkeys(key for _, _, values in rows for key in values))
-    yield table(
+    yield markdown_table(
         ["split", "subset", *columns], [[a, b, *(scaled(values.get(key)) for key in columns)] for a, b, values in rows]
     )
 
 
 def _difference_table(pairs: Mapping[str, Any], languages: Sequence[str]) -> str:
     rows = [[pair, *(_difference(differences.get(code)) for code in languages)] for pair, differences in pairs.items()]
-    return table(["difference", *languages], rows) if rows else ""
+    return markdown_table(["difference", *languages], rows) if rows else ""
 
 
 def _difference(difference: Mapping[str, float] | None) -> str:
@@ -397,11 +397,11 @@ def generic(result: Found) -> Iterator[str]:
 def _nested(value: Mapping[str, Any], level: int) -> Iterator[str]:
     plain = [[name, _cell(part)] for name, part in value.items() if _is_cell(part)]
     if plain:
-        yield table(["", "value"], plain)
+        yield markdown_table(["", "value"], plain)
     for name, part in value.items():
         if _is_cell(part):
             continue
-        yield f"{'#' * min(level, 6)} {name}"
+        yield _heading(name, level)
         rows = _rows(part)
         if rows is not None:
             yield rows
@@ -418,7 +418,7 @@ def _rows(value: Mapping[str, Any] | Sequence[Any]) -> str | None:
     if not rows or any(cells is None for cells in rows.values()):
         return None
     columns = list(dict.fromkeys(key for cells in rows.values() for key in cells or ()))
-    return table(
+    return markdown_table(
         ["", *columns], [[name, *((cells or {}).get(key, "") for key in columns)] for name, cells in rows.items()]
     )
 

@@ -2,11 +2,12 @@
 
 import html
 import re
+from collections.abc import Iterable, Sequence
 
 from .terminal import one_line
 
 _MARKUP = re.compile(r"[\\`*\[\]|~<>]|&(?=[#\w])|(?<![^\W_])_|_(?![^\W_])")
-_LINKS = re.compile(r"(?<=\w):(?=//)|(?<=www)\.|(?<=\w)@(?=\w)|(?<=mailto):|(?<=xmpp):", re.IGNORECASE)
+_LINKS = re.compile(r"(?<=\w):(?=//)|(?<=www)\.|(?<=\w)@(?=[\w-]*\w\.\w)|(?<=mailto):|(?<=xmpp):", re.IGNORECASE)
 _BLOCK = re.compile(r"^(?:[#+=-]+(?=\s|$)|(?P<number>\d{1,9})(?=[.)](?:\s|$)))")
 _ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 
@@ -24,6 +25,27 @@ def markdown_text(text: str) -> str:
     escaped = _MARKUP.sub(lambda match: _ENTITIES.get(match[0], f"\\{match[0]}"), one_line(text))
     escaped = _LINKS.sub(lambda match: f"&#{ord(match[0])};", escaped)
     return _BLOCK.sub(lambda match: f"{match[0]}\\" if match["number"] else f"\\{match[0]}", escaped)
+
+
+class Markdown(str):
+    """A text that is Markdown already: markup of this program, in which every stranger's text is escaped."""
+
+    __slots__ = ()
+
+
+def markdown_row(cells: Sequence[object]) -> str:
+    """Return a line of a Markdown table; cells are escaped unless they are `Markdown`."""
+    return f"| {' | '.join(cell if isinstance(cell, Markdown) else markdown_text(str(cell)) for cell in cells)} |"
+
+
+def markdown_head(columns: Sequence[object]) -> list[str]:
+    """Return the two lines that a Markdown table begins with."""
+    return [markdown_row(columns), markdown_row([Markdown("---")] * len(columns))]
+
+
+def markdown_table(header: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
+    """Return a Markdown table."""
+    return "\n".join([*markdown_head(header), *map(markdown_row, rows)])
 
 
 def markdown_code(text: str) -> str:
