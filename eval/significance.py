@@ -1,7 +1,7 @@
 """Is a difference more than chance? Paired bootstrap, paired randomisation, effect size, correction for many tests."""
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import compress
 from typing import TypeVar
 
@@ -243,6 +243,15 @@ class Point:
     mean: float
     low: float
     high: float
+
+
+def points_of(
+    languages: Mapping[str, Tensor], questions: Mapping[str, Sequence[Hashable]]
+) -> dict[str, dict[str, float]]:
+    """Return the point of the mean over languages, as "mean", and of each language, as plain numbers."""
+    points = {MEAN: point_of(list(languages.values()), [questions[code] for code in languages])}
+    points |= {code: point_of([values], [questions[code]]) for code, values in languages.items()}
+    return {name: asdict(point) for name, point in points.items()}
 
 
 def point_of(languages: Sequence[Tensor], questions: Questions | None = None) -> Point:

@@ -24,7 +24,7 @@ from modeling_lira import LiraError, LiraModel
 from modeling_lira.data.stream_cache import StreamCache
 from modeling_lira.data.tables import SplitTables, cache_split
 from modeling_lira.evaluation.comparison import encoder_alone, translate_then_encode
-from modeling_lira.evaluation.metrics import ndcg
+from modeling_lira.evaluation.metrics import bootstrap_interval, ndcg
 from modeling_lira.evaluation.names import ENCODER, LIRA
 from modeling_lira.training.options import ArcaOptions, LasrOptions, TrainingOptions
 
@@ -109,3 +109,24 @@ def test_wrong_studies_are_named(tmp_path: Path) -> None:
         run_ablations(options, tmp_path, tmp_path, [], [])
     with pytest.raises(LiraError, match="both stages"):
         run_ablations(replace(options, arca=None), tmp_path, tmp_path, [0], [])
+
+
+def test_a_question_of_several_languages_counts_once_in_the_interval_of_a_gain() -> None:
+    codes = ("vi", "th", "id")
+    scores = torch.rand(40, generator=torch.Generator().manual_seed(0))
+    runs = {LIRA: [{f"{way}/{code}": scores for way in WAYS for code in codes}]}
+    runs[ENCODER] = [{key: values * 0 for key, values in runs[LIRA][0].items()}]
+    unseen = {code: torch.arange(40) < 20 for code in codes}
+
+    def gain(questions: dict[str, list[str]], language: str | None = None, unseen_types: bool = False) -> tuple:
+        results = Results(codes, unseen, runs, {}, questions)
+        return results.gain("local titles", ENCODER, "local titles", language, unseen_types)
+
+    shared = {code: [f"q{row}" for row in range(40)] for code in codes}
+    apart = {code: [f"{code} {row}" for row in range(40)] for code in codes}
+    assert gain(shared) == pytest.approx(gain(shared, "vi"))  # three times the same says no more than once
+    assert gain(shared, unseen_types=True) == pytest.approx(gain(shared, "th", unseen_types=True))
+    _, *interval = gain(apart)
+    assert tuple(interval) == bootstrap_interval(scores.repeat(3))  # as ever, where no question is shared
+    assert gain({}) == gain(apart)
+    assert interval[1] - interval[0] < 0.7 * (gain(shared)[2] - gain(shared)[1])

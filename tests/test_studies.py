@@ -17,12 +17,13 @@ from test_training import make_split
 from dataset_builder.generator.queries import Query
 from dataset_builder.lexicon import load_lexicon
 from eval.__main__ import app
-from eval.significance import point_of
+from eval.significance import point_of, points_of
 from eval.studies import cost, sensitivity
 from eval.studies.backbones import _measured, _pair
 from eval.studies.baselines import streams_of
 from eval.studies.bound import (
     FARTHEST,
+    _summary,
     anchor_log_probabilities,
     divergence,
     edited,
@@ -517,3 +518,24 @@ def test_unknown_systems_and_missing_stages_are_named(tmp_path: Path) -> None:
     with pytest.raises(LiraError, match="must not leave one out"):
         Setting(TrainingOptions(corpus="x", arca=None), tmp_path, tmp_path, (0,))
     assert len(english_anchors()) > 100
+
+
+def test_a_question_of_several_languages_counts_once_in_the_studies_intervals() -> None:
+    codes = ("vi", "th", "id")
+    scores = torch.rand(1, 40, generator=torch.Generator().manual_seed(0))
+    shared = {code: [f"q{row}" for row in range(40)] for code in codes}
+    apart = {code: [f"{code} {row}" for row in range(40)] for code in codes}
+    points = points_of(dict.fromkeys(codes, scores), shared)
+    assert points["mean"] == pytest.approx(points["vi"])
+    assert points["mean"] == pytest.approx(points["th"])
+    assert points_of(dict.fromkeys(codes, scores), apart)["mean"] == vars(point_of([scores] * 3))
+    run = {
+        f"{name}/{code}": scores[0].double()
+        for name in ("eps1", "eps2", "distance", "downstream", "lipschitz")
+        for code in codes
+    }
+    run["C"] = torch.ones(1)
+    together, one = _summary([run], shared), _summary([run], {"vi": shared["vi"]})
+    assert together["eps1"] == pytest.approx(one["eps1"])
+    assert together["shares"]["holds"] == pytest.approx(one["shares"]["holds"])
+    assert _summary([run], apart)["eps1"]["low"] > one["eps1"]["low"]

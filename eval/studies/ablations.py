@@ -3,10 +3,11 @@
 import json
 import platform
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from modeling_lira.data.progress import Progress
 from modeling_lira.evaluation.embedded import Embedded
-from modeling_lira.evaluation.metrics import bootstrap_interval
+from modeling_lira.evaluation.metrics import bootstrap_means_of_languages, interval_of
 from modeling_lira.evaluation.names import ENCODER, LIRA
 from modeling_lira.faces.terminal import PlainConsole
 from modeling_lira.files import atomic_write_text
@@ -34,12 +35,16 @@ Run = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Results:
-    """What all runs gave: `runs[system]` holds one run a seed; `details[system]` what is worth knowing of each."""
+    """What all runs gave: `runs[system]` holds one run a seed; `details[system]` what is worth knowing of each.
+
+    `questions` are the ids of each language's queries: the same id in two languages is the same question.
+    """
 
     languages: tuple[str, ...]
     unseen: Mapping[str, Tensor]
     runs: dict[str, list[Run]]
     details: dict[str, list[dict[str, float]]]
+    questions: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def values(self, system: str, way: str, language: str | None = None, unseen: bool = False) -> Tensor:
         """Return per-query nDCG@10, the mean over seeds, of one language or of all, [Q]."""
@@ -62,12 +67,22 @@ class Results:
     def gain(
         self, way: str, rival: str, rival_way: str, language: str | None = None, unseen: bool = False
     ) -> tuple[float, float, float]:
-        """Return LiRA's mean gain over a rival with its paired 95% bootstrap interval over queries."""
+        """Return LiRA's mean gain over a rival with its paired 95% bootstrap interval over questions."""
         difference = self.values(LIRA, way, language, unseen) - self.values(rival, rival_way, language, unseen)
-        difference = difference[~difference.isnan()]
-        if not len(difference):  # a language that cannot be searched so
+        known = ~difference.isnan()
+        if not known.any():  # a language that cannot be searched so
             return float("nan"), float("nan"), float("nan")
-        return float(difference.mean()), *bootstrap_interval(difference)
+        asked = list(compress(self._asked(language, unseen), known.tolist()))
+        means = bootstrap_means_of_languages([difference[known]], [asked])[0]
+        return float(difference[known].mean()), *interval_of(means)
+
+    def _asked(self, language: str | None, unseen: bool) -> list[Hashable]:
+        """Return what each of the `values` answers: an id, or without ids the row itself."""
+        asked: list[Hashable] = []
+        for code in self.languages if language is None else (language,):
+            ids: Sequence[Hashable] = self.questions.get(code) or [(code, row) for row in range(len(self.unseen[code]))]
+            asked += compress(ids, self.unseen[code].tolist()) if unseen else ids
+        return asked
 
     def correlation(self, system: str, name: str) -> float:
         """Return the mean over seeds and languages of Pearson's or Spearman's correlation on the ranking pairs."""
@@ -92,7 +107,7 @@ def run_systems(setting: Setting, names: Sequence[str]) -> Results:
             {key.removeprefix(DETAIL): float(value) for key, value in values.items() if key.startswith(DETAIL)}
         )
     unseen = {tables.split.language: torch.tensor(tables.split.unseen_type) for tables in setting.tables["test"]}
-    return Results(setting.languages, unseen, runs, details)
+    return Results(setting.languages, unseen, runs, details, setting.questions)
 
 
 def _trained_scores(setting: Setting, name: str, seed: int) -> Run:

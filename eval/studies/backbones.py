@@ -86,7 +86,7 @@ def _measured(setting: Setting, names: Sequence[str]) -> dict[str, Any]:
         }
         for way in STUDIED_WAYS
     }
-    asked = [tables.split.questions for tables in setting.tables["test"]]
+    asked = [setting.questions[code] for code in setting.languages]
     return {
         "systems": {
             way: {name: asdict(point_of(scores, asked)) for name, scores in systems.items()}

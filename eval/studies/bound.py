@@ -200,7 +200,7 @@ def _of_language(
     setting: Setting, model: LiraModel, tables: SplitTables, bank: Tensor, temperature: float
 ) -> dict[str, Tensor]:
     queries, split = streams_of(tables.queries), tables.split
-    rows = np.flatnonzero(queries.rows[:, 0] >= 0)
+    rows = _translated_rows(tables)
     translations = [split.queries.candidates[row][0] for row in rows]
     references = references_of(split.language, [split.queries.texts[row] for row in rows], setting.output)
     language = torch.from_numpy(queries.language_ids[rows])
@@ -258,34 +258,48 @@ def _upper(values: Tensor) -> float:
 
 
 def _payload(setting: Setting, runs: Mapping[str, Sequence[Values]]) -> dict[str, Any]:
+    questions = {tables.split.language: _asked(tables) for tables in setting.tables["test"]}
     return {
         "languages": setting.languages,
         "states": {
             state: {
-                **{code: _summary(states, [code]) for code in setting.languages},
-                "mean": _summary(states, setting.languages),
+                **{code: _summary(states, {code: ids}) for code, ids in questions.items()},
+                "mean": _summary(states, questions),
             }
             for state, states in runs.items()
         },
     }
 
 
-def _summary(runs: Sequence[Values], languages: Sequence[str]) -> dict[str, Any]:
-    """Return the mean, its interval and the 95th percentile of each quantity, over texts of all seeds."""
-    parts = {code: [_language_values(run, code) for run in runs] for code in languages}
+def _translated_rows(tables: SplitTables) -> np.ndarray:
+    """Return the rows of the queries that have a translation: those that are measured."""
+    return np.flatnonzero(streams_of(tables.queries).rows[:, 0] >= 0)
+
+
+def _asked(tables: SplitTables) -> list[str]:
+    return [tables.split.questions[row] for row in _translated_rows(tables)]
+
+
+def _summary(runs: Sequence[Values], questions: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """Return the mean, its interval and the 95th percentile of each quantity, over texts of all seeds.
+
+    `questions` are the ids of each language's texts: a question of several languages is drawn in all of them.
+    """
+    parts = {code: [_language_values(run, code) for run in runs] for code in questions}
+    asked = list(questions.values())
     kernel = max(float(run["C"]) for run in runs)
     lipschitz = _upper(torch.cat([run["lipschitz"] for values in parts.values() for run in values]))
     for values in parts.values():
         for run in values:
             run["bound"] = right_side(run["eps1"], run["eps2"], kernel)
     quantities = {
-        name: asdict(point_of([torch.stack([run[name] for run in values]) for values in parts.values()]))
+        name: asdict(point_of([torch.stack([run[name] for run in values]) for values in parts.values()], asked))
         | {"p95": _upper(torch.cat([run[name] for values in parts.values() for run in values]))}
         for name in ("eps1", "eps2", "distance", "bound", "downstream")
     }
     held = {code: [shares_of(run, kernel, lipschitz) for run in values] for code, values in parts.items()}
     shares = {
-        name: asdict(point_of([torch.stack([run[name] for run in values]) for values in held.values()]))
+        name: asdict(point_of([torch.stack([run[name] for run in values]) for values in held.values()], asked))
         for name in SHARES
     }
     return {**quantities, "C": kernel, "L_p95": lipschitz, "shares": shares}

@@ -187,11 +187,11 @@ def _served(job: Callable[[str], Job], way: str) -> Values:
 def _payload(
     setting: Setting, training: Mapping[str, Values], streams: Values, serving: Mapping[str, Values]
 ) -> dict[str, Any]:
-    width = setting.start().config.width
+    width, questions = setting.start().config.width, [setting.questions[code] for code in setting.languages]
     return {
         "quality_measure": "nDCG@10 on test, English titles",
         "quality": {
-            name: asdict(point_of([_quality(training, name)[code] for code in setting.languages]))
+            name: asdict(point_of([_quality(training, name)[code] for code in setting.languages], questions))
             for name in (*training, *((LIRA_FREE,) if LIRA in training else ()))
         },
         "training": {

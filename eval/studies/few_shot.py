@@ -1,7 +1,7 @@
 """How much labelled data is needed: quality against the number of training queries in each language."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from modeling_lira.faces.terminal import PlainConsole
 from modeling_lira.training.options import LasrOptions
 
 from ..drawing import curves, figure_of
-from ..significance import Point, point_of
+from ..significance import Point, points_of
 from .baselines import LinearHead, embedded_by
 from .setting import Setting, Values, few_queries, known_systems
 from .systems import ENGLISH_MAPPING, LINEAR, STUDIED_WAYS, SYSTEMS
@@ -128,8 +128,7 @@ def _payload(
         if several is None:
             return None
         values = {code: torch.stack([run[f"{way}/{code}"] for run in several]) for code in setting.languages}
-        points = {"mean": point_of(list(values.values())), **{code: point_of([part]) for code, part in values.items()}}
-        return {key: asdict(point) for key, point in points.items()}
+        return points_of(values, setting.questions)
 
     whole = min(len(tables.queries) for tables in setting.tables["train"])
     return {

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from modeling_lira.evaluation.names import ENCODER, LIRA, TRANSLATE
 from modeling_lira.faces.terminal import PlainConsole
 
 from ..drawing import curves, figure_of
-from ..significance import Point, point_of
+from ..significance import Point, points_of
 from .baselines import streams_of
 from .references import references_of
 from .setting import Setting, Values, known_systems
@@ -157,21 +157,21 @@ def _scores(setting: Setting, name: str, seed: int, kinds: Sequence[str], levels
     return values
 
 
-def _points(setting: Setting, runs: Sequence[Values], condition: str) -> dict[str, Point]:
-    """Return the point of the mean over languages and of each language."""
+def _points(setting: Setting, runs: Sequence[Values], condition: str) -> dict[str, dict[str, float]]:
+    """Return the point of the mean over languages and of each language that has the condition."""
     values: dict[str, Tensor] = {}
     for language in setting.languages:
         key = f"{condition}/{language}"
         if key in runs[0]:
             values[language] = torch.stack([run[key] for run in runs])
-    return {"mean": point_of(list(values.values())), **{name: point_of([scores]) for name, scores in values.items()}}
+    return points_of(values, setting.questions)
 
 
 def _payload(
     setting: Setting, runs: Mapping[str, Sequence[Values]], kinds: Sequence[str], levels: Sequence[float]
 ) -> dict[str, Any]:
     def plain(name: str, condition: str) -> dict[str, Any]:
-        return {key: asdict(point) for key, point in _points(setting, runs[name], condition).items()}
+        return _points(setting, runs[name], condition)
 
     return {
         "measure": "nDCG@10 on test, English titles",

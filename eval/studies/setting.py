@@ -129,6 +129,11 @@ class Setting:
         """Streams of each part of the corpus, one a language; a part is encoded when it is first asked for."""
         return _Parts(lambda part: [self._tables(part, code) for code in self.languages])
 
+    @cached_property
+    def questions(self) -> dict[str, list[str]]:
+        """Ids of the test queries by language; one id in several languages is one question, drawn in all of them."""
+        return {tables.split.language: tables.split.questions for tables in self.tables["test"]}
+
     def _tables(self, part: str, language: str) -> SplitTables:
         split = load_split(self.options.corpus, language, part)
         if self.quick:
