@@ -18,7 +18,11 @@ from eval.__main__ import app
 from eval.answers import measure as reasoning
 from eval.answers import mgsm
 from eval.answers.mcqa import read_mcqa
-from eval.answers.measure import (
+from eval.answers.measure import Sources, chosen_examples, measure, with_candidates
+from eval.answers.mgsm import EXEMPLARS, LABELS, mgsm_task, read_mgsm, read_shots, size_note
+from eval.answers.numbers import extract_number
+from eval.answers.summary import summarise
+from eval.answers.tasks import (
     ALL_TRANSLATIONS,
     BARE,
     CORRECT,
@@ -27,17 +31,10 @@ from eval.answers.measure import (
     TRANSLATED,
     UNMATCHED,
     Outcome,
-    Sources,
     Task,
     choice_task,
-    chosen_examples,
-    measure,
-    summarise,
     systems_of,
-    with_candidates,
 )
-from eval.answers.mgsm import EXEMPLARS, LABELS, mgsm_task, read_mgsm, read_shots, size_note
-from eval.answers.numbers import extract_number
 from eval.record import read_record
 from eval.report.blocks import answers_block
 from modeling_lira import LiraError, LiraForCausalLM

@@ -118,7 +118,9 @@ def _ask_shopping(
     from modeling_lira.data.questions import read_questions
     from modeling_lira.records.command_line import shown
 
-    from .measure import check_choices, choice_task, chosen_examples, run_reasoning
+    from .measure import check_choices, chosen_examples
+    from .run import run_reasoning
+    from .tasks import choice_task
 
     task = choice_task(name, by, rule, max_new_tokens=max_new_tokens, batch_size=asked.batch_size)
     sources = asked.sources
@@ -143,7 +145,9 @@ def mcqa(
     from modeling_lira.records.command_line import shown
 
     from .mcqa import read_mcqa
-    from .measure import check_choices, choice_task, run_reasoning
+    from .measure import check_choices
+    from .run import run_reasoning
+    from .tasks import choice_task
 
     task = choice_task("mcqa", by, rule, listed, max_new_tokens, asked.batch_size)
     sources = asked.sources
@@ -164,8 +168,8 @@ def mgsm(
     """Ask MGSM's word problems, zero-shot or with worked examples, and match the number of the answer."""
     from modeling_lira.records.command_line import shown
 
-    from .measure import run_reasoning
     from .mgsm import mgsm_task, read_mgsm, size_note
+    from .run import run_reasoning
 
     sources = asked.sources
     examples = _chosen(asked, read_mgsm(data, asked.codes), candidates)

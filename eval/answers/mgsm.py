@@ -15,8 +15,8 @@ from modeling_lira.processing_lira_causal_lm import PROMPT
 
 from .answering import BATCH_SIZE, Question, generated
 from .mcqa import load_rows
-from .measure import CORRECT, Outcome, Task
 from .numbers import extract_number
+from .tasks import CORRECT, Outcome, Task
 
 EXEMPLARS = Path(__file__).with_name("exemplars.tsv")
 """Ours, in English: for where those of MGSM are not at hand."""

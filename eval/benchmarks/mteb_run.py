@@ -110,13 +110,8 @@ def run_mteb(
         else:
             given = {}
         scores[name] = _scores(name, task, encoder)
-        payload = {
-            "model": shown(model),
-            "weights": weights,
-            "translations": bool(given),
-            "task": name,
-            "scores": scores[name],
-        }
+        payload = {"model": shown(model), "weights": weights, "translations": bool(given), "task": name}
+        payload["scores"] = scores[name]
         texts = digest_of(sorted([*key, *(candidate.text for candidate in row)] for key, row in given.items()))
         path = meter.record(payload, translations=texts).write(records)
         console.print(_table(name, scores[name]))
