@@ -2,13 +2,11 @@
 
 import json
 import logging
-import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +21,7 @@ from modeling_lira.errors import LiraError
 from modeling_lira.faces.terminal import PlainConsole
 from modeling_lira.files import atomic_write_text
 from modeling_lira.modeling_lira import LiraModel
+from modeling_lira.records.provenance import PACKAGES, Clock, versions
 from modeling_lira.records.saved_model import load_model
 from modeling_lira.search import SearchIndex
 from modeling_lira.search.choices import DType, Kind, Method
@@ -135,6 +134,7 @@ def measure_index(rows: int, titles: int, queries: int, seed: int, folder: Path,
     """
     if titles > rows or titles <= NEIGHBOURS:
         raise LiraError(f"--titles must be more than {NEIGHBOURS} and no more than --rows, got {titles}")
+    clock = Clock()
     real, asked, name = embedded(folder, titles, queries, model)
     truth = Truth.of(asked)
     built = {
@@ -163,9 +163,9 @@ def measure_index(rows: int, titles: int, queries: int, seed: int, folder: Path,
         "neighbourhoods": {"real": neighbourhood(real, seed), "drawn": neighbourhood(compared, seed)},
         "methods": {method: build.measured(truth) for method, build in built.items()},
         "expansions": by_expansion(built[Method.hnsw].folder, truth),
-        "versions": {name: version(name) for name in ("usearch", "numkong", "numpy")}
-        | {"python": platform.python_version()},
+        "versions": versions(("usearch", "numkong", *PACKAGES)),
     }
+    result = clock.provenance() | result
     atomic_write_text(folder / "results.json", json.dumps(result, indent=1))
     _print(result)
     return result

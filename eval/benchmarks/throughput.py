@@ -1,11 +1,9 @@
 """Texts per second of LiRA beside its own multilingual backbone in sentence-transformers, on the same texts."""
 
 import json
-import platform
 import statistics
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -21,6 +19,7 @@ from modeling_lira.evaluation.names import LIRA_FREE
 from modeling_lira.faces.terminal import PlainConsole
 from modeling_lira.files import atomic_write_text
 from modeling_lira.modeling_lira import LiraModel
+from modeling_lira.records.provenance import Clock
 
 BARE = "multilingual encoder in sentence-transformers"
 ONE = "LiRA with one translation"
@@ -46,7 +45,7 @@ def measure_throughput(count: int, rounds: int, output: Path, multilingual: str,
     dict
         Ratio to the bare encoder by system.
     """
-    texts, languages, candidates = _texts(count)
+    clock, (texts, languages, candidates) = Clock(), _texts(count)
     model = LiraModel.from_backbones(multilingual, english, languages=[*LANGUAGES, "en"])
     bare = SentenceTransformer(str(resolve(multilingual)), device="cpu")
     prefix = model.processor.query_prefix
@@ -66,7 +65,7 @@ def measure_throughput(count: int, rounds: int, output: Path, multilingual: str,
         name: statistics.median(base / taken for base, taken in zip(seconds[BARE], values, strict=True))
         for name, values in seconds.items()
     }
-    _write(output, count, seconds, ratios)
+    _write(output, clock, count, seconds, ratios)
     return ratios
 
 
@@ -82,20 +81,18 @@ def _texts(count: int) -> tuple[list[str], list[str], list[list[str]]]:
     )
 
 
-def _write(output: Path, count: int, seconds: dict[str, list[float]], ratios: dict[str, float]) -> None:
+def _write(output: Path, clock: Clock, count: int, seconds: dict[str, list[float]], ratios: dict[str, float]) -> None:
     table = Table("system", "texts/s", "ratio", title=f"{count} corpus queries, median of {len(seconds[BARE])} rounds")
     rates = {name: count / statistics.median(values) for name, values in seconds.items()}
     for name, ratio in ratios.items():
         table.add_row(name, f"{rates[name]:.0f}", f"{ratio:.2f}")
     PlainConsole().print(table)
-    result = {
+    result = clock.provenance() | {
         "texts": count,
         "batch_size": BATCH,
         "threads": torch.get_num_threads(),
         "texts_per_second": rates,
         "ratio": ratios,
         "seconds": seconds,
-        "versions": {name: version(name) for name in ("torch", "transformers", "sentence-transformers")}
-        | {"python": platform.python_version()},
     }
     atomic_write_text(output, json.dumps(result, indent=1))

@@ -1,12 +1,10 @@
 """Does each part earn its place? Train every system with several seeds, score it on test, compare query by query."""
 
 import json
-import platform
 import time
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from importlib.metadata import version
 from itertools import compress
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from modeling_lira.evaluation.metrics import bootstrap_means_of_languages, inter
 from modeling_lira.evaluation.names import ENCODER, LIRA
 from modeling_lira.faces.terminal import PlainConsole
 from modeling_lira.files import atomic_write_text
+from modeling_lira.records.provenance import Clock
 from modeling_lira.training.options import TrainingOptions
 
 from .setting import Setting, known_systems
@@ -152,9 +151,9 @@ def run_ablations(
     LiraError
         An unknown system, no seed, options without one of the stages.
     """
-    setting = Setting(options, output, streams, tuple(seeds))
+    clock, setting = Clock(), Setting(options, output, streams, tuple(seeds))
     results = run_systems(setting, known_systems([LIRA, ENCODER, *(names or SYSTEMS)]))
-    record = summary(results, options, seeds)
+    record = clock.provenance() | summary(results, options, seeds)
     plain = json.loads(json.dumps(record), parse_constant=lambda _: None)  # JSON has no NaN: what is closed is null
     atomic_write_text(output / "ablations.json", json.dumps(plain, indent=1, ensure_ascii=False) + "\n")
     for table in tables_of(record):
@@ -189,8 +188,6 @@ def summary(results: Results, options: TrainingOptions, seeds: Sequence[int]) ->
         "options": asdict(replace(options, corpus="")),
         "seeds": list(seeds),
         "threads": torch.get_num_threads(),
-        "versions": {name: version(name) for name in ("torch", "transformers", "datasets")}
-        | {"python": platform.python_version()},
         "systems": systems,
         "gains": gains,
     }

@@ -12,7 +12,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -76,10 +76,10 @@ class Clock:
         }
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of what is installed of `PACKAGES`."""
+def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
+    """Return the versions of Python and of those packages that are installed."""
     numbers = {"python": platform.python_version()}
-    for name in PACKAGES:
+    for name in packages:
         try:
             numbers[name] = version(name)
         except PackageNotFoundError:
