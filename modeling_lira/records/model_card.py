@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
@@ -22,8 +22,6 @@ from huggingface_hub import EvalResult, ModelCardData
 from safetensors import safe_open
 
 from ..errors import LiraError
-from ..faces.markup import Markdown, markdown_code, markdown_table, markdown_text
-from ..faces.terminal import one_line
 from ..frozen_backbone import same_weights
 from .reasoning_card import (
     REASONING_FETCHED,
@@ -237,17 +235,25 @@ def _result(row: Record, sources: CardSources, task: str) -> EvalResult:
 # ---------------------------------------------------------------- text
 
 
+def table(header: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
+    """Return a Markdown table; what is in a cell stays in it."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(
+        f"| {' | '.join(' '.join(str(cell).replace('|', '/').split()) for cell in row)} |" for row in lines
+    )
+
+
 def _backbones(config: Mapping[str, Any], sources: CardSources) -> str:
     rows = []
     for part in frozen_parts(config):
-        link = Markdown(f"[{part.name}](https://huggingface.co/{part.name})")
+        link = f"[{part.name}](https://huggingface.co/{part.name})"
         known = link if _HUB_ID.fullmatch(part.name) else "a model of its author's own"
         sizes = {"layers": part.config.get("num_hidden_layers"), "wide": part.config.get("hidden_size")}
         shape = ", ".join([part.config["model_type"], *(f"{size} {word}" for word, size in sizes.items() if size)])
         licence = sources.licences.get(part.name, _NOT_TOLD)
         weights = _known_weights(part, sources) or "as named"
         rows.append([part.role.removesuffix(" backbone"), known, part.revision or "main", shape, licence, weights])
-    shown = markdown_table(["path", "backbone", "revision", "kind", "licence", "weights trained on"], rows)
+    shown = table(["path", "backbone", "revision", "kind", "licence", "weights trained on"], rows)
     open_ended = any(part.revision is None for part in frozen_parts(config))
     notes = [_NOT_FIXED] * open_ended + [_QUANTISED] * bool(_quantised(config, sources))
     return "\n\n".join([shown, *notes])
@@ -284,29 +290,21 @@ def _training(config: Mapping[str, Any], sources: CardSources) -> str:
         return "No record of the training came with these weights."
     parts = reasoning_training(record) if is_reasoning(config) else _stages(record, sources)
     if record.get("command"):
-        parts.append(_listing(record["command"]))
+        parts.append(f"```\n{record['command']}\n```")
     options = json.dumps(record["options"], indent=1)
     parts.append(f"<details><summary>All options</summary>\n\n```json\n{options}\n```\n\n</details>")
     return "\n\n".join(parts)
 
 
-def _listing(command: str) -> str:
-    """Return a command as a block of code, which nothing in it can end."""
-    fence = "`" * (max(map(len, re.findall("`+", command)), default=0) + 1)
-    return f"{fence:`<3}\n{one_line(command)}\n{fence:`<3}"
-
-
 def _stages(record: Record, sources: CardSources) -> list[str]:
     options = record["options"]
     corpus = sources.dataset or Path(options["corpus"]).name
-    shown = (
-        f"[{corpus}](https://huggingface.co/datasets/{corpus})" if _HUB_ID.fullmatch(corpus) else markdown_code(corpus)
-    )
+    shown = f"[{corpus}](https://huggingface.co/datasets/{corpus})" if _HUB_ID.fullmatch(corpus) else f"`{corpus}`"
     stages = [_stage(name, log) for name, log in record["training"].items()]
-    versions = markdown_text(", ".join(f"{name} {number}" for name, number in record["versions"].items()))
+    versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
     return [
         f"Corpus: {shown}, train split; validation split for the choice of the epoch. Seed {options['seed']}.",
-        markdown_table(["stage", "epochs", "validation score before", "best", "seconds", "CPU-seconds"], stages),
+        table(["stage", "epochs", "validation score before", "best", "seconds", "CPU-seconds"], stages),
         f"On {record['threads']} threads in {record['processes']} process(es); {versions}. CPU-seconds are the "
         "measured cost (where a run was interrupted, of its last part); energy was not measured.",
     ]
@@ -330,17 +328,14 @@ def _evaluation(sources: CardSources, rows: Sequence[Record], quantised: Sequenc
     if evaluation is None:
         return "These weights have not been evaluated."
     dataset = sources.dataset or Path(str(evaluation.get("dataset", "unnamed"))).name
-    split = markdown_text(str(evaluation.get("split", "test")))
-    parts = [f"On {markdown_code(dataset)}, {split} split; values × 100, 95% intervals where measured."]
+    parts = [f"On `{dataset}`, {evaluation.get('split', 'test')} split; values × 100, 95% intervals where measured."]
     if quantised:
-        parts.append(
-            f"All of it measured with {markdown_text(', '.join(quantised))}, not with the float weights of the Hub."
-        )
+        parts.append(f"All of it measured with {', '.join(quantised)}, not with the float weights of the Hub.")
     for task, metric in dict.fromkeys((row["task"], row["metric"]) for row in rows):
         chosen = [row for row in rows if (row["task"], row["metric"]) == (task, metric)]
-        parts += [markdown_text(f"{metric}, {task}:"), _score_table(chosen)]
+        parts += [f"{metric}, {task}:", _score_table(chosen)]
     if evaluation.get("command"):
-        parts.append(_listing(evaluation["command"]))
+        parts.append(f"```\n{evaluation['command']}\n```")
     if "cpu_seconds" in evaluation:
         parts.append(f"It took {evaluation['cpu_seconds']:.0f} CPU-seconds.")
     return "\n\n".join(parts)
@@ -350,13 +345,10 @@ def _score_table(rows: Sequence[Record]) -> str:
     languages = list(dict.fromkeys(row["language"] for row in rows))
     cells = {(row["system"], row["language"]): _cell(row) for row in rows}
     systems = dict.fromkeys((row["system"], bool(row.get("baseline"))) for row in rows)
-    return markdown_table(
+    return table(
         ["system", *languages],
         (
-            [
-                system if baseline else Markdown(f"**{markdown_text(system)}**"),
-                *(cells.get((system, language), "") for language in languages),
-            ]
+            [system if baseline else f"**{system}**", *(cells.get((system, language), "") for language in languages)]
             for system, baseline in systems
         ),
     )
@@ -371,11 +363,11 @@ def _cell(row: Record) -> str:
 
 
 def _licence(config: Mapping[str, Any], sources: CardSources) -> str:
-    licence = markdown_code(sources.licence) if sources.licence else "none given; ask whoever published them"
+    own = f"`{sources.licence}`" if sources.licence else "none given; ask whoever published them"
     where = "which are part of the weight file" if config["backbones_included"] else "which are fetched, not included"
-    named = [markdown_text(f"{name}: {sources.licences.get(name, _NOT_TOLD)}") for name in backbone_ids(config)]
+    named = [f"{name}: {sources.licences.get(name, _NOT_TOLD)}" for name in backbone_ids(config)]
     backbones = "; ".join(named) or "of their author's own"
-    return f"Trained weights: {licence}. Code (`*.py`): Apache 2.0. Backbones, {where}: {backbones}."
+    return f"Trained weights: {own}. Code (`*.py`): Apache 2.0. Backbones, {where}: {backbones}."
 
 
 _NOT_FIXED = "A backbone at `main` is fixed to no revision; loading warns where its weights are not those of training."
