@@ -159,8 +159,9 @@ class Setting:
 
     def meter(self, name: str) -> Meter:
         """Start to measure; the record says whether the run was quick by its name."""
+        corpus = self.corpus  # a corpus that is not there is named before its languages are asked for
         subject = {"options": asdict(replace(self.options, corpus="")), "languages": self.languages}
-        return Meter(f"{name}-quick" if self.quick else name, self.seeds, self.corpus, subject)
+        return Meter(f"{name}-quick" if self.quick else name, self.seeds, corpus, subject)
 
     def step(self, name: str, compute: Callable[[], Values], **depends: object) -> Values:
         """Return the tensors of a finished step, or compute and keep them.
