@@ -16,7 +16,7 @@ from test_reasoning import opened, save_language_model
 
 from eval.__main__ import app
 from eval.answers import measure as reasoning
-from eval.answers import mgsm
+from eval.answers import mgsm, tasks
 from eval.answers.mcqa import read_mcqa
 from eval.answers.measure import Sources, chosen_examples, measure, with_candidates
 from eval.answers.mgsm import EXEMPLARS, LABELS, mgsm_task, read_mgsm, read_shots, size_note
@@ -175,7 +175,7 @@ def test_generated_answers_are_matched_with_the_choices(sources, tmp_path, monke
         prompts.extend(model.processor.tokenizer.decode(own, skip_special_tokens=True) for own in ids)
         return ["Shirt.", "(A)"][: len(ids)]
 
-    monkeypatch.setattr(reasoning, "generated", generated)
+    monkeypatch.setattr(tasks, "generated", generated)
     for listed, second in ((False, (0, 1)), (True, (1, 0))):
         task = choice_task("own", "generation", listed=listed)
         scores, _ = measure(task, EXAMPLES[:2], sources, tmp_path / "streams", tmp_path / str(listed))
