@@ -15,8 +15,6 @@ def clean_text(text: str) -> str:
     """Return a text in NFC without markup, control characters, emoji and needless spaces.
 
     A text that was read in the wrong encoding once ("Ã¡o") is repaired.
-
-    Source: ours.
     """
     text = _TAG.sub(" ", html.unescape(_HUGE_ENTITY.sub(" ", _repaired(text))))
     text = unicodedata.normalize("NFC", text).translate(_WRITTEN)
@@ -24,7 +22,7 @@ def clean_text(text: str) -> str:
 
 
 def _is_written(char: str) -> bool:
-    """Tell letters, marks, numbers and signs from control characters, emoji, private use and stray joiners."""
+    """Return whether a character may stay: not a control character, an emoji or one of private use."""
     category = unicodedata.category(char)
     if category == "So":
         return char in "°™®©№"
@@ -32,7 +30,7 @@ def _is_written(char: str) -> bool:
 
 
 class _Written(dict[int, int]):
-    """Maps characters for `str.translate`: those that are written to themselves, others to a space."""
+    """A table for `str.translate`: maps a character that may stay to itself, any other to a space."""
 
     def __missing__(self, code: int) -> int:
         self[code] = code if _is_written(chr(code)) else ord(" ")

@@ -1,4 +1,4 @@
-"""Relevance from what shoppers did: rates of actions, corrected for how likely a position is to be seen."""
+"""Relevance grades from what shoppers did: rates of actions, corrected for how likely shoppers look at a position."""
 
 from dataclasses import dataclass
 
@@ -15,14 +15,17 @@ ACTION_NUMBERS = {"impression": IMPRESSION, "click": CLICK, "cart": CART, "purch
 DEEPEST = 100
 """Positions further down count as this one."""
 POSITION_PRIOR = 50
+"""Impressions that the prior chance of looking at a position weighs as much as."""
 ATTRACTION_PRIOR = 1
+"""The same of the prior attraction of a pair."""
 RATE_PRIOR = 5
+"""Views that the log's average rate weighs as much as, so that one click in one view is not a rate of 1."""
 _LEAST_EXAMINED = 0.05
 _ROUNDS = 100
 
 
 def tally(*columns: np.ndarray, weights: np.ndarray | None = None) -> list[np.ndarray]:
-    """Return the distinct rows of some columns in ascending order, and how often each occurs or what it weighs."""
+    """Return the distinct rows of some columns in ascending order, then the count, or sum of weights, of each."""
     order = np.lexsort(columns[::-1])
     ordered = [column[order] for column in columns]
     new = np.ones(len(order), bool)
@@ -53,14 +56,14 @@ class Events:
 
 
 class Pairs:
-    """The events of each product under each query that it was shown or touched under.
+    """The pairs of a query and a product that have an event, with their counts of actions. P is the number of pairs.
 
     Attributes
     ----------
     query, product : array, [P]
     clicks, carts, purchases : array, [P]
     touched : array, [P]
-        Whether anybody clicked, carted or bought.
+        Whether anybody clicked, carted or bought the product under the query.
     """
 
     def __init__(self, events: Events) -> None:
@@ -85,19 +88,25 @@ class Pairs:
         return self.carts + 2 * self.purchases
 
     def exposure(self, chances: np.ndarray) -> np.ndarray:
-        """Return how often each product was seen, in expectation; at least as often as it was clicked: [P]."""
+        """Return the expected number of times that each product was looked at, no fewer than its actions: [P].
+
+        `chances` are those of looking at each position, from `examination`.
+        """
         seen = self._total(IMPRESSION, chances[self._events.position])
         return np.maximum.reduce([seen, self.clicks, self.carts, self.purchases])
 
     def weighted_clicks(self, chances: np.ndarray) -> np.ndarray:
-        """Return the clicks as they would be at the first position, where few look one counts for several: [P].
+        """Return the clicks divided by the chance that their position is looked at, as if all were at the first: [P].
 
         Source: inverse propensity weighting, after Joachims et al. (2017).
         """
         return self._total(CLICK, 1 / chances[self._events.position])
 
     def views(self) -> "_Views":
-        """Count impressions and clicks; clicks without a position are spread over those of their pair's impressions."""
+        """Count impressions and clicks by pair and position.
+
+        A pair's clicks without a position are spread over its positions in proportion to its impressions there.
+        """
         events, shown, clicked = self._events, self._events.action == IMPRESSION, self._events.action == CLICK
         unknown = np.bincount(self._pair, np.where(clicked & (events.position == 0), events.count, 0), len(self))
         impressions = self._total(IMPRESSION)
@@ -110,7 +119,7 @@ class Pairs:
 
 
 def _looked_up(wanted: np.ndarray, keys: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return the values of some keys, 0 for those that are not there; `keys` ascend within equal actions of a pair."""
+    """Return the value of each wanted key, 0 for one that is not among `keys`."""
     order = np.argsort(keys)
     keys, values = np.append(keys[order], -1), np.append(values[order], 0)
     rows = np.searchsorted(keys[:-1], wanted)
@@ -130,10 +139,10 @@ class _Views:
 def examination(pairs: Pairs) -> np.ndarray:
     """Estimate how likely each position is to be looked at, the first one being 1.
 
-    A click is a look and an attraction: P(click) = examination of the position x attraction of the pair. Both are
-    estimated together, so that a shop that puts the best first is not taken for one whose customers do not scroll: only
-    products that were shown at several positions speak. Where there is little data the estimate is drawn towards
-    1 / log2(position + 1); it never rises with depth.
+    The model: P(click) = P(the position is looked at) x P(the product attracts who looks at it under this query). Both
+    factors are estimated together, from products that were shown at several positions: the click rates of positions
+    alone would not tell a shop that puts its best products first from one whose customers do not scroll. Where there
+    is little data the estimate is drawn towards 1 / log2(position + 1); it never rises with depth.
 
     Returns
     -------
@@ -158,7 +167,7 @@ def examination(pairs: Pairs) -> np.ndarray:
 
 
 def _expected(views: _Views, chances: np.ndarray, attraction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return how many of the impressions were looked at, and how many were of a pair that attracts: [V] each."""
+    """Return for each view the expected impressions that were looked at, and those whose product attracts: [V] each."""
     passed = (views.shown - views.clicked) / np.maximum(1 - chances * attraction, 1e-9)
     return views.clicked + passed * chances * (1 - attraction), views.clicked + passed * attraction * (1 - chances)
 
@@ -166,17 +175,22 @@ def _expected(views: _Views, chances: np.ndarray, attraction: np.ndarray) -> tup
 def _rate(
     events: np.ndarray, trials: np.ndarray, groups: np.ndarray, count: int, prior: np.ndarray | float, weight: float
 ) -> np.ndarray:
-    """Return the rate of events by group, [count], drawn towards a prior rate with the weight of some trials."""
+    """Return the rate of events of each group, [count], drawn towards `prior` as if by `weight` more trials."""
     happened, tried = np.bincount(groups, events, count), np.bincount(groups, trials, count)
     return (happened + weight * prior) / (tried + weight)
 
 
 def grades(pairs: Pairs, chances: np.ndarray, rates: tuple[float, float]) -> np.ndarray:
-    """Grade the products of each query by their rates of actions among the times they were seen.
+    """Grade the products of each query by how often shoppers who saw them clicked, carted or bought.
 
-    3 converts at least as well as the shop's average pair, 2 converts at all or is clicked at least twice, weighted by
-    position, and not less than the average, 1 is clicked. Rates are drawn towards the average where there is little
-    data. In a log of clicks alone every rate is the average, and the weighted clicks decide.
+    A product is graded
+
+    - 3 if its conversions (carts, and purchases counted twice) a view are at least the log's average,
+    - 2 if it has any conversion, or at least two clicks (weighted by position) at no less than the average click rate,
+    - 1 if it has any click, and 0 otherwise.
+
+    Rates are drawn towards the average where there is little data. In a log without impressions every click rate is
+    the average, so that the weighted clicks decide.
 
     Parameters
     ----------
@@ -184,12 +198,12 @@ def grades(pairs: Pairs, chances: np.ndarray, rates: tuple[float, float]) -> np.
     chances : array
         From `examination`.
     rates : (float, float)
-        The log's clicks and conversions a view, from `average_rates`.
+        The log's average clicks a view and conversions a view, from `average_rates`.
 
     Returns
     -------
     array, [P]
-        Grades 1 to 3, 0 for products that nobody touched.
+        Grades 0 to 3.
     """
     seen, conversions = pairs.exposure(chances), pairs.conversions
     click_rate = (pairs.clicks + RATE_PRIOR * rates[0]) / (seen + RATE_PRIOR)
@@ -200,6 +214,6 @@ def grades(pairs: Pairs, chances: np.ndarray, rates: tuple[float, float]) -> np.
 
 
 def average_rates(pairs: Pairs, chances: np.ndarray) -> tuple[float, float]:
-    """Return the log's clicks and conversions per time that a product was seen."""
+    """Return the log's average clicks a view and conversions a view."""
     seen = max(float(pairs.exposure(chances).sum()), 1.0)
     return float(pairs.clicks.sum()) / seen, float(pairs.conversions.sum()) / seen

@@ -30,7 +30,7 @@ _NO_VALUES = ("", "null", "none", "nan")
 
 @dataclass(frozen=True)
 class LogQuery:
-    """A query: its number, its commonest spelling, its declared language if it has one, and its rows in the log."""
+    """A query: its number, its commonest spelling, its declared language ("" if none), and how many rows it has."""
 
     number: int
     text: str
@@ -49,11 +49,29 @@ class LogProduct:
 
 @dataclass
 class Log:
-    """A cleaned log: queries and products by number, their events, and what was left out or removed.
+    """A cleaned log: its queries, products and events, and counts of what was left out or removed.
 
-    `rows` is `kept` and all that `dropped` counts; `scrubbed` counts the kinds of personal data in distinct texts,
-    `actions` the names of unknown actions, `untouched` the queries under which nobody did more than look, `guessed` the
-    queries without a declared language by the one that was guessed.
+    Attributes
+    ----------
+    queries, products : list
+        By number.
+    events : Events
+    rows : int
+        All rows of the log, those left out included: `kept` plus the total of `dropped`.
+    dropped : Counter
+        Rows left out, by reason.
+    scrubbed : Counter
+        Pieces of personal data removed from distinct texts, by kind.
+    actions : Counter
+        Rows of unknown actions, by the action's name.
+    rare : int
+        Queries left out because too few sessions asked them.
+    beyond_ascii : int
+        Rows that could be read and whose query or product has other characters than ASCII.
+    untouched : int
+        Queries under which nobody clicked, carted or bought.
+    guessed : Counter
+        Queries without a declared language, by the language that was guessed.
     """
 
     queries: list[LogQuery] = field(default_factory=list)
@@ -64,12 +82,13 @@ class Log:
     scrubbed: Counter[str] = field(default_factory=Counter)
     actions: Counter[str] = field(default_factory=Counter)
     rare: int = 0
+    beyond_ascii: int = 0
     untouched: int = 0
     guessed: Counter[str] = field(default_factory=Counter)
 
     @property
     def kept(self) -> int:
-        """How many rows are in."""
+        """How many rows were not left out."""
         return self.rows - self.dropped.total()
 
     @property
@@ -85,9 +104,9 @@ def collect(rows: Iterable[LogRow | BadRow], min_sessions: int = 1, folder: Path
     ----------
     rows : iterable of LogRow or BadRow
     min_sessions : int
-        Queries of fewer sessions are left out: what one person alone typed may say who it was.
+        Queries of fewer sessions are left out: a text that only one person typed may identify them.
     folder : Path, optional
-        Where events are held in the meantime, by default the system's folder for temporary files.
+        Where events are stored while the log is read; by default the system's folder for temporary files.
     """
     with TemporaryDirectory(prefix=".spill-", dir=folder) as name, EventSpill(Path(name)) as spill:
         collector = _Collector(spill)
@@ -97,7 +116,7 @@ def collect(rows: Iterable[LogRow | BadRow], min_sessions: int = 1, folder: Path
 
 
 class _Collector:
-    """Writes the events of a log into a spill; remembers cleaned texts, which repeat a lot."""
+    """Writes the events of a log into an `EventSpill`; caches cleaned texts, since most of them occur many times."""
 
     def __init__(self, spill: EventSpill) -> None:
         self.log = Log()
@@ -110,6 +129,8 @@ class _Collector:
     def add(self, row: LogRow | BadRow) -> None:
         """Add a row, or count why it is left out."""
         self.log.rows += 1
+        if isinstance(row, LogRow):
+            self.log.beyond_ascii += not (row.query.isascii() and row.product.isascii())
         reason = row.reason if isinstance(row, BadRow) else self._add(row)
         if reason:
             self.log.dropped[reason] += 1
@@ -126,6 +147,7 @@ class _Collector:
         position = _position(row.position)
         if position is None:
             return "position is not a whole number from 1"
+        # A row that repeats an event of the same session and time was logged twice; without either, nobody can know.
         event = (row.session, row.time, query, product, action, row.position)
         repeatable = hash(event) & _DIGEST if row.session or row.time else 0
         session = hash(row.session) & _DIGEST if row.session else 0
@@ -157,9 +179,10 @@ class _Collector:
         return key, self._remember(text)
 
     def _clean(self, name: str, raw: str) -> tuple[str, str]:
-        """Return the clean text and an empty fault, or why it cannot be used; nothing is done with very long ones."""
+        """Return the clean text and "", or "" and the reason why it cannot be used."""
         if raw.strip().casefold() in _NO_VALUES:
             return "", f"no {name}"
+        # A very long cell is dropped below anyway, so that cleaning it would only take time.
         text = scrub(clean_text(raw), self.log.scrubbed) if len(raw) <= LONGEST_RAW else raw
         if len(text) > LONGEST[name]:
             return "", f"{name} is longer than {LONGEST[name]} characters"
@@ -218,7 +241,7 @@ class _Grouping:
         )
 
     def _without_repeats(self, share: np.ndarray) -> np.ndarray:
-        """Leave out events that came before; without session and time a repeat is another event."""
+        """Keep the first of equal events; events without session and time have no number and are all kept."""
         _, first = np.unique(share["event"], return_index=True)
         kept = share["event"] == 0
         kept[first] = True
@@ -230,7 +253,7 @@ class _Grouping:
     def _add_queries(
         self, spellings: Sequence[np.ndarray], declared: Sequence[np.ndarray]
     ) -> Callable[[np.ndarray], np.ndarray]:
-        """Add the queries in the order of their texts; return what maps digests to their numbers."""
+        """Add the queries in the order of their texts; return a function from their digests to their numbers."""
         spelling = _commonest(spellings, self._spill.texts(np.unique(spellings[1]).tolist()))
         language = _commonest(declared, dict(enumerate(self._languages)))
         keys, counts = tally(spellings[0], weights=spellings[2])
@@ -241,7 +264,10 @@ class _Grouping:
         return _numbering({key: number for number, key in enumerate(ordered)})
 
     def _add_products(self, table: Sequence[np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
-        """Add the products in the order of their keys; those with one title are one, as nobody tells them apart."""
+        """Add the products in the order of their keys; products of equal titles become one.
+
+        Returns a function from the digests of their keys to their numbers.
+        """
         titles = _commonest(table, self._spill.texts(np.unique(table[1]).tolist()))
         keys = self._spill.texts(titles)
         english = {digest: _digest(_ENGLISH, digest) for digest in titles}
@@ -261,8 +287,8 @@ class _Grouping:
 def _sessions(share: np.ndarray, index: np.ndarray, queries: int) -> np.ndarray:
     """Return how many sessions asked each query, [queries].
 
-    Events without a session are of at least as many as the commonest of them occurs times: a search shows a product
-    once.
+    Events without a session come from at least n sessions if one of them occurs n times, since a search shows a product
+    only once.
     """
     known = share["session"] != 0
     sessions = np.bincount(tally(index[known], share["session"][known])[0], minlength=queries)
@@ -272,7 +298,10 @@ def _sessions(share: np.ndarray, index: np.ndarray, queries: int) -> np.ndarray:
 
 
 def _commonest(table: Sequence[np.ndarray], texts: Mapping[int, str]) -> dict[int, str]:
-    """Return the commonest text of each owner, the first in order among equals; a table is owners, texts, counts."""
+    """Return each owner's commonest text, of equally common ones the first in order.
+
+    A table is three arrays of one length: owners, digests of texts, counts.
+    """
     owners, digests, counts = tally(*table[:2], weights=table[2])
     best: dict[int, tuple[int, str]] = {}
     for owner, digest, count in zip(owners.tolist(), digests.tolist(), counts.tolist(), strict=True):
@@ -301,7 +330,7 @@ def _action(given: str) -> int | None:
 
 @lru_cache(_CACHED_TEXTS)
 def _position(given: str) -> int | None:
-    """Return a position from 1, 0 where none is given, None for anything else."""
+    """Return the position, at most `DEEPEST`; 0 if none is given, None if it is not a whole number from 1."""
     text = given.strip()
     if text.casefold() in _NO_VALUES:
         return 0

@@ -1,4 +1,7 @@
-"""Tell which column of a shop's log is which of ours: named, of our name, or guessed by a usual name."""
+"""Decide which column of a shop's log is the query, which the product, and so on.
+
+The user may name a column; otherwise it is the one of our own name, or one of a usual name such as `search_term`.
+"""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -29,16 +32,16 @@ USUAL_NAMES: Mapping[str, Sequence[str]] = {
     ),
     "time": ("timestamp", "ts", "datetime", "event_time", "event_timestamp", "created_at", "date", "when"),
 }  # fmt: skip
-"""By our name, the surest first."""
+"""Names that shops give each of our columns, the most certain first: the first one that a log has is taken."""
 
 
 def check_names(given: Mapping[str, str]) -> None:
-    """Refuse a mapping of columns that we do not have.
+    """Check that the keys of a mapping of columns are names of our columns.
 
     Raises
     ------
     LiraError
-        With the names that we have.
+        If a key is none of `USUAL_NAMES`; the message lists these.
     """
     unknown = sorted(set(given) - set(USUAL_NAMES))
     if unknown:
@@ -46,21 +49,21 @@ def check_names(given: Mapping[str, str]) -> None:
 
 
 def map_columns(log: str, names: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
-    """Return the log's column of each of ours that it has, and report which were guessed and which are not read.
+    """Return the log's column name for each of our columns that it has, and log what was guessed and what is not read.
 
     Parameters
     ----------
     log : str
-        Its name, for messages.
+        The log's name, for messages.
     names : sequence of str
         The log's columns.
     given : mapping of str
-        The log's column names by ours, which nothing else overrides.
+        The log's column names by ours, as the user gave them; a guess never replaces one.
 
     Raises
     ------
     LiraError
-        A given column that the log does not have, or columns that are needed and missing, all of them at once.
+        If the log lacks a given column, or has no column for one of `REQUIRED`; the message names all that are missing.
     """
     check_names(given)
     shown = one_line(" ".join(names).encode("utf-8", "replace").decode())
@@ -71,9 +74,9 @@ def map_columns(log: str, names: Sequence[str], given: Mapping[str, str]) -> dic
             raise LiraError(f"log {log} has no column {theirs!r} for {ours}, only {shown!r}{hint}")
     columns = dict(given)
     for ours, usual in USUAL_NAMES.items():
-        theirs = _usual_column(names, (ours, *usual), set(columns.values()))
-        if ours not in columns and theirs is not None:
-            columns[ours] = theirs
+        guess = _usual_column(names, (ours, *usual), set(columns.values()))
+        if ours not in columns and guess is not None:
+            columns[ours] = guess
     missing = [ours for ours in REQUIRED if ours not in columns]
     if missing:
         which = " and no column ".join(map(repr, missing))
@@ -83,7 +86,7 @@ def map_columns(log: str, names: Sequence[str], given: Mapping[str, str]) -> dic
 
 
 def _usual_column(names: Sequence[str], usual: Sequence[str], taken: set[str]) -> str | None:
-    """Return the first column of a usual name that is not one of ours already."""
+    """Return the first of the usual names that the log has and that is not taken by another column, or None."""
     free = {_plain(name): name for name in reversed(names) if name not in taken}
     return next((free[name] for name in usual if name in free), None)
 

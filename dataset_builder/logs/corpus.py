@@ -1,4 +1,4 @@
-"""Build a corpus from a shop's own log: tell the languages, judge by actions, split by query."""
+"""Build a corpus from a shop's own log: identify languages, grade products by what shoppers did, split by query."""
 
 import logging
 import math
@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from modeling_lira.data.table_file import NO_TEXT
 from modeling_lira.errors import LiraError
 from modeling_lira.evaluation.bm25 import tokens
 from modeling_lira.faces.terminal import one_line
@@ -32,6 +33,8 @@ logger = logging.getLogger(__name__)
 MIN_SESSIONS = 3
 UNTOUCHED_LANGUAGE = "in a language without any click, cart or purchase"
 _TITLES_TO_IDENTIFY = 3
+_BAD_ROWS = 0.01
+"""Share of rows that are not UTF-8 which any log may have."""
 _PLAIN_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _CODE = re.compile("[a-z]{2,3}")
 Judged = dict[str, list[JudgedQuery]]
@@ -53,16 +56,17 @@ def build_log_corpus(
     folder : Path
         New, empty, or an earlier corpus, which is replaced in the end.
     path : Path
-        The log; see `read_log`.
+        The log, a table that `read_log` reads.
     languages : sequence of str, optional
-        Those that the shop's customers write, by default any of `QUERY_LANGUAGES`: the fewer, the surer are the others.
+        Languages that the shop's customers write, by default all of `QUERY_LANGUAGES`. The fewer are given, the more
+        reliably the language of a query is identified.
     columns : mapping of str, optional
         The log's column names by ours.
     seed : int
     candidates : Path
         Compressed candidates to join to the queries; other queries get the gloss.
     min_sessions : int
-        Queries of fewer sessions are left out: what one person alone typed may say who it was.
+        Queries of fewer sessions are left out: a text that only one person typed may identify them.
 
     Returns
     -------
@@ -72,11 +76,12 @@ def build_log_corpus(
     Raises
     ------
     LiraError
-        A log that cannot be read, or of which nothing is left.
+        If the log cannot be read, is in another encoding than UTF-8 or UTF-16, or has no usable query.
     """
     with staged(folder, {"log": str(path), "seed": seed}) as stage:
         rows = tqdm(read_log(path, columns), desc="rows", unit=" rows", disable=None)
         log = collect(rows, min_sessions, stage.folder)
+        _check_encoding(log, path)
         by_language = by_languages(log, languages or QUERY_LANGUAGES)
         _report(log, path, languages)
         if not by_language:
@@ -91,10 +96,21 @@ def build_log_corpus(
     return log
 
 
-def by_languages(log: Log, languages: Sequence[str]) -> dict[str, list[LogQuery]]:
-    """Group the queries by language, the declared one or else the one that is told; others are dropped and counted.
+def _check_encoding(log: Log, path: Path) -> None:
+    """Raise LiraError if the log seems to be in another encoding than UTF-8 or UTF-16, such as cp1258.
 
-    So are languages in which nobody touched anything.
+    Only its rows of plain ASCII could be read then, and a corpus of these would lack most words of its language. A few
+    bad rows in a log of UTF-8 are counted instead.
+    """
+    unreadable = log.dropped[NO_TEXT.reason]
+    if unreadable > max(log.beyond_ascii, log.rows * _BAD_ROWS):
+        raise LiraError(f"log {path}: {unreadable:,} of {log.rows:,} rows {NO_TEXT.detail.replace('is', 'are', 1)}")
+
+
+def by_languages(log: Log, languages: Sequence[str]) -> dict[str, list[LogQuery]]:
+    """Group the queries by their declared or identified language; drop and count those of other languages.
+
+    Languages in which nobody clicked, carted or bought anything are dropped and counted too.
     """
     touched = touched_queries(log)
     groups: dict[str, list[LogQuery]] = {code: [] for code in QUERY_LANGUAGES if code in languages}
@@ -124,25 +140,25 @@ def touched_queries(log: Log) -> np.ndarray:
 
 
 def _foreign(code: str) -> str:
-    """Return the reason for a declared language; what is no code is not repeated, since it may be any text."""
+    """Return the reason for dropping a declared language; only a code is repeated, as the rest may be any text."""
     return f"language {code} is not among those asked for" if _CODE.fullmatch(code) else "language is not a code"
 
 
 def _languages(log: Log, languages: Sequence[str]) -> list[str | None]:
-    """Return the declared language of each query, or the one that it is told to be in; count the latter."""
+    """Return the declared or else the identified language of each query, None if unknown; count the identified ones."""
     declared = Counter(query.language for query in log.queries if query.language)
     unknown = [query for query in log.queries if not query.language]
     if not unknown:
         return [query.language for query in log.queries]
     titles = _commonest_titles(log)
-    told = tell_languages([(query.text, titles[query.number]) for query in unknown], languages, declared)
-    log.guessed.update(code for code in told if code)
-    by_number = {query.number: code for query, code in zip(unknown, told, strict=True)}
+    guesses = tell_languages([(query.text, titles[query.number]) for query in unknown], languages, declared)
+    log.guessed.update(code for code in guesses if code)
+    by_number = {query.number: code for query, code in zip(unknown, guesses, strict=True)}
     return [query.language or by_number[query.number] for query in log.queries]
 
 
 def _commonest_titles(log: Log) -> list[list[str]]:
-    """Return the titles of the products that each query was shown most, or touched most where none was shown."""
+    """Return up to three titles for each query: those of the products with most events under it."""
     query, product, count = tally(log.events.query, log.events.product, weights=log.events.count)
     titles: list[list[str]] = [[] for _ in log.queries]
     for row in np.lexsort((product, -count, query)).tolist():
@@ -153,7 +169,7 @@ def _commonest_titles(log: Log) -> list[list[str]]:
 
 
 def judge(log: Log, queries: Sequence[LogQuery], language: str, seed: int) -> tuple[Judged, float]:
-    """Return a language's queries with relevant products by split, and how often a hard negative was seen at least."""
+    """Return a language's judged queries by split, and `SafeNegatives.least`, the views that a hard negative needs."""
     chosen = np.zeros(len(log.queries), bool)
     chosen[[query.number for query in queries]] = True
     pairs = Pairs(log.events.of_queries(chosen))
@@ -183,7 +199,7 @@ def judge(log: Log, queries: Sequence[LogQuery], language: str, seed: int) -> tu
 
 
 def _bands(queries: Sequence[LogQuery]) -> dict[int, str]:
-    """Return head, mid or tail by query number: a third of the rows each."""
+    """Return "head", "mid" or "tail" by query number: each band has a third of the log's rows."""
     total, before = sum(query.rows for query in queries), 0
     bands: dict[int, str] = {}
     for query in sorted(queries, key=lambda query: (-query.rows, query.number)):
@@ -193,10 +209,7 @@ def _bands(queries: Sequence[LogQuery]) -> dict[int, str]:
 
 
 def item_id(language: str, key: str) -> str:
-    """Return a product's published id: the shop's own where it has a plain one, else a digest of the title.
-
-    Source: ours.
-    """
+    """Return a product's published id: the shop's own where it has a plain one, else a digest of the title."""
     return f"{language}-{key}" if _PLAIN_ID.fullmatch(key) else f"{language}-{stable_hash('product', key):016x}"
 
 
@@ -258,14 +271,14 @@ def _facts(log: Log, seed: int, min_sessions: int, least: Mapping[str, float]) -
 def _counts(log: Log) -> str:
     """Return what was left out and removed, as a part of the card."""
     rows = [["kept", log.kept], *log.dropped.most_common()]
-    told = f"{log.guessed.total():,} queries had no declared language and were told as {_listed(log.guessed)}."
+    guessed = f"{log.guessed.total():,} queries had no declared language and were told as {_listed(log.guessed)}."
     sentences = [
         f"Queries under which nobody touched anything are left out, {log.untouched:,} of {len(log.queries):,}; their "
         "products are in the corpus.",
         f"Removed from texts as possible personal data: {_listed(+log.scrubbed) or 'nothing'}.",
         *([f"Unknown actions: {_listed(log.actions)}."] if log.actions else []),
         *([f"{log.rare:,} queries of too few sessions are left out."] if log.rare else []),
-        *([told] if log.guessed else []),
+        *([guessed] if log.guessed else []),
     ]
     table = Table(["rows", "count"], rows)
     return to_markdown([Paragraph(f"Of {log.rows:,} rows:"), table, *map(Paragraph, sentences)])

@@ -1,4 +1,4 @@
-"""Tell the languages of a log's queries, offline: each by its words and titles, and all by what the log mostly is."""
+"""Identify the languages of a log's queries, offline, from their words, their products' titles and the whole log."""
 
 import math
 from collections import Counter
@@ -26,13 +26,13 @@ _OURS = {
 }  # fmt: skip
 _UNKNOWN = ("", "null", "none", "nan", "n/a", "und", "unknown", "auto")
 _VIETNAMESE_LETTERS = frozenset(map(chr, range(0x1EA0, 0x1EFA))) | frozenset("ơưƠƯ")
-"""Not in the other languages of ours that write Latin."""
+"""Letters that no other supported language uses."""
 _ASSAMESE_LETTERS = frozenset("ৰৱ")
-"""Not in Bengali, which writes র and ব in their place."""
+"""Letters of Assamese, which is not supported; Bengali writes র and ব in their place."""
 _FLOOR = -6.0
-"""The least that the identifier's log probability counts: it is too sure of short texts."""
+"""Lower bound of the identifier's log probability: it is overconfident on short texts."""
 _UNSEEN = 0.05
-"""Count of a word that a language's lexicon does not have."""
+"""Count that a word gets in a language whose lexicon lacks it."""
 _TITLE_WEIGHT = 0.5
 _ROUNDS = 30
 _RAREST = 1e-4
@@ -76,22 +76,23 @@ def tell_languages(
 ) -> list[str | None]:
     """Return the language of each query among those given.
 
-    A script or a letter that only one of the languages has decides. Otherwise an identifier and the words of the
-    lexicon vote, on the query and its titles, and what the whole log turns out to be tips the balance: a language that
-    no other query is in is hardly this one's. Any language may be written in Latin letters.
+    A script or a letter that only one of the languages has decides. Otherwise each language gets a score from an
+    identifier and from the words of the lexicon, both on the query and its titles, plus the logarithm of its share of
+    the whole log, so that a language that hardly any other query is in is seldom chosen. Any language may be
+    written in Latin letters.
 
     Parameters
     ----------
     texts : sequence of (query, titles)
     languages : sequence of str
-        The fewer, the surer.
+        Possible languages; the fewer, the more reliable is the result.
     declared : mapping of str to int, optional
-        Other queries of the log by the language that the log says.
+        Number of other queries of the log by declared language; they count in the shares.
 
     Returns
     -------
     list of str or None
-        None for a script or letters that none of the languages writes.
+        None if the query's script or letters belong to none of the languages.
 
     Source: the shares are estimated by expectation maximisation, as those of a mixture.
     """
@@ -124,7 +125,7 @@ def _scores(query: str, titles: Sequence[str], languages: tuple[str, ...]) -> np
 
 
 def _writing(query: str, every: str, languages: tuple[str, ...]) -> list[str]:
-    """Return the languages that a query may be in by its script and letters; of Latin queries the titles' script."""
+    """Return the languages whose script and letters a query has; for a Latin query those of its titles decide."""
     script = next(iter(dict(script_counts([query]).most_common(1))), "")
     if script in ("", "latin"):
         script = next(iter(dict(script_counts([every]).most_common(1))), "latin")
@@ -138,7 +139,7 @@ def _writing(query: str, every: str, languages: tuple[str, ...]) -> list[str]:
 
 
 def _identified(text: str, languages: tuple[str, ...]) -> np.ndarray:
-    """Return the identifier's log probabilities; those that seldom write Latin get the least."""
+    """Return the identifier's log probability of each language; one seldom written in Latin letters gets `_FLOOR`."""
     latin = tuple(language for language in languages if language not in _SCRIPTS)
     scores = np.full(len(languages), _FLOOR)
     if latin:
@@ -148,6 +149,6 @@ def _identified(text: str, languages: tuple[str, ...]) -> np.ndarray:
 
 
 def _lexical(text: str, languages: tuple[str, ...]) -> np.ndarray:
-    """Return the sum of the words' log probabilities; words that no lexicon has say nothing."""
+    """Return the sum of the words' log probabilities in each language, [L]; words that no lexicon has are left out."""
     words = _word_scores(languages)
     return np.sum([words[word] for word in tokens(text, "") if word in words], axis=0) + np.zeros(len(languages))

@@ -1,4 +1,4 @@
-"""Products that were so well seen under a query and left alone that they are hardly relevant to it."""
+"""Hard negatives from a log: products that many shoppers saw under a query and none clicked, carted or bought."""
 
 import math
 from collections.abc import Sequence
@@ -12,20 +12,22 @@ from modeling_lira.evaluation.bm25 import tokens
 from .clicks import RATE_PRIOR, Pairs
 
 UNLUCKY = 0.05
-"""How likely a product as attractive as those that were touched may be to have been left alone all the same."""
+"""The largest acceptable chance that a product as attractive as the touched ones was never touched."""
 FALSE_SHARE = 0.05
-"""The share of negatives that may be relevant after all, as the log lets one estimate it."""
+"""The largest acceptable share of negatives that are in fact relevant, as estimated from the log."""
 LEAST_SEEN = 3.0
+"""Views that every negative has at least, whatever the rates."""
 MAX_NEGATIVES = 8
 _RELEVANT_SHARE = 1 / 3
-"""Touched pairs with less than this share of the usual rate may be chance clicks, and stand for none left alone."""
+"""A touched pair with less than this share of the usual rate may be a chance click and is not counted as relevant."""
 
 
 def click_rate(actions: np.ndarray, seen: np.ndarray) -> float:
-    """Return the rate of actions a view that explains the actions on touched pairs, given that they were touched.
+    """Estimate the actions a view of touched pairs, corrected for their having been chosen by being touched.
 
-    A pair counts as touched only because of its first click; so the plain mean is too high where pairs were seen a few
-    times. 0 where no pair was touched twice.
+    Only pairs with at least one action are here, so that actions / views would be too high where pairs have few views:
+    the rate is the one under which pairs with at least one action have as many actions as these. It is 0 if no pair
+    has two actions.
 
     Source: the maximum-likelihood estimate of a binomial rate from samples without zeros, by bisection.
     """
@@ -38,12 +40,13 @@ def click_rate(actions: np.ndarray, seen: np.ndarray) -> float:
 
 
 def least_seen(pairs: Pairs, seen: np.ndarray) -> float:
-    """Return how often a product must have been seen, in expectation, before its being left alone says something.
+    """Return the expected views that an untouched product must have to be a safe negative, infinite if none is safe.
 
-    A relevant product is left alone n times with probability (1 - rate) ** n, which must not be above `UNLUCKY`; the
-    rate is the log's own. Shops show relevant products most, so that even few unlucky ones could be many of those left
-    alone: each touched pair stands for as many left alone as its own rate lets one expect, and those must not be above
-    `FALSE_SHARE` of all that were left alone and seen as often.
+    Two conditions hold for a product with n views. First, a relevant product stays untouched with probability
+    (1 - rate) ** n, where rate is that of `click_rate`; this must not be above `UNLUCKY`. Second, shops show relevant
+    products most, so that even a small probability can make many of the untouched ones relevant: each touched pair of
+    rate r and n views stands for (1 - r) ** n / (1 - (1 - r) ** n) relevant untouched ones, and their sum must not be
+    above `FALSE_SHARE` of all untouched products with as many views.
 
     Source: the expected number after Horvitz and Thompson (1952).
     """
@@ -65,7 +68,7 @@ def least_seen(pairs: Pairs, seen: np.ndarray) -> float:
 
 
 def _from(values: np.ndarray, weights: np.ndarray, limits: np.ndarray) -> np.ndarray:
-    """Return for each limit the weight of the values that are not below it."""
+    """Return for each limit the sum of the weights of the values that are not below it."""
     order = np.argsort(values)
     above = np.append(np.cumsum(weights[order][::-1])[::-1], 0.0)
     return above[np.searchsorted(values[order], limits)]
@@ -74,14 +77,14 @@ def _from(values: np.ndarray, weights: np.ndarray, limits: np.ndarray) -> np.nda
 class SafeNegatives:
     """Finds the safe negatives of each query of a language.
 
-    Not safe is what anybody touched under this query or one that shares a word with it, nor what has the very words
-    of such a product.
+    A product is not safe if anybody touched it, or one whose title has the same words, under this query or under a
+    query that shares a word with it.
 
     Parameters
     ----------
     pairs : Pairs
     seen : array, [P]
-        How often each product was seen under each query.
+        Expected views of each pair, from `Pairs.exposure`.
     queries : sequence of str
         Texts by the numbers of `pairs.query`.
     titles : sequence of str
@@ -91,7 +94,7 @@ class SafeNegatives:
     Attributes
     ----------
     least : float
-        How often a negative was seen at least.
+        Views that a negative has at least, from `least_seen`.
     """
 
     def __init__(

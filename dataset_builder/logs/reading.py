@@ -1,18 +1,18 @@
-"""Read a shop's log row by row, whatever its format, and say of every row that cannot be read why."""
+"""Read a shop's log row by row, whatever its format; a row that cannot be read is returned with the reason."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from modeling_lira.data.cells import cell_text
-from modeling_lira.data.table_file import BadRow, Row, column_names, is_text, read_any_rows
+from modeling_lira.data.table_file import NO_TEXT, BadRow, Row, column_names, is_text, read_any_rows
 from modeling_lira.errors import LiraError
 
 from .columns import check_names, map_columns
 
 
 class LogRow(NamedTuple):
-    """One row of a log as text; columns that the log does not have are empty."""
+    """One row of a log as text; a column that the log does not have is the empty text."""
 
     query: str
     product: str
@@ -26,19 +26,19 @@ class LogRow(NamedTuple):
 
 
 def read_log(path: Path, columns: Mapping[str, str] | None = None) -> Iterator[LogRow | BadRow]:
-    """Yield the rows of a log.
+    """Yield the rows of a log; one that cannot be read as a `BadRow`.
 
     Parameters
     ----------
     path : Path
-        A table that `read_any_rows` reads: CSV, TSV, JSON lines (each also gzipped) or Parquet, by its suffix.
-    columns : mapping of str, optional
-        The log's column names by ours; the others are told by their names, see `map_columns`.
+        A table: CSV, TSV or JSON lines, each also gzipped, or Parquet. The suffix decides.
+    columns : mapping of str to str, optional
+        The log's column name for each `LogRow` field that is given; `map_columns` guesses the others.
 
     Raises
     ------
     LiraError
-        A file that is missing, empty, of another format or damaged, or lacks a column.
+        If the file is missing, empty, damaged or of another format, or if a required column is missing.
     """
     columns = columns or {}
     check_names(columns)
@@ -51,9 +51,9 @@ def read_log(path: Path, columns: Mapping[str, str] | None = None) -> Iterator[L
 
 
 def _row(row: Row, columns: Mapping[str, str]) -> LogRow | BadRow:
-    """Return a row of typed values, such as numbers and dates, as text; not one with bytes that are no text."""
+    """Return a row with numbers and dates as text, or a `BadRow` if a cell is a list, an object or not UTF-8."""
     values = {ours: row.get(theirs) for ours, theirs in columns.items()}
     if any(isinstance(value, (dict, list)) for value in values.values()):
         return BadRow("a list or an object where a text should be")
     cells = {ours: value if isinstance(value, str) else cell_text(value) for ours, value in values.items()}
-    return LogRow(**cells) if is_text("".join(cells.values())) else BadRow("not UTF-8 text")
+    return LogRow(**cells) if is_text("".join(cells.values())) else NO_TEXT

@@ -1,7 +1,7 @@
-"""Hold a log's events on disk while it is read, so that memory does not grow with the log.
+"""Store a log's events on disk while it is read, so that memory does not grow with the log.
 
-Events are rows of numbers, in one file for each share of the queries: a share fits into memory whatever the log's size.
-Texts are kept once, in a table by their digests.
+Events are rows of numbers. The queries are divided into `SHARES` shares by their digests, and each share's events are
+in one file, which is small enough to be read at once. Each text is stored once, in an SQLite table by its digest.
 """
 
 import sqlite3
@@ -17,9 +17,10 @@ EVENT = np.dtype(
         ("language", "i2"), ("action", "i1"), ("position", "i1"),
     ]
 )  # fmt: skip
-"""Digests of texts; `session` and `event` are 0 where the log does not say them."""
+"""`query` to `session` are digests of texts; `event` is equal for repeats. `session` and `event` are 0 if unknown."""
 SHARES = 64
 _HELD = 100_000
+"""Events, and texts, in memory before they are written."""
 _ASKED_AT_ONCE = 500
 
 
@@ -29,7 +30,7 @@ class EventSpill:
     Parameters
     ----------
     folder : Path
-        Exists and is empty; whoever made it removes it.
+        An empty folder; the caller removes it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -37,6 +38,7 @@ class EventSpill:
         self._texts: dict[int, str] = {}
         self._shares = [folder / f"events-{share}" for share in range(SHARES)]
         self._table = sqlite3.connect(folder / "texts", isolation_level=None)
+        # The folder is removed if anything fails, so that nothing need be safe against a crash.
         self._table.execute("PRAGMA journal_mode = OFF")
         self._table.execute("PRAGMA synchronous = OFF")
         self._table.execute("CREATE TABLE texts (digest INTEGER PRIMARY KEY, text TEXT) WITHOUT ROWID")
@@ -69,7 +71,7 @@ class EventSpill:
                 yield np.fromfile(path, EVENT)
 
     def texts(self, digests: Iterable[int]) -> dict[int, str]:
-        """Return the texts of some digests; those without a text are left out."""
+        """Return the texts of some digests; a digest without a text is left out."""
         self._write_texts()
         wanted = list(digests)
         texts: dict[int, str] = {}

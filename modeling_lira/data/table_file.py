@@ -127,7 +127,7 @@ def text_lines(path: Path) -> Iterator[str]:
     """
     for number, line in enumerate(_lines(path), start=1):
         if not is_text(line):
-            raise LiraError(f"{str(path)!r} line {number} {_NO_TEXT.detail}")
+            raise LiraError(f"{str(path)!r} line {number} {NO_TEXT.detail}")
         yield line
 
 
@@ -190,7 +190,7 @@ def is_text(text: str) -> bool:
         return False
 
 
-_NO_TEXT = BadRow("not UTF-8 text", "is not UTF-8 text: save the file as UTF-8")
+NO_TEXT = BadRow("not UTF-8 text", "is not UTF-8 text: save the file as UTF-8")
 
 
 def _whole(value: object) -> object:
@@ -208,7 +208,7 @@ def json_rows(lines: Iterable[str]) -> Iterator[tuple[int, Row | BadRow]]:
         if not line.strip():
             yield number, BadRow("empty line")
         elif not is_text(line):
-            yield number, _NO_TEXT
+            yield number, NO_TEXT
         else:
             yield number, _object(line)
 
@@ -235,7 +235,7 @@ def _separated_rows(path: Path, columns: Sequence[str] | None, separators: str) 
         if isinstance(cells, BadRow):
             yield number, cells
         elif not is_text("".join(cells)):
-            yield number, _NO_TEXT
+            yield number, NO_TEXT
         else:
             yield number, {name: cells[position] for name, position in wanted}
 
@@ -252,7 +252,7 @@ def _header(path: Path, lines: Iterator[str], separators: str) -> tuple[list[str
     if isinstance(cells, BadRow):
         raise LiraError(f"{str(path)!r} has no header that can be read: {cells.reason}")
     if not all(map(is_text, cells)):
-        raise LiraError(f"{str(path)!r} line 1 {_NO_TEXT.detail}")
+        raise LiraError(f"{str(path)!r} line 1 {NO_TEXT.detail}")
     return [cell.strip() for cell in cells], separator
 
 
