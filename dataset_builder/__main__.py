@@ -152,10 +152,10 @@ def agreement(
     rows = [row for language in codes for row in compare(ours, language, theirs[language])]
     atomic_write_text(output, "".join(f"{line}\n" for line in disagreement_lines(rows)))
     logger.info("product names that a dictionary has as well: single English words / all")
-    for language, own in summarise(rows).items():
+    for language, counts in summarise(rows).items():
         logger.info(
             "%-4s%4d of %3d agree (%.0f%%) /%4d of %3d",
-            language, own.single_agree, own.single, 100 * own.share, own.every_agree, own.every,
+            language, counts.single_agree, counts.single, 100 * counts.share, counts.every_agree, counts.every,
         )  # fmt: skip
     logger.info("%s: the %d others", output, sum(not row.agrees for row in rows))
 

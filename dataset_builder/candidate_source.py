@@ -24,23 +24,23 @@ class CandidateSource:
     Parameters
     ----------
     lexicon : Lexicon
-        Glosses the texts that the file does not have.
+        Gives dictionary glosses for texts that the file lacks.
     path : Path
-        Candidates of language models with critics' scores.
+        File of candidates by language models with critics' scores, see `read_candidates`.
     """
 
     def __init__(self, lexicon: Lexicon, path: Path = CANDIDATES_FILE) -> None:
         self._lexicon = lexicon
-        self._found = read_candidates(path)
+        self._candidates = read_candidates(path)
 
     def of(self, language: str, text: str) -> list[Candidate]:
-        """Return the candidates of a text, those of the file or else up to two glosses, which have no scores."""
-        candidates = self._found.get((language, text))
+        """Return the candidates of a text: those of the file, or else up to two glosses, which have no scores."""
+        candidates = self._candidates.get((language, text))
         return candidates or [Candidate(gloss, AGENT) for gloss in glosser(self._lexicon, language).gloss(text)]
 
 
 def read_candidates(path: Path = CANDIDATES_FILE) -> dict[CandidateKey, list[Candidate]]:
-    """Read the candidates file; one that does not exist holds nothing.
+    """Read the candidates file by language and text; the result is empty if there is no such file.
 
     Parameters
     ----------

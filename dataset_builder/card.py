@@ -1,4 +1,4 @@
-"""The dataset card, README.md of a corpus folder: generated from the files, so that it cannot disagree with them."""
+"""The dataset card, README.md of a corpus folder, whose numbers are counted in the folder's files."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ Counts = Mapping[str, Mapping[str, SplitCounts]]
 
 
 def write_card(folder: Path, source: str, facts: Mapping[str, str | int], extra_languages: Sequence[str] = ()) -> None:
-    """Write README.md, which makes a corpus folder complete.
+    """Write README.md; it is written last, and a corpus folder without it counts as incomplete.
 
     Parameters
     ----------
@@ -42,11 +42,9 @@ def write_card(folder: Path, source: str, facts: Mapping[str, str | int], extra_
         Holds the Parquet files of every language.
     source : "catalogue", "logs" or "cldr"
     facts : mapping
-        What the source's provenance text says: release and seed, say.
+        Values of the placeholders in `cards/{source}.*.md`, such as the release and the seed.
     extra_languages : sequence of str
-        Languages that occur besides those of the configs.
-
-    Source: ours.
+        Languages that occur in the texts but have no config of their own, such as English.
     """
     counts = count_corpus(folder)
     title, summary = TITLES[source]
@@ -72,7 +70,7 @@ def _section(source: str, name: str, facts: Mapping[str, str | int]) -> str:
 
 def _sizes(counts: Counts) -> str:
     rows = [
-        [language, *(f"{own.products:,} / {own.queries:,} / {own.judgements:,}" for own in splits.values())]
+        [language, *(f"{rows.products:,} / {rows.queries:,} / {rows.judgements:,}" for rows in splits.values())]
         for language, splits in counts.items()
     ]
     return _table(["language", *SPLITS], rows)
@@ -80,12 +78,13 @@ def _sizes(counts: Counts) -> str:
 
 def _kinds(counts: Counts) -> str:
     by_language = {
-        language: sum((Counter(own.kinds) for own in splits.values()), Counter()) for language, splits in counts.items()
+        language: sum((Counter(rows.kinds) for rows in splits.values()), Counter())
+        for language, splits in counts.items()
     }
-    kinds = sorted({kind for own in by_language.values() for kind in own})
+    kinds = sorted(set().union(*by_language.values()))
     rows = [
-        [language, *(f"{own[kind] / max(own.total(), 1):.0%}" for kind in kinds)]
-        for language, own in by_language.items()
+        [language, *(f"{queries[kind] / max(queries.total(), 1):.0%}" for kind in kinds)]
+        for language, queries in by_language.items()
     ]
     return _table(["language", *kinds], rows)
 
@@ -93,17 +92,17 @@ def _kinds(counts: Counts) -> str:
 def _grades(counts: Counts) -> str:
     total: Counter[int] = Counter()
     for splits in counts.values():
-        for own in splits.values():
-            total.update(own.grades)
+        for rows in splits.values():
+            total.update(rows.grades)
     return ", ".join(f"{total[grade]:,} of grade {grade}" for grade in (3, 2, 1))
 
 
 def _agents(counts: Counts) -> str:
-    """Return a table of who made the candidates; a name that no terms are known for says so."""
+    """Return a table of the candidates' agents with their counts and terms of use."""
     total: Counter[str] = Counter()
     for splits in counts.values():
-        for own in splits.values():
-            total.update(own.agents)
+        for split in splits.values():
+            total.update(split.agents)
     if not total:
         return "This corpus has none."
     rows = [[agent, total[agent], _terms(agent)] for agent in sorted(total)]

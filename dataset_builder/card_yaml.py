@@ -29,13 +29,11 @@ def card_data(
     name : str
         The dataset's readable name.
     licence : str
-        As the Hub names licences.
+        The Hub's identifier of the licence, such as `cc-by-4.0`.
     card_languages : sequence of str
-        All languages that occur.
+        All languages that occur in the texts.
     annotations : str
-        Who made the judgements, as the Hub names it.
-
-    Source: ours.
+        Who made the judgements: a value that the Hub knows for `annotations_creators`.
     """
     names = [f"{language}-{part}" for language in (*languages, ALL) for part in PARTS]
     data = DatasetCardData(
@@ -58,7 +56,7 @@ def card_data(
 
 
 def _info(folder: Path, languages: Sequence[str], config: str) -> DatasetInfo:
-    """Return a config's features and sizes; `dataset_size` is that of the files, which is exact."""
+    """Return a config's features and sizes; `dataset_size` is the size of the Parquet files in bytes."""
     splits = SplitDict()
     for split in splits_in(folder, config):
         size = sum(path.stat().st_size for path in shards(folder, config, split))
@@ -79,7 +77,7 @@ def _config_rows(folder: Path, languages: Sequence[str], config: str, split: str
 
 
 def _files(folder: Path, languages: Sequence[str], config: str) -> list[dict[str, str | list[str]]]:
-    """Return a config's files by split; `all-*` names the languages' files again instead of copying them."""
+    """Return a config's files by split; the config `all-*` refers to the languages' files instead of copying them."""
     language, part = config.rsplit("-", 1)
     if language != ALL:
         return [{"split": split, "path": f"{config}/{split}-*"} for split in splits_in(folder, config)]

@@ -1,4 +1,4 @@
-"""Publish queries with judgements on one catalogue: the layout of corpora that are split by query alone."""
+"""Write queries with judgements on one catalogue, for corpora of which only the queries are split."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ class CatalogueItem:
 
 @dataclass(frozen=True)
 class JudgedQuery:
-    """A query with the grades 1 to 3 of documents by id, and documents that look relevant but are not."""
+    """A query, the grades 1 to 3 of relevant documents by id, and ids of documents that look relevant but are not."""
 
     text: str
     kind: str
@@ -37,7 +37,7 @@ class JudgedQuery:
 
 
 def split_of_text(key: str, language: str, seed: int) -> str:
-    """Return the split of a query by a stable hash of its normalised text."""
+    """Return the split of a query, decided by a hash of the seed, the language and the key, its normalised text."""
     share = stable_hash(seed, "query-split", language, key) / 2**64
     if share < _TRAIN:
         return "train"
@@ -45,9 +45,9 @@ def split_of_text(key: str, language: str, seed: int) -> str:
 
 
 def without_empty_splits(queries: Mapping[str, Sequence[JudgedQuery]]) -> dict[str, list[JudgedQuery]]:
-    """Return the queries with one moved from the largest split to each empty one, while there are enough of them.
+    """Return the queries with one query moved from the largest split to each empty one, as far as there are enough.
 
-    Training comes first, then test.
+    Training is filled first, then test, then validation.
     """
     filled = {split: list(queries[split]) for split in SPLITS}
     for split in ("train", "test", "validation"):
@@ -65,7 +65,7 @@ def write_judged(
     candidates: CandidateSource | None,
     seed: int,
 ) -> None:
-    """Write a language's four configs; every split has the whole catalogue, which a query is searched in.
+    """Write a language's four configs; every split has the whole catalogue, so that each query searches all of it.
 
     A split without queries is not written.
 
@@ -76,7 +76,7 @@ def write_judged(
     items : sequence of CatalogueItem
     queries : mapping of split to sequence of JudgedQuery
     candidates : CandidateSource, optional
-        None: the queries get none.
+        If None, the queries get no candidates.
     seed : int
     """
     titles = {item.id: item.title for item in items}

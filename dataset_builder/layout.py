@@ -1,4 +1,7 @@
-"""The published layout: parts, columns, file names, and a writer that cuts a split into shards."""
+"""The published layout of a corpus folder: parts, columns, file names, and a writer that cuts a split into shards.
+
+The config `{language}-{part}` has its files in a folder of that name.
+"""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -65,10 +68,7 @@ Row = Mapping[str, object]
 
 
 def shards(folder: Path, config: str, split: str) -> list[Path]:
-    """Return the Parquet files of a config and split, in order; for `all-*` the languages' files one after the other.
-
-    Source: ours.
-    """
+    """Return the Parquet files of a config and split in order; of `all-*`, those of every language in turn."""
     language, part = config.rsplit("-", 1)
     if language == ALL:
         return [path for language in languages_in(folder) for path in shards(folder, f"{language}-{part}", split)]
@@ -76,33 +76,25 @@ def shards(folder: Path, config: str, split: str) -> list[Path]:
 
 
 def languages_in(folder: Path) -> list[str]:
-    """Return the languages that a corpus folder holds, in the order of its card.
-
-    Source: ours.
-    """
-    found = {path.name.removesuffix("-corpus") for path in folder.glob("*-corpus") if path.is_dir()}
-    return [*(language for language in LANGUAGES if language in found), *sorted(found - set(LANGUAGES))]
+    """Return the languages that a corpus folder holds: those of the lexicon in its order, then others by name."""
+    languages = {path.name.removesuffix("-corpus") for path in folder.glob("*-corpus") if path.is_dir()}
+    return [*(language for language in LANGUAGES if language in languages), *sorted(languages - set(LANGUAGES))]
 
 
 def read_part(folder: Path, language: str, part: str, split: str, columns: list[str] | None = None) -> pa.Table:
-    """Read one split of a config, all of it or some columns.
-
-    Source: ours.
-    """
+    """Read one split of a config, all of it or some columns."""
     names = columns or SCHEMAS[part].names
     tables = [pq.read_table(path, columns=names) for path in shards(folder, f"{language}-{part}", split)]
     return pa.concat_tables(tables) if tables else SCHEMAS[part].empty_table().select(names)
 
 
 def check_complete(folder: Path) -> None:
-    """Refuse a folder that is not a complete corpus of this version.
+    """Check that a folder is a complete corpus of this version.
 
     Raises
     ------
     LiraError
-        A card, language or split that is missing, a damaged file, or one with other columns.
-
-    Source: ours.
+        If the card, all languages or a split are missing, a file is damaged, or its columns differ from `SCHEMAS`.
     """
     languages = languages_in(folder) if folder.is_dir() else []
     if not (folder / CARD).is_file() or not languages:
@@ -119,12 +111,12 @@ def check_complete(folder: Path) -> None:
 
 
 def splits_in(folder: Path, config: str) -> list[str]:
-    """Return the splits of a config that have files: a language of few queries has not all of them."""
+    """Return the splits of a config that have files; a language with very few queries may lack some."""
     return [split for split in SPLITS if shards(folder, config, split)]
 
 
 def _check_columns(path: Path, schema: pa.Schema) -> None:
-    """Refuse a file that is damaged or from another version; only its footer is read."""
+    """Raise LiraError if a file is damaged or its columns differ from the schema; only its footer is read."""
     try:
         columns = pq.read_schema(path)
     except (pa.ArrowException, OSError) as error:
@@ -143,8 +135,6 @@ class PartWriter:
         The corpus folder.
     language, part, split : str
     rows_per_shard : int
-
-    Source: ours.
     """
 
     def __init__(
@@ -191,7 +181,7 @@ class PartWriter:
         self._hold(table.cast(self.schema))
 
     def close(self) -> None:
-        """Write what is left and give the shards their final names; a split without rows is one empty file."""
+        """Write what is left and give the shards their final names; a split without rows becomes one empty file."""
         self._take_pending()
         self._write_held()
         if not self.rows and self._writer is None:
@@ -214,7 +204,7 @@ class PartWriter:
             self._write_held()
 
     def _write_held(self) -> None:
-        """Write the held rows, never more into a shard than it may take."""
+        """Write the held rows and start a new shard whenever one has `rows_per_shard` rows."""
         if not self._held:
             return
         table = pa.concat_tables(self._tables)
@@ -230,6 +220,7 @@ class PartWriter:
                 self._finish_shard()
 
     def _open(self) -> pq.ParquetWriter:
+        # A final name says how many shards there are, which is known only at the end.
         path = self.folder / f"{self.split}-{len(self._finished):05d}.unfinished"
         self._writer = pq.ParquetWriter(path, self.schema, compression="zstd")
         self._finished.append(path)

@@ -1,4 +1,4 @@
-"""A page of headings, paragraphs, tables and pictures, written as Markdown and as HTML."""
+"""A page of headings, paragraphs, tables and pictures, which can be written as Markdown and as HTML."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Table:
-    """A header and rows of cells; whole numbers get thousands separators, other numbers two digits."""
+    """A header and rows of cells; integers get thousands separators, floats two decimals, NaN becomes a dash."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[object]]
@@ -40,7 +40,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """An image file beside the page, with words for those who cannot see it."""
+    """An image file in the page's folder, and a description of it."""
 
     file: str
     words: str
@@ -56,12 +56,12 @@ def _cell(value: object) -> str:
 
 
 def to_markdown(blocks: Sequence[Block]) -> str:
-    """Return the page as Markdown, in which every text is only text."""
+    """Return the page as Markdown; characters of texts that have a meaning in Markdown are escaped."""
     return "\n\n".join(_markdown(block) for block in blocks) + "\n"
 
 
 def to_text(table: Table) -> str:
-    """Return a table for a terminal, in columns."""
+    """Return a table as lines with aligned columns, for a terminal."""
     lines = [[one_line(cell) for cell in line] for line in (table.header, *table.cells())]
     widths = [max(len(line[column]) for line in lines) for column in range(len(table.header))]
     return "\n".join(
@@ -83,7 +83,7 @@ def _markdown(block: Block) -> str:
 
 
 def to_html(title: str, blocks: Sequence[Block]) -> str:
-    """Return the page as HTML that needs nothing but its pictures."""
+    """Return the page as a complete HTML document; it needs no other file than its pictures."""
     body = "\n".join(_html(block) for block in blocks)
     head = f'<meta charset="utf-8"><title>{html_text(title)}</title><style>{_STYLE}</style>'
     return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}\n</body></html>\n'

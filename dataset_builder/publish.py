@@ -12,7 +12,7 @@ from .layout import CARD, PARTS, check_complete
 from .staging import staged
 
 FILES = [CARD, *(f"*-{part}/*.parquet" for part in PARTS)]
-"""What is published; old shards of these patterns are removed from the repository."""
+"""Patterns of the published files; shards of an earlier corpus in the repository are removed."""
 
 
 def publish_to_hub(folder: Path, repo: str, private: bool = False) -> str:
@@ -23,21 +23,19 @@ def publish_to_hub(folder: Path, repo: str, private: bool = False) -> str:
     folder : Path
         A complete corpus folder.
     repo : str
-        `organisation/name`; made if it does not exist.
+        `organisation/name`; created if it does not exist.
     private : bool
-        Of a new repository.
+        Whether a new repository is private.
 
     Returns
     -------
     str
-        The commit's address.
+        The commit's URL.
 
     Raises
     ------
     LiraError
-        An incomplete folder, a repository name that is none, no token or no right to write, no connection.
-
-    Source: ours.
+        If the folder is incomplete, the name is not valid, there is no token or no right to write, or no connection.
     """
     check_complete(folder)
     require_token()
@@ -59,9 +57,12 @@ def publish_to_hub(folder: Path, repo: str, private: bool = False) -> str:
 
 
 def publish_to_folder(folder: Path, target: Path) -> None:
-    """Copy a corpus folder; the target appears when it is complete.
+    """Copy a corpus folder to another folder, which appears only when it is complete.
 
-    Source: ours.
+    Raises
+    ------
+    LiraError
+        If the corpus is incomplete, the two folders are the same, or the target holds something else than a corpus.
     """
     check_complete(folder)
     if target.resolve() == folder.resolve():

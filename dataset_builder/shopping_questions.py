@@ -258,14 +258,14 @@ def _rendered(
 ) -> list[Question]:
     """Return one problem as a question in every language, English first, without candidates."""
 
-    def said(key: str, language: str) -> str:
+    def name_of(key: str, language: str) -> str:
         return lexicon.vocabularies[language][key].name if ":" in key else key
 
     def asked(language: str) -> str:
-        text = pattern[language].format(**{slot: said(key, language) for slot, key in problem.slots.items()})
+        text = pattern[language].format(**{slot: name_of(key, language) for slot, key in problem.slots.items()})
         return text[:1].upper() + text[1:]
 
-    english, names = asked(ENGLISH), tuple(said(key, ENGLISH) for key in choices)
+    english, names = asked(ENGLISH), tuple(name_of(key, ENGLISH) for key in choices)
     right = choices.index(problem.right)
     return [
         Question(identity, split, language, task, asked(language), english, (), names, right)

@@ -1,4 +1,4 @@
-"""Build a folder beside its final place: it appears there complete, or not at all."""
+"""Build a folder under a temporary name and rename it when it is complete, so that nobody sees a part of it."""
 
 import json
 import logging
@@ -30,7 +30,7 @@ class Stage:
     finished: list[str] = field(default_factory=list)
 
     def finish(self, unit: str) -> None:
-        """Note that a unit, such as a language, is whole: an interrupted build goes on after it."""
+        """Record that a unit, such as a language, is complete, so that the same build does not make it again."""
         self.finished.append(unit)
         text = json.dumps({"settings": self.settings, "finished": self.finished}, sort_keys=True)
         atomic_write_text(self.folder / _STATE, text)
@@ -38,14 +38,14 @@ class Stage:
 
 @contextmanager
 def staged(output: Path, settings: Settings) -> Iterator[Stage]:
-    """Yield a folder beside `output` to build in; on success it takes `output`'s place.
+    """Yield a temporary folder beside `output` to build in; if no error is raised, it is renamed to `output`.
 
     Parameters
     ----------
     output : Path
         A new or empty folder, or an earlier corpus, which stays as it is until the new one is complete.
     settings : mapping
-        Finished units of an interrupted build with equal settings are kept.
+        What decides the content. Finished units of an interrupted build are kept if its settings were equal.
 
     Yields
     ------
@@ -54,9 +54,7 @@ def staged(output: Path, settings: Settings) -> Iterator[Stage]:
     Raises
     ------
     LiraError
-        `output` is a file or a folder of something else, or another process builds it.
-
-    Source: ours.
+        If `output` is a file, or a folder that is not a corpus, or if another process is building it.
     """
     folder = output.with_name(f".{output.name}.partial")
     _check_output(output)
@@ -84,12 +82,12 @@ def _check_output(output: Path) -> None:
     names = {path.name for path in output.iterdir()} - {_STATE, _LOCK}
     foreign = sorted(name for name in names - {CARD} if name.rsplit("-", 1)[-1] not in PARTS)
     if foreign or (names and CARD not in names):
-        found = foreign[0] if foreign else min(names)
-        raise LiraError(f"output {output} holds something else than a corpus ({found}): name a new or empty folder")
+        other = foreign[0] if foreign else min(names)
+        raise LiraError(f"output {output} holds something else than a corpus ({other}): name a new or empty folder")
 
 
 def _resume(folder: Path, settings: Settings) -> Stage:
-    """Keep what was finished under the same settings, remove everything else."""
+    """Keep the finished units of an earlier build with the same settings; remove everything else."""
     state = folder / _STATE
     kept = json.loads(state.read_text(encoding="utf-8")) if state.is_file() else {}
     finished = list(kept["finished"]) if kept.get("settings") == settings else []
@@ -125,12 +123,12 @@ def _put_in_place(folder: Path, output: Path) -> None:
 
 
 def _aside(output: Path) -> Path:
-    """Return where an earlier corpus stands while the new one takes its place."""
+    """Return the name that an earlier corpus has while the new one is renamed to `output`."""
     return output.with_name(f".{output.name}.old")
 
 
 def _restore_or_remove(aside: Path, output: Path) -> None:
-    """Mend what a build that was killed while it put the new corpus in place has left."""
+    """Clean up after a build that was killed between the two renamings: bring the earlier corpus back, or remove it."""
     if aside.is_dir() and not output.exists():
         aside.rename(output)
     shutil.rmtree(aside, ignore_errors=True)

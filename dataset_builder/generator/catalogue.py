@@ -1,4 +1,4 @@
-"""Products, decided by (seed, language, index) alone: any number of them, in any order, on any machine."""
+"""Products of the synthetic catalogue. Seed, language and index decide a product, so that any can be made again."""
 
 import bisect
 import hashlib
@@ -24,7 +24,7 @@ ZIPF_OFFSET, ZIPF_EXPONENT = 25, 0.9
 
 @dataclass(frozen=True)
 class Product:
-    """One product as a seller lists it; every attribute in `attributes` is said in both titles.
+    """One product as a seller lists it; both titles name every attribute in `attributes`.
 
     `price` is in US dollars.
     """
@@ -43,19 +43,19 @@ class Product:
 
 
 def stable_hash(*parts: object) -> int:
-    """Return 64 bits that depend on the parts alone, on every machine and in every process."""
+    """Return a 64-bit hash of the parts that is the same on every machine and in every process, unlike `hash`."""
     return int.from_bytes(hashlib.blake2b(":".join(map(str, parts)).encode(), digest_size=8).digest(), "big")
 
 
 def product_id(language: str, index: int) -> str:
-    """Return the id of a product, which says its language and its place in the catalogue."""
+    """Return the id of a product, made of its language and its index in the catalogue."""
     return f"{language}-p{index:07d}"
 
 
 class Popularity:
-    """Zipf-like popularity of the types: bands in order, shuffled by the seed within each.
+    """Zipf-like popularity of the product types: types of the first band are the most popular.
 
-    `order` lists the type names, most popular first.
+    The seed decides the order within a band. `order` lists the type names, the most popular first.
     """
 
     def __init__(self, lexicon: Lexicon, seed: int) -> None:
@@ -127,7 +127,7 @@ def _brands(lexicon: Lexicon, language: str, department: str) -> tuple[Brand, ..
 
 
 def draw_attributes(product_type: ProductType, rng: random.Random) -> tuple[Attribute, ...]:
-    """Choose the two to four attributes that a seller states, without contradictions, in the type's order."""
+    """Draw the two to four attributes that a seller states, without contradictions, in the type's order."""
     groups = list(product_type.attributes)
     count = min(len(groups), rng.choice((2, 2, 3, 3, 3, 4)))
     stated = set(rng.sample(groups, count))
@@ -155,7 +155,7 @@ def contradictions(values: dict[str, str]) -> list[str]:
 
 
 def draw_price(product_type: ProductType, attributes: tuple[Attribute, ...], rng: random.Random) -> float:
-    """Draw a price between the type's bounds, even in its logarithm; luxury takes the upper third."""
+    """Draw a price in US dollars, log-uniform between the type's bounds; a luxury product is in the upper third."""
     position = rng.random()
     if ("style", "luxury") in attributes:
         position = (2 + position) / 3
@@ -164,7 +164,7 @@ def draw_price(product_type: ProductType, attributes: tuple[Attribute, ...], rng
 
 
 def price_band(product_type: ProductType, price: float) -> str:
-    """Return low, mid or high: the third of the type's price range, in its logarithm, that a price lies in."""
+    """Return "low", "mid" or "high": the third of the type's logarithmic price range that a price lies in."""
     low, high = math.log(product_type.price_low), math.log(product_type.price_high)
     position = (math.log(price) - low) / (high - low)
     return PRICE_BANDS[min(max(int(3 * position), 0), 2)]
@@ -173,7 +173,7 @@ def price_band(product_type: ProductType, price: float) -> str:
 def write_title(
     speaker: Speaker, product_type: ProductType, attributes: tuple[Attribute, ...], brand: str, word: str
 ) -> str:
-    """Write a title as sellers do: one of the language's patterns, what it has no place for at the end."""
+    """Write a title from one of the language's patterns; attributes that the pattern lacks follow at the end."""
     rng = speaker.random
     forms = speaker.vocabulary[f"type:{product_type.name}"].forms()
     main = speaker.choose(forms)
@@ -188,7 +188,7 @@ def write_title(
 
 @lru_cache(maxsize=4096)
 def _best_templates(vocabulary: Vocabulary, stated: frozenset[str]) -> tuple[str, ...]:
-    """Return the title patterns that place the most stated slots, and those that place one fewer."""
+    """Return the title patterns with the most of the stated slots, and those with one fewer."""
     placed = {template: len(slots(template) & stated) for template in vocabulary.templates("title")}
     most = max(placed.values())
     return tuple(template for template, count in placed.items() if count >= max(most - 1, min(most, 1)))
@@ -197,7 +197,7 @@ def _best_templates(vocabulary: Vocabulary, stated: frozenset[str]) -> tuple[str
 def write_description(
     speaker: Speaker, product_type: ProductType, attributes: tuple[Attribute, ...], brand: str
 ) -> str:
-    """Write a short description: what it is, what is stated, one closing sentence."""
+    """Write a short description: type and brand, the stated attributes, one closing sentence."""
     comma, stop = _MARKS.get(speaker.vocabulary.language, (", ", "."))
     name = speaker.vocabulary[f"type:{product_type.name}"].name
     stated = comma.join(speaker.value(attribute) for attribute in attributes)

@@ -36,7 +36,7 @@ def build_corpus(
     seed: int = 0,
     candidates: Path = CANDIDATES_FILE,
 ) -> None:
-    """Build a corpus folder that `load_dataset` reads; the folder appears when it is complete, README.md and all.
+    """Build a corpus folder that `load_dataset` reads; it appears only when it is complete, README.md included.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def build_corpus(
     Raises
     ------
     LiraError
-        An unknown size or language, a folder of something else, a damaged candidates file.
+        If the size or a language is unknown, the folder is not a corpus, or the candidates file is damaged.
     """
     from ..card import write_card
 
@@ -86,7 +86,7 @@ def known_languages(given: Sequence[str], known: Sequence[str] = LANGUAGES) -> t
     Raises
     ------
     LiraError
-        None, or one that is not among the known ones.
+        If none is given, or one is not among the known ones.
     """
     unknown = sorted(set(given) - set(known))
     if unknown or not given:
@@ -97,7 +97,7 @@ def known_languages(given: Sequence[str], known: Sequence[str] = LANGUAGES) -> t
 def build_language(
     lexicon: Lexicon, language: str, release: Release, seed: int, on_product: OnProduct | None = None
 ) -> LanguageData:
-    """Generate one language of a release; a product is in memory once, and only the first ones stay there.
+    """Generate one language of a release; of a large one, most products are not kept in memory (see `ProductList`).
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def build_language(
     release : Release
     seed : int
     on_product : callable, optional
-        Called with the split and each product as it comes.
+        Called with the split and the product for each product that is made.
     """
     unseen = unseen_types(lexicon, seed)
     catalogue = Catalogue(lexicon, language, seed)
@@ -127,7 +127,7 @@ def build_language(
 def _judge(
     language: str, seed: int, split: str, products: ProductList, index: SplitIndex, queries: Sequence[Query]
 ) -> SplitData:
-    """Judge every query against the whole split; only training queries get hard negatives."""
+    """Grade every product of the split for every query; only training queries get hard negatives."""
     judgements = [index.judge(query) for query in queries]
     finder = HardNegatives(index.lexicon, language, index, seed)
     negatives: list[list[int]] = [
@@ -146,7 +146,7 @@ def write_language(
     folder: Path,
     on_progress: Callable[[int], object] = lambda count: None,
 ) -> None:
-    """Generate a language and write its four configs; products are written as they come."""
+    """Generate a language and write its four configs; each product is written as soon as it is made."""
     unseen = unseen_types(lexicon, seed)
     with ExitStack() as stack:
         writers = {split: stack.enter_context(PartWriter(folder, language, "corpus", split)) for split in SPLITS}
@@ -199,7 +199,8 @@ def release_queries(
     release : Release
     seed : int
     most : int
-        A language's limit, 0 for none. Training queries are left out first, those of a smaller release last.
+        Largest number of queries for each language, 0 for no limit. Training queries are left out first, and among
+        them those of a smaller release last.
     """
     for language in tqdm(languages, desc="languages", unit="language", disable=None):
         data = build_language(lexicon, language, release, seed)

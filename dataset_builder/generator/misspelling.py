@@ -1,4 +1,4 @@
-"""Type like a shopper in a hurry: slips of the finger, confused letters, missing diacritics, short forms."""
+"""Misspell texts as shoppers do: typing slips, confused letters, missing diacritics, abbreviations."""
 
 import random
 import re
@@ -26,7 +26,7 @@ _NUKTA, _VIRAMA = "\u09bc", "\u09cd"
 
 
 def strip_diacritics(text: str) -> str:
-    """Return Vietnamese as typed without diacritics: "nồi cơm điện" becomes "noi com dien"."""
+    """Return Vietnamese without diacritics: "nồi cơm điện" becomes "noi com dien"."""
     plain = text.replace("đ", "d").replace("Đ", "D")
     return "".join(char for char in unicodedata.normalize("NFD", plain) if not unicodedata.combining(char))
 
@@ -39,7 +39,7 @@ def abbreviate(text: str, pairs: Iterable[tuple[str, str]], spaced: bool) -> str
 
 
 def misspell(text: str, language: str, rng: random.Random) -> str:
-    """Make one slip that the language's typists make; may return `text` itself when nothing can slip.
+    """Make one typing error that is usual in the language; return `text` unchanged if none is possible.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def misspell(text: str, language: str, rng: random.Random) -> str:
 
 
 def _drop_word_diacritics(text: str, rng: random.Random) -> str:
-    """Type one word plain and leave the others right."""
+    """Remove the diacritics of one word."""
     words = text.split(" ")
     marked = [position for position, word in enumerate(words) if strip_diacritics(word) != word]
     if not marked:
@@ -68,7 +68,7 @@ def _drop_word_diacritics(text: str, rng: random.Random) -> str:
 
 
 def _confuse(text: str, confused: Mapping[str, str], rng: random.Random) -> str:
-    """Type one letter as another of the same sound, or leave out one mark; Bengali conjuncts stay whole."""
+    """Replace one letter by another of the same sound, or leave out one mark; Bengali conjuncts are not broken."""
     positions = [
         position
         for position, char in enumerate(text)

@@ -1,4 +1,4 @@
-"""A split's products: the first ones kept, the others made again from their index when asked for."""
+"""A split's products: the first ones are in memory, the others are made again from their index on access."""
 
 from array import array
 from collections.abc import Iterator, Sequence
@@ -10,14 +10,14 @@ KEPT = 20_000
 
 
 class ProductList(Sequence[Product]):
-    """The products of one split in stream order, a million of them in a few megabytes.
+    """The products of one split in stream order; a million of them take a few megabytes.
 
     Parameters
     ----------
     catalogue : Catalogue
         Makes a product again from its index.
     kept : int
-        How many stay in memory as they are.
+        How many products stay in memory.
     """
 
     def __init__(self, catalogue: Catalogue, kept: int = KEPT) -> None:

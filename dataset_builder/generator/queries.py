@@ -1,4 +1,4 @@
-"""Queries as shoppers type them, each made from a product of its split so that something answers it."""
+"""Queries as shoppers type them; each is made from a product of its split, so that it has a relevant product."""
 
 import random
 import unicodedata
@@ -88,7 +88,7 @@ class Query:
 
 @dataclass(frozen=True)
 class Draft:
-    """A query's text and what it asks for, before it has a number."""
+    """A query without its id: its text and what it asks for, see `Query`."""
 
     text: str
     type: str
@@ -105,7 +105,7 @@ class Writer:
     lexicon : Lexicon
     language : str
     random : random.Random
-        Decides everything that is left open.
+        Source of every random choice.
     """
 
     lexicon: Lexicon
@@ -118,7 +118,7 @@ class Writer:
         return self.lexicon.vocabularies[self.language]
 
     def write(self, kind: str, product: Product) -> Draft | None:
-        """Return a draft of the kind, or None where the product or the language has nothing for it."""
+        """Return a draft of the kind, or None if none can be made from the product in the language."""
         if kind == "vague":
             return self._vague(product)
         if kind == "code_mixed":
@@ -140,7 +140,7 @@ class Writer:
         return self._draft(product, template, romanised=romanised) if template else None
 
     def _plain(self, product: Product) -> Draft | None:
-        """Return a bare or an attribute query, as material for slips and short forms."""
+        """Return a bare or an attribute query, which `_changed` misspells, shortens or romanises."""
         return (
             self._draft(product, "{type}", usual_type=0.7) if self.random.random() < 0.5 else self._attribute(product)
         )
@@ -186,7 +186,7 @@ class Writer:
         return self._attribute(product, romanised=True)
 
     def _pick(self, kind: str, product: Product, romanised: bool = False) -> str | None:
-        """Return a pattern whose every slot the product can fill; richer ones are likelier."""
+        """Return a pattern whose slots the product can all fill, rather one with many slots; None if there is none."""
         stated = frozenset(slot_of(group) for group, _ in product.attributes)
         fitting = _fitting(self.vocabulary, kind, romanised, stated)
         if not fitting:
@@ -201,7 +201,7 @@ class Writer:
         romanised: bool = False,
         words: Sequence[str] = _SHOPPER_WORDS,
     ) -> Draft | None:
-        """Fill a pattern from the product; None when it says a thing twice or comes out too long."""
+        """Fill a pattern from the product; None if the text would name a value twice or be longer than `_MAX_WORDS`."""
         local = Speaker(self.vocabulary, self.random, 0.65, romanised)
         type_forms = self.vocabulary[f"type:{product.type}"].forms(romanised)
         needed = slots(template)
@@ -230,7 +230,7 @@ class Writer:
         return values
 
     def _asked(self, attributes: tuple[Attribute, ...], needed: frozenset[str]) -> tuple[Attribute, ...]:
-        """Return the attributes that a pattern asks for, one a slot."""
+        """Return the attributes that a pattern asks for, one for each slot."""
         wanted = {_local_slot(slot) for slot in needed}
         asked: dict[str, Attribute] = {}
         for attribute in attributes:
@@ -251,7 +251,7 @@ class Writer:
 
 
 def _suited_words(words: Sequence[str], product_type: ProductType) -> list[str]:
-    """Return the words that make sense for a type; those for children never for an adult one."""
+    """Return the words that suit a product type; words for children never suit a type for adults."""
     return [
         word
         for word in words
@@ -268,7 +268,7 @@ def _fitting(vocabulary: Vocabulary, kind: str, romanised: bool, stated: frozens
 
 @lru_cache(maxsize=4096)
 def _asked_slots(template: str) -> frozenset[str]:
-    """Return the attribute slots of a pattern, whether said in the language or in English."""
+    """Return the attribute slots of a pattern; `en_colour`, the English word, counts as `colour`."""
     return frozenset(_local_slot(slot) for slot in slots(template)) - {"type", "word", "department"}
 
 
@@ -303,7 +303,7 @@ def generate_queries(
     products: Mapping[str, Sequence[Product]],
     unseen: frozenset[str],
 ) -> Iterator[Query]:
-    """Generate the queries of a language; no text occurs twice, whatever its split.
+    """Generate the queries of a language; no text occurs twice, not even in different splits.
 
     Parameters
     ----------
@@ -351,7 +351,7 @@ def generate_queries(
 
 
 def _drafts(lexicon: Lexicon, language: str, seed: str, anchors: Anchors) -> Iterator[tuple[str, Product, Draft]]:
-    """Yield drafts without end; a kind that does not suit one product is tried on others."""
+    """Yield drafts endlessly; if a product does not suit the drawn kind of query, up to `_MAX_ATTEMPTS` are tried."""
     weights = dict(_WEIGHTS)
     if language in _ROMANISED_WEIGHT:
         weights["romanised"] = _ROMANISED_WEIGHT[language]

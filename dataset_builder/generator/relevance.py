@@ -1,4 +1,4 @@
-"""Graded relevance from structure: complete within a split, never guessed from words."""
+"""Graded relevance from the products' types and attributes, not from words; every product of a split is graded."""
 
 import random
 from array import array
@@ -31,7 +31,7 @@ _ACCEPTED: Mapping[Attribute, tuple[str, ...]] = {
 
 
 def accepted_values(attribute: Attribute) -> tuple[str, ...]:
-    """Return the values that satisfy a wish: unisex suits men, an Android cable suits a Samsung."""
+    """Return the values that satisfy a wanted attribute: unisex satisfies men, a cable for Android one for Samsung."""
     return (attribute[1], *_ACCEPTED.get(attribute, ()))
 
 
@@ -64,7 +64,7 @@ class SplitIndex:
             self.add(product)
 
     def add(self, product: Product) -> None:
-        """Add the next row; only before the first question is asked."""
+        """Add the next row; all rows must be added before the first call of any other method."""
         self._types.add(product.type, self.count)
         self._departments.add(product.department, self.count)
         for attribute in product.attributes:
@@ -76,7 +76,7 @@ class SplitIndex:
         return _union([self._types.rows(name) for name in names])
 
     def satisfying(self, attribute: Attribute) -> np.ndarray:
-        """Return the rows that satisfy a wish, ascending."""
+        """Return the rows that satisfy a wanted attribute, ascending; see `accepted_values`."""
         if attribute not in self._satisfying:
             wishes = [(attribute[0], value) for value in accepted_values(attribute)]
             self._satisfying[attribute] = _union([self._attributes.rows(wish) for wish in wishes])
@@ -85,10 +85,11 @@ class SplitIndex:
     def judge(self, query: Query) -> Judgements:
         """Grade the whole split for a query.
 
-        A query for a type: 3 the type with every attribute asked for; 2 the type otherwise; 1 its category's other
-        types and its complements. A vague query: 3 the department (or the whole shop) with every attribute asked for;
-        1 the named department with some of several attributes. All else is 0 and not listed, and so is every product
-        for adults where a child's is asked for.
+        For a query that names a type, a product is graded 3 if it is of the type and has every attribute asked for, 2
+        if it is of the type, 1 if its type is of the same category or a complement. For a vague query it is graded 3
+        if it is of the department (or anywhere in the shop, if none is named) and has every attribute asked for, 1 if
+        it is of the named department and has some of them. Other products have grade 0 and are not listed, and neither
+        are products for adults if the query asks for something for children.
         """
         judged = self._judge_type(query) if query.type else self._judge_vague(query)
         if not any(value in CHILD_VALUES.get(group, ()) for group, value in query.constraints):
@@ -160,7 +161,7 @@ def _ordered(rows: np.ndarray, grades: np.ndarray) -> Judgements:
 
 
 class HardNegatives:
-    """Irrelevant products that look relevant: names that share a word with the type's, or the attributes asked for.
+    """Finds irrelevant products that look relevant: by a similar name of their type, or by the attributes asked for.
 
     Parameters
     ----------
@@ -169,7 +170,7 @@ class HardNegatives:
     index : SplitIndex
     seed : int
     lookalikes, attribute_sharers : int
-        How many of each at most.
+        Largest number of products with a similar name, and of those with an attribute asked for.
     """
 
     def __init__(
@@ -204,7 +205,7 @@ class HardNegatives:
         return sorted(drawn)
 
     def lookalike_types(self, name: str) -> list[str]:
-        """Return the types whose names share a rather rare part with the type's."""
+        """Return the types whose names share a part with the type's that at most a twentieth of all types have."""
         limit = max(2, len(self.lexicon.types) // 20)
         parts = sorted(self._parts.get(name, ()))
         owners = (self._owners[part] for part in parts if len(self._owners[part]) <= limit)

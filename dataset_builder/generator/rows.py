@@ -1,4 +1,4 @@
-"""What the generator made, as rows of the published configs."""
+"""The rows of the published configs, from what the generator made."""
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -79,7 +79,7 @@ def _id(data: LanguageData, part: SplitData, row: int) -> str:
 
 
 def qrel_tables(data: LanguageData, split: str) -> Iterator[pa.Table]:
-    """Yield tables of `{language}-qrels`: grades 1 to 3, everything else is irrelevant."""
+    """Yield tables of `{language}-qrels`, of about `QRELS_PER_TABLE` rows; pairs of grade 0 are left out."""
     part = data.splits[split]
     ids = pa.array((product_id(data.language, index) for index in part.products.indices), pa.string())
     first, held = 0, 0
@@ -103,8 +103,9 @@ def _qrel_table(part: SplitData, chosen: slice, ids: pa.Array) -> pa.Table:
 def similarity(lexicon: Lexicon, query: Query, product: Product, grade: int) -> float:
     """Return a graded similarity target in [0, 1], finer than the grades.
 
-    1 exact; 0.6 to 0.9 the same type, by the share of attributes that match; 0.35 a sibling type; 0.25 a complement;
-    for a vague query 0.5 a partial match; 0.1 the same department; 0 the rest.
+    It is 1 for grade 3; 0.6 to 0.9 for the same type, rising with the share of attributes that match; 0.35 for a type
+    of the same category, 0.25 for a complement; 0.5 for a partial match of a vague query; 0.1 for another product of
+    the same department, and 0 for all others.
     """
     if grade == 3:
         return 1.0
@@ -120,7 +121,7 @@ def similarity(lexicon: Lexicon, query: Query, product: Product, grade: int) -> 
 
 
 def ranking_rows(lexicon: Lexicon, data: LanguageData, split: str) -> Iterator[Row]:
-    """Yield the rows of `{language}-ranking`: pairs of all grades for every query, the irrelevant ones at random."""
+    """Yield the rows of `{language}-ranking`: for every query up to `MAX_RANKING_PAIRS` products of all grades."""
     part = data.splits[split]
     for query, judged in zip(part.queries, part.judgements, strict=True):
         rng = random.Random(f"{data.seed}:{query.id}:ranking")
@@ -133,7 +134,7 @@ def ranking_rows(lexicon: Lexicon, data: LanguageData, split: str) -> Iterator[R
 
 
 def _pairs(rng: random.Random, judged: Judgements, grades: Mapping[int, int], products: int) -> list[int]:
-    """Draw two rows of every grade and fill up with irrelevant ones, as far as there are any."""
+    """Draw up to two rows of every grade, then rows of grade 0 up to `MAX_RANKING_PAIRS` in all."""
     chosen: list[int] = []
     for grade in (3, 2, 1):
         rows = judged.rows[judged.grades == grade].tolist()

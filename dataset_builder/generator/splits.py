@@ -1,4 +1,4 @@
-"""Which product and which type belongs to which split, and how many of each a release holds."""
+"""The split of each product, the types that training never sees, and the sizes of the releases."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ def release_named(name: str) -> Release:
     Raises
     ------
     LiraError
-        An unknown name.
+        If the name is unknown.
     """
     for release in RELEASES:
         if release.name == name:
@@ -63,20 +63,20 @@ def release_named(name: str) -> Release:
 
 
 def releases_up_to(release: Release) -> tuple[Release, ...]:
-    """Return the smaller releases, then `release`: each is contained in the next."""
+    """Return the releases that are smaller, by size, then `release`; each is contained in the next."""
     return (*(other for other in RELEASES if other.products.total < release.products.total), release)
 
 
 @lru_cache(maxsize=16)
 def unseen_types(lexicon: Lexicon, seed: int) -> frozenset[str]:
-    """Return the types held out of training: of every ten neighbours in popularity one, in all languages the same."""
+    """Return the types held out of training: one of every ten neighbours in popularity, the same in all languages."""
     order = Popularity(lexicon, seed).order
     blocks = [order[start : start + UNSEEN_EVERY] for start in range(0, len(order), UNSEEN_EVERY)]
     return frozenset(min(block, key=lambda name: stable_hash(seed, "unseen", name)) for block in blocks)
 
 
 def split_of(product: Product, unseen: frozenset[str], seed: int) -> str:
-    """Return the split of a product by a stable hash; unseen types never train."""
+    """Return the split of a product, by a hash of its id; a product of an unseen type is never in training."""
     share = stable_hash(seed, "split", product.id) / 2**64
     if product.type in unseen:
         return "validation" if share < _UNSEEN_VALIDATION else "test"
@@ -88,10 +88,10 @@ def split_of(product: Product, unseen: frozenset[str], seed: int) -> str:
 def split_products(
     products: Iterable[Product], quota: Quota, unseen: frozenset[str], seed: int
 ) -> Iterator[tuple[str, Product]]:
-    """Deal a stream of products out to the splits until every quota is full.
+    """Assign a stream of products to the splits until every split has its quota.
 
-    No title, local or English, occurs twice in the stream, whichever split it would go to: so no two splits share one,
-    and a larger release deals out the products of a smaller one first.
+    A product whose title, local or English, occurred before is left out, so that no two splits share a title. Since the
+    stream is the same for every release, a larger one begins with the products of a smaller one.
 
     Parameters
     ----------

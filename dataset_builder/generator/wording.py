@@ -1,4 +1,4 @@
-"""Say attribute values and fill sentence patterns in one language."""
+"""Write attribute values in a language and fill sentence patterns with them."""
 
 import random
 import re
@@ -18,7 +18,7 @@ _BENGALI_DIGITS = str.maketrans("0123456789", "০১২৩৪৫৬৭৮৯")
 
 
 def slot_of(group: str) -> str:
-    """Return the pattern slot that an attribute group fills: quantities and sizes share one each."""
+    """Return the pattern slot that an attribute group fills: all quantities fill `quantity`, all sizes `size`."""
     if group in QUANTITY_GROUPS:
         return "quantity"
     return "size" if group in SIZE_GROUPS else group
@@ -31,26 +31,26 @@ def slots(template: str) -> frozenset[str]:
 
 
 def says(name: str, value: str) -> bool:
-    """Tell whether a type's name says a value already, as "digital thermometer" says "digital"."""
+    """Return whether a type's name contains a value already, as "digital thermometer" contains "digital"."""
     return value.casefold() in name.casefold()
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:
-    """Fill a pattern; slots without a value vanish together with the brackets and dashes around them."""
+    """Fill a pattern; slots without a value are removed together with the brackets and dashes around them."""
     text = _SLOT.sub(lambda match: values.get(match[1], ""), template)
     text = " ".join(_EMPTY_BRACKETS.sub("", text).split())
     return _without_dangling_dashes(text.split(" "))
 
 
 def _without_dangling_dashes(words: Sequence[str]) -> str:
-    """Join words; of dashes in a row one stays, and none at the beginning or the end."""
+    """Join words; of several dashes in a row one is kept, and none at the beginning or the end."""
     kept = [word for word, after in zip(words, [*words[1:], "-"], strict=True) if (word, after) != ("-", "-")]
     return " ".join(kept[1:] if kept[:1] == ["-"] else kept)
 
 
 @dataclass(frozen=True)
 class Speaker:
-    """Chooses words for keys in one language and script.
+    """Chooses a word of one language and script for each key of the lexicon.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class Speaker:
     usual : float
         Probability of the usual name.
     romanised : bool
-        Latin script in a language that has another one.
+        Whether to write Latin script in a language that is usually written otherwise.
     """
 
     vocabulary: Vocabulary
@@ -79,7 +79,7 @@ class Speaker:
         return self.random.choice(forms[1:])
 
     def value(self, attribute: Attribute) -> str:
-        """Say an attribute: `("volume", "500ml")` is "500ml" or "500 มล.", `("colour", "red")` is "แดง"."""
+        """Return an attribute in words: `("volume", "500ml")` as "500ml" or "500 มล.", `("colour", "red")` as "แดง"."""
         group, value = attribute
         if group in ("size_clothing", "size_shoe"):
             return f"{self.word('word:size')} {value}"
@@ -88,7 +88,7 @@ class Speaker:
         return self.word(f"{group}:{value}")
 
     def quantity(self, group: str, value: str) -> str:
-        """Say a number with its unit; short Latin units stick to the number, others do not."""
+        """Return a number with its unit; short Latin units follow without a space (500ml), others with one."""
         number, unit = _parse_quantity(value)
         if self.vocabulary.language == "bn" and not self.romanised and self.random.random() < 0.5:
             number = number.translate(_BENGALI_DIGITS)
@@ -99,7 +99,7 @@ class Speaker:
         return f"{number}{glue}{name}"
 
     def values_by_slot(self, attributes: tuple[Attribute, ...]) -> dict[str, str]:
-        """Say every attribute, by slot; several quantities stand side by side."""
+        """Return the words of every attribute by slot; those of several quantities are joined by a space."""
         spoken: dict[str, str] = {}
         for attribute in attributes:
             slot = slot_of(attribute[0])

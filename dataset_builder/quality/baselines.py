@@ -1,4 +1,4 @@
-"""How well plain systems search a corpus: it should be neither trivial nor hopeless."""
+"""How well plain systems (BM25, an encoder alone) search a corpus, which should be neither trivial nor hopeless."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ System = Callable[[Sequence[str], str], Scorer]
 
 @dataclass(frozen=True)
 class Baseline:
-    """A system's mean nDCG@10 on a language's test queries: over all, by kind, and on unseen types."""
+    """A system's mean nDCG@10, in [0, 1], on a language's test queries: all, by kind, and those of unseen types."""
 
     mean: float
     kinds: dict[str, float]
@@ -37,10 +37,7 @@ class Baseline:
 
 
 def score_system(folder: Path, language: str, system: System) -> Baseline:
-    """Search a language's test products, title and text, for its test queries.
-
-    Source: ours.
-    """
+    """Return a system's nDCG@10 for a language's test queries on its test products, title and text together."""
     products = read_part(folder, language, "corpus", "test", ["_id", "title", "text"]).to_pylist()
     queries = read_part(folder, language, "queries", "test", ["_id", "text", "kind", "unseen_type"]).to_pylist()
     rows = {row["_id"]: number for number, row in enumerate(products)}
@@ -57,13 +54,13 @@ def score_system(folder: Path, language: str, system: System) -> Baseline:
     for row, value in zip(queries, values, strict=True):
         kinds.setdefault(row["kind"], []).append(value)
     unseen = [value for row, value in zip(queries, values, strict=True) if row["unseen_type"]]
-    return Baseline(mean(values), {kind: mean(own) for kind, own in sorted(kinds.items())}, mean(unseen))
+    return Baseline(mean(values), {kind: mean(scores) for kind, scores in sorted(kinds.items())}, mean(unseen))
 
 
 def _targets(gains: Sequence[dict[int, int]], count: int) -> torch.Tensor:
     targets = torch.zeros(len(gains), count)
-    for number, own in enumerate(gains):
-        targets[number, list(own)] = torch.tensor(list(own.values()), dtype=torch.float32)
+    for number, grades in enumerate(gains):
+        targets[number, list(grades)] = torch.tensor(list(grades.values()), dtype=torch.float32)
     return targets
 
 
@@ -84,14 +81,12 @@ class EncoderSystem:
     name : str
         Hub id, folder or `pypi:` name.
     query_prefix, document_prefix : str, optional
-        What the encoder was trained with; by default as its own files or its publisher say.
+        Put before each text; by default the prompts that the encoder's own files or its publisher name.
 
     Raises
     ------
     LiraError
-        A name that is unknown, or a folder that holds no encoder.
-
-    Source: ours.
+        If the name is unknown or the folder holds no encoder.
     """
 
     def __init__(self, name: str, query_prefix: str | None = None, document_prefix: str | None = None) -> None:

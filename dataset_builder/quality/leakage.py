@@ -1,4 +1,4 @@
-"""Check that a corpus folder keeps its splits apart and that its parts refer to each other rightly."""
+"""Check that a corpus's splits share no texts or products, and that its parts refer to existing rows."""
 
 from collections.abc import Callable, Iterable, Mapping
 from itertools import combinations
@@ -15,20 +15,18 @@ Tables = Mapping[str, pa.Table]
 
 
 def check_leakage(folder: Path) -> dict[str, dict[str, int]]:
-    """Count what should not be: by language, then by check; all zero in a sound corpus.
+    """Count faults by language and check; every count of a sound corpus is 0.
 
     Parameters
     ----------
     folder : Path
         A corpus folder, whatever made it.
-
-    Source: ours.
     """
     return {language: check_language(folder, language) for language in languages_in(folder)}
 
 
 def check_language(folder: Path, language: str) -> dict[str, int]:
-    """Count what should not be in one language."""
+    """Count the faults of one language by check; see `check_leakage`."""
 
     def read(part: str, *columns: str) -> Tables:
         return {split: read_part(folder, language, part, split, list(columns)) for split in SPLITS}
@@ -58,7 +56,7 @@ def check_language(folder: Path, language: str) -> dict[str, int]:
 
 
 def has_one_catalogue(products: Tables) -> bool:
-    """Tell whether every split has the same products, of no known type: as where a log's queries alone are split."""
+    """Return whether every split has the same products, without types, as in a corpus from a log."""
     catalogues = [set(table["_id"].to_pylist()) for table in products.values() if table.num_rows]
     typed = any(name for table in products.values() for name in pc.unique(table["type"]).to_pylist())
     return not typed and len(catalogues) > 1 and all(catalogue == catalogues[0] for catalogue in catalogues)

@@ -1,4 +1,4 @@
-"""The plots of the quality report. Labels are language codes: fonts for every script are not everywhere."""
+"""The plots of the quality report. Labels are language codes, since not every machine has fonts for all scripts."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#999999")
-"""Okabe and Ito's palette: told apart with any kind of colour vision."""
+"""Okabe and Ito's palette, whose colours are distinguishable with any kind of colour vision."""
 LINES = ("-", "--", "-.", ":")
-"""Told apart without any colour, together with the colours."""
+"""Line styles, so that lines differ without colours too."""
 _SMALLEST_SHARE = 0.01
 _BINS = 20
 _LEGEND = {"frameon": False, "fontsize": 8, "loc": "upper center", "bbox_to_anchor": (0.5, -0.15), "ncols": 4}
@@ -25,12 +25,12 @@ Panel = Callable[["Axes"], None]
 
 @needs("matplotlib")
 def draw(path: Path, panels: Sequence[Panel], same_scale: bool = False) -> None:
-    """Draw panels side by side into a PNG file; `same_scale` gives them one vertical axis.
+    """Draw panels side by side into a PNG file; with `same_scale` they share the vertical axis.
 
     Raises
     ------
     LiraError
-        matplotlib is missing.
+        If matplotlib is not installed.
     """
     import matplotlib
 
@@ -54,13 +54,14 @@ def length_panel(title: str, lengths: Mapping[str, Sequence[int]]) -> Panel:
     """Return a panel with one line a language: the share of texts by length in characters."""
 
     def panel(axis: "Axes") -> None:
-        longest = max(float(np.percentile(own, 99.5)) for own in lengths.values() if len(own))
+        longest = max(float(np.percentile(texts, 99.5)) for texts in lengths.values() if len(texts))
         step = max(1, math.ceil(longest / _BINS))  # whole characters, or the bars beat against the numbers
         edges = np.arange(_BINS + 1) * step
-        for number, (language, own) in enumerate(lengths.items()):
-            counts, _ = np.histogram(own, edges)
-            style = {"color": COLOURS[number % len(COLOURS)], "linestyle": LINES[number % len(LINES)]}
-            axis.plot(edges[:-1] + step / 2, 100 * counts / max(len(own), 1), label=language, **style)
+        for number, (language, texts) in enumerate(lengths.items()):
+            counts, _ = np.histogram(texts, edges)
+            colour, line = COLOURS[number % len(COLOURS)], LINES[number % len(LINES)]
+            shares = 100 * counts / max(len(texts), 1)
+            axis.plot(edges[:-1] + step / 2, shares, color=colour, linestyle=line, label=language)
         axis.set(title=title, xlabel="characters", ylabel=f"% of texts, by {step} characters", ylim=(0, None))
         axis.legend(**_LEGEND)
 
@@ -71,10 +72,12 @@ def script_panel(title: str, shares: Mapping[str, Mapping[str, float]]) -> Panel
     """Return a panel with one stacked bar a language: the share of letters by script."""
 
     def panel(axis: "Axes") -> None:
-        scripts = sorted({name for own in shares.values() for name, share in own.items() if share >= _SMALLEST_SHARE})
+        scripts = sorted(
+            {name for by_script in shares.values() for name, share in by_script.items() if share >= _SMALLEST_SHARE}
+        )
         bottom = np.zeros(len(shares))
         for colour, script in zip(COLOURS, scripts, strict=False):
-            heights = np.asarray([100 * own.get(script, 0) for own in shares.values()])
+            heights = np.asarray([100 * by_script.get(script, 0) for by_script in shares.values()])
             axis.bar(list(shares), heights, bottom=bottom, color=colour, label=script)
             bottom += heights
         axis.set(title=title, xlabel="language", ylabel="% of letters", ylim=(0, 100))
@@ -97,8 +100,6 @@ def bar_panel(
         Percentages, of equal names.
     marks : sequence of float
         Heights of dashed lines to compare with.
-
-    Source: ours.
     """
 
     def panel(axis: "Axes") -> None:
@@ -123,7 +124,7 @@ def relevance_panel(title: str, counts: Mapping[str, Sequence[int]]) -> Panel:
 
     def panel(axis: "Axes") -> None:
         axis.boxplot(
-            [own or [0] for own in counts.values()],
+            [numbers or [0] for numbers in counts.values()],
             tick_labels=list(counts),
             showfliers=False,
             patch_artist=True,

@@ -29,7 +29,7 @@ _TEXTS = {"queries": ("queries", "text"), "titles": ("corpus", "title")}
 
 @dataclass(frozen=True)
 class Findings:
-    """All that a corpus was measured by, by language; `leaks` by check, `baselines` by system."""
+    """All measures of a corpus: counts by language and split, leaks by language and check, baselines by system."""
 
     counts: Mapping[str, Mapping[str, SplitCounts]]
     leaks: Mapping[str, Mapping[str, int]]
@@ -38,13 +38,13 @@ class Findings:
 
     @property
     def leaks_in_all(self) -> dict[str, int]:
-        """How often each leakage check found something."""
+        """Faults by check, summed over the languages."""
         checks = dict.fromkeys(check for counts in self.leaks.values() for check in counts)
         return {check: sum(counts.get(check, 0) for counts in self.leaks.values()) for check in checks}
 
     @property
     def judged_by_actions(self) -> bool:
-        """Whether every query is one of a shop's log, whose grades are what shoppers did."""
+        """Whether every query is from a shop's log, so that grades follow from what shoppers did."""
         kinds = {kind for splits in self.counts.values() for counts in splits.values() for kind in counts.kinds}
         return kinds == {"log"}
 
@@ -55,11 +55,11 @@ def write_report(corpus: Path, output: Path, encoder: System | None = None) -> F
     Parameters
     ----------
     corpus : Path
-        A complete corpus folder, whatever made it.
+        A complete corpus folder of any source.
     output : Path
         Folder for the report.
     encoder : System, optional
-        A multilingual encoder to search with besides BM25.
+        A multilingual encoder that is measured besides BM25.
 
     Returns
     -------
@@ -68,37 +68,32 @@ def write_report(corpus: Path, output: Path, encoder: System | None = None) -> F
     Raises
     ------
     LiraError
-        A folder that is not a complete corpus.
-
-    Source: ours.
+        If the folder is not a complete corpus.
     """
     check_complete(corpus)
     output.mkdir(parents=True, exist_ok=True)  # now rather than after minutes of measuring
-    found = measure(corpus, {"BM25": bm25_system, **({"encoder alone": encoder} if encoder else {})})
-    languages = list(found.counts)
-    pictures = _draw(corpus, output, found)
+    findings = measure(corpus, {"BM25": bm25_system, **({"encoder alone": encoder} if encoder else {})})
+    languages = list(findings.counts)
+    pictures = _draw(corpus, output, findings)
     blocks = [
         Heading("Quality report", 1),
         Paragraph(f"{len(languages)} languages: {', '.join(languages)}."),
-        *_count_blocks(found.counts),
+        *_count_blocks(findings.counts),
         *_text_blocks(pictures),
-        *_leak_blocks(found.leaks),
-        *_relevance_blocks(found, pictures),
-        *_baseline_blocks(found.baselines, pictures),
-        *_candidate_blocks(found.counts, found.quality, pictures),
+        *_leak_blocks(findings.leaks),
+        *_relevance_blocks(findings, pictures),
+        *_baseline_blocks(findings.baselines, pictures),
+        *_candidate_blocks(findings.counts, findings.quality, pictures),
         *_sample_blocks(corpus, languages),
     ]
     atomic_write_text(output / "report.md", to_markdown(blocks))
     atomic_write_text(output / "report.html", to_html("Quality report", blocks))
-    atomic_write_text(output / "report.json", json.dumps(_numbers(asdict(found)), indent=1, allow_nan=False))
-    return found
+    atomic_write_text(output / "report.json", json.dumps(_numbers(asdict(findings)), indent=1, allow_nan=False))
+    return findings
 
 
 def measure(corpus: Path, systems: Mapping[str, System]) -> Findings:
-    """Count, check and search a corpus, language by language.
-
-    Source: ours.
-    """
+    """Count a corpus, check it for leakage, and search it with each system, language by language."""
     names = english_names(load_lexicon(languages=()))
     leaks, quality = {}, {}
     baselines: Baselines = {name: {} for name in systems}
@@ -111,23 +106,23 @@ def measure(corpus: Path, systems: Mapping[str, System]) -> Findings:
 
 
 def _numbers(value: object) -> object:
-    """Return what JSON can hold: null for the mean of nothing."""
+    """Return the value with None in place of NaN, which JSON does not have."""
     if isinstance(value, dict):
-        return {key: _numbers(own) for key, own in value.items()}
+        return {key: _numbers(item) for key, item in value.items()}
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def _draw(corpus: Path, output: Path, found: Findings) -> dict[str, Picture]:
+def _draw(corpus: Path, output: Path, findings: Findings) -> dict[str, Picture]:
     lengths, scripts = [], []
     for name, (part, column) in _TEXTS.items():
-        texts = {language: texts_of(corpus, language, part, column) for language in found.counts}
-        own = {language: [len(text) for text in own] for language, own in texts.items()}
-        lengths.append(plots.length_panel(f"Length of {name}", own))
-        shares = {language: script_shares(own) for language, own in texts.items()}
+        texts = {language: texts_of(corpus, language, part, column) for language in findings.counts}
+        counts = {language: list(map(len, some)) for language, some in texts.items()}
+        lengths.append(plots.length_panel(f"Length of {name}", counts))
+        shares = {language: script_shares(some) for language, some in texts.items()}
         scripts.append(plots.script_panel(f"Scripts of {name}", shares))
     relevance = [
         plots.relevance_panel(
-            split, {language: relevant_per_query(corpus, language, split) for language in found.counts}
+            split, {language: relevant_per_query(corpus, language, split) for language in findings.counts}
         )
         for split in SPLITS
     ]
@@ -135,8 +130,11 @@ def _draw(corpus: Path, output: Path, found: Findings) -> dict[str, Picture]:
         "lengths": ("Lengths of queries and titles by language", lengths),
         "scripts": ("Scripts of queries and titles by language", scripts),
         "relevance": ("Relevant products a query, by split and language", relevance),
-        "baselines": ("nDCG@10 of plain systems by language and by kind of query", _baseline_panels(found.baselines)),
-        "candidates": ("How often candidates name the product type, by language", [_named_panel(found.quality)]),
+        "baselines": (
+            "nDCG@10 of plain systems by language and by kind of query",
+            _baseline_panels(findings.baselines),
+        ),
+        "candidates": ("How often candidates name the product type, by language", [_named_panel(findings.quality)]),
     }
     pictures = {}
     for name, (words, panels) in drawn.items():
@@ -147,14 +145,17 @@ def _draw(corpus: Path, output: Path, found: Findings) -> dict[str, Picture]:
 
 def _named_panel(quality: Mapping[str, CandidateQuality]) -> plots.Panel:
     named = {
-        "first candidate": {language: 100 * own.named_first for language, own in quality.items()},
-        "any candidate": {language: 100 * own.named_any for language, own in quality.items()},
+        "first candidate": {language: 100 * shares.named_first for language, shares in quality.items()},
+        "any candidate": {language: 100 * shares.named_any for language, shares in quality.items()},
     }
     return plots.bar_panel("Candidates that name the product type", ("language", "% of queries"), named)
 
 
 def _baseline_panels(baselines: Baselines) -> list[plots.Panel]:
-    means = {name: {language: 100 * own.mean for language, own in scores.items()} for name, scores in baselines.items()}
+    means = {
+        name: {language: 100 * baseline.mean for language, baseline in scores.items()}
+        for name, scores in baselines.items()
+    }
     by_kind = {
         name: {kind.replace("_", "-"): 100 * value for kind, value in kind_means(scores).items()}
         for name, scores in baselines.items()
@@ -169,50 +170,42 @@ def _baseline_panels(baselines: Baselines) -> list[plots.Panel]:
 
 
 def kind_means(scores: Mapping[str, Baseline]) -> dict[str, float]:
-    """Return a system's mean over the languages that have a kind of query, by kind.
-
-    Source: ours.
-    """
-    kinds = sorted({kind for own in scores.values() for kind in own.kinds})
-    return {kind: mean([own.kinds[kind] for own in scores.values() if kind in own.kinds]) for kind in kinds}
+    """Return a system's mean nDCG@10 by kind of query, over the languages that have queries of the kind."""
+    by_language = [baseline.kinds for baseline in scores.values()]
+    kinds = sorted(set().union(*by_language))
+    return {kind: mean([values[kind] for values in by_language if kind in values]) for kind in kinds}
 
 
 def baseline_tables(baselines: Baselines) -> list[Table]:
-    """Return a table a system: nDCG@10 by language and by kind of query, the languages' mean last.
-
-    Source: ours.
-    """
+    """Return one table for each system: nDCG@10 by language and kind of query; the last row is the languages' mean."""
     tables = []
     for name, scores in baselines.items():
         kinds = kind_means(scores)
         rows: list[list[object]] = [
-            [language, own.mean, *(own.kinds.get(kind, float("nan")) for kind in kinds), own.unseen]
-            for language, own in scores.items()
+            [language, baseline.mean, *(baseline.kinds.get(kind, float("nan")) for kind in kinds), baseline.unseen]
+            for language, baseline in scores.items()
         ]
-        every, unseen = ([getattr(own, part) for own in scores.values()] for part in ("mean", "unseen"))
-        rows.append(["mean", mean(every), *kinds.values(), mean(unseen)])
+        every = mean([baseline.mean for baseline in scores.values()])
+        rows.append(["mean", every, *kinds.values(), mean([baseline.unseen for baseline in scores.values()])])
         tables.append(Table([name, "all", *kinds, "unseen types"], rows))
     return tables
 
 
 def outliers(baselines: Baselines) -> list[str]:
-    """Return a line for every system and language whose mean is trivial or hopeless.
-
-    Source: ours.
-    """
+    """Return one line for every system and language whose mean is below `HOPELESS` or above `TRIVIAL`."""
     return [
-        f"{name}, {language}: mean nDCG@10 {own.mean:.2f} is not between {HOPELESS} and {TRIVIAL}"
+        f"{name}, {language}: mean nDCG@10 {baseline.mean:.2f} is not between {HOPELESS} and {TRIVIAL}"
         for name, scores in baselines.items()
-        for language, own in scores.items()
-        if own.mean < HOPELESS or own.mean > TRIVIAL
+        for language, baseline in scores.items()
+        if baseline.mean < HOPELESS or baseline.mean > TRIVIAL
     ]
 
 
 def _count_blocks(counts: Mapping[str, Mapping[str, SplitCounts]]) -> list[Block]:
     rows = [
-        [language, split, own.products, own.queries, own.unseen_queries, own.judgements, own.pairs]
+        [language, split, rows.products, rows.queries, rows.unseen_queries, rows.judgements, rows.pairs]
         for language, splits in counts.items()
-        for split, own in splits.items()
+        for split, rows in splits.items()
     ]
     header = ["language", "split", "products", "queries", "of unseen types", "judgements", "ranking pairs"]
     return [Heading("Counts"), Table(header, rows)]
@@ -234,14 +227,14 @@ def _leak_blocks(leaks: Mapping[str, Mapping[str, int]]) -> list[Block]:
     return [Heading("Leakage and duplicates"), Paragraph(words), Table(["check", *leaks], rows)]
 
 
-def _relevance_blocks(found: Findings, pictures: Mapping[str, Picture]) -> list[Block]:
+def _relevance_blocks(findings: Findings, pictures: Mapping[str, Picture]) -> list[Block]:
     rows = [
         [language, *(sum(counts.grades.get(grade, 0) for counts in splits.values()) for grade in (3, 2, 1))]
-        for language, splits in found.counts.items()
+        for language, splits in findings.counts.items()
     ]
     names = ("3 exact", "2 substitute", "1 partial")
     words = "Judgements follow from what products are, and are complete within a split."
-    if found.judged_by_actions:
+    if findings.judged_by_actions:
         names = ("3 bought or carted often", "2 clicked often", "1 clicked")
         words = "Judgements are what shoppers did: a product that the shop did not show under a query has none."
     return [Heading("Relevance"), Paragraph(words), Table(["language", *names], rows), pictures["relevance"]]
@@ -261,10 +254,10 @@ def _candidate_blocks(
     pictures: Mapping[str, Picture],
 ) -> list[Block]:
     header = ["language", *CandidateQuality.__dataclass_fields__]
-    rows = [[language, *asdict(own).values()] for language, own in quality.items()]
-    agents = sorted({agent for splits in counts.values() for own in splits.values() for agent in own.agents})
+    rows = [[language, *asdict(shares).values()] for language, shares in quality.items()]
+    agents = sorted({agent for splits in counts.values() for rows in splits.values() for agent in rows.agents})
     by_agent = [
-        [language, *(sum(own.agents.get(agent, 0) for own in splits.values()) for agent in agents)]
+        [language, *(sum(rows.agents.get(agent, 0) for rows in splits.values()) for agent in agents)]
         for language, splits in counts.items()
     ]
     words = (
