@@ -9,9 +9,9 @@ from pathlib import Path
 from .candidate_source import CandidateSource
 from .generator.catalogue import stable_hash
 from .layout import SPLITS, PartWriter, Row
+from .ranking import draw_documents
 
 SIMILARITY = {3: 1.0, 2: 0.7, 1: 0.4, 0: 0.0}
-MAX_PAIRS = 8
 _TRAIN, _VALIDATION = 0.8, 0.1
 
 
@@ -90,9 +90,11 @@ def write_judged(
             for number, query in enumerate(queries[split]):
                 name = f"{language}-q-{split}-{number:05d}"
                 rows.add(_query_row(name, query, language, split, candidates))
-                for item, grade in sorted(query.grades.items()):
+                grades = dict(sorted(query.grades.items()))
+                for item, grade in grades.items():
                     qrels.add({"query-id": name, "corpus-id": item, "score": grade})
-                for item, grade in _pairs(query, list(titles), random.Random(f"{seed}:{name}:ranking")):
+                rng = random.Random(f"{seed}:{name}:ranking")
+                for item, grade in draw_documents(rng, grades, list(titles), query.hard_negatives).items():
                     pair = {"query": query.text, "title": titles[item], "similarity": SIMILARITY[grade]}
                     ranking.add({**pair, "language": language})
 
@@ -116,18 +118,3 @@ def _query_row(name: str, query: JudgedQuery, language: str, split: str, candida
         "hard_negatives": list(query.hard_negatives) if split == "train" else [],
         "candidates": [asdict(candidate) for candidate in translations],
     }
-
-
-def _pairs(query: JudgedQuery, items: Sequence[str], rng: random.Random) -> list[tuple[str, int]]:
-    """Return two documents of each grade, the hard negatives, and others drawn at random."""
-    chosen: dict[str, int] = {}
-    for grade in (3, 2, 1):
-        graded = sorted(item for item, given in query.grades.items() if given == grade)
-        chosen.update((item, grade) for item in rng.sample(graded, min(2, len(graded))))
-    chosen.update((item, 0) for item in query.hard_negatives[:2])
-    wanted = min(MAX_PAIRS, len(chosen) + len(items) - len(query.grades.keys() | chosen.keys()))
-    while len(chosen) < wanted:
-        item = items[rng.randrange(len(items))]
-        if item not in query.grades:
-            chosen.setdefault(item, 0)
-    return list(chosen.items())

@@ -455,7 +455,11 @@ MUTATIONS: list[Mutation] = [
         ("random.Random(f\"{data.seed}:{query.id}:ranking\")", "random.Random(f\"{query.id}:ranking\")"),
         ("0.6 + 0.3 * matched", "0.6 - 0.3 * matched"),
         ("0.35 if product.type in", "0.25 if product.type in"),
-        ("if row not in grades and row not in chosen", "if row not in chosen"),
+    ),
+    *_of(
+        "dataset_builder/ranking.py",
+        "test_corpus.py",
+        ("if document not in grades:", "if True:"),
     ),
     *_of(
         "dataset_builder/noise.py",

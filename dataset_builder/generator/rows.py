@@ -10,12 +10,12 @@ import pyarrow as pa
 from ..candidate_source import CandidateSource
 from ..layout import SCHEMAS, Row
 from ..lexicon import Lexicon
+from ..ranking import draw_documents
 from .catalogue import Product, price_band, product_id
 from .products import ProductList
 from .queries import Query
 from .relevance import Judgements
 
-MAX_RANKING_PAIRS = 8
 QRELS_PER_TABLE = 500_000
 
 
@@ -121,27 +121,12 @@ def similarity(lexicon: Lexicon, query: Query, product: Product, grade: int) -> 
 
 
 def ranking_rows(lexicon: Lexicon, data: LanguageData, split: str) -> Iterator[Row]:
-    """Yield the rows of `{language}-ranking`: for every query up to `MAX_RANKING_PAIRS` products of all grades."""
+    """Yield the rows of `{language}-ranking`: for every query some products of every grade, see `draw_documents`."""
     part = data.splits[split]
     for query, judged in zip(part.queries, part.judgements, strict=True):
         rng = random.Random(f"{data.seed}:{query.id}:ranking")
         grades = dict(zip(judged.rows.tolist(), judged.grades.tolist(), strict=True))
-        chosen = _pairs(rng, judged, grades, len(part.products))
-        for row in chosen:
+        for row, grade in draw_documents(rng, grades, range(len(part.products))).items():
             product = part.products[row]
-            target = similarity(lexicon, query, product, grades.get(row, 0))
+            target = similarity(lexicon, query, product, grade)
             yield {"query": query.text, "title": product.title, "similarity": target, "language": data.language}
-
-
-def _pairs(rng: random.Random, judged: Judgements, grades: Mapping[int, int], products: int) -> list[int]:
-    """Draw up to two rows of every grade, then rows of grade 0 up to `MAX_RANKING_PAIRS` in all."""
-    chosen: list[int] = []
-    for grade in (3, 2, 1):
-        rows = judged.rows[judged.grades == grade].tolist()
-        chosen += rng.sample(rows, min(2, len(rows)))
-    wanted = min(MAX_RANKING_PAIRS, len(chosen) + products - len(grades))
-    while len(chosen) < wanted:
-        row = rng.randrange(products)
-        if row not in grades and row not in chosen:
-            chosen.append(row)
-    return chosen

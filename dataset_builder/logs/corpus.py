@@ -23,7 +23,7 @@ from ..layout import SPLITS
 from ..lexicon import LANGUAGES, QUERY_LANGUAGES, load_lexicon, normalise_text
 from ..page import Paragraph, Table, to_markdown
 from ..staging import staged
-from .clicks import IMPRESSION, Pairs, average_rates, examination, grades, tally
+from .clicks import IMPRESSION, Events, Pairs, average_rates, examination, grades, tally
 from .collect import Log, LogQuery, collect
 from .language_id import tell_languages
 from .negatives import SafeNegatives
@@ -170,9 +170,7 @@ def _commonest_titles(log: Log) -> list[list[str]]:
 
 def judge(log: Log, queries: Sequence[LogQuery], language: str, seed: int) -> tuple[Judged, float]:
     """Return a language's judged queries by split, and `SafeNegatives.least`, the views that a hard negative needs."""
-    chosen = np.zeros(len(log.queries), bool)
-    chosen[[query.number for query in queries]] = True
-    pairs = Pairs(log.events.of_queries(chosen))
+    pairs = Pairs(_events_of(log, queries))
     chances = examination(pairs)
     grade = grades(pairs, chances, average_rates(pairs, chances))
     texts, titles = [query.text for query in log.queries], [product.title for product in log.products]
@@ -198,6 +196,12 @@ def judge(log: Log, queries: Sequence[LogQuery], language: str, seed: int) -> tu
     return without_empty_splits(judged), negatives.least
 
 
+def _events_of(log: Log, queries: Sequence[LogQuery]) -> Events:
+    chosen = np.zeros(len(log.queries), bool)
+    chosen[[query.number for query in queries]] = True
+    return log.events.of_queries(chosen)
+
+
 def _bands(queries: Sequence[LogQuery]) -> dict[int, str]:
     """Return "head", "mid" or "tail" by query number: each band has a third of the log's rows."""
     total, before = sum(query.rows for query in queries), 0
@@ -215,9 +219,7 @@ def item_id(language: str, key: str) -> str:
 
 def _items(log: Log, queries: Sequence[LogQuery], language: str) -> list[CatalogueItem]:
     """Return the products that the language's queries were shown, in order of their keys."""
-    chosen = np.zeros(len(log.queries), bool)
-    chosen[[query.number for query in queries]] = True
-    shown = (log.products[number] for number in np.unique(log.events.of_queries(chosen).product))
+    shown = (log.products[number] for number in np.unique(_events_of(log, queries).product))
     return [
         CatalogueItem(item_id(language, product.key), product.title, product.title_en or product.title)
         for product in shown
