@@ -103,6 +103,6 @@ def test_single_word_names_agree_with_public_dictionaries(lexicon: Lexicon) -> N
     rows: list[Comparison] = [row for language in LANGUAGES for row in compare(lexicon, language, theirs[language])]
     summary = summarise(rows)
     assert set(summary) == set(LANGUAGES)
-    for language, own in summary.items():
-        assert own.single >= 20, language
-        assert own.share >= 0.7, language
+    for language, counts in summary.items():
+        assert counts.single >= 20, language
+        assert counts.share >= 0.7, language

@@ -110,7 +110,7 @@ def test_popular_types_are_drawn_more_often(lexicon: Lexicon) -> None:
     drawn = [popularity.order.index(popularity.draw(rng)) for _ in range(5_000)]
     bands = [lexicon.types[name].band for name in popularity.order]
     assert bands == sorted(bands, key=("head", "mid", "tail").index)
-    assert sum(place < len(bands) // 4 for place in drawn) > 2 * sum(place >= 3 * len(bands) // 4 for place in drawn)
+    assert sum(rank < len(bands) // 4 for rank in drawn) > 2 * sum(rank >= 3 * len(bands) // 4 for rank in drawn)
 
 
 @pytest.mark.parametrize(

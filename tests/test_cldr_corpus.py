@@ -26,7 +26,7 @@ def write_annotations(folder: Path, language: str, table: dict[str, Annotation])
 
 
 def test_keywords_and_their_characters_by_hand() -> None:
-    assert {key: own[1] for key, own in keyword_owners(TABLE).items()} == {
+    assert {key: characters[1] for key, characters in keyword_owners(TABLE).items()} == {
         "pet": ["🐈", "🐕"],
         "animal": ["🐈", "🐕", "🐘"],
         "house": ["🐈", "🐕"],
@@ -36,7 +36,7 @@ def test_keywords_and_their_characters_by_hand() -> None:
 
 def test_grades_by_hand() -> None:
     table = {**TABLE, "🐩": Annotation("poodle", ("animal", "house"))}
-    queries = {query.text: query.grades for own in judge("en", table, 0).values() for query in own}
+    queries = {query.text: query.grades for split in judge("en", table, 0).values() for query in split}
     cat, dog, elephant, poodle = (item_id("en", character) for character in "🐈🐕🐘🐩")
     assert queries["pet"] == {cat: 3, dog: 3, poodle: 1}  # the poodle shares "animal" and "house" with both
     assert queries["grey"] == {elephant: 3}
@@ -46,7 +46,8 @@ def test_grades_by_hand() -> None:
 
 def test_built_corpus_loads(tmp_path: Path) -> None:
     table = {
-        chr(0x1F400 + place): Annotation(f"name {place}", (f"key {place % 40}", f"word {place}")) for place in range(80)
+        chr(0x1F400 + number): Annotation(f"name {number}", (f"key {number % 40}", f"word {number}"))
+        for number in range(80)
     }
     for language in ("en", "fil", "th"):
         write_annotations(tmp_path / "annotations", language, table)

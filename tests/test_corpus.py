@@ -84,9 +84,9 @@ def test_streaming_reads_the_same_rows(folder: Path, cache: str) -> None:
 
 
 def test_nothing_leaks(folder: Path) -> None:
-    found = check_leakage(folder)
-    assert set(found) == set(LANGUAGES)
-    assert not [(language, check) for language, checks in found.items() for check, count in checks.items() if count]
+    leaks = check_leakage(folder)
+    assert set(leaks) == set(LANGUAGES)
+    assert not [(language, check) for language, checks in leaks.items() for check, count in checks.items() if count]
 
 
 def test_leakage_checks_see_what_is_wrong(tmp_path: Path) -> None:

@@ -41,9 +41,9 @@ def test_a_process_with_another_hash_seed_writes_the_same_bytes(tmp_path: Path) 
     """This process has a random hash seed."""
     process = start("build", "--output", tmp_path / "there", "--languages", "ur", "vi", PYTHONHASHSEED="1")
     build_corpus(tmp_path / "here", languages=("ur", "vi"))
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 0, said
-    assert "4,800 products in" in said
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 0, stderr
+    assert "4,800 products in" in stderr
     assert len(digests(tmp_path / "here")) == 2 * 4 * 3 + 1
     assert digests(tmp_path / "there") == digests(tmp_path / "here")
 
@@ -83,9 +83,9 @@ def test_killed_and_interrupted_builds_leave_no_folder_that_looks_complete(tmp_p
         while not list(tmp_path.glob(f".{stop.name}.partial/*-corpus/*")) and time.monotonic() < deadline:
             time.sleep(0.02)
         process.send_signal(stop)
-    said = {stop: process.communicate(timeout=60)[1] for stop, process in processes.items()}
+    stderr = {stop: process.communicate(timeout=60)[1] for stop, process in processes.items()}
     assert [process.returncode for process in processes.values()] == [-signal.SIGKILL, 130]
-    interrupted = said[signal.SIGINT].splitlines()
+    interrupted = stderr[signal.SIGINT].splitlines()
     assert interrupted[-1] == "python -m dataset_builder: interrupted; run the same command again to go on"
     assert len(interrupted) == 1
     assert [path.name for path in tmp_path.iterdir()] == [".SIGKILL.partial"]

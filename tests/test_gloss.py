@@ -34,7 +34,7 @@ def lexicon() -> Lexicon:
 )
 def test_whole_gloss(lexicon: Lexicon, language: str, text: str, gloss: str) -> None:
     words = Glosser(lexicon, language, leave_out=0).gloss(text, 4)
-    assert {" ".join(sorted(own.split())) for own in words} == {" ".join(sorted(gloss.split()))}
+    assert {" ".join(sorted(line.split())) for line in words} == {" ".join(sorted(gloss.split()))}
 
 
 def test_words_are_left_out_but_never_all(lexicon: Lexicon) -> None:
@@ -50,7 +50,7 @@ def test_gloss_is_seeded_and_its_candidates_differ(lexicon: Lexicon) -> None:
     texts = ["kaus kaki merah untuk pria", "sepatu lari hitam wanita", "panci anti lengket"]
     first = [glosser.gloss(text, 4) for text in texts]
     assert first == [Glosser(lexicon, "id", 0.4).gloss(text, 4) for text in texts]
-    assert all(len(set(own)) == len(own) <= 4 for own in first)
+    assert all(len(set(glosses)) == len(glosses) <= 4 for glosses in first)
     assert first != [Glosser(lexicon, "id", 0.4, seed=1).gloss(text, 4) for text in texts]
 
 

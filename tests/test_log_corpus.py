@@ -113,8 +113,8 @@ def test_languages_are_the_declared_ones_or_else_told_from_query_and_titles() ->
             row("mok", "rode mok", "click", language="nl"),
         ]
     )
-    found = by_languages(log, ("th", "id", "en"))
-    texts = {code: [query.text for query in queries] for code, queries in found.items()}
+    groups = by_languages(log, ("th", "id", "en"))
+    texts = {code: [query.text for query in queries] for code, queries in groups.items()}
     assert texts == {"th": ["500 ml"], "id": ["botol 2L"]}
     assert log.dropped == {
         "language nl is not among those asked for": 1,
@@ -132,8 +132,8 @@ def test_queries_and_languages_that_nobody_touched_are_counted() -> None:
             row("เสื้อ", "เสื้อแดง", language="th"),
         ]
     )
-    found = by_languages(log, ("th", "en"))
-    assert {code: len(queries) for code, queries in found.items()} == {"en": 2}
+    groups = by_languages(log, ("th", "en"))
+    assert {code: len(queries) for code, queries in groups.items()} == {"en": 2}
     assert log.dropped == {"in a language without any click, cart or purchase": 2}
     assert (log.kept, log.untouched) == (2, 1)
 
@@ -183,7 +183,7 @@ def write_log(path: Path, rows: int) -> int:
         others = rng.sample([other for other in types if other != name], 3)
         shown = [*shelves[language][name], *(rng.choice(shelves[language][other]) for other in others)]
         rng.shuffle(shown)
-        events = [(query, title, "impression", str(place)) for place, title in enumerate(shown, 1)]
+        events = [(query, title, "impression", str(position)) for position, title in enumerate(shown, 1)]
         bought, clicked, _ = shelves[language][name]
         events += [(query, bought, "click", ""), (query, bought, "purchase", "")]
         if visit % 3 == 0:
@@ -241,14 +241,14 @@ def test_two_hundred_thousand_rows_are_all_accounted_for(tmp_path: Path) -> None
     for language in ("vi", "th", "bn"):
         loaded = load_dataset(str(tmp_path / "corpus"), f"{language}-queries", cache_dir=str(tmp_path / "cache"))
         assert loaded.num_rows["train"] > 100
-        found = check_language(tmp_path / "corpus", language)
+        counts = check_language(tmp_path / "corpus", language)
         apart = (
             "query texts in two splits",
             "judgements of unknown queries or products",
             "hard negatives that are relevant",
         )
-        assert [found[check] for check in apart] == [0, 0, 0]
-        assert found["queries without a relevant product"] == 0
+        assert [counts[check] for check in apart] == [0, 0, 0]
+        assert counts["queries without a relevant product"] == 0
     _check_grades(tmp_path / "corpus")
 
 

@@ -39,8 +39,8 @@ def examination(happenings: list[Happened]) -> list[float]:
 
 
 def grades(happenings: dict[str, Happened], chances: list[float], rates: tuple[float, float]) -> dict[str, int]:
-    found = grades_of(pairs_of(list(happenings.values())), np.array(chances), rates).tolist()
-    return {name: grade for name, grade in zip(happenings, found, strict=True) if grade}
+    graded = grades_of(pairs_of(list(happenings.values())), np.array(chances), rates).tolist()
+    return {name: grade for name, grade in zip(happenings, graded, strict=True) if grade}
 
 
 def test_without_data_examination_is_the_prior() -> None:

@@ -25,12 +25,12 @@ def test_languages_that_the_log_does_not_say_are_told(lexicon: Lexicon, language
     simulation = simulate(lexicon, languages, 1_500, seed=3)
     log = collect(simulation.rows)
     groups = by_languages(log, ("vi", "th", "id", "ms", "ur", "bn", "fil", "en"))
-    told = {query.text: code for code, queries in groups.items() for query in queries}
+    identified = {query.text: code for code, queries in groups.items() for query in queries}
     assert len(log.queries) > 150
-    assert len(told) >= len(log.queries) - sum(log.dropped.values())  # none is lost without being counted
+    assert len(identified) >= len(log.queries) - sum(log.dropped.values())  # none is lost without being counted
     for language in languages:
         truth = [query.text for query in log.queries if simulation.languages[query.text] == language]
-        assert sum(told.get(text) == language for text in truth) >= 0.9 * len(truth)
+        assert sum(identified.get(text) == language for text in truth) >= 0.9 * len(truth)
     assert log.guessed.total() == len(log.queries)
 
 

@@ -18,7 +18,7 @@ CANDIDATES = [
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_noise_is_pure_and_seeded(kind: str) -> None:
-    before = [list(own) for own in CANDIDATES]
+    before = [list(texts) for texts in CANDIDATES]
     first = add_noise(CANDIDATES, 0.5, kind, seed=3, sources=SOURCES)
     assert before == CANDIDATES
     assert first == add_noise(CANDIDATES, 0.5, kind, seed=3, sources=SOURCES)
@@ -31,15 +31,15 @@ def test_level_decides_how_many_are_spoiled(kind: str) -> None:
     many = [[f"blue shoes for men {number}"] for number in range(400)]
     for level in (0.0, 0.25, 1.0):
         noisy = add_noise(many, level, kind, sources=["nguồn"] * 400)
-        changed = sum(own != before for own, before in zip(noisy, many, strict=True))
+        changed = sum(texts != before for texts, before in zip(noisy, many, strict=True))
         assert abs(changed / 400 - level) < 0.07
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_shape_stays_and_nothing_is_empty(kind: str) -> None:
     noisy = add_noise(CANDIDATES, 1.0, kind, sources=SOURCES)
-    assert [len(own) for own in noisy] == [2, 1, 2, 0]
-    assert all(text.strip() for own in noisy for text in own)
+    assert [len(texts) for texts in noisy] == [2, 1, 2, 0]
+    assert all(text.strip() for texts in noisy for text in texts)
 
 
 def test_drop_leaves_out_the_levels_share_of_the_words_in_order() -> None:
@@ -55,9 +55,9 @@ def test_drop_leaves_out_the_levels_share_of_the_words_in_order() -> None:
 
 def test_swap_takes_another_texts_candidate() -> None:
     noisy = add_noise(CANDIDATES, 1.0, "swap")
-    others = [[text for other, own in enumerate(CANDIDATES) if other != row for text in own] for row in range(4)]
-    for row, own in enumerate(noisy):
-        assert set(own) <= set(others[row])
+    others = [[text for other, texts in enumerate(CANDIDATES) if other != row for text in texts] for row in range(4)]
+    for row, texts in enumerate(noisy):
+        assert set(texts) <= set(others[row])
     assert add_noise([["alone"]], 1.0, "swap") == [["alone"]]
 
 
@@ -79,8 +79,8 @@ def test_truncated_keeps_the_beginning() -> None:
 
 
 def test_hallucinated_adds_to_the_end() -> None:
-    for own, before in zip(add_noise(CANDIDATES, 1.0, "hallucinated"), CANDIDATES, strict=True):
-        for text, original in zip(own, before, strict=True):
+    for texts, before in zip(add_noise(CANDIDATES, 1.0, "hallucinated"), CANDIDATES, strict=True):
+        for text, original in zip(texts, before, strict=True):
             assert text.startswith(f"{original} ")
             assert len(text.split()) >= len(original.split()) + 2
 

@@ -23,8 +23,8 @@ def test_barcodes_stay_and_ids_of_as_many_digits_go() -> None:
 
 
 def scrubbed(text: str) -> tuple[str, dict[str, int]]:
-    found: Counter[str] = Counter()
-    return scrub(text, found), dict(+found)
+    removed: Counter[str] = Counter()
+    return scrub(text, removed), dict(+removed)
 
 
 @pytest.mark.parametrize(
@@ -42,9 +42,9 @@ def scrubbed(text: str) -> tuple[str, dict[str, int]]:
 )  # fmt: skip
 def test_telephone_numbers_of_seven_countries_and_abroad(number: str) -> None:
     for before, after in (("mug ", " 500ml"), ("โทร", "ค่ะ"), ("wa:", "."), ("", " 100 200 300 cm")):
-        rest, found = scrubbed(f"{before}{number}{after}")
+        rest, removed = scrubbed(f"{before}{number}{after}")
         assert rest.replace(" ", "") == f"{before}{after}".replace(" ", "")
-        assert found == {"phone": 1}
+        assert removed == {"phone": 1}
 
 
 @pytest.mark.parametrize(

@@ -131,8 +131,8 @@ def edits(first: str, second: str) -> int:
     row = list(range(len(second) + 1))
     for number, char in enumerate(first, 1):
         previous, row[0] = row[0], number
-        for place, other in enumerate(second, 1):
-            previous, row[place] = row[place], min(row[place] + 1, row[place - 1] + 1, previous + (char != other))
+        for column, other in enumerate(second, 1):
+            previous, row[column] = row[column], min(row[column] + 1, row[column - 1] + 1, previous + (char != other))
     return row[-1]
 
 

@@ -28,25 +28,25 @@ def everything() -> tuple[Question, ...]:
 
 
 def english(task: str) -> list[Question]:
-    return [own for own in everything() if own.language == ENGLISH and own.task == task]
+    return [question for question in everything() if question.language == ENGLISH and question.task == task]
 
 
 def test_every_split_asks_each_question_once_in_every_language():
     by_split = defaultdict(set)
-    for own in everything():
-        by_split[own.split].add((own.id, own.language))
-    assert {split: len(own) for split, own in by_split.items()} == {
+    for question in everything():
+        by_split[question.split].add((question.id, question.language))
+    assert {split: len(keys) for split, keys in by_split.items()} == {
         split: count * (1 + len(LANGUAGES)) for split, count in SPLITS.items()
     }
-    asked = [own.question for own in everything() if own.language == ENGLISH]
+    asked = [question.question for question in everything() if question.language == ENGLISH]
     assert len(asked) == len(set(asked))
 
 
 def test_a_question_has_the_same_answer_in_every_language():
     by_id = defaultdict(set)
-    for own in everything():
-        by_id[own.id].add((own.choices, own.answer, own.english))
-    assert all(len(own) == 1 for own in by_id.values())
+    for question in everything():
+        by_id[question.id].add((question.choices, question.answer, question.english))
+    assert all(len(variants) == 1 for variants in by_id.values())
 
 
 def test_splits_share_no_pattern_and_no_product_type():
@@ -65,36 +65,39 @@ def test_splits_share_no_pattern_and_no_product_type():
 
 @pytest.mark.parametrize(("task", "right"), [("total", lambda a, b: a + b), ("packs", lambda a, b: a * b)])
 def test_sums_and_products_are_right(task, right):
-    for own in english(task):
-        names = re.findall(r"\b\d+\b", own.question)
+    for question in english(task):
+        names = re.findall(r"\b\d+\b", question.question)
         assert len(names) == 2
-        assert own.choices[own.answer] == str(right(*map(int, names)))
+        assert question.choices[question.answer] == str(right(*map(int, names)))
 
 
 def test_the_cheaper_thing_is_the_one_with_the_lower_price():
     patterns = read_templates()
-    for own in english("cheaper"):
+    for question in english("cheaper"):
         asked = (
-            re.sub(r"\\{(\w+)\\}", r"(?P<\1>.+)", re.escape(row[ENGLISH])) for row in patterns["cheaper", own.split]
+            re.sub(r"\\{(\w+)\\}", r"(?P<\1>.+)", re.escape(row[ENGLISH]))
+            for row in patterns["cheaper", question.split]
         )
-        (slots,) = [found.groupdict() for one in asked if (found := re.fullmatch(one, own.question, re.IGNORECASE))]
+        (slots,) = [
+            match.groupdict() for one in asked if (match := re.fullmatch(one, question.question, re.IGNORECASE))
+        ]
         cheaper = "item" if int(slots["a"]) < int(slots["b"]) else "other"
-        assert own.choices[own.answer].lower() == slots[cheaper].lower()
+        assert question.choices[question.answer].lower() == slots[cheaper].lower()
 
 
 @pytest.mark.parametrize(("task", "step"), [("size_up", 1), ("size_down", -1)])
 def test_the_next_size_is_one_step_away(task, step):
-    for own in english(task):
-        size = next(word for word in re.findall(r"\w+", own.question) if word in SIZES)
-        assert own.choices[own.answer] == SIZES[SIZES.index(size) + step]
+    for question in english(task):
+        size = next(word for word in re.findall(r"\w+", question.question) if word in SIZES)
+        assert question.choices[question.answer] == SIZES[SIZES.index(size) + step]
 
 
 def test_every_question_that_is_not_english_has_a_language_models_translation():
     translated = read_candidates(QUESTION_CANDIDATES)
-    for own in everything():
-        if own.language != ENGLISH:
-            made = [candidate.text for candidate in translated[own.language, own.question]]
-            assert list(own.candidates[: len(set(made))]) == list(dict.fromkeys(made))
+    for question in everything():
+        if question.language != ENGLISH:
+            made = [candidate.text for candidate in translated[question.language, question.question]]
+            assert list(question.candidates[: len(set(made))]) == list(dict.fromkeys(made))
 
 
 def test_the_same_seed_asks_the_same_questions():

@@ -31,14 +31,14 @@ def split(lexicon: Lexicon, request: pytest.FixtureRequest) -> tuple[list[Produc
 
 def satisfies(product: Product, wish: tuple[str, str]) -> bool:
     group, value = wish
-    own = dict(product.attributes).get(group)
-    if own == value:
+    given = dict(product.attributes).get(group)
+    if given == value:
         return True
     if group == "gender":
-        return value in ("men", "women") and own == "unisex"
+        return value in ("men", "women") and given == "unisex"
     if group == "compatibility":
-        android = value in ("samsung", "xiaomi", "oppo") and own == "android"
-        return android or (own == "universal" and value != "universal" and value in KNOWN)
+        android = value in ("samsung", "xiaomi", "oppo") and given == "android"
+        return android or (given == "universal" and value != "universal" and value in KNOWN)
     return False
 
 
@@ -51,10 +51,10 @@ def grade(lexicon: Lexicon, query: Query, product: Product) -> int:
     if for_child and lexicon.types[product.type].audience == "adult":
         return 0
     if query.type:
-        wanted, own = lexicon.types[query.type], lexicon.types[product.type]
+        wanted, product_type = lexicon.types[query.type], lexicon.types[product.type]
         if product.type == query.type:
             return 3 if matched == len(query.constraints) else 2
-        sibling = (own.department, own.category) == (wanted.department, wanted.category)
+        sibling = (product_type.department, product_type.category) == (wanted.department, wanted.category)
         return 1 if sibling or product.type in wanted.complements else 0
     if query.department not in ("", product.department):
         return 0
@@ -69,7 +69,7 @@ def test_grades_equal_brute_force(lexicon: Lexicon, split: tuple[list[Product], 
     seen: set[int] = set()
     for query in queries:
         judged = index.judge(query)
-        expected = {row: own for row, product in enumerate(products) if (own := grade(lexicon, query, product))}
+        expected = {row: level for row, product in enumerate(products) if (level := grade(lexicon, query, product))}
         assert dict(zip(judged.rows.tolist(), judged.grades.tolist(), strict=True)) == expected
         assert judged.rows.tolist() == sorted(expected)
         seen |= set(expected.values())
@@ -93,7 +93,7 @@ def test_hard_negatives_are_irrelevant_but_share_words_or_wishes(
     index = SplitIndex(lexicon, products)
     language = products[0].language
     finder = HardNegatives(lexicon, language, index, 0)
-    found = 0
+    with_negatives = 0
     for query in queries:
         judged = index.judge(query)
         negatives = finder.find(query, judged)
@@ -108,8 +108,8 @@ def test_hard_negatives_are_irrelevant_but_share_words_or_wishes(
             )
             department = lexicon.types[query.type].department if query.type else query.department
             assert wishes or words or product.department == department
-        found += bool(negatives)
-    assert found > 0.9 * len(queries)
+        with_negatives += bool(negatives)
+    assert with_negatives > 0.9 * len(queries)
 
 
 def test_accepted_values() -> None:
@@ -124,9 +124,9 @@ def test_similarity_follows_the_grades(lexicon: Lexicon, split: tuple[list[Produ
     bounds = {3: (1.0, 1.0), 2: (0.6, 0.9), 1: (0.25, 0.5), 0: (0.0, 0.1)}
     for query in queries:
         for product in products[::5]:
-            own = grade(lexicon, query, product)
-            low, high = bounds[own]
-            assert low <= similarity(lexicon, query, product, own) <= high
+            level = grade(lexicon, query, product)
+            low, high = bounds[level]
+            assert low <= similarity(lexicon, query, product, level) <= high
 
 
 def test_the_seed_decides_which_hard_negatives_are_drawn(

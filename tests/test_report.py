@@ -54,8 +54,8 @@ def test_bm25_equals_the_formula() -> None:
     scores = BM25(documents, saturation=1.2, length_norm=0.75).scores(["red", "shirt", "moon"])
     mean = 7 / 3
 
-    def weight(frequency: int, length: int, found: int) -> float:
-        idf = math.log(1 + (3 - found + 0.5) / (found + 0.5))
+    def weight(frequency: int, length: int, matches: int) -> float:
+        idf = math.log(1 + (3 - matches + 0.5) / (matches + 0.5))
         return idf * frequency * 2.2 / (frequency + 1.2 * (0.25 + 0.75 * length / mean))
 
     assert scores == pytest.approx([weight(1, 2, 2), weight(2, 4, 2) + weight(2, 4, 1), 0.0])
@@ -238,9 +238,9 @@ def test_a_corpus_without_test_queries_has_a_report(tmp_path: Path) -> None:
     rows[("qrels", "train")] = [{"query-id": "q", "corpus-id": "a", "score": 3}]
     write_rows(tmp_path / "corpus", rows)
     write_card(tmp_path / "corpus", "logs", {"seed": 0, "min_sessions": 3, "min_seen": 3, "english": "", "drops": ""})
-    found = write_report(tmp_path / "corpus", tmp_path / "report")
+    findings = write_report(tmp_path / "corpus", tmp_path / "report")
     assert "| fil | – | – |" in (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
-    assert outliers(found.baselines) == []
+    assert outliers(findings.baselines) == []
     numbers = json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))
     assert numbers["baselines"]["BM25"]["fil"] == {"mean": None, "kinds": {}, "unseen": None}
 

@@ -41,7 +41,7 @@ def test_quotas_are_met_exactly(lexicon: Lexicon) -> None:
 
 
 def test_splits_share_no_id_and_no_title(lexicon: Lexicon) -> None:
-    products = [product for own in deal(lexicon, Quota(900, 150, 400)).values() for product in own]
+    products = [product for dealt in deal(lexicon, Quota(900, 150, 400)).values() for product in dealt]
     for field in ("id", "title", "title_en"):
         assert len({normalise_text(getattr(product, field)) for product in products}) == len(products)
 

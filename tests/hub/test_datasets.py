@@ -62,14 +62,14 @@ def test_every_config_loads_and_streams_over_http_as_the_card_says(hub: Hub, cli
     assert hub.files("datasets", REPO) == files_of(folder)
     read = client("-c", LOAD_ALL, home="another")
     assert read.returncode == 0, read.stderr
-    found = json.loads(read.stdout.splitlines()[-1])
+    configs = json.loads(read.stdout.splitlines()[-1])
     card = DatasetInfosDict.from_dataset_card_data(DatasetCard.load(folder / CARD).data)
-    assert set(found) == set(card) == {f"{language}-{part}" for language in (*LANGUAGES, "all") for part in PARTS}
-    for name, own in found.items():
-        assert own["same"], name
-        assert own["features"] == card[name].features.to_dict()
-        assert own["rows"] == {split: card[name].splits[split].num_examples for split in SPLITS}
-    assert found["all-corpus"]["rows"] == {"train": 7 * 12, "validation": 7 * 6, "test": 7 * 9}
+    assert set(configs) == set(card) == {f"{language}-{part}" for language in (*LANGUAGES, "all") for part in PARTS}
+    for name, config in configs.items():
+        assert config["same"], name
+        assert config["features"] == card[name].features.to_dict()
+        assert config["rows"] == {split: card[name].splits[split].num_examples for split in SPLITS}
+    assert configs["all-corpus"]["rows"] == {"train": 7 * 12, "validation": 7 * 6, "test": 7 * 9}
 
 
 @pytest.fixture
@@ -85,9 +85,9 @@ def publish(
         monkeypatch.setenv("HF_TOKEN", token)
         with pytest.raises(SystemExit) as stop:
             main(["publish", "--folder", str(folder), "--repo", REPO, *more])
-        said = capsys.readouterr().err
-        lines = [line for line in said.splitlines() if line.startswith("python -m dataset_builder: ")]
-        assert (stop.value.code, len(lines)) in ((0, 0), (2, 1)), said
+        stderr = capsys.readouterr().err
+        lines = [line for line in stderr.splitlines() if line.startswith("python -m dataset_builder: ")]
+        assert (stop.value.code, len(lines)) in ((0, 0), (2, 1)), stderr
         return lines[0].removeprefix("python -m dataset_builder: ") if lines else ""
 
     return run
@@ -111,11 +111,11 @@ def test_publishing_again_removes_what_is_no_longer_there(hub: Hub, publish: Cal
     ],
 )
 def test_a_token_that_may_not_write_is_one_line(
-    hub: Hub, publish: Callable[..., str], caplog: pytest.LogCaptureFixture, token: str, said: str
+    hub: Hub, publish: Callable[..., str], caplog: pytest.LogCaptureFixture, token: str, message: str
 ) -> None:
     with caplog.at_level("DEBUG"):
         line = publish(token=token)
-    assert line.startswith(said.format(endpoint=hub.endpoint, repo=REPO))
+    assert line.startswith(message.format(endpoint=hub.endpoint, repo=REPO))
     assert not token or token not in line + caplog.text
     assert hub.store.repos == {}
 
@@ -164,7 +164,7 @@ def test_mteb_reads_it_as_a_retrieval_task(publish: Callable[..., str], client: 
     assert publish() == ""
     result = client(Path(__file__).with_name("mteb_client.py"), REPO, "th", "fil")
     assert result.returncode == 0, result.stderr
-    found = json.loads(result.stdout.splitlines()[-1])
-    assert set(found) == {"th", "fil"}
-    for language, score in found.items():
+    scores = json.loads(result.stdout.splitlines()[-1])
+    assert set(scores) == {"th", "fil"}
+    for language, score in scores.items():
         assert score == pytest.approx(score_system(folder, language, bm25_system).mean, abs=1e-4)
