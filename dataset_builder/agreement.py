@@ -87,7 +87,7 @@ def compare(lexicon: Lexicon, language: str, senses: Senses) -> Iterator[Compari
 
 
 def singular(word: str) -> str:
-    """Return the form by which an English singular and its regular plural count as the same."""
+    """Return a form that is the same for an English singular and its regular plural."""
     key = normalise_text(word).replace("-", "")
     if key.endswith("ies") and len(key) > 4:
         return f"{key[:-3]}y"
@@ -133,7 +133,7 @@ def dictionaries(languages: Iterable[str], dictionary: Path | None, cldr: Path |
     Raises
     ------
     LiraError
-        Neither source given.
+        If neither source is given.
     """
     if dictionary is None and cldr is None:
         raise LiraError("nothing to compare with: give --lexicon FILE, --cldr DIR or both")
@@ -145,7 +145,7 @@ def dictionaries(languages: Iterable[str], dictionary: Path | None, cldr: Path |
 
 
 def disagreement_lines(comparisons: Iterable[Comparison]) -> Iterator[str]:
-    """Yield the lines of the table of what does not agree, for a corrector to read."""
+    """Yield the lines of a table of the names that do not agree."""
     yield "language\ttype\tname\tenglish\tdictionary\tsingle"
     for row in comparisons:
         if not row.agrees:

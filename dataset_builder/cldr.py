@@ -9,7 +9,7 @@ from modeling_lira.errors import LiraError
 
 @dataclass(frozen=True)
 class Annotation:
-    """What one language calls a character."""
+    """A character's short name and keywords in one language."""
 
     name: str
     keywords: tuple[str, ...]
@@ -27,7 +27,7 @@ def read_annotations(folder: Path, language: str) -> dict[str, Annotation]:
     Raises
     ------
     LiraError
-        A file that is missing or of another shape.
+        If the file is missing or is not a CLDR annotations file.
     """
     path = annotations_path(folder, language)
     try:

@@ -43,7 +43,7 @@ def build_cldr_corpus(
     Raises
     ------
     LiraError
-        A language's file that is missing or of another shape, or that names nothing.
+        If a language's file is missing, is not a CLDR annotations file, or has no keywords.
     """
     english = read_annotations(annotations, ENGLISH)
     tables = {language: read_annotations(annotations, language) for language in languages}
@@ -69,7 +69,7 @@ def item_id(language: str, character: str) -> str:
 
 
 def keyword_owners(table: Mapping[str, Annotation]) -> dict[str, tuple[str, list[str]]]:
-    """Return each keyword's first spelling and its characters, by normalised text; a whole name is no keyword."""
+    """Return each keyword's first spelling and characters, by normalised text; a keyword that is a name is left out."""
     names = {normalise_text(row.name) for row in table.values()}
     owners: dict[str, tuple[str, list[str]]] = {}
     for character, row in table.items():
@@ -83,7 +83,7 @@ def keyword_owners(table: Mapping[str, Annotation]) -> dict[str, tuple[str, list
 
 
 def judge(language: str, table: Mapping[str, Annotation], seed: int) -> dict[str, list[JudgedQuery]]:
-    """Return the keywords by split: grade 3 for their characters, 1 for those that share other keywords with these."""
+    """Return the keywords by split; their characters have grade 3, those sharing other keywords with these 1."""
     owners = keyword_owners(table)
     keywords = {character: {normalise_text(word) for word in row.keywords} for character, row in table.items()}
     judged: dict[str, list[JudgedQuery]] = {split: [] for split in SPLITS}

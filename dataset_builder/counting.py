@@ -1,4 +1,4 @@
-"""Count what a corpus folder holds, from its files alone, whatever made them."""
+"""Count the rows, kinds, grades and agents of a corpus folder from its Parquet files."""
 
 from collections import Counter
 from collections.abc import Mapping

@@ -23,8 +23,8 @@ class Glosser:
     """Glosses one language into English, word by word.
 
     Words of the lexicon become their English name (one of several where the word is ambiguous), misspelt ones that of
-    the nearest entry, the patterns' function words vanish, other words stay if they are in Latin script and vanish if
-    not.
+    the nearest entry, the patterns' function words are left out, other words are kept only if they are in Latin
+    script.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class Glosser:
         return tuple(_UNSPACED_ATOM.findall(text) if self.language in UNSPACED else text.split())
 
     def _unknown_length(self, atoms: tuple[str, ...], position: int) -> int:
-        """Return how many atoms from `place` on make one word: up to the next entry, where letters are atoms."""
+        """Return how many atoms from `position` on make one word: up to the next entry, where letters are atoms."""
         end = position + 1
         while self.language in UNSPACED and not atoms[position].isascii() and end < len(atoms):
             if atoms[end].isascii() or self._starts_entry(atoms, end):

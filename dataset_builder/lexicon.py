@@ -71,7 +71,7 @@ class ProductType:
 
 @dataclass(frozen=True)
 class Brand:
-    """An invented brand; empty `language` or `departments` mean any."""
+    """An invented brand; an empty `language` means all languages, empty `departments` all departments."""
 
     name: str
     latin: str
@@ -81,7 +81,7 @@ class Brand:
 
 @dataclass(frozen=True)
 class Entry:
-    """How one language says one key: the usual name, other names, and romanised forms where people romanise."""
+    """One language's words for one key: the usual name, other names, and romanised forms if people write these."""
 
     name: str
     synonyms: tuple[str, ...] = ()
@@ -242,13 +242,13 @@ def _read_structure(path: Path, quantities: Mapping[tuple[str, str], tuple[str, 
 
 
 def _check_audience(file: str, row: Mapping[str, str], groups: Mapping[str, Sequence[str]]) -> None:
-    """Keep children apart from what is for adults, whoever adds a row.
+    """Check that a row does not combine children with what is for adults, whoever adds it.
 
     Raises
     ------
     LiraError
-        An unknown audience; an adult category that is not marked "adult"; an adult type with a child's gender or age;
-        clothing for children that is of lace or luxurious.
+        If the audience is unknown, an adult category is not marked "adult", an adult type has a child's gender or age,
+        or clothing for children is of lace or luxurious.
     """
     name, audience = row["type"], row["audience"]
     if audience not in AUDIENCES:
@@ -331,7 +331,7 @@ def _check_complements(types: Mapping[str, ProductType]) -> None:
 
 
 def _check_vocabulary(vocabulary: Vocabulary, types: Mapping[str, ProductType]) -> None:
-    """Refuse missing entries, and a name that would stand for two types: its queries could not be judged."""
+    """Raise LiraError for a missing entry, or a name of two types, whose queries could not be judged."""
     romanised = vocabulary.language in ROMANISED_LANGUAGES
     for script in (False, True) if romanised else (False,):
         owners: dict[str, str] = {}

@@ -26,7 +26,7 @@ _SENSES = {
 
 
 class Noise:
-    """The surroundings that a spoiler may draw from: chance, the sources, and other texts' candidates."""
+    """What a spoiler may use: a random generator, the level, the source texts, and the candidates of all texts."""
 
     def __init__(
         self, rng: random.Random, level: float, sources: Sequence[str], others: Sequence[Sequence[str]]
@@ -37,7 +37,7 @@ class Noise:
         self.others = others
 
     def share(self, words: Sequence[str]) -> int:
-        """Return how many of the words to spoil: the level's share, at least one."""
+        """Return how many of the words to spoil: the share `level`, rounded, and at least one."""
         return max(1, round(self.level * len(words)))
 
 
@@ -48,7 +48,7 @@ def add_noise(
     seed: int = 0,
     sources: Sequence[str] | None = None,
 ) -> list[list[str]]:
-    """Return candidates with a share of them spoiled; what was given stays as it is.
+    """Return new candidates of which a share is spoiled; the given ones are not changed.
 
     Parameters
     ----------
@@ -73,7 +73,8 @@ def add_noise(
     Raises
     ------
     LiraError
-        An unknown kind, a level outside [0, 1], "untranslated" without sources, or as many sources as not texts.
+        If the kind is unknown, the level is outside [0, 1], "untranslated" has no sources, or their number is not that
+        of the texts.
 
     Source: after the question of the paper's reviewers what happens when the translator is bad.
     """
@@ -104,7 +105,7 @@ def _drop(noise: Noise, text: str, row: int) -> str:
 
 
 def _swap(noise: Noise, text: str, row: int) -> str:
-    """Take a candidate of another text; with no other text there is nothing to swap with."""
+    """Return a candidate of another text; if there is none, the text itself."""
     rows = [other for other, theirs in enumerate(noise.others) if other != row and theirs]
     return noise.random.choice(noise.others[noise.random.choice(rows)]) if rows else text
 

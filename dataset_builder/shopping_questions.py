@@ -20,7 +20,7 @@ QUESTIONS_FOLDER = Path(__file__).parent / "questions"
 TEMPLATES_FILE = QUESTIONS_FOLDER / "templates.tsv"
 QUESTION_CANDIDATES = QUESTIONS_FOLDER / "candidates.jsonl.xz"
 SPLITS = {"train": 960, "validation": 100, "test": 100}
-"""Questions a language."""
+"""Number of questions in each language, by split."""
 NUM_CHOICES = 4
 _TYPE_SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}
 _SIZES = SIZE_GROUPS["size_clothing"]
@@ -32,9 +32,9 @@ _NEIGHBOURS = (
     {"baby", "toys"},
     {"home", "religious_festive"},
 )
-"""Departments between which a shopper might hesitate: none is a wrong answer beside the other."""
+"""Departments that shoppers may confuse: if one is the right answer, the others of its group are not offered."""
 _SPOILED = ("wrong_sense", "drop", "truncated", "")
-"""What happens to the English rendering in place of a translation; every fourth stays as it is."""
+"""Kinds of noise for the English text of a question without a translation; of every fourth it stays unchanged."""
 _NOISE = 0.5
 _MATERIALS = (
     "cotton", "plastic", "glass", "wood", "stainless_steel", "rubber", "ceramic", "paper", "wool", "silk", "leather",
@@ -61,7 +61,7 @@ class Question:
 
 @dataclass(frozen=True)
 class _Problem:
-    """A question in no language: what fills the template, as lexicon keys or as they are; choices likewise."""
+    """A question independent of language: slots and choices are keys of the lexicon, or plain texts such as numbers."""
 
     slots: Mapping[str, str]
     right: str
@@ -141,7 +141,7 @@ def _total(lexicon: Lexicon, types: Sequence[str], rng: random.Random) -> _Probl
 
 
 def _near(right: int, wrong: Sequence[int], rng: random.Random) -> tuple[str, ...]:
-    """Return wrong results that a slip would give, positive and none twice."""
+    """Return wrong results of likely mistakes: positive, different from each other and from the right one."""
     distinct = sorted({number for number in (*wrong, right + 3, right + 5) if number > 0} - {right})
     return tuple(str(number) for number in rng.sample(distinct, NUM_CHOICES - 1))
 
@@ -197,7 +197,7 @@ def _slots(pattern: str) -> list[str]:
 
 
 def split_types(lexicon: Lexicon, seed: int) -> dict[str, list[str]]:
-    """Deal the product types that questions ask about to the splits; none is in two."""
+    """Assign the product types that questions ask about to the splits; no type is in two."""
     names = sorted(lexicon.types)
     random.Random(f"{seed}:types").shuffle(names)
     dealt, start = {}, 0

@@ -1,4 +1,4 @@
-"""Take personal data out of short shop texts: addresses, links, handles, phone and card numbers, ids.
+"""Remove personal data from short shop texts: e-mail addresses, links, handles, phone and card numbers, ids.
 
 Numbers are what shoppers search by as well: sizes, models, barcodes, year ranges and prices stay. Names and street
 addresses have no pattern that finds them.
@@ -51,7 +51,7 @@ _BETWEEN = r"[\s:#.]*(?:(?:id|no|number|nombor|nomor|code|kode|số)[\s:#.]*)?"
 
 
 def _owned(owners: str, value: str, between: str = _BETWEEN) -> "re.Pattern[str]":
-    """Return a pattern of a value after a word that says whose or what it is; only the value is removed."""
+    """Return a pattern of a value that follows a word such as "order" or "passport"; only the value is removed."""
     return re.compile(rf"(?<!\w)(?:{owners}){between}(?P<value>{value})", re.IGNORECASE)
 
 
@@ -107,7 +107,7 @@ _NUMBERED_PATTERNS = (
     ("plate", re.compile(r"(?<![\w-])\d{2}[A-Z]\d?[ -]\d{3}\.\d{2}(?![\w.])")),
 )
 _MARKS = re.compile(r"[@＠:=/\[({]|www\.|\sat\s|line|ไลน์", re.IGNORECASE)
-"""Without any of these no marked pattern is in a text, and without a digit no numbered one; most titles have none."""
+"""A text without any of these cannot match `_MARKED_PATTERNS`: most titles have none and need not be searched."""
 _CARD = re.compile(r"(?<![\dA-Za-z])(?:\d{4}(?:[ .-]?\d{4}){3}|3\d{3}[ .-]?\d{6}[ .-]?\d{5})(?![\dA-Za-z])")
 
 _MOBILE_ABROAD = r"84 ?-?[35789]|66 ?-?[689]|62 ?-?8|60 ?-?1|92 ?-?3|880 ?-?1[3-9]|63 ?-?9"
@@ -144,7 +144,7 @@ _OWNED_BARCODE = _owned(
     r"\d(?:[ -]?\d){6,12}[\dx]?",
 )
 _BARCODE_COUNTRIES = re.compile(r"97[89]|893|885|899|955|896|480|888|890|69\d|49\d|45\d|471|489")
-"""Of books, of the seven countries (Bangladesh has none), and of the makers whose goods they import most."""
+"""First digits of barcodes: of books, of the seven countries (Bangladesh has none), and of those exporting to them."""
 
 
 def scrub(text: str, removed: Counter[str]) -> str:
@@ -154,7 +154,7 @@ def scrub(text: str, removed: Counter[str]) -> str:
     ----------
     text : str
     removed : Counter
-        Is told what was removed, by kind.
+        Gets the number of removed pieces added, by kind.
     """
     pieces, last = [], 0
     for start, end in _barcodes(text) if _digits(text) >= 8 else ():
@@ -187,13 +187,13 @@ def _without(text: str, spans: Finder, kind: str, removed: Counter[str]) -> str:
 
 
 def _matches(pattern: "re.Pattern[str]", text: str) -> Iterator[Span]:
-    """Find a pattern; where it names a value, the value alone."""
+    """Yield the spans of a pattern's matches, or of its group `value` if it has one."""
     group = "value" if "value" in pattern.groupindex else 0
     return (match.span(group) for match in pattern.finditer(text))
 
 
 def _cards(text: str) -> Iterator[Span]:
-    """Find groups of digits with the check digit of payment cards; four years in a row seldom have it."""
+    """Find groups of digits with the check digit of payment cards, which four years in a row seldom have."""
     for match in _CARD.finditer(text):
         digits = [int(char) for char in reversed(match[0]) if char.isdigit()]
         doubled = [sum(divmod(2 * digit, 10)) if position % 2 else digit for position, digit in enumerate(digits)]
@@ -213,7 +213,7 @@ def _phones(text: str) -> Iterator[Span]:
 
 
 def _phone_end(text: str, position: int, usual: int) -> int:
-    """Return where a phone number ends: after the first group with a usual number of digits, else a possible one.
+    """Return where a phone number ends: after the group that makes it usually long, else possibly long; 0 if neither.
 
     Some numbers of fixed lines have nine digits, the last group then being one of at least three.
     """
@@ -251,11 +251,11 @@ _NUMBERED: Sequence[tuple[int, str, Finder]] = (
     (1, "id", partial(_matches, _OWNED_PARCEL)),
     (6, "id", _long_ids),
 )
-"""How many digits a text has at least that holds one, its kind, and how it is found."""
+"""The least digits of a text that can contain one, its kind, and the function that finds it."""
 
 
 def _barcodes(text: str) -> Iterator[Span]:
-    """Find the numbers of goods and books, in order: with a right check digit and not those of a person."""
+    """Find barcodes and ISBNs, in order: numbers with a correct check digit that are not those of a person."""
     owned = [match.span("value") for match in _OWNED_BARCODE.finditer(text) if _checks(match["value"])]
     plain = [match.span() for match in _BARCODE.finditer(text) if _checks(match[0]) and not _is_personal(match[0])]
     last = 0
@@ -266,7 +266,7 @@ def _barcodes(text: str) -> Iterator[Span]:
 
 
 def _is_personal(number: str) -> bool:
-    """Tell whether thirteen digits are rather a Thai id or a Bangladeshi mobile number."""
+    """Return whether a number of thirteen digits is more likely a Thai id or a Bangladeshi mobile number."""
     digits = [int(char) for char in number if char.isdigit()]
     if len(digits) != 13:
         return False
@@ -276,7 +276,7 @@ def _is_personal(number: str) -> bool:
 
 
 def _checks(number: str) -> bool:
-    """Tell whether a number's last digit is that of GS1's barcodes or of ISBN-10."""
+    """Return whether a number's last digit is a correct check digit of a GS1 barcode or an ISBN-10."""
     digits = [10 if char in "Xx" else int(char) for char in number if char.isdigit() or char in "Xx"]
     if len(digits) == 10:
         return _weighted(digits, range(10, 0, -1)) % 11 == 0
