@@ -458,7 +458,7 @@ MUTATIONS: list[Mutation] = [
     ),
     *_of(
         "dataset_builder/ranking.py",
-        "test_corpus.py",
+        "test_ranking.py",
         ("if document not in grades:", "if True:"),
     ),
     *_of(
