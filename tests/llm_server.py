@@ -21,7 +21,7 @@ class Fault:
     drop: bool = False
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
-    said: str = "a fault of the test"
+    reason: str = "a fault of the test"
     content: str | None = None  # of the message, in an otherwise good answer
     raw: bytes | None = None  # of the whole answer
     short_by: int = 0  # bytes that the length promises and that never come
@@ -141,11 +141,11 @@ def _handler(server: LLMServer) -> type[BaseHTTPRequestHandler]:
                 self.close_connection = True
                 return False
             if request.path != "/v1/chat/completions":
-                fault = Fault(status=404, said="no such path")
+                fault = Fault(status=404, reason="no such path")
             if fault.raw is not None:
                 raw = fault.raw
             elif fault.status != 200:
-                raw = json.dumps({"error": {"message": fault.said}}).encode()
+                raw = json.dumps({"error": {"message": fault.reason}}).encode()
             elif fault.content is not None:
                 raw = message(fault.content)
             else:

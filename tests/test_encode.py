@@ -308,7 +308,7 @@ def test_fingerprints_tell_models_apart(model, build_model, tmp_path):
     untrained, other = build_model(anchor_texts=TEXTS), copy.deepcopy(model)
     other.processor = copy.copy(model.processor)
     other.processor.query_prefix = "q: "
-    assert len({fingerprint(found) for found in (model, untrained, other)}) == 3
+    assert len({fingerprint(one) for one in (model, untrained, other)}) == 3
 
 
 # ---------------------------------------------------------------- lira encode
@@ -351,8 +351,8 @@ def test_help_shows_an_example(capsys):
 
 
 def test_candidates_and_ids_of_every_format(tmp_path):
-    said = [["b", {"text": "c", "semantic": 2}], []]
-    rows = [{"id": row + 0.0, "text": "a", "candidates": said[row]} for row in range(2)]
+    candidates = [["b", {"text": "c", "semantic": 2}], []]
+    rows = [{"id": row + 0.0, "text": "a", "candidates": candidates[row]} for row in range(2)]
     files = [write(tmp_path / "rows.jsonl", rows)]
     files.append(write(tmp_path / "rows.csv", [{**row, "candidates": json.dumps(row["candidates"])} for row in rows]))
     same = [

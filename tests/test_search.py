@@ -46,8 +46,8 @@ def brute_force(rows: np.ndarray, queries: np.ndarray, top: int) -> tuple[np.nda
     return order, np.take_along_axis(cosines, order, 1)
 
 
-def recall(found: np.ndarray, truth: np.ndarray) -> float:
-    return float(np.mean([len({*one} & {*other}) / len(other) for one, other in zip(found, truth, strict=True)]))
+def recall(rows: np.ndarray, truth: np.ndarray) -> float:
+    return float(np.mean([len({*one} & {*other}) / len(other) for one, other in zip(rows, truth, strict=True)]))
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -68,9 +68,9 @@ def test_what_is_found_is_what_comparing_all_finds(tmp_path, method, dtype, tole
     unit = [values / np.linalg.norm(values, axis=1, keepdims=True) for values in (queries, rows)]
     least = 1.0 if (method, dtype) == ("exact", "float32") else 0.95  # a graph is another at every build
     for opened in (index, SearchIndex.open(tmp_path / "index")):
-        found, scores = opened.nearest(queries, 10)
-        assert recall(found, truth) >= least
-        np.testing.assert_allclose(scores, np.take_along_axis(unit[0] @ unit[1].T, found, 1), atol=tolerance)
+        nearest, scores = opened.nearest(queries, 10)
+        assert recall(nearest, truth) >= least
+        np.testing.assert_allclose(scores, np.take_along_axis(unit[0] @ unit[1].T, nearest, 1), atol=tolerance)
         assert (np.diff(scores, axis=1) <= 0).all()
 
 
@@ -88,7 +88,7 @@ def test_hits_carry_ids_texts_and_cosines(tmp_path, method):
         ("far west", "further"),
     ]
     assert [hit.score for hit in hits] == pytest.approx([0.8, 0.6, -0.6, -1.4 / 2**0.5], abs=1e-6)
-    assert [len(found) for found in index.search(np.eye(2), top=2)] == [2, 2]
+    assert [len(hits) for hits in index.search(np.eye(2), top=2)] == [2, 2]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -122,10 +122,10 @@ def test_expansion_is_what_hnsw_looks_at(tmp_path, monkeypatch):
     index.save()  # until then new rows are compared
     truth = brute_force(rows, queries, 10)[0]
     assert index.expansion == stored.EXPANSION_SEARCH
-    found = []
+    recalls = []
     for index.expansion in (1, 64, 512):
-        found.append(recall(index.nearest(queries, 10)[0], truth))
-    assert found[0] < 0.95 < found[1] <= found[2]
+        recalls.append(recall(index.nearest(queries, 10)[0], truth))
+    assert recalls[0] < 0.95 < recalls[1] <= recalls[2]
     with pytest.raises(LiraError, match="only hnsw has an expansion"):
         SearchIndex.create(tmp_path / "exact", WIDTH, "exact").expansion = 3
 
@@ -154,12 +154,12 @@ def test_growing_in_steps_equals_one_step(tmp_path, method, dtype):
             "vectors",
         }
         assert len(list((tmp_path / "steps").iterdir())) == 4  # nothing of earlier states
-    for found in (steps, SearchIndex.open(tmp_path / "steps")):
-        assert len(found) == 300
-        assert recall(found.nearest(queries, 10)[0], whole.nearest(queries, 10)[0]) >= (
+    for index in (steps, SearchIndex.open(tmp_path / "steps")):
+        assert len(index) == 300
+        assert recall(index.nearest(queries, 10)[0], whole.nearest(queries, 10)[0]) >= (
             0.95 if method == "hnsw" else 0.999
         )
-        assert [hit.id for hit in found.search(rows[[0, 120, 299]], 1)[2]] == ["p299"]
+        assert [hit.id for hit in index.search(rows[[0, 120, 299]], 1)[2]] == ["p299"]
 
 
 def test_what_is_on_disk_is_mapped_not_read(tmp_path):

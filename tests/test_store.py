@@ -13,7 +13,7 @@ from modeling_lira.errors import LiraError
 
 WORKER = """
 import sys, time
-from modeling_lira.agents.resumable import translate_all
+from modeling_lira.agents.resumable import translate
 from modeling_lira.agents.store import CandidateStore
 
 class Slow:
@@ -28,7 +28,7 @@ class Slow:
 
 texts = [f"text {i}" for i in range(int(sys.argv[2]))]
 with CandidateStore(sys.argv[1], shard_bytes=4000) as store:
-    translate_all(Slow(), texts, ["vi"] * len(texts), store, progress=False)
+    translate(Slow(), texts, ["vi"] * len(texts), store, progress=False)
 """
 
 HOLDER = """

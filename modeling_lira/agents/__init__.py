@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from .chat_server import ChatServer
     from .critic import CausalLMCritic
     from .dictionary import DictionaryTranslator, read_dictionary
-    from .resumable import critique, critique_all, measure_all, translate, translate_all
+    from .resumable import critique, measure_all, translate
     from .seq2seq import Seq2SeqTranslator
     from .server_agents import ServerCritic, ServerTranslator
     from .store import CandidateStore, Record
@@ -31,11 +31,9 @@ __all__ = [
     "ServerTranslator",
     "Translator",
     "critique",
-    "critique_all",
     "measure_all",
     "read_dictionary",
     "translate",
-    "translate_all",
 ]
 
 lazy_face(
@@ -55,10 +53,8 @@ lazy_face(
         "ServerTranslator": "server_agents",
         "Translator": "candidate",
         "critique": "resumable",
-        "critique_all": "resumable",
         "measure_all": "resumable",
         "read_dictionary": "dictionary",
         "translate": "resumable",
-        "translate_all": "resumable",
     },
 )

@@ -1,4 +1,4 @@
-"""Batches whose rows have the same length, and stable digests."""
+"""Batches of rows of equal length, tokenized pieces of prompts, and digests that no process changes."""
 
 import hashlib
 import json
@@ -9,28 +9,45 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
+PADDING_STEP = 4
+"""Tokens. A row's padded length depends on the row alone, as its result must, and more rows have equal lengths."""
+
+
 def digest(*parts: object) -> str:
-    """Return 32 hexadecimal digits that name a JSON value, the same in every process and on every machine."""
+    """Return a digest of JSON values: 32 hexadecimal digits, the same in every process and on every machine."""
     text = json.dumps(parts, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def encode(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[int]:
-    """Tokenize a piece of a prompt, adding nothing."""
+    """Return the token ids of a piece of a prompt, without the special tokens that a tokenizer adds to a whole text."""
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def encode_beginning(tokenizer: "PreTrainedTokenizerBase", text: str, *, chat: bool) -> list[int]:
-    """Tokenize a prompt's beginning; a rendered chat brings its own first token, any other text needs it."""
+    """Return the token ids of a prompt's beginning, with the tokenizer's first token (BOS) in front.
+
+    Parameters
+    ----------
+    tokenizer : PreTrainedTokenizerBase
+    text : str
+    chat : bool
+        Whether `text` is a rendered chat, which contains that first token already.
+    """
     ids = encode(tokenizer, text)
     return ids if chat or tokenizer.bos_token_id is None else [tokenizer.bos_token_id, *ids]
+
+
+def padded_length(length: int) -> int:
+    """Return the next multiple of `PADDING_STEP`, to which a row of this length is padded."""
+    return -(-length // PADDING_STEP) * PADDING_STEP
 
 
 def equal_batches(groups: Sequence[tuple[Hashable, int]], size: int) -> Iterator[list[int]]:
     """Yield batches of indices whose (group, length) agree, a group at a time, the longest first.
 
-    Equal lengths make padding, masks and their rounding unnecessary; the longest first shows at once whether a batch
-    fits into memory, and makes the time left an over-estimate.
+    Rows of equal length need no padding and no mask, whose rounding would make a row's result depend on its batch. The
+    longest come first, so that a batch too large for memory fails at once and the time left is never underestimated.
 
     Parameters
     ----------
@@ -38,6 +55,11 @@ def equal_batches(groups: Sequence[tuple[Hashable, int]], size: int) -> Iterator
         Each item's group, such as its language, and its length.
     size : int
         The most items in a batch.
+
+    Yields
+    ------
+    list of int
+        Positions in `groups`; every position is in exactly one batch.
     """
     members: dict[Hashable, dict[int, list[int]]] = {}
     for index, (group, length) in enumerate(groups):

@@ -1,4 +1,4 @@
-"""From raw measurements to scores in [1, 10]: where a value stands among its language's values."""
+"""Map raw measurements to scores in [1, 10] by their rank among the measurements of the same language."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,11 +14,13 @@ from .candidate import Scores
 
 LOWEST, HIGHEST = 1.0, 10.0
 NEUTRAL = 5.5
-"""The middle of [1, 10]: nothing is known."""
+"""The middle of [1, 10], the score of what was not measured."""
 
 ASPECTS = ("semantic", "emotional", "pragmatic")
 LEVELS = np.linspace(0.0, 1.0, 41)
+"""Levels of the quantiles that are kept, 2.5 % apart: between two of them a score moves by 0.225 of its 9."""
 Table = tuple[float, ...]
+"""The quantiles of one aspect in one language, a value for each of `LEVELS`."""
 
 
 @dataclass(frozen=True)
@@ -28,30 +30,35 @@ class Calibration:
     Attributes
     ----------
     tables : mapping of language to three tuples of float
-        Values at evenly spaced levels from 0 to 1.
+        The quantiles of each of `ASPECTS` at `LEVELS`.
 
-    Source: quantiles over a calibration set, method "Arca" 4; ours.
+    Source: METHOD.md, Arca 4.
     """
 
     tables: Mapping[str, tuple[Table, ...]]
 
     @classmethod
     def fit(cls, measurements: Sequence[Scores], languages: Sequence[str]) -> "Calibration":
-        """Read the quantiles off a set of measurements.
+        """Compute the quantiles of a set of measurements.
 
         Parameters
         ----------
         measurements : sequence of (float, float, float)
+            Semantic, emotional and pragmatic, of one pair of text and candidate each.
         languages : sequence of str
-            Each measurement's language.
+            The language of each measurement.
+
+        Returns
+        -------
+        Calibration, of the languages that were given
         """
         values: dict[str, list[Scores]] = {}
         for language, measured in zip(languages, measurements, strict=True):
             values.setdefault(language, []).append(measured)
-        return cls({language: _tables(found) for language, found in sorted(values.items())})
+        return cls({language: _tables(measured) for language, measured in sorted(values.items())})
 
     def rate(self, measured: Scores, language: str) -> Scores:
-        """Map one pair's measurements to [1, 10]; an aspect that does not vary says nothing and gets 5.5.
+        """Map one pair's measurements to [1, 10]; an aspect that is the same for all calibration pairs gets 5.5.
 
         Raises
         ------
@@ -68,7 +75,7 @@ class Calibration:
 
     @property
     def digest(self) -> str:
-        """Name these tables."""
+        """Digest of these tables: equal for equal calibrations."""
         return digest({language: list(map(list, tables)) for language, tables in self.tables.items()})
 
     def save(self, path: Path | str) -> None:
@@ -82,28 +89,30 @@ class Calibration:
         Raises
         ------
         LiraError
-            If the file is not such a file.
+            If the file is not JSON of that form.
         """
         try:
             tables = json.loads(Path(path).read_text(encoding="utf-8"))["tables"]
-            found = {str(language): tuple(tuple(map(float, t)) for t in three) for language, three in tables.items()}
+            loaded = {str(language): tuple(tuple(map(float, t)) for t in three) for language, three in tables.items()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise LiraError(f"{str(path)!r} is not a calibration file: {error}") from error
-        if any(len(three) != len(ASPECTS) or any(len(t) != len(LEVELS) for t in three) for three in found.values()):
+        if any(len(three) != len(ASPECTS) or any(len(t) != len(LEVELS) for t in three) for three in loaded.values()):
             raise LiraError(f"{str(path)!r}: a language needs {len(ASPECTS)} tables of {len(LEVELS)} quantiles")
-        return cls(found)
+        return cls(loaded)
 
 
-def _tables(found: list[Scores]) -> tuple[Table, ...]:
-    quantiles = np.quantile(np.asarray(found, dtype=np.float64), LEVELS, axis=0)  # [levels, aspects]
+def _tables(measured: list[Scores]) -> tuple[Table, ...]:
+    """Return the quantiles of each aspect of one language's measurements."""
+    quantiles = np.quantile(np.asarray(measured, dtype=np.float64), LEVELS, axis=0)  # [levels, aspects]
     return tuple(tuple(map(float, column)) for column in quantiles.T)
 
 
 def _rate(value: float, table: Table) -> float:
-    """Return 1 + 9 F(value), F the share of calibration values below, between quantiles by a straight line."""
+    """Return 1 + 9 F(value), where F is the share of calibration values below, interpolated between the quantiles."""
     if table[0] == table[-1]:
         return NEUTRAL
-    # The mean of both ends of a run of equal quantiles: a value shared by many is in the middle of its run.
+    # Where many calibration values are equal, several quantiles are: `low` and `high` are the first and the last level
+    # of such a run, and a value in it gets their mean.
     low = np.interp(value, table, LEVELS)
     high = 1.0 - np.interp(-value, -np.asarray(table)[::-1], LEVELS)
     return float(LOWEST + (HIGHEST - LOWEST) * (low + high) / 2)

@@ -1,4 +1,4 @@
-"""What translators and critics exchange."""
+"""The types that translators, critics and the store share: candidates, scores, settings and both interfaces."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,15 +9,16 @@ from ..errors import LiraError
 Setting = str | int | float
 Settings = Mapping[str, Setting]
 Scores = tuple[float, float, float]
+"""Semantic, emotional and pragmatic."""
 
 
 class NoAnswerError(LiraError):
-    """An agent that was asked got no valid answer at all."""
+    """A server gave no valid answer to any of the questions that it was asked."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One English translation of a text: who made it and, once criticised, its scores in [1, 10]."""
+    """An English translation of a text, the agent that made it and, if a critic has scored it, scores in [1, 10]."""
 
     text: str
     agent: str
@@ -27,33 +28,33 @@ class Candidate:
 
 
 class Translator(Protocol):
-    """Anything that makes candidates; `name` and `settings` tell its results from another's."""
+    """An agent that makes candidates; a store keeps its results under its `name` and `settings`."""
 
     name: str
 
     @property
     def settings(self) -> Settings:
-        """Return all that changes a result."""
+        """Return every setting that changes a result."""
         ...
 
     def translate(self, texts: Sequence[str], languages: Sequence[str]) -> Iterator[list[tuple[int, list[str]]]]:
-        """Yield finished batches of (index of the text, its candidates); texts that must wait are left out."""
+        """Yield finished batches of (index of the text, its candidates); texts without a valid answer are left out."""
         ...
 
 
 class Critic(Protocol):
-    """Anything that measures pairs of a text and a candidate; measurements become scores by calibration."""
+    """An agent that measures pairs of a text and a candidate; a `Calibration` turns measurements into scores."""
 
     name: str
 
     @property
     def settings(self) -> Settings:
-        """Return all that changes a measurement."""
+        """Return every setting that changes a measurement."""
         ...
 
     @property
     def needs_calibration(self) -> bool:
-        """Whether measurements are not in [1, 10] by themselves."""
+        """Whether the measurements are not yet scores in [1, 10]."""
         ...
 
     def measure(

@@ -1,4 +1,4 @@
-"""Ask any OpenAI-compatible server: many questions at once, patiently, and believe nothing unchecked."""
+"""A client of OpenAI-compatible servers: concurrent requests, retries, and answers that are checked before use."""
 
 import ipaddress
 import json
@@ -30,22 +30,26 @@ KEY_VARIABLE = "OPENAI_API_KEY"
 URL_VARIABLE = "OPENAI_BASE_URL"
 
 ATTEMPTS = 6
+"""How often one request is sent before it counts as failed."""
 LONGEST_PAUSE = 120.0
-"""Seconds; a server that asks for more is taken to be closed."""
+"""Seconds. The run stops if a server's Retry-After asks for a longer pause."""
 ASKS = 3
-"""How often a question is put before its answer counts as missing."""
+"""How often a question is asked before its answer counts as missing."""
 ASKING_AGAIN = 0.7
-"""Temperature of the second and third time: at 0 the answer would be the same."""
+"""Least temperature of the second and third time: at 0 the same invalid answer would come again."""
 IN_A_ROW = 16
-"""So many questions in a row without a valid answer, and it is not the questions."""
+"""The run stops after so many questions in a row without a valid answer: the server is at fault, not the questions."""
 MAX_TOKENS = 2048
+"""The most tokens of an answer."""
 MAX_REASON_CHARACTERS = 200
+"""The most characters of a server's text that a message quotes."""
 SHORTEST_SECRET = 6
-"""Characters; what is put in place of a key, such as EMPTY or none, may stand in any text."""
+"""Characters. Shorter keys are placeholders, such as EMPTY or none, which may occur in any text."""
 
 BUSY = (408, 409, 425, 429)
+"""Client-error codes after which the same request may succeed later."""
 OPTIONAL = (("response_format",), ("response_format", "temperature", "seed", "max_tokens"))
-"""What is left out, step by step, where a server refuses a request."""
+"""The fields that are left out of a request, step by step, for a server that refuses them."""
 
 _CONTROL = re.compile(r"\[(/?[A-Z_]+)\]")
 _FENCED = re.compile(r"```(?:json)?(.*)```", re.DOTALL)
@@ -58,24 +62,24 @@ class BadAnswerError(Exception):
 
 
 class RefusedError(Exception):
-    """A request that the server understands and will not serve."""
+    """The server refused a request, and would refuse the same request again."""
 
 
 class MissingError(Exception):
-    """A question that is left without an answer."""
+    """A question got no valid answer, however often it was asked."""
 
 
 @dataclass(frozen=True)
 class Question(Generic[T]):
-    """What to ask and how to read the answer.
+    """A prompt, and how its answer is read.
 
     Attributes
     ----------
     prompt : str
     schema : mapping
-        JSON schema of the answer, for servers that hold a model to one.
+        JSON schema of the answer, for servers that can constrain a model to one.
     read : callable
-        From the answer's JSON object to what is wanted; raises `BadAnswerError`.
+        Turns the answer's JSON object into the result; raises `BadAnswerError` if the object is not as asked for.
     temperature : float
     seed : int
     """
@@ -90,28 +94,29 @@ class Question(Generic[T]):
 class ChatServer:
     """One model on a server that answers `POST {base_url}/chat/completions`: vLLM, llama.cpp, Ollama, a hosted one.
 
-    A request is tried again after a time-out, a broken connection, 429 or 5xx, waiting twice as long each time, with
-    jitter, or as long as the server's Retry-After says. An answer that is no JSON object of the wanted form is asked
-    for again, and then given up. The key is read from the environment alone, sent to this server alone, and shown
-    nowhere.
+    A request is sent again after a time-out, a broken connection, 429 or 5xx; the pause before it doubles each time,
+    with jitter, and is at least what the server's Retry-After asks for. A question whose answer is not a JSON object of
+    the wanted form is asked again, up to `ASKS` times. The key is read from OPENAI_API_KEY only, sent to this server
+    only, and never logged, stored or shown.
 
     Parameters
     ----------
     model : str
-        As the server calls it.
+        The server's name for the model.
     base_url : str, optional
-        Such as `http://localhost:8000/v1`; by default what OPENAI_BASE_URL says.
+        Such as `http://localhost:8000/v1`; by default the value of OPENAI_BASE_URL.
     concurrency : int
-        Requests at a time.
+        The most requests at a time.
     timeout : float
-        Seconds that an answer may take.
+        The most seconds from a request to the end of its answer.
     first_pause : float
-        Seconds before a request is first tried again.
+        Seconds before a request is sent for the second time.
 
     Raises
     ------
     LiraError
-        Without a URL, or with one that is none; with a key that no header can hold.
+        If there is no URL or it is not valid, if the key has characters that no header can hold, or if `concurrency`
+        or `timeout` is not positive or too large.
     """
 
     def __init__(
@@ -143,9 +148,9 @@ class ChatServer:
             )
 
     def ask(self, questions: Sequence[Question[T]]) -> Iterator[list[tuple[int, T]]]:
-        """Yield batches of (index of the question, what was read from its answer) as they come.
+        """Yield batches of (index of the question, what was read from its answer) as answers arrive.
 
-        A question that gets no valid answer is left out, and a warning says how many were.
+        A question that gets no valid answer is left out; a warning at the end says how many were.
 
         Raises
         ------
@@ -193,7 +198,7 @@ class ChatServer:
         return MissingError(problem)
 
     def _refuse_secret(self, text: str) -> None:
-        """Refuse an answer that holds the key: it must get into no store and no log."""
+        """Raise BadAnswerError if an answer contains the key, which must not get into a store or a log."""
         if self._secret is not None and self._secret.search(text):
             raise BadAnswerError(f"the answer holds the key in {KEY_VARIABLE}, and is not kept")
 
@@ -201,7 +206,7 @@ class ChatServer:
         return self._secret.sub("...", text) if self._secret is not None else text
 
     def _complete(self, question: Question[T], ask: int) -> str:
-        """Return the text of an answer, leaving out what this server refuses to hear."""
+        """Return the text of an answer; fields that this server refuses are left out of the request."""
         body: dict[str, object] = {
             "model": self.model,
             "messages": [{"role": "user", "content": question.prompt}],
@@ -234,11 +239,18 @@ class ChatServer:
                 logger.warning("server %s does not take %s: asking without", self.base_url, ", ".join(left_out))
 
     def _post(self, body: Json) -> object:
-        """Return the decoded body of a 200.
+        """Send a request, up to `ATTEMPTS` times, and return the decoded JSON of a reply with status 200.
 
         Raises
         ------
-        LiraError, RefusedError, MissingError, BadAnswerError
+        LiraError
+            If the server cannot be reached, refuses the key, or does not know the URL or the model.
+        RefusedError
+            If the server refuses this request, so that another form of it may be tried.
+        MissingError
+            If all attempts failed.
+        BadAnswerError
+            If the reply is not JSON, or contains the key.
         """
         problem = ""
         for attempt in range(ATTEMPTS):
@@ -266,20 +278,20 @@ class ChatServer:
         raise MissingError(f"{problem} ({ATTEMPTS} times)")
 
     def _refuse(self, status: int, content: bytes, problem: str) -> None:
-        """Raise unless trying again may help."""
+        """Raise LiraError or RefusedError for a status after which the same request would fail again."""
         if status in (401, 403):
-            # What the server says of a key may hold a part of it.
+            # The server's reason is not quoted: it may contain a part of the key.
             self._fail(f"answered {status}: " + (f"it refuses the key in {KEY_VARIABLE}" if self._key else NO_KEY))
         if status in (404, 405):
             self._fail(f"{problem}; check the base URL, most end in /v1, and the model's name, {self.model!r}")
         if 300 <= status < 400:
             self._fail(f"answered {status}, a redirection: give the URL that it leads to")
-        # Some servers call it an internal error that they do not know a form of answer.
+        # Some servers answer 500 if they do not know `response_format`.
         if status not in BUSY and (status < 500 or b"response_format" in content):
             raise RefusedError(problem)
 
     def _wait(self, retry_after: str) -> float:
-        """Read a Retry-After header, seconds or a date; 0 if there is none that makes sense."""
+        """Return the seconds that a Retry-After header, a number or a date, asks for; 0 if it is missing or invalid."""
         try:
             seconds = float(retry_after)
         except ValueError:
@@ -292,7 +304,7 @@ class ChatServer:
         return max(seconds, 0.0) if math.isfinite(seconds) else 0.0
 
     def _reason(self, content: bytes) -> str:
-        """Return what a server says of an error, on one line, short, and without the key."""
+        """Return the reason that an error reply gives, as one short line without the key."""
         try:
             error = json.loads(content)
             error = error.get("error", error) if isinstance(error, dict) else error
@@ -302,7 +314,7 @@ class ChatServer:
         return self._line(reason) or "no reason given"
 
     def _line(self, text: str) -> str:
-        """Return a server's words on one short line; redacted first, since a cut key is not found any more."""
+        """Return a server's text as one short line without the key, which is removed before a cut could split it."""
         return _line(self._redacted(text))
 
     def _json(self, content: bytes) -> object:
@@ -323,24 +335,24 @@ NO_KEY = f"it wants a key: set {KEY_VARIABLE}"
 
 
 def as_data(fields: Mapping[str, str]) -> str:
-    """Write untrusted texts as one line of JSON that no text can leave.
+    """Return untrusted texts as one line of JSON, which no text can break out of.
 
-    JSON's quotes delimit a text, the line end delimits the whole; what a chat template or a tokenizer could take for a
-    control token is broken up. Long texts are cut.
+    JSON's quotes delimit each text, the line end delimits the whole; anything that a chat template or a tokenizer could
+    take for a control token is broken up. Texts longer than `MAX_TEXT_CHARACTERS` are cut.
     """
     clean = {name: _CONTROL.sub(r"[ \1 ]", harmless(text)[:MAX_TEXT_CHARACTERS]) for name, text in fields.items()}
     return json.dumps(clean, ensure_ascii=False)
 
 
 def read_object(content: str) -> Json:
-    """Read the JSON object that an answer is, alone or in one code fence.
+    """Parse an answer that is a JSON object, alone or in one code fence.
 
-    It is not looked for amid other words: they may quote the untrusted text, and that may hold an object.
+    The object is not searched for among other words: these may quote the untrusted text, which may contain an object.
 
     Raises
     ------
     BadAnswerError
-        If there is no such object, or a key stands in it twice.
+        If the answer is not one JSON object, or a key occurs in it twice.
     """
     answer = content.rpartition("</think>")[2].strip()
     fenced = _FENCED.fullmatch(answer)
@@ -354,7 +366,7 @@ def read_object(content: str) -> Json:
 
 
 def require_keys(answer: Json, keys: Sequence[str]) -> None:
-    """Raise `BadAnswerError` unless an answer has these keys and no others."""
+    """Raise BadAnswerError if the keys of an answer are not exactly these."""
     if set(answer) != set(keys):
         raise BadAnswerError(f"the answer has the keys {_line(', '.join(answer))!r}, not {', '.join(keys)!r}")
 
@@ -408,7 +420,7 @@ def _checked_key(key: str) -> str:
 
 
 def _pattern_of(key: str) -> re.Pattern[str] | None:
-    """Return what finds a key in a text, also in one that is JSON; None for what is no secret."""
+    """Return a pattern that matches the key in plain text and in JSON; None for a placeholder or no key."""
     if len(key) < SHORTEST_SECRET:
         return None
     forms = {key, json.dumps(key)[1:-1]}

@@ -1,4 +1,4 @@
-"""Does a critic tell good from bad? True translations against unrelated ones, known answers in every language."""
+"""Check a critic: how often it rates a true translation above an unrelated one, in each language."""
 
 import csv
 import math
@@ -9,8 +9,9 @@ from importlib.resources import files
 from .candidate import Critic, Scores
 
 PASS_SHARE = 0.95
+"""The least share of comparisons that a critic must get right; guessing gets 0.5."""
 SHIFTS = (1, 11)
-"""A pair's unrelated translations are those of the pairs so many places further on in its language."""
+"""The unrelated translations of pair i are the true ones of pairs i + 1 and i + 11 of its language."""
 
 
 @dataclass(frozen=True)
@@ -24,21 +25,21 @@ class Pair:
 
 @dataclass(frozen=True)
 class Share:
-    """How often a true translation was put above an unrelated one, ties counting half, of how many comparisons."""
+    """The share of comparisons in which the true translation was rated higher, ties counting half; and their number."""
 
     share: float
     count: int
 
     @property
     def passed(self) -> bool:
-        """Whether the critic may be used in this language."""
+        """Whether the critic is good enough to be used in this language."""
         return self.share >= PASS_SHARE
 
 
 def check_pairs() -> list[Pair]:
     """Return the committed pairs: shopping phrases and everyday sentences, the same 44 in each of seven languages.
 
-    Written for this check; none is an example in a prompt.
+    They were written for this check, and none is an example in a prompt.
     """
     table = files("modeling_lira.agents").joinpath("check_pairs.tsv").read_text(encoding="utf-8")
     rows = csv.DictReader(table.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE)
@@ -46,44 +47,50 @@ def check_pairs() -> list[Pair]:
 
 
 def comparisons(pairs: Sequence[Pair]) -> list[Pair]:
-    """Return each pair followed by its text with unrelated translations, `1 + len(SHIFTS)` in all."""
+    """Return groups of `1 + len(SHIFTS)` pairs: each pair, then its text with each unrelated translation."""
     languages = list(dict.fromkeys(pair.language for pair in pairs))
-    found = []
+    compared = []
     for language in languages:
-        own = [pair for pair in pairs if pair.language == language]
-        for place, pair in enumerate(own):
-            others = [own[(place + shift) % len(own)].english for shift in (0, *SHIFTS)]
-            found += [Pair(language, pair.text, english) for english in others]
-    return found
+        pairs_of_language = [pair for pair in pairs if pair.language == language]
+        for position, pair in enumerate(pairs_of_language):
+            others = [pairs_of_language[(position + shift) % len(pairs_of_language)].english for shift in (0, *SHIFTS)]
+            compared += [Pair(language, pair.text, english) for english in others]
+    return compared
 
 
 def check(critic: Critic, pairs: Sequence[Pair]) -> Iterator[tuple[str, Share]]:
-    """Yield, a language at a time, how often the critic's semantic measurement is right.
+    """Yield each language with the share of comparisons that the critic's semantic measurement gets right.
 
     Parameters
     ----------
     critic : Critic
     pairs : sequence of Pair
+        At least 12 of each language, so that both shifts lead to other pairs.
 
     Yields
     ------
     (str, Share)
 
-    Source: method "Arca" 4, "the check is a command"; ours.
+    Raises
+    ------
+    LiraError
+        As `critic.measure`.
+
+    Source: METHOD.md, Arca 4.
     """
     for language in dict.fromkeys(pair.language for pair in pairs):
         asked = comparisons([pair for pair in pairs if pair.language == language])
-        found: dict[int, Scores] = {}
+        measured: dict[int, Scores] = {}
         texts, english = [pair.text for pair in asked], [pair.english for pair in asked]
         for batch in critic.measure(texts, english, [language] * len(asked)):
-            found.update(batch)
-        # A pair that the critic left out compares with nothing: every comparison with NaN is lost.
-        semantic = [found[index][0] if index in found else math.nan for index in range(len(asked))]
+            measured.update(batch)
+        # A pair without a measurement is NaN, which is neither greater nor equal: its comparisons are lost.
+        semantic = [measured[index][0] if index in measured else math.nan for index in range(len(asked))]
         yield language, _share(semantic)
 
 
 def _share(semantic: list[float]) -> Share:
-    """Read the share off groups of one true and `len(SHIFTS)` unrelated measurements."""
+    """Return the share of wins, given groups of one true and `len(SHIFTS)` unrelated measurements one after another."""
     size = 1 + len(SHIFTS)
     wins = [
         1.0 if semantic[start] > other else 0.5 if semantic[start] == other else 0.0

@@ -1,4 +1,4 @@
-"""Do many slow things at once and hand over what is finished."""
+"""Run slow calls in several threads and yield their results as they finish."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -9,16 +9,16 @@ T = TypeVar("T")
 
 
 def as_finished(work: Callable[[int], T], count: int, workers: int) -> Iterator[list[tuple[int, T]]]:
-    """Yield the results of `work(0)` to `work(count - 1)` as they are finished, all that have gathered at once.
+    """Yield the results of `work(0)` to `work(count - 1)` as they finish, those that are ready in one list.
 
-    Threads are daemons: Ctrl-C ends the process without waiting for a server that may take minutes. An error in `work`
-    is raised here, after what was finished before it. Of what is begun, no more than twice `workers` is ever not yet
-    taken: a caller that is killed loses no more.
+    The threads are daemons, so Ctrl-C ends the process without waiting for a server that may take minutes. An error in
+    `work` is raised here, after the results that were ready before it. At most twice `workers` calls are running or
+    have results that the caller has not taken yet: a caller that is killed loses no more than those.
 
     Parameters
     ----------
     work : callable
-        Called from several threads.
+        Called with a number, from several threads at a time.
     count : int
     workers : int
         The most calls at a time.
@@ -26,9 +26,9 @@ def as_finished(work: Callable[[int], T], count: int, workers: int) -> Iterator[
     Yields
     ------
     list of (int, result)
-        Each number with its result; taken when the next list is asked for.
+        Each number with its result. Asking for the next list says that the caller has kept this one.
     """
-    places = iter(range(count))
+    numbers = iter(range(count))
     lock, stopped, free = threading.Lock(), threading.Event(), threading.Semaphore(2 * workers)
     finished: SimpleQueue[tuple[int, T] | BaseException] = SimpleQueue()
 
@@ -38,11 +38,11 @@ def as_finished(work: Callable[[int], T], count: int, workers: int) -> Iterator[
             if stopped.is_set():
                 return
             with lock:
-                place = next(places, None)
-            if place is None:
+                number = next(numbers, None)
+            if number is None:
                 return
             try:
-                finished.put((place, work(place)))
+                finished.put((number, work(number)))
             except BaseException as error:
                 finished.put(error)
                 return

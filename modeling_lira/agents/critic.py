@@ -1,6 +1,7 @@
-"""Scores of candidates from any causal language model."""
+"""A critic that measures candidates with any causal language model."""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Literal
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -17,7 +18,7 @@ from .text import check_texts
 
 Method = Literal["likelihood", "rating", "auto"]
 ROUNDS = 8
-"""Batches that are finished together: enough pairs that rows of equal length meet."""
+"""How many batches of pairs are measured at a time: among so many, enough rows have equal lengths to fill batches."""
 
 
 class CausalLMCritic:
@@ -29,10 +30,10 @@ class CausalLMCritic:
       tells a true translation from an unrelated sentence; adding the second chooses better among candidates of the
       same text; the third, equal for all of them, makes texts comparable.
     - emotional: 0, which calibration turns into the neutral 5.5: a base model's likelihood says nothing about feeling.
-    - pragmatic: log p(y | x) / tokens of y: whether a translator shown the examples would have put it so. A proxy for
-      register, no more.
+    - pragmatic: log p(y | x) / tokens of y: how likely a translator who has seen the examples words it this way. It is
+      only a proxy for register.
 
-    By rating: what an instruction-tuned model answers, in [1, 10] already.
+    By rating: the numbers that an instruction-tuned model answers, which are in [1, 10] already.
 
     Parameters
     ----------
@@ -48,8 +49,7 @@ class CausalLMCritic:
     calibration : Calibration, optional
         Needed by `score` for likelihoods; see `calibrate`.
 
-    Source: three aspects, a language model as critic, paper; back-translation likelihood for base models, method
-    "Arca" 4; adding the forward direction, as noisy-channel reranking does, and the pragmatic proxy, ours.
+    Source: METHOD.md, Arca 4; the forward direction is added as in noisy-channel reranking.
     """
 
     def __init__(
@@ -77,12 +77,12 @@ class CausalLMCritic:
 
     @property
     def needs_calibration(self) -> bool:
-        """Whether measurements are not in [1, 10] by themselves."""
+        """Whether the measurements are not yet scores in [1, 10]."""
         return self._rating is None
 
     @property
     def settings(self) -> Settings:
-        """Return all that changes a measurement, the prompts by their digest; calibration changes none."""
+        """Return every setting that changes a measurement; prompts are given by their digest."""
         return {
             "name": self.name,
             "method": self.method,
@@ -113,7 +113,8 @@ class CausalLMCritic:
         """
         check_texts(texts, languages)
         check_texts(candidates, languages)
-        # Candidates of one text side by side, texts of like length too: rows can be shared and batched.
+        # Candidates of one text stand side by side, so that they share rows; texts of similar length too, so that rows
+        # have equal lengths and fill batches.
         order = sorted(range(len(texts)), key=lambda index: (languages[index], -len(texts[index]), texts[index]))
         for start in range(0, len(order), ROUNDS * self.batch_size):
             indices = order[start : start + ROUNDS * self.batch_size]
@@ -123,18 +124,24 @@ class CausalLMCritic:
     def score(
         self, texts: Sequence[str], candidates: Sequence[str], languages: Sequence[str]
     ) -> Iterator[list[tuple[int, Scores]]]:
-        """Yield finished batches of scores in [1, 10]; parameters and errors as for `measure`.
+        """Yield finished batches of scores in [1, 10]; parameters as of `measure`.
 
         Raises
         ------
         LiraError
-            Also if likelihoods are not calibrated for a language.
+            As `measure`; and if likelihoods are not calibrated for a language.
         """
         for batch in self.measure(texts, candidates, languages):
             yield [(index, self.rate(measured, languages[index])) for index, measured in batch]
 
     def rate(self, measured: Scores, language: str) -> Scores:
-        """Map a pair's measurements to [1, 10]."""
+        """Map a pair's measurements to [1, 10].
+
+        Raises
+        ------
+        LiraError
+            If the critic needs a calibration and has none of this language.
+        """
         if not self.needs_calibration:
             return measured
         if self.calibration is None:
@@ -142,9 +149,9 @@ class CausalLMCritic:
         return self.calibration.rate(measured, language)
 
     def calibrate(self, texts: Sequence[str], candidates: Sequence[str], languages: Sequence[str]) -> Calibration:
-        """Measure pairs, keep their quantiles as this critic's calibration, and return it."""
-        found = {index: measured for batch in self.measure(texts, candidates, languages) for index, measured in batch}
-        self.calibration = Calibration.fit([found[index] for index in range(len(texts))], languages)
+        """Measure pairs, set `calibration` to their quantiles and return it; parameters and errors as of `measure`."""
+        measured = dict(chain.from_iterable(self.measure(texts, candidates, languages)))
+        self.calibration = Calibration.fit([measured[index] for index in range(len(texts))], languages)
         return self.calibration
 
     def _measure(self, pairs: Sequence[tuple[str, str, str]]) -> list[Scores]:
@@ -162,6 +169,7 @@ class CausalLMCritic:
 
 
 def _rows(language: str, text: str, candidate: str) -> tuple[Row, Row, Row]:
+    """Return the likelihoods that a pair needs: x after y, y after x, and x after nothing."""
     return (
         Row(language, candidate, text, to_english=False),
         Row(language, text, candidate, to_english=True),
@@ -170,6 +178,6 @@ def _rows(language: str, text: str, candidate: str) -> tuple[Row, Row, Row]:
 
 
 def _combine(back: tuple[float, int], forward: tuple[float, int], alone: tuple[float, int]) -> Scores:
-    """Join (sum of log p, tokens) of x after y, y after x, and x after nothing."""
+    """Return a pair's measurements from the (sum of log p, number of tokens) of each of its `_rows`."""
     semantic = (back[0] + forward[0] - alone[0]) / max(back[1], 1)
     return semantic, 0.0, forward[0] / max(forward[1], 1)

@@ -1,4 +1,4 @@
-"""A word-for-word gloss with a dictionary of one's own: poor, quick, and needs no model."""
+"""A translator that glosses word for word with a user's dictionary: of low quality, but quick and without a model."""
 
 import csv
 import re
@@ -19,18 +19,23 @@ from .text import MAX_TEXT_CHARACTERS, check_texts, clean_candidate, distinct, o
 COLUMNS = ("language", "term", "glosses")
 SEPARATOR = "|"
 UNSPACED = ("th",)
+"""Languages that are written without spaces between words."""
 PUNCTUATION = string.punctuation + "،؛؟۔।“”‘’«»…"
+"""Characters that are removed at both ends of a word."""
 _ASCII = re.compile(r"[!-~]+")
 BATCH = 1000
+"""Texts that are yielded, and so stored, together."""
 Glosses = tuple[str, ...]
+"""The English translations of one term."""
 Dictionary = Mapping[str, Mapping[str, Glosses]]
 
 
 class DictionaryTranslator:
-    """Gloss texts with the longest terms of a dictionary, from left to right.
+    """Replace the terms of a dictionary in a text by their English glosses, from left to right, the longest term first.
 
-    Words that are no term stay if they are ASCII, as brands and sizes are, and vanish if not. Terms with several
-    glosses give several candidates, the first glosses first. A text without any known word gets none.
+    A word that is in no term is kept if it is ASCII, as brands and sizes are, and left out otherwise. Terms with
+    several glosses give several candidates; the first candidate has the first gloss of every term. A text without any
+    known word gets no candidate.
 
     Parameters
     ----------
@@ -53,7 +58,7 @@ class DictionaryTranslator:
 
     @property
     def settings(self) -> Settings:
-        """Return all that changes a candidate, the dictionary by its digest."""
+        """Return every setting that changes a candidate; the dictionary is given by its digest."""
         return {
             "name": self.name,
             "num_candidates": self.num_candidates,
@@ -96,7 +101,7 @@ class DictionaryTranslator:
         return distinct(islice(joined, 8 * self.num_candidates))[: self.num_candidates]
 
     def _look_up(self, pieces: Sequence[str], language: str) -> Iterator[Glosses]:
-        """Yield the glosses of each term, and the words between that stay."""
+        """Yield the glosses of each term in a text, and each word between terms that is kept."""
         terms = self._terms[language]
         position = unknown = 0
         while position < len(pieces):
@@ -114,7 +119,7 @@ class DictionaryTranslator:
 
 
 def read_dictionary(path: Path) -> dict[str, dict[str, Glosses]]:
-    """Read a tab-separated file with the columns language, term and glosses, these set apart by `|`.
+    """Read a tab-separated file with the columns `language`, `term` and `glosses`; `|` separates several glosses.
 
     Parameters
     ----------
@@ -123,12 +128,12 @@ def read_dictionary(path: Path) -> dict[str, dict[str, Glosses]]:
     Returns
     -------
     mapping of language to mapping of term to glosses
-        A term that stands in several lines has all their glosses.
+        Terms are casefolded; a term that is in several lines has the glosses of all of them.
 
     Raises
     ------
     LiraError
-        If there is no such file, or naming the line that is wrong.
+        If there is no such file, if it has no terms, or at the first line that is wrong.
     """
     if not path.is_file():
         raise LiraError(f"no dictionary {str(path)!r}")
@@ -155,7 +160,7 @@ def read_dictionary(path: Path) -> dict[str, dict[str, Glosses]]:
 
 
 def _pieces(text: str, language: str) -> list[str]:
-    """Cut a text into words without the punctuation around them, or into characters."""
+    """Split a casefolded text into words without the punctuation around them; an unspaced one into characters."""
     key = unicodedata.normalize("NFC", one_line(text)).casefold()
     if language in UNSPACED:
         return list(key)
@@ -167,7 +172,7 @@ def _join(pieces: Sequence[str], language: str) -> str:
 
 
 def _staying(pieces: Sequence[str], language: str) -> Iterator[Glosses]:
-    """Yield the words between terms that may be left as they are."""
+    """Yield those of the pieces between two terms that are kept: ASCII words, each as its only gloss."""
     unspaced = language in UNSPACED
     words = _ASCII.findall("".join(pieces)) if unspaced else [word for word in pieces if word.isascii()]
     yield from ((word,) for word in words)

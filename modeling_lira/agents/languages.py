@@ -1,4 +1,4 @@
-"""How translation models are told which language a text is in, and that English is wanted."""
+"""How each family of translation models is told the language of a text, and to translate into English."""
 
 import re
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ from .prompts import LANGUAGE_NAMES
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+# Codes that each family has for the languages of this package; a language that is missing is one it does not know.
 NLLB = {
     "vi": "vie_Latn",
     "th": "tha_Thai",
@@ -23,10 +24,10 @@ NLLB = {
 M2M_100 = {"vi": "vi", "th": "th", "id": "id", "ms": "ms", "ur": "ur", "bn": "bn", "fil": "tl"}
 MBART_50 = {"vi": "vi_VN", "th": "th_TH", "id": "id_ID", "ur": "ur_PK", "bn": "bn_IN", "fil": "tl_XX"}
 CODES = {"eng_Latn": NLLB, "__en__": M2M_100, "en_XX": MBART_50}
-"""A model's codes by the token that asks for English."""
+"""The codes of a family by the token for English, which tells the families apart."""
 
 MADLAD_ENGLISH = "<2en>"
-"""MADLAD-400 is told what to translate into, and sees by itself from what."""
+"""Put before a text, this tells MADLAD-400 to translate into English; it recognises the source language by itself."""
 
 OPUS_MT = {
     "vi": ("vi", "vie", "aav"),
@@ -37,24 +38,25 @@ OPUS_MT = {
     "bn": ("bn", "ben", "inc", "iir", "ine"),
     "fil": ("fil", "tl", "tgl", "map", "poz", "phi"),
 }
-"""What Opus-MT calls each language, the families it belongs to last; "mul" is any language."""
+"""The codes by which Opus-MT's model names mean each language: its own, then those of families that it belongs to."""
 ANY = "mul"
+"""Opus-MT's code of models for many languages."""
 ENGLISH = ("en", "eng")
 _PAIR = re.compile(r"[-_]([a-z_]+)-([a-z_]+)$")
 
 
 @dataclass(frozen=True)
 class Route:
-    """A language's way to English through one model.
+    """How a model is asked to translate a text of one language into English.
 
     Attributes
     ----------
     source : str or None
-        The tokenizer's code of the language.
+        The tokenizer's code of the language; None if it has no such codes.
     before : str
-        Words put before the text.
+        Put before the text.
     first_token : int or None
-        What an answer must begin with.
+        Token id that the decoder must generate first; None if any may come first.
     """
 
     source: str | None = None
@@ -68,16 +70,21 @@ def routes(tokenizer: "PreTrainedTokenizerBase", name: str) -> Mapping[str, Rout
     Parameters
     ----------
     tokenizer : PreTrainedTokenizerBase
-        Of NLLB, M2M-100, mBART-50, MADLAD-400, Opus-MT, or one that has the same language tokens.
+        Of NLLB, M2M-100, mBART-50, MADLAD-400 or Opus-MT, or one that has the same language tokens.
     name : str
-        Of the model; an Opus-MT model's tells its languages where its tokenizer does not.
+        The model's name, from which the languages of an Opus-MT model are read if its tokenizer has none.
+
+    Returns
+    -------
+    mapping of language code to Route
 
     Raises
     ------
     LiraError
-        If the model is none of these, or does not translate into English.
+        If the model is of none of these families, does not translate into English, or translates from none of the
+        seven languages.
 
-    Source: the models' own documentation.
+    Source: the documentation of each model.
     """
     for english, codes in CODES.items():
         first = _token(tokenizer, english)
@@ -93,15 +100,16 @@ def routes(tokenizer: "PreTrainedTokenizerBase", name: str) -> Mapping[str, Rout
 
 
 def _opus_mt(tokenizer: "PreTrainedTokenizerBase", name: str) -> dict[str, Route]:
-    found = _PAIR.search(name)
-    source = getattr(tokenizer, "source_lang", None) or (found[1] if found else "")
-    target = getattr(tokenizer, "target_lang", None) or (found[2] if found else "")
+    """Return the routes of an Opus-MT model; a multilingual one is told its target by a token such as `>>eng<<`."""
+    pair = _PAIR.search(name)
+    source = getattr(tokenizer, "source_lang", None) or (pair[1] if pair else "")
+    target = getattr(tokenizer, "target_lang", None) or (pair[2] if pair else "")
     codes = [f">>{code}<<" for code in ENGLISH if f">>{code}<<" in tokenizer.supported_language_codes]
     if not codes and not set(target.split("_")) & set(ENGLISH):
         raise LiraError(f"model {name!r} translates into {target or 'an unknown language'!r}, not into English")
     spoken = set(source.split("_"))
     route = Route(before=f"{codes[0]} " if codes else "")
-    ways = {language: route for language, own in OPUS_MT.items() if spoken & {ANY, *own}}
+    ways = {language: route for language, codes in OPUS_MT.items() if spoken & {ANY, *codes}}
     if not ways:
         raise LiraError(
             f"model {name!r} translates from {source or 'an unknown language'!r}, "
@@ -111,5 +119,6 @@ def _opus_mt(tokenizer: "PreTrainedTokenizerBase", name: str) -> dict[str, Route
 
 
 def _token(tokenizer: "PreTrainedTokenizerBase", token: str) -> int | None:
+    """Return the id of a token, None if it is not in the vocabulary."""
     index = tokenizer.convert_tokens_to_ids(token)
     return index if isinstance(index, int) and index != tokenizer.unk_token_id else None

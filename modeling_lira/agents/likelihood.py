@@ -1,4 +1,4 @@
-"""Log-likelihoods of one text after another, both ways between a language and English."""
+"""Log-likelihoods of a translation given its source, or of a source given its translation, by a causal model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,21 +7,19 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from .batching import encode, encode_beginning, equal_batches
+from .batching import encode, encode_beginning, equal_batches, padded_length
 from .prefix import Prefix, PrefixedModel
 from .prompts import LABEL, few_shot, language_name
 from .text import harmless
 from .vocabulary import OutputHead, Vocabulary
 
-# A target is padded to the next multiple of this: a length that depends on no other row, as must the result.
-PADDING_STEP = 4
-# Stands where the other text would: what a target is worth when nothing is known about it.
 NOTHING = "..."
+"""The condition of a target whose likelihood is wanted without a condition."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A question: how likely is `target` after `condition`? Into English or from it."""
+    """A wanted log p(target | condition): `to_english` if the target is in English, else the condition is."""
 
     language: str
     condition: str
@@ -31,18 +29,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Part:
-    """A row as token ids."""
+    """The token ids of a row: of the condition with the label of what follows, and of the target."""
 
     before: tuple[int, ...]
     target: tuple[int, ...]
 
 
-def _padded(length: int) -> int:
-    return -(-length // PADDING_STEP) * PADDING_STEP
-
-
 class LikelihoodModel:
-    """Answer rows with a causal model that has read few-shot examples once a language and direction.
+    """Compute likelihoods with a causal model whose prompt begins with few-shot translations.
+
+    The examples of a language and direction are read once and shared by all rows.
 
     Parameters
     ----------
@@ -71,7 +67,7 @@ class LikelihoodModel:
         self._prefixes: dict[tuple[str, bool], Prefix] = {}
 
     def log_likelihoods(self, rows: Sequence[Row]) -> list[tuple[float, int]]:
-        """Return each row's sum of log p over the tokens of its target, and their number.
+        """Return the sum of log p over the tokens of each row's target, in nats, and the number of those tokens.
 
         Parameters
         ----------
@@ -83,14 +79,14 @@ class LikelihoodModel:
         """
         parts = [Part(self._condition(row), self._target(row.target)) for row in rows]
         groups = [
-            ((row.language, row.to_english, len(part.before)), _padded(len(part.target)))
+            ((row.language, row.to_english, len(part.before)), padded_length(len(part.target)))
             for row, part in zip(rows, parts, strict=True)
         ]
         sums = [0.0] * len(rows)
         for batch in equal_batches(groups, self.batch_size):
             (language, to_english, _), length = groups[batch[0]]
-            found = self._batch([parts[index] for index in batch], length, language, to_english)
-            for index, value in zip(batch, found.tolist(), strict=True):
+            sums_of_batch = self._batch([parts[index] for index in batch], length, language, to_english)
+            for index, value in zip(batch, sums_of_batch.tolist(), strict=True):
                 sums[index] = value
         return [(value, len(part.target)) for value, part in zip(sums, parts, strict=True)]
 
@@ -98,16 +94,17 @@ class LikelihoodModel:
     def _batch(self, parts: list[Part], length: int, language: str, to_english: bool) -> Tensor:
         """Return the sums of one batch, float32 `[R]`; conditions are of one length, targets padded to `length`."""
         device = self._model.device
-        place = {before: index for index, before in enumerate(dict.fromkeys(part.before for part in parts))}
-        owner = torch.tensor([place[part.before] for part in parts], device=device)  # [R], of U conditions
+        # A condition that several targets share is read once: U conditions of R rows.
+        positions = {before: index for index, before in enumerate(dict.fromkeys(part.before for part in parts))}
+        condition = torch.tensor([positions[part.before] for part in parts], device=device)  # [R], in 0 ... U - 1
         ids = torch.tensor([part.target + (0,) * (length - len(part.target)) for part in parts], device=device)
         scored = torch.arange(length) < torch.tensor([len(part.target) for part in parts])[:, None]  # [R, t]
         scored = scored.to(device)
-        # A condition that several targets share is read once.
-        state = self._model.open(self._prefix(language, to_english), len(place))
-        last = self._model.advance(state, torch.tensor(list(place), device=device))[:, -1:]  # [U, 1, d]
-        state.keep(owner)
-        hidden = torch.cat([last[owner], self._model.advance(state, ids[:, :-1])], 1)[scored]  # [T, d]
+        state = self._model.open(self._prefix(language, to_english), len(positions))
+        last = self._model.advance(state, torch.tensor(list(positions), device=device))[:, -1:]  # [U, 1, d]
+        state.keep(condition)
+        # The state before a token predicts it: the condition's last one the first, the target's the others.
+        hidden = torch.cat([last[condition], self._model.advance(state, ids[:, :-1])], 1)[scored]  # [T, d]
         values = self._head("en" if to_english else language).log_probability(hidden, ids[scored])  # [T]
         rows = torch.arange(len(parts), device=device)[:, None].expand_as(scored)[scored]
         return torch.zeros(len(parts), device=device).index_add_(0, rows, values)

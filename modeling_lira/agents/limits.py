@@ -1,4 +1,4 @@
-"""What the settings of agents may be, said by the class that takes them and by the command that passes them on."""
+"""The values that settings of agents may have, checked by the classes that take them and by the commands."""
 
 import math
 from collections.abc import Callable
@@ -17,23 +17,24 @@ LARGEST = {
     "max_new_tokens": 1_000_000,
     "max_source_tokens": 1_000_000,
 }
-"""The most that makes sense; a temperature of 1000 draws from all tokens alike, a timeout of a day is none."""
+"""The largest value of each setting. Larger ones make no sense: at a temperature of 1000 all tokens are as likely."""
 LARGEST_SEED = 2**63 - 1
 
 
 def check_limits(spelled: Callable[[str], str] = str, **values: float | None) -> None:
-    """Raise unless every value is a number that its setting may be; None is what was not given.
+    """Raise LiraError for a setting that is not positive or too large, or a seed that is negative or too large.
 
     Parameters
     ----------
     spelled : callable
-        From a setting's name to what the user calls it.
+        Turns a setting's name into the name that the user knows, such as that of an option.
     **values : float or None
+        Settings by name; None if not given.
 
     Raises
     ------
     LiraError
-        Naming the setting, its value and what it may be.
+        Naming the first wrong setting, its value and what it may be.
     """
     for name, value in values.items():
         if value is None:

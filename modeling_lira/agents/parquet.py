@@ -1,4 +1,4 @@
-"""Parquet files of texts: columns that are not used stay as they are, whatever they hold."""
+"""Parquet files of texts: columns that are not used are written again as they are, whatever their types."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ CANDIDATE_TYPE = pa.list_(
 
 @dataclass
 class ParquetColumns:
-    """The rows of a Parquet file. Only the columns that are asked for become Python values."""
+    """The rows of a Parquet file, in Arrow's memory: a column becomes Python values only when it is asked for."""
 
     path: Path
     table: pa.Table
@@ -41,7 +41,7 @@ class ParquetColumns:
         Raises
         ------
         LiraError
-            If it is not a Parquet file, or names a column twice.
+            If it is not a Parquet file, or has two columns of one name.
         """
         try:
             table = pq.read_table(path)
@@ -67,7 +67,7 @@ class ParquetColumns:
         Raises
         ------
         LiraError
-            If Python cannot hold a value, such as a date after the year 9999 in a list.
+            If Python cannot represent a value, such as a date after the year 9999 in a list.
         """
         if name not in self.table.column_names:
             return [None] * len(self.table)
@@ -83,14 +83,22 @@ class ParquetColumns:
 
 
 def write_parquet(path: Path, content: "Content", column: str, values: "list[list[Row]]") -> None:
-    """Write the rows with a column of candidates, all of the file or nothing.
+    """Write rows with their candidates to a Parquet file, which is replaced as a whole or not at all.
 
-    Rows that came from a Parquet file keep their types; others get the types that fit their values.
+    Parameters
+    ----------
+    path : Path
+    content : Content
+        The rows. Those of a Parquet file keep their column types; others get the types that fit their values.
+    column : str
+        Name of the column of candidates, which replaces one of that name.
+    values : list of list of dict
+        The candidates of each row.
 
     Raises
     ------
     LiraError
-        If a column mixes types.
+        If a column has values of different types.
     """
     if isinstance(content, ParquetColumns):
         table = content.table.drop_columns([column]) if column in content.names else content.table

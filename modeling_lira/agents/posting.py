@@ -1,4 +1,4 @@
-"""One POST that ends: within its seconds and its bytes, whatever the server does."""
+"""POST requests with a hard limit on time and on bytes, whatever the server does."""
 
 import logging
 import socket
@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-# In debug logs httpcore writes the headers of answers, and a server may send the key back in one.
+# At debug level httpcore logs the headers of replies, and a server may send the key back in one.
 logging.getLogger("httpcore").setLevel(logging.INFO)
 
 MAX_ANSWER_BYTES = 1_000_000
@@ -21,7 +21,7 @@ CONNECT_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Reply:
-    """A whole answer."""
+    """A complete reply: its content is not compressed."""
 
     status: int
     headers: httpx.Headers
@@ -29,19 +29,20 @@ class Reply:
 
 
 class Poster:
-    """Posts JSON, each request on a connection of its own that is shut when the request's time is over.
+    """Posts JSON, each request on its own connection, which is shut down when the request's time is over.
 
-    httpx limits the wait for each piece of an answer, not their sum: headers that drip, or `100 Continue` without end,
-    would keep a request for ever. Redirections are not followed, so that a key goes nowhere else.
+    httpx limits the wait for each piece of a reply, not the whole: headers sent byte by byte, or endless
+    `100 Continue` lines, would keep a request open for ever. Redirections are not followed, so that the key reaches no
+    other server.
 
     Parameters
     ----------
     headers : mapping
-        Of every request.
+        Headers of every request.
     timeout : float
-        Seconds from the beginning of a request to the end of its answer.
+        Seconds from the beginning of a request to the end of its reply.
     connections : int
-        Requests at a time.
+        The most requests at a time.
     """
 
     def __init__(self, headers: Mapping[str, str], timeout: float, connections: int) -> None:
@@ -49,18 +50,19 @@ class Poster:
         self._client = httpx.Client(
             headers={**headers, "Accept-Encoding": "identity"},
             timeout=httpx.Timeout(timeout, connect=min(timeout, CONNECT_SECONDS), pool=None),
-            # No connection is used twice: which request a connection belongs to must be known to shut the right one.
+            # No connection is used twice: to shut the right one, its request must be known.
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=0),
             follow_redirects=False,
         )
 
     def post(self, url: str, body: object) -> Reply:
-        """Return the answer.
+        """Send `body` as JSON and return the reply.
 
         Raises
         ------
         httpx.RequestError
-            If there is none, if it is longer than `MAX_ANSWER_BYTES` (also when unpacked), or not in time.
+            If there is no reply, if it is not complete in time, or if it has more than `MAX_ANSWER_BYTES` bytes,
+            compressed or not.
         """
         with _Deadline(self.timeout) as deadline:
             try:
@@ -69,7 +71,7 @@ class Poster:
                 if deadline.is_over:
                     raise httpx.ReadTimeout("no whole answer in time") from error
                 raise
-            if deadline.is_over:  # a connection that is shut may look like the end of an answer
+            if deadline.is_over:  # a connection that was shut down may look like the end of a reply
                 raise httpx.ReadTimeout("no whole answer in time")
             return reply
 
@@ -86,7 +88,7 @@ class Poster:
 
 
 class _Deadline:
-    """Shuts the connection of one request when its time is over."""
+    """Shuts down the connection of one request when its time is over."""
 
     def __init__(self, seconds: float) -> None:
         self.is_over = False
@@ -109,7 +111,7 @@ class _Deadline:
                 self._socket = None
 
     def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """Keep hold of the connection that httpcore has made."""
+        """Keep a handle on the connection that httpcore has opened; called by httpcore at every event."""
         if event != "connection.connect_tcp.complete":
             return
         with self._lock:
@@ -132,7 +134,7 @@ class _Deadline:
 
 
 def _unpacked(content: bytes, encoding: str) -> bytes:
-    """Return what a server has packed without being asked to, if it is not too long."""
+    """Decompress a reply that was compressed unasked; raise httpx.DecodingError if it is invalid or too long."""
     if encoding in ("identity", ""):
         return content
     if encoding not in ("gzip", "deflate"):

@@ -1,4 +1,4 @@
-"""Read a prompt's common beginning once and let every row of every batch attend to that one copy.
+"""Read the common beginning of prompts once, and let every row of every batch attend to that one copy.
 
 Few-shot prompts share all but their last line. Copying the beginning's keys and values for every row, and again at
 every new token, was measured as 90% of a decoding step (gemma-3-270m, 256 rows, one core); sharing it leaves only
@@ -26,14 +26,14 @@ KeyValue = tuple[Tensor, Tensor]
 
 
 class Attention(Protocol):
-    """What an attention layer tells about itself."""
+    """The one attribute of an attention layer that is used here: its number, counted from 0."""
 
     layer_idx: int
 
 
 @dataclass(frozen=True)
 class Prefix:
-    """A prompt's beginning: its length in tokens and each layer's keys and values, `[1, H, P, D]`."""
+    """A prompt's beginning that was read: its length P in tokens, and each layer's keys and values `[1, H, P, D]`."""
 
     length: int
     layers: tuple[KeyValue, ...]
@@ -53,6 +53,9 @@ def shared_prefix_attention(
 ) -> tuple[Tensor, None]:
     """Attend to the shared prefix and, causally, to the row's own tokens, under one softmax.
 
+    The signature is the one that transformers' `AttentionInterface` calls; `attention_mask` is not used, since rows
+    have no padding on the left.
+
     Parameters
     ----------
     query : Tensor, `[R, Hq, q, D]`
@@ -66,7 +69,7 @@ def shared_prefix_attention(
         Tensor `[R, q, Hq, D]`, and None for the weights.
     """
     rows, heads, queries, width = query.shape
-    own = key.shape[-2]
+    row_length = key.shape[-2]
     query = query.reshape(rows, key.shape[1], -1, width)  # [R, Hkv, G*q, D], G query heads a key head
     scores = (query @ key.transpose(-1, -2)).float()  # [R, Hkv, G*q, n]
     if prefix is not None:
@@ -77,9 +80,9 @@ def shared_prefix_attention(
         scores = softcap * torch.tanh(scores / softcap)
     scores = _mask(scores, queries, sliding_window)
     weights = scores.softmax(-1).to(value.dtype)
-    output = weights[..., -own:] @ value
+    output = weights[..., -row_length:] @ value
     if prefix is not None:
-        output = output + _over_rows(weights[..., :-own], values)
+        output = output + _over_rows(weights[..., :-row_length], values)
     return output.reshape(rows, heads, queries, -1).transpose(1, 2).contiguous(), None
 
 
@@ -115,7 +118,7 @@ def _key_value(layer: object) -> KeyValue:
 
 
 class Rows:
-    """The reading state of one batch: which prefix its rows share, and their own keys and values."""
+    """The state of one batch that is being read: the prefix that its rows share, and their own keys and values."""
 
     def __init__(self, prefix: Prefix, cache: DynamicCache) -> None:
         self.prefix = prefix
@@ -127,20 +130,20 @@ class Rows:
         self.cache.batch_repeat_interleave(times)
 
     def keep(self, rows: Tensor) -> None:
-        """Go on with the rows of the int64 index `rows`; a row may be dropped or repeated."""
+        """Replace the rows by those at the int64 positions `rows`; a row may be left out or repeated."""
         self.cache.batch_select_indices(rows)
 
 
 class PrefixedModel:
-    """A frozen causal model with a fast route for prompts that share their beginning.
+    """A frozen causal model that reads the beginning that prompts share only once.
 
-    Whether the fast route fits the model is measured once, on random tokens, against the model's own forward; where
-    it does not (an unusual attention or cache), the prefix is copied for every row instead: slower, same results.
+    Whether shared attention gives the model's own results is measured once, on random tokens. For a model of which it
+    does not (an unusual attention or cache), the prefix is copied for every row: slower, with the same results.
 
     Parameters
     ----------
     model : PreTrainedModel
-        Any causal language model; put into evaluation mode.
+        Any causal language model; it is put into evaluation mode.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -154,12 +157,18 @@ class PrefixedModel:
 
     @property
     def room(self) -> int | None:
-        """The longest prompt and answer, in tokens, for which the model has positions."""
+        """The most tokens of prompt and answer together that the model has positions for; None if there is no limit."""
         return getattr(self.decoder.config, "max_position_embeddings", None)
 
     @torch.inference_mode()
     def read(self, ids: list[int]) -> Prefix:
-        """Read a prompt's beginning once."""
+        """Read a prompt's beginning, given as token ids.
+
+        Raises
+        ------
+        LiraError
+            If a layer of the model keeps no keys and values.
+        """
         cache = self._new_cache()
         rows = Rows(Prefix(0, ()), cache)
         self.advance(rows, torch.tensor([ids], device=self.device))
@@ -175,13 +184,13 @@ class PrefixedModel:
 
     @torch.inference_mode()
     def advance(self, rows: Rows, ids: Tensor) -> Tensor:
-        """Read the next tokens of every row.
+        """Read the next q tokens of every row.
 
         Parameters
         ----------
         rows : Rows
             Changed in place.
-        ids : Tensor, `[R, q]`
+        ids : Tensor, int64 `[R, q]`
 
         Returns
         -------
@@ -202,7 +211,7 @@ class PrefixedModel:
 
     @contextmanager
     def _attention(self) -> Iterator[None]:
-        """Use the shared attention for one forward and leave the caller's model as it was."""
+        """Use the shared attention within the context; the caller's model is as before afterwards."""
         config = self.decoder.config
         before = config._attn_implementation
         if self.shared:
@@ -214,6 +223,7 @@ class PrefixedModel:
 
     @torch.inference_mode()
     def _sharing_agrees(self) -> bool:
+        """Return whether shared attention gives the last hidden states of the model's own forward on random tokens."""
         if not getattr(self.model, "_supports_attention_backend", False):
             return False
         generator = torch.Generator().manual_seed(0)
@@ -224,4 +234,5 @@ class PrefixedModel:
         self.shared = True
         rows = self.open(self.read(ids[0, :5].tolist()), 2)
         got = torch.cat([self.advance(rows, ids[:, 5:9]), self.advance(rows, ids[:, 9:])], 1)
+        # Not exactly equal, since rounding depends on the order of additions, visibly so in bfloat16.
         return bool(functional.cosine_similarity(got.float(), wanted.float(), dim=-1).min() > 0.99)

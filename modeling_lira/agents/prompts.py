@@ -1,4 +1,4 @@
-"""Few-shot examples and chat instructions, a language a block; their hash is part of every stored result's key."""
+"""Few-shot examples and chat instructions for each language; their digest is part of the key of every stored result."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -153,8 +153,8 @@ EXAMPLES = {
 }
 
 LABEL = "English"
-# Stands for the text while a chat template is rendered; no such character survives in a real text.
-PLACE = "\ue000"
+TEXT_MARK = "\ue000"
+"""Stands for the text while a chat template is rendered: a private-use character that no template contains."""
 
 
 def few_shot(language: str, *, to_english: bool) -> str:
@@ -194,7 +194,7 @@ def language_name(language: str) -> str:
 
 @dataclass(frozen=True)
 class Template:
-    """A prompt cut where the text goes: `before + lead + text + after`; `before` is shared by all texts."""
+    """The parts of a prompt: `before + lead + text + after`, of which `before` is read once for all texts."""
 
     before: str
     lead: str
@@ -202,19 +202,34 @@ class Template:
 
 
 def translation_template(language: str, tokenizer: "PreTrainedTokenizerBase", *, chat: bool) -> Template:
-    """Return the prompt that asks for an English translation of one text."""
+    """Return the prompt that asks for an English translation of one text.
+
+    Parameters
+    ----------
+    language : str
+        Code of the text's language.
+    tokenizer : PreTrainedTokenizerBase
+        With a chat template if `chat`.
+    chat : bool
+        Ask in the model's chat format instead of showing few-shot examples.
+
+    Raises
+    ------
+    LiraError
+        If the language is not one of the seven.
+    """
     if not chat:
         return Template(few_shot(language, to_english=True), " ", f"\n{LABEL}:")
     request = (
         f"Translate the {language_name(language)} text between the <text> tags into English. It comes from an online "
-        f"shop's search box. Reply with the translation only, on one line.\n<text>\n{PLACE}\n</text>"
+        f"shop's search box. Reply with the translation only, on one line.\n<text>\n{TEXT_MARK}\n</text>"
     )
     return chat_template(tokenizer, request)
 
 
 def chat_template(tokenizer: "PreTrainedTokenizerBase", request: str) -> Template:
-    """Render one user turn that holds the mark of the text's place, and cut it there."""
+    """Render a chat of one user turn that contains `TEXT_MARK`, and split it there."""
     turn = [{"role": "user", "content": request}]
     rendered = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True, enable_thinking=False)
-    before, after = str(rendered).split(PLACE)
+    before, after = str(rendered).split(TEXT_MARK)
     return Template(before, "", after)

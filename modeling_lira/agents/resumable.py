@@ -1,4 +1,4 @@
-"""Run an agent over many texts, finished batches going to a store, so that an interrupted run goes on where it was."""
+"""Run an agent on many texts and keep every finished batch in a store, so that an interrupted run can be continued."""
 
 import logging
 from collections import Counter
@@ -18,6 +18,7 @@ from .text import check_texts
 logger = logging.getLogger(__name__)
 
 ENOUGH_PAIRS = 100
+"""Pairs of one language below which a calibration is warned of as too coarse."""
 T = TypeVar("T")
 
 
@@ -28,7 +29,7 @@ def translate(
     store: CandidateStore | None = None,
     progress: bool = True,
 ) -> list[list[Candidate]]:
-    """Translate what the store does not hold yet, and return every text's candidates.
+    """Translate the texts that are not in the store yet, and return the candidates of all texts.
 
     Parameters
     ----------
@@ -43,12 +44,12 @@ def translate(
     Returns
     -------
     list of lists of Candidate, in the order of `texts`
-        Empty for a text that the translator left out; another run asks for it again.
+        Empty for a text without a valid answer; another run asks for it again.
 
     Raises
     ------
     LiraError
-        On an empty text or an unknown language, before any work.
+        If a text is empty or a language unknown, before any work; or as `translator.translate`.
     """
     if store is None:
         with _passing_store() as passing:
@@ -76,7 +77,7 @@ def measure_all(
     store: CandidateStore,
     progress: bool = True,
 ) -> list[Scores | None]:
-    """Measure the pairs that the store does not hold yet, and return every pair's measurements.
+    """Measure the pairs that are not in the store yet, and return the measurements of all pairs.
 
     Parameters
     ----------
@@ -90,7 +91,12 @@ def measure_all(
     Returns
     -------
     list of (float, float, float) or None, in the order of the pairs
-        None for a pair that the critic left out; another run asks for it again.
+        None for a pair without a valid answer; another run asks for it again.
+
+    Raises
+    ------
+    LiraError
+        If a text is empty or a language unknown, before any work; or as `critic.measure`.
     """
     check_texts(texts, languages)
     settings = store.describe(critic.settings)
@@ -116,31 +122,33 @@ def critique(
     calibration: Calibration | None = None,
     progress: bool = True,
 ) -> tuple[list[list[Candidate]], Calibration]:
-    """Score every candidate of every text.
+    """Score every candidate of every text in [1, 10].
 
-    What is stored are measurements; a critic that needs calibration is calibrated on these very pairs unless a
-    calibration is given, which is how two runs are made comparable.
+    The store keeps measurements, from which scores are computed by calibration. Scores of two runs are comparable only
+    if both use one calibration.
 
     Parameters
     ----------
     critic : Critic
     texts, languages : sequences of str
     candidates : sequence of sequences of Candidate
-        Each text's.
+        The candidates of each text.
     store : CandidateStore, optional
         Keeps measurements; without one nothing is kept.
     calibration : Calibration, optional
+        Of a critic that needs one; by default it is fitted to the measurements of these pairs.
     progress : bool
+        Show a bar if stderr is a terminal.
 
     Returns
     -------
-    tuple
-        The candidates with their scores, None where the critic left a pair out; and the calibration used.
+    tuple of list of lists of Candidate, and Calibration
+        The candidates with their scores, None where a pair has no valid answer; and the calibration that was used.
 
     Raises
     ------
     LiraError
-        On an empty text or candidate, or a language unknown or not calibrated.
+        If a text or a candidate is empty, or a language is unknown or not in the calibration; or as `critic.measure`.
     """
     if store is None:
         with _passing_store() as passing:
@@ -164,19 +172,15 @@ def critique(
     return scored, used
 
 
-translate_all = translate
-critique_all = critique
-"""The names of the first release."""
-
-
 @contextmanager
 def _passing_store() -> Iterator[CandidateStore]:
+    """Yield a store that is deleted afterwards."""
     with TemporaryDirectory() as folder, CandidateStore(folder) as store:
         yield store
 
 
 def _unless_all_are_missing(work: Iterator[T], *, any_done: bool) -> Iterator[T]:
-    """Pass batches on; what never gets a valid answer is an error only where nothing else did, now or earlier."""
+    """Yield the batches of `work`; that none has a valid answer is only a warning if earlier runs had some."""
     try:
         yield from work
     except NoAnswerError as error:

@@ -1,4 +1,4 @@
-"""Random numbers that belong to a text and not to its batch."""
+"""Random numbers that depend on a text and a seed, and not on the batch that the text is in."""
 
 import torch
 from torch import Tensor
@@ -7,10 +7,10 @@ from .batching import digest
 
 
 def gumbel_noise(text: str, language: str, seed: int, draws: int, steps: int, width: int) -> Tensor:
-    """Return Gumbel noise for the draws of one text, zero for the first, which is the greedy one.
+    """Return Gumbel noise for the draws of one text; the first draw, the greedy one, has none.
 
-    The arg max of logits / temperature + Gumbel noise is a sample from their softmax, so that the noise alone, and not
-    the batch, decides it.
+    The arg max of logits / temperature + Gumbel noise is a sample from the softmax of logits / temperature (the
+    Gumbel-max trick), so a sample depends on this noise only, and not on the other texts of a batch.
 
     Parameters
     ----------
@@ -18,8 +18,10 @@ def gumbel_noise(text: str, language: str, seed: int, draws: int, steps: int, wi
     seed : int
     draws : int
         Candidates to draw, the greedy one included.
-    steps, width : int
-        Tokens of an answer, and tokens to choose from at each.
+    steps : int
+        The most tokens of an answer.
+    width : int
+        How many tokens there are to choose from at each step.
 
     Returns
     -------

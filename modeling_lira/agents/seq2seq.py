@@ -1,4 +1,4 @@
-"""English candidates from translation models: NLLB, M2M-100, mBART-50, MADLAD-400, Opus-MT."""
+"""A translator that uses an encoder-decoder: NLLB, M2M-100, mBART-50, MADLAD-400 or Opus-MT."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -19,43 +19,45 @@ from .text import check_texts, clean_candidate, distinct, harmless
 
 Decoding = Literal["sample", "beam"]
 BEAMS = 4
-"""At least so many, however few candidates are wanted."""
+"""The fewest beams of a search, also if fewer candidates are wanted."""
 
 
 class Seq2SeqTranslator:
     """Translate into English with an encoder-decoder.
 
-    By sampling, the first candidate is the greedy one and every other has its own seed; by beam search, candidates are
-    the best of one search, likelier and more alike. As with `CausalLMTranslator`, a batch holds texts of one language
-    and of equal token length, so nothing is padded and a text's candidates do not depend on the texts beside it.
+    By sampling, the first candidate is the greedy one and each of the others has its own seed. By beam search, the
+    candidates are the best of one search: more likely, and more similar to each other. As with `CausalLMTranslator`, a
+    batch has texts of one language and of equal token length, so nothing is padded and a text's candidates do not
+    depend on the other texts of its batch.
 
     Parameters
     ----------
     model : PreTrainedModel
     tokenizer : PreTrainedTokenizerBase
-        As `languages.routes` needs it.
+        Of one of the families that `languages.routes` knows.
     name : str
-        Written beside each candidate.
+        Stored with each candidate as its agent.
     num_candidates : int
-        Nearly twice as many are made, since empty and repeated ones are dropped; a short text may still get fewer.
+        The most candidates of a text. Nearly twice as many are made, since empty and repeated ones are dropped; a short
+        text may still get fewer.
     decoding : "sample" or "beam"
-    temperature, top_k
-        Of the sampled candidates.
+    temperature : float
+        Divides the logits before sampling.
+    top_k : int
+        How many of the best tokens sampling chooses from.
     seed : int
-        Of the sampled candidates.
+        Of sampling.
     batch_size : int
         Texts a batch.
     max_new_tokens : int
-        An answer's limit; it is also limited by its source's length.
+        The most tokens of an answer, which is also limited in proportion to its source.
     max_source_tokens : int
-        Longer texts are cut.
+        Longer texts are cut to so many tokens.
 
     Raises
     ------
     LiraError
-        On bad settings, or a model whose language codes are not known.
-
-    Source: candidates from several agents, paper; decoding ours.
+        If a setting is not positive or too large, or if the model's language codes are not known.
     """
 
     def __init__(
@@ -76,7 +78,7 @@ class Seq2SeqTranslator:
         check_limits(num_candidates=num_candidates, temperature=temperature, top_k=top_k, batch_size=batch_size)
         check_limits(max_new_tokens=max_new_tokens, max_source_tokens=max_source_tokens, seed=seed)
         self.name = name
-        self.num_draws = 2 * num_candidates - 1
+        self.num_draws = 2 * num_candidates - 1  # spare samples take the place of empty and repeated ones
         self.num_candidates, self.decoding = num_candidates, decoding
         self.temperature, self.top_k, self.seed = temperature, top_k, seed
         self.batch_size, self.max_new_tokens, self.max_source_tokens = batch_size, max_new_tokens, max_source_tokens
@@ -86,7 +88,7 @@ class Seq2SeqTranslator:
 
     @property
     def settings(self) -> Settings:
-        """Return all that changes a candidate."""
+        """Return every setting that changes a candidate."""
         sampling = {"temperature": self.temperature, "top_k": self.top_k, "seed": self.seed}
         return {
             "name": self.name,
@@ -116,7 +118,7 @@ class Seq2SeqTranslator:
         Raises
         ------
         LiraError
-            On an empty text, or a language that is unknown or that the model does not read.
+            If a text is empty, or a language is unknown or not one that the model translates from.
         """
         check_texts(texts, languages)
         self._check_languages(languages)
@@ -124,13 +126,14 @@ class Seq2SeqTranslator:
         groups = [(language, len(row)) for language, row in zip(languages, rows, strict=True)]
         for batch in equal_batches(groups, self.batch_size):
             language, length = groups[batch[0]]
+            # Stops an answer that does not end by itself; short texts get a few tokens more.
             limit = min(self.max_new_tokens, math.ceil(1.5 * length) + 8)
             ids = torch.tensor([rows[index] for index in batch], device=self._model.device)  # [B, n]
             if self.decoding == "beam":
                 answers = self._beam(ids, language, limit)
             else:
                 answers = self._sample(ids, language, limit, [texts[index] for index in batch])
-            yield [(index, self._candidates(found, language)) for index, found in zip(batch, answers, strict=True)]
+            yield [(index, self._candidates(drawn, language)) for index, drawn in zip(batch, answers, strict=True)]
 
     def _check_languages(self, languages: Sequence[str]) -> None:
         if unread := sorted(set(languages) - set(self._routes)):
@@ -139,7 +142,7 @@ class Seq2SeqTranslator:
             )
 
     def _row(self, text: str, language: str) -> list[int]:
-        """Tokenize a text with its language code; a text that is too long is cut, not the code."""
+        """Return the token ids of a text with its language code; a text that is too long is cut, but not its code."""
         route = self._routes[language]
         if route.source is not None:
             self._tokenizer.src_lang = route.source
@@ -149,7 +152,7 @@ class Seq2SeqTranslator:
     @torch.inference_mode()
     def _beam(self, ids: Tensor, language: str, limit: int) -> Tensor:
         """Return the C best answers of a beam search for each row of `ids` `[B, n]`: `[B, C, steps]`."""
-        found = self._generate(
+        tokens = self._generate(
             ids,
             attention_mask=torch.ones_like(ids),
             num_beams=max(BEAMS, self.num_draws),
@@ -158,7 +161,7 @@ class Seq2SeqTranslator:
             max_new_tokens=limit,
             forced_bos_token_id=self._routes[language].first_token,
         )
-        return found.view(len(ids), self.num_draws, -1)
+        return tokens.view(len(ids), self.num_draws, -1)
 
     @torch.inference_mode()
     def _sample(self, ids: Tensor, language: str, limit: int, texts: list[str]) -> Tensor:
@@ -167,9 +170,9 @@ class Seq2SeqTranslator:
         noise = [gumbel_noise(text, language, self.seed, self.num_draws, limit, width) for text in texts]
         rows = ids.repeat_interleave(self.num_draws, 0)  # [B*C, n]
         states = self._model.get_encoder()(ids, attention_mask=torch.ones_like(ids)).last_hidden_state
-        # A text is read once, however many answers are drawn.
+        # The encoder reads a text once, however many answers are drawn.
         states = states.repeat_interleave(self.num_draws, 0)  # [B*C, n, d]
-        found = self._generate(
+        tokens = self._generate(
             rows,
             attention_mask=torch.ones_like(rows),
             encoder_outputs=BaseModelOutput(last_hidden_state=states),
@@ -179,7 +182,7 @@ class Seq2SeqTranslator:
             forced_bos_token_id=self._routes[language].first_token,
             logits_processor=LogitsProcessorList([_Noise(torch.cat(noise).to(ids.device), self.temperature)]),
         )
-        return found.view(len(ids), self.num_draws, -1)
+        return tokens.view(len(ids), self.num_draws, -1)
 
     def _candidates(self, answers: Tensor, language: str) -> list[str]:
         first = self._routes[language].first_token
@@ -190,7 +193,7 @@ class Seq2SeqTranslator:
 
 
 class _Noise(LogitsProcessor):
-    """Make greedy decoding sample: add each row's own noise, `[R, limit, k]`, to its k best logits."""
+    """Turn greedy decoding into sampling by adding Gumbel noise `[R, limit, k]` to the k best logits of each row."""
 
     def __init__(self, noise: Tensor, temperature: float) -> None:
         self.noise, self.temperature, self.step = noise, temperature, 0

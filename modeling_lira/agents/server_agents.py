@@ -1,4 +1,4 @@
-"""Candidates and scores from a model behind an OpenAI-compatible server."""
+"""A translator and a critic that ask a model on an OpenAI-compatible server."""
 
 from collections.abc import Iterator, Sequence
 
@@ -32,24 +32,24 @@ CRITIQUE = (
 class ServerTranslator:
     """Translate into English by asking a server for several translations of each text.
 
-    One request a text: servers that make several choices a request are few. Which server runs a model is taken to
-    change nothing; its name, the prompt and the settings tell results apart.
+    All candidates of a text are asked for in one request, since few servers support several choices (`n`) a request.
+    Results are stored under the model's name, the prompt and the settings, not under the server's URL: one model is
+    taken to answer alike on every server.
 
     Parameters
     ----------
     server : ChatServer
     num_candidates : int
-        At most; fewer if the model finds no more.
+        The most candidates of a text; the model may give fewer.
     temperature : float
+        0 is greedy decoding.
     seed : int
-        For servers that heed one.
+        For servers that use one.
 
     Raises
     ------
     LiraError
-        On bad settings.
-
-    Source: candidates from several agents, paper; the prompt ours.
+        If a setting is negative or too large, or `num_candidates` is 0.
     """
 
     def __init__(self, server: ChatServer, *, num_candidates: int = 4, temperature: float = 0.8, seed: int = 0) -> None:
@@ -60,7 +60,7 @@ class ServerTranslator:
 
     @property
     def settings(self) -> Settings:
-        """Return all that changes a candidate, the prompt by its digest."""
+        """Return every setting that changes a candidate; the prompt is given by its digest."""
         return {
             "name": self.name,
             "num_candidates": self.num_candidates,
@@ -88,7 +88,7 @@ class ServerTranslator:
         Raises
         ------
         LiraError
-            On an empty text or an unknown language, or as `ChatServer.ask`.
+            If a text is empty or a language unknown; or as `ChatServer.ask`.
         """
         check_texts(texts, languages)
         yield from self._server.ask([self._question(*pair) for pair in zip(texts, languages, strict=True)])
@@ -105,22 +105,22 @@ class ServerTranslator:
         several = answer[TRANSLATIONS]
         if not isinstance(several, list) or not all(isinstance(text, str) for text in several):
             raise BadAnswerError("the translations are not a list of texts")
-        found = distinct(clean_candidate(text) for text in several)[: self.num_candidates]
-        if not found:
+        translations = distinct(clean_candidate(text) for text in several)[: self.num_candidates]
+        if not translations:
             raise BadAnswerError("there is no translation in the answer")
-        return found
+        return translations
 
 
 class ServerCritic:
-    """Ask a server for three scores of each pair, and take them if they are three numbers in [1, 10].
+    """Ask a server for the three scores of each pair; an answer that is not three numbers in [1, 10] is not valid.
 
-    Text and candidate are strings of a JSON object, which neither can leave.
+    Text and candidate are given as strings of a JSON object, which neither can break out of.
 
     Parameters
     ----------
     server : ChatServer
 
-    Source: three aspects in [1, 10], a language model as critic, paper; the prompt and its checks ours.
+    Source: METHOD.md, Arca 4.
     """
 
     needs_calibration = False
@@ -131,7 +131,7 @@ class ServerCritic:
 
     @property
     def settings(self) -> Settings:
-        """Return all that changes a score, the prompt by its digest."""
+        """Return every setting that changes a score; the prompt is given by its digest."""
         return {
             "name": self.name,
             "method": "rating by server",
@@ -157,7 +157,7 @@ class ServerCritic:
         Raises
         ------
         LiraError
-            On an empty text or candidate, or an unknown language, or as `ChatServer.ask`.
+            If a text or a candidate is empty or a language unknown; or as `ChatServer.ask`.
         """
         check_texts(texts, languages)
         check_texts(candidates, languages)
@@ -177,7 +177,7 @@ def _scores(answer: Json) -> Scores:
 
 
 def _score(value: object, aspect: str) -> float:
-    # A JSON true is a Python integer; NaN is in no range.
+    # JSON's true is read as a bool, which is an int in Python; NaN fails the comparison.
     if isinstance(value, bool) or not isinstance(value, int | float) or not LOWEST <= value <= HIGHEST:
         raise BadAnswerError(f"{aspect} is {value!r:.40}, not a number from {LOWEST:g} to {HIGHEST:g}")
     return float(value)

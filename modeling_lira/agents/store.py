@@ -1,4 +1,4 @@
-"""Finished work on disk: append-only, keyed by text, agent and settings, safe against a crash at any moment."""
+"""An append-only store of finished work on disk, keyed by text, agent and settings, which no crash can damage."""
 
 import json
 import logging
@@ -34,7 +34,7 @@ class Record:
         Digest of the agent's settings.
     value : tuple of str, or of float
     candidate : str, optional
-        The pair's other half; None for a translation.
+        The candidate of a measured pair; None if `value` holds a text's candidates.
     """
 
     text: str
@@ -46,33 +46,33 @@ class Record:
 
     @property
     def key(self) -> str:
-        """Name what was asked, without the answer."""
+        """Digest of everything but the value: what was asked for."""
         return key_of(self.text, self.lang, self.agent, self.settings, self.candidate)
 
 
 def key_of(text: str, lang: str, agent: str, settings: str, candidate: str | None = None) -> str:
-    """Return the key of a piece of work."""
+    """Return the key of a piece of work; the arguments are the fields of `Record`."""
     return digest(text, lang, agent, settings, candidate)
 
 
 class CandidateStore:
     """A folder of JSON Lines shards with an index in memory.
 
-    `put` writes a batch and waits for the disk before it returns, so a process killed at any moment loses at most the
-    batch in flight; the half line it may leave behind is cut off when the store is next opened. One process at a
-    time may hold a store open.
+    `put` writes a batch and waits for the disk before it returns, so a process that is killed loses at most the batch
+    that it is writing; the incomplete line that it may leave is removed when the store is opened again. Only one
+    process at a time can have a store open.
 
     Parameters
     ----------
     path : Path or str
         The folder; created if missing.
     shard_bytes : int
-        A shard that has grown to this size is followed by a new one.
+        A new shard is started after one has reached this size.
 
     Raises
     ------
     LiraError
-        If another process holds the store, or a shard is damaged elsewhere than at its end.
+        If `path` is a file, another process has the store open, or a shard is damaged elsewhere than at its end.
     """
 
     def __init__(self, path: Path | str, *, shard_bytes: int = SHARD_BYTES) -> None:
@@ -114,12 +114,12 @@ class CandidateStore:
         return self._index.get(key)
 
     def missing(self, keys: Sequence[str]) -> list[int]:
-        """Return the positions of the keys that are not stored, a repeated key once."""
+        """Return the positions of the keys that are not stored, of a repeated key the first one only."""
         first = {key: position for position, key in reversed(list(enumerate(keys)))}
         return sorted(position for key, position in first.items() if key not in self._index)
 
     def put(self, records: Iterable[Record]) -> None:
-        """Append records and wait until they are on the disk; what is stored already is left as it is."""
+        """Append records and wait until they are on the disk; a record whose key is stored already is left out."""
         fresh = {record.key: record for record in records if record.key not in self._index}
         if not fresh:
             return
@@ -131,7 +131,7 @@ class CandidateStore:
         self._index.update((key, record.value) for key, record in fresh.items())
 
     def describe(self, settings: Settings) -> str:
-        """Write an agent's settings down beside the shards, once, and return their digest."""
+        """Write an agent's settings to a file beside the shards, if it is not there, and return their digest."""
         name = digest(dict(settings))
         file = self.path / f"settings-{name}.json"
         if not file.exists():
@@ -139,7 +139,7 @@ class CandidateStore:
         return name
 
     def close(self) -> None:
-        """Close the shard and let other processes in."""
+        """Close the shard and release the store for other processes."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -157,7 +157,7 @@ class CandidateStore:
                 self._index.setdefault(key, value)
 
     def _shard(self) -> BinaryIO:
-        """Return the shard to append to, starting a new one where the last is full."""
+        """Return the shard to append to; a new one if the last is full."""
         if self._file is not None and self._file.tell() >= self.shard_bytes:
             self._file.close()
             self._file = None
@@ -190,7 +190,7 @@ def _parse(line: bytes) -> tuple[str, Value] | None:
 
 
 def _cut_torn_end(shard: Path) -> None:
-    """Remove what a crash left behind after the last whole record: a line without its end, or unwritten blocks."""
+    """Remove what a crash left after the last complete record: a line without its end, or blocks of zeros."""
     with shard.open("rb+") as file:
         whole = 0
         torn = False
@@ -198,7 +198,7 @@ def _cut_torn_end(shard: Path) -> None:
             if not line.endswith(b"\n") or _parse(line) is None:
                 torn = True
             elif torn:
-                return  # whole records follow: this is not a torn end, and reading will name the line
+                return  # complete records follow, so no crash left this: `_read` raises an error with the line's number
             else:
                 whole += len(line)
         if torn:
@@ -208,7 +208,7 @@ def _cut_torn_end(shard: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a new shard's name survive a power cut, where the system can."""
+    """Make a new shard's name survive a power cut, on systems that can sync a folder."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

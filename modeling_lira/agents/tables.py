@@ -1,4 +1,4 @@
-"""Rows of texts in tables, with their candidates."""
+"""Tables of texts with their candidates: the input and output files of `lira translate` and `lira critique`."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -70,20 +70,14 @@ class Lines:
 
 @dataclass
 class Table:
-    """A file of texts: columns to read, and the whole to write again with candidates."""
+    """A file of texts, whose columns can be read and whose rows can be written again with candidates."""
 
     path: Path
     content: Content
 
     @classmethod
     def read(cls, path: Path) -> "Table":
-        """Read a `.jsonl` or `.parquet` file.
-
-        Raises
-        ------
-        LiraError
-            If there is no such file, or it is not of that format.
-        """
+        """Read a file of any format that `read_rows` knows; errors as in `read_rows`."""
         if table_format(path) != ".parquet" or not path.is_file():
             return cls(path, Lines.read(path))
         from .parquet import ParquetColumns  # needs pyarrow, which files of text do not
@@ -91,18 +85,27 @@ class Table:
         return cls(path, ParquetColumns.read(path))
 
     def strings(self, column: str, option: str) -> list[str]:
-        """Return a column that must hold text in every row.
+        """Return a column that must have a text in every row.
+
+        Parameters
+        ----------
+        column : str
+        option : str
+            The option that chooses the column, for messages.
 
         Raises
         ------
         LiraError
-            Naming the column and the option that chooses another, or the row.
+            If there is no such column, or at the first row without a text.
         """
         self._require([column], option)
         return [self._string(number, value, column) for number, value in self._numbered(column)]
 
     def languages(self, column: str | None, option: str) -> list[str]:
-        """Return a column that must hold a language code in every row; None finds it by its usual names."""
+        """Return a column that must have a known language code in every row; parameters and errors as in `strings`.
+
+        If `column` is None, it is the first of `LANGUAGES` that the file has.
+        """
         chosen = column or self._require(LANGUAGES, option)
         languages = self.strings(chosen, option)
         for number, language in zip(self.content.numbers, languages, strict=True):
@@ -111,17 +114,23 @@ class Table:
         return languages
 
     def candidates(self) -> list[list[Candidate]]:
-        """Return each row's candidates, none where the column is missing or null.
+        """Return each row's candidates, an empty list where the column is missing or null.
 
         Raises
         ------
         LiraError
-            Naming the row whose candidates are not a list of objects with a text.
+            At the first row whose candidates are not a list of texts or of objects with a text.
         """
         return [self._candidates(number, value) for number, value in self._numbered(CANDIDATES)]
 
     def write(self, path: Path, candidates: Sequence[Sequence[Candidate]]) -> None:
-        """Write the rows with these candidates, all of the file or nothing."""
+        """Write the rows with these candidates; the file is replaced as a whole or not at all.
+
+        Raises
+        ------
+        LiraError
+            If the name does not end in `.jsonl` or `.parquet`, or the rows do not fit into Parquet.
+        """
         written = [[_rounded(candidate) for candidate in several] for several in candidates]
         if checked_suffix(path) == ".parquet":
             from .parquet import write_parquet
@@ -133,7 +142,7 @@ class Table:
                 file.write(json.dumps(row | {CANDIDATES: several}, ensure_ascii=False, default=str) + "\n")
 
     def _require(self, columns: Sequence[str], option: str) -> str:
-        """Return the first of these columns that there is."""
+        """Return the first of these columns that the file has; raise LiraError if it has none of them."""
         names = self.content.names
         usual = [name for name in columns if name in names]
         if not usual:
@@ -171,7 +180,7 @@ def _candidate(fields: Mapping[str, object]) -> Candidate:
 
 
 def checked_suffix(path: Path) -> str:
-    """Return the format that a file is to be written in, by its name.
+    """Return the suffix of a file to write, which says its format.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Texts as they may enter a prompt and candidates as they may leave a model."""
+"""Checks and cleaning of texts that go into a prompt and of candidates that come out of a model."""
 
 from collections.abc import Iterable, Sequence
 
@@ -7,19 +7,29 @@ from ..faces.terminal import is_blank, one_line
 from .prompts import LANGUAGE_NAMES
 
 MAX_CANDIDATE_CHARACTERS = 400
+"""Longer candidates are cut."""
 MAX_TEXT_CHARACTERS = 2000
-"""Of a text that a server or a dictionary translates; the rest is cut."""
+"""Longer texts are cut before a server or a dictionary translates them."""
 CHARACTERS_PER_TOKEN = 64
-"""More than any tokenizer puts into a token: what lies beyond so many times the most tokens would be cut anyway."""
+"""More than any tokenizer puts into a token, so a text of more than this times `max_tokens` is cut anyway."""
 _BRACKETS = str.maketrans({"<": "‹", ">": "›"})
 
 
 def harmless(text: str, special_tokens: Iterable[str] = (), max_tokens: int | None = None) -> str:
-    """Make an untrusted text unable to end its own delimiters or to name a control token.
+    """Return an untrusted text that can neither end its part of a prompt nor contain a control token.
 
-    A few-shot prompt is delimited by line ends, a chat prompt by tags and by the model's control tokens: the text is
-    put on one line, its angle brackets are replaced by look-alikes and its control tokens are broken up. With
-    `max_tokens`, what a cut to so many tokens leaves out for sure is left out now: tokenizing it would take minutes.
+    A text's part of a few-shot prompt ends with the line, that of a chat prompt with a tag or a control token of the
+    model. So the text is put on one line, its angle brackets are replaced by similar characters, and its control tokens
+    are broken up by spaces.
+
+    Parameters
+    ----------
+    text : str
+    special_tokens : iterable of str
+        The model's control tokens.
+    max_tokens : int, optional
+        To how many tokens the caller will cut the text. Characters that are certainly beyond them are removed here,
+        since tokenizing a text of many megabytes takes minutes.
     """
     text = one_line(text)
     if max_tokens is not None:
@@ -31,24 +41,24 @@ def harmless(text: str, special_tokens: Iterable[str] = (), max_tokens: int | No
 
 
 def clean_candidate(text: str) -> str:
-    """Keep a model's first line of text, on one line, of bounded length; may be empty."""
+    """Return the first line of a model's answer that is not blank, cut to `MAX_CANDIDATE_CHARACTERS`; may be empty."""
     lines = (one_line(line) for line in text.splitlines())
     first = next((line for line in lines if line), "")
     return first[:MAX_CANDIDATE_CHARACTERS].rstrip()
 
 
 def distinct(candidates: Iterable[str]) -> list[str]:
-    """Drop empty and repeated candidates, keeping the order: missing candidates are masked, not invented."""
+    """Return the candidates in their order without empty and repeated ones."""
     return list(dict.fromkeys(candidate for candidate in candidates if candidate))
 
 
 def check_texts(texts: Sequence[str], languages: Sequence[str]) -> None:
-    """Refuse lists of different lengths, empty texts and unknown languages, naming the place.
+    """Check that every text has a language.
 
     Raises
     ------
     LiraError
-        With the index and the value.
+        If the lists differ in length, or at the first text that is blank or whose language is not one of the seven.
     """
     if len(texts) != len(languages):
         raise LiraError(f"{len(texts)} texts but {len(languages)} languages: give one language a text")

@@ -22,12 +22,12 @@ Style = Literal["few-shot", "chat", "auto"]
 
 
 class CausalLMTranslator:
-    """Translate into English: one greedy candidate and the rest sampled.
+    """Translate into English with a causal language model: one greedy candidate, the others sampled.
 
-    Base models are shown examples, chat models are asked. A text's candidates depend on the text, its language and
-    the settings alone, not on the other texts of its batch: a batch holds texts of equal token length, so nothing is
-    padded, and each sampled candidate has its own seed. (In float32 a matrix product's last bit may change with the
-    number of rows, which can turn a near-tie; in bfloat16 on the machine measured not even that.)
+    Base models are shown examples, chat models are asked. A text's candidates depend on the text, its language and the
+    settings only, not on the other texts of its batch: a batch has texts of equal token length, so nothing is padded,
+    and each sampled candidate has its own seed. (In float32 the last bit of a matrix product may change with the number
+    of rows, which can decide between two tokens of nearly equal logits; in bfloat16 no such case was measured.)
 
     Parameters
     ----------
@@ -35,23 +35,29 @@ class CausalLMTranslator:
         A causal language model; bfloat16 is four times as fast as float32 on processors with AVX512-BF16.
     tokenizer : PreTrainedTokenizerBase
     name : str
-        Written beside each candidate.
+        Stored with each candidate as its agent.
     num_candidates : int
-        Including the greedy one. Nearly twice as many are drawn, since empty and repeated ones are dropped; a short
-        text may still get fewer.
-    temperature, top_k
-        Of the sampled ones.
+        The most candidates of a text, the greedy one included. Nearly twice as many are drawn, since empty and repeated
+        ones are dropped; a short text may still get fewer.
+    temperature : float
+        Divides the logits before sampling.
+    top_k : int
+        How many of the best tokens sampling chooses from.
     seed : int
+        Of sampling.
     batch_size : int
         Texts a batch.
     max_new_tokens : int
-        An answer's limit; it is also limited by its source's length.
+        The most tokens of an answer, which is also limited in proportion to its source.
     style : "few-shot", "chat" or "auto"
         "auto": chat if the tokenizer has a chat template.
     max_source_tokens : int
-        Longer texts are cut.
+        Longer texts are cut to so many tokens.
 
-    Source: candidates from several agents, paper; prompts and decoding ours.
+    Raises
+    ------
+    LiraError
+        If a setting is not positive or too large.
     """
 
     def __init__(
@@ -86,7 +92,7 @@ class CausalLMTranslator:
 
     @property
     def settings(self) -> Settings:
-        """Return all that changes a candidate, the prompts by their digest."""
+        """Return every setting that changes a candidate; prompts are given by their digest."""
         return {
             "name": self.name,
             "num_candidates": self.num_candidates,
@@ -117,21 +123,22 @@ class CausalLMTranslator:
         Raises
         ------
         LiraError
-            On an empty text or an unknown language.
+            If a text is empty or a language unknown.
         """
         check_texts(texts, languages)
         prompts = [self._row(text, language) for text, language in zip(texts, languages, strict=True)]
         groups = [(language, len(prompt)) for language, prompt in zip(languages, prompts, strict=True)]
         for batch in equal_batches(groups, self.batch_size):
             language, length = groups[batch[0]]
+            # Stops an answer that does not end by itself; short texts get a few tokens more.
             limit = min(self.max_new_tokens, math.ceil(1.2 * length) + 8)
             noise = torch.cat([self._noise(texts[index], language, limit) for index in batch])
             ids = torch.tensor([prompts[index] for index in batch], device=self._model.device)
             answers = self._generate(self._model.open(self._prefix(language), len(batch)), ids, noise)
-            yield [(index, self._candidates(found)) for index, found in zip(batch, answers, strict=True)]
+            yield [(index, self._candidates(drawn)) for index, drawn in zip(batch, answers, strict=True)]
 
     def _row(self, text: str, language: str) -> list[int]:
-        """Tokenize what follows the shared beginning; a text that is too long is cut."""
+        """Return the token ids that follow the shared beginning of a prompt; a text that is too long is cut."""
         template = self._templates[language]
         source = template.lead + harmless(text, self._tokenizer.all_special_tokens, self.max_source_tokens)
         return encode(self._tokenizer, source)[: self.max_source_tokens] + encode(self._tokenizer, template.after)
@@ -149,7 +156,10 @@ class CausalLMTranslator:
 
     @torch.inference_mode()
     def _generate(self, rows: Rows, ids: Tensor, noise: Tensor) -> list[list[list[int]]]:
-        """Continue each row of `ids` `[B, n]` by each of its C rows of `noise` `[B*C, limit, k]`: B lists of C."""
+        """Draw C answers to each of the prompts `ids` `[B, n]`; return B lists of C lists of token ids.
+
+        `noise` `[B*C, limit, k]` decides each draw; a row whose answer has ended is taken out of the batch.
+        """
         count = len(noise) // len(ids)
         scores, tokens = self._head.top(self._model.advance(rows, ids)[:, -1], self.top_k)  # [B, k]
         rows.repeat(count)

@@ -1,4 +1,4 @@
-"""The part of a model's vocabulary that an answer can come from, and the logits of that part only.
+"""The part of a model's vocabulary that an answer can consist of, and the logits of that part only.
 
 With 262,144 tokens the output layer is two thirds of gemma-3-270m's work a token. A translation into English needs
 printable ASCII; a text in Thai script needs Thai letters, digits and common Latin words. BPE numbers its tokens in
@@ -15,8 +15,11 @@ from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 LATIN_TOKENS = 65_536
+"""How many of the most frequent Latin tokens texts in Latin script are made of."""
 FOREIGN_LATIN_TOKENS = 16_384
+"""How many of them occur in texts of another script: brands, sizes and the like."""
 SCRIPTS = {"th": "THAI", "bn": "BENGALI", "ur": "ARABIC"}
+"""First word of the Unicode names of a language's letters; a language that is missing is written in Latin script."""
 
 
 class Vocabulary:
@@ -34,26 +37,27 @@ class Vocabulary:
     def english(self) -> Tensor:
         """Return all tokens of printable ASCII, int64 `[S]`.
 
-        All, since shopping words are rare ones: the commonest 65,536 lack "raincoat", "earbuds" and "hijab", which
-        cost 2 points of chrF.
+        All of them, since words of shopping are rare: without "raincoat", "earbuds" and "hijab", which are not among
+        the 65,536 most frequent, translations lost 2 points of chrF.
         """
         return self._first(None, lambda piece: piece.isascii() and piece.isprintable())
 
     def of_language(self, language: str) -> Tensor:
-        """Return the common tokens that a text in `language`, or in English ("en"), is made of, int64 `[S]`."""
+        """Return the frequent tokens that a text in `language`, or in English ("en"), consists of, int64 `[S]`."""
         script = SCRIPTS.get(language)
         latin = self._first(LATIN_TOKENS if script is None else FOREIGN_LATIN_TOKENS, _is_latin)
-        # A byte-level tokenizer cuts letters beyond ASCII, and such a piece decodes to the replacement character.
-        own = self._first(None, lambda piece: "\ufffd" in piece or _scripts(piece) == {script})
-        return torch.cat([latin, own]).unique()
+        # A byte-level tokenizer splits letters beyond ASCII, and such a piece decodes to the replacement character.
+        of_script = self._first(None, lambda piece: "\ufffd" in piece or _scripts(piece) == {script})
+        return torch.cat([latin, of_script]).unique()
 
     def line_ends(self) -> list[int]:
-        """Return the ids of the tokens that are line ends and nothing else."""
+        """Return the ids of the tokens that consist of line ends and other white space only."""
         return [index for index, piece in enumerate(self._pieces) if "\n" in piece and not piece.strip()]
 
     def _first(self, limit: int | None, wanted: Callable[[str], bool]) -> Tensor:
+        """Return the first `limit` wanted tokens, which are the most frequent, and all wanted single characters."""
         fits = [index for index, piece in enumerate(self._pieces) if self._usable(index) and wanted(piece)]
-        # SentencePiece numbers single characters last, digits among them.
+        # SentencePiece numbers single characters, digits among them, last.
         characters = [index for index in fits if len(self._pieces[index]) == 1]
         return torch.tensor(fits[:limit] + characters, dtype=torch.int64).unique()
 
@@ -79,7 +83,7 @@ def stop_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, voca
 
 
 class OutputHead:
-    """A model's output layer cut down to some tokens.
+    """A model's output layer reduced to some tokens.
 
     Parameters
     ----------
@@ -102,8 +106,8 @@ class OutputHead:
     def top(self, hidden: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Return the `count` best tokens of each row and their logits, best first.
 
-        The layer runs in the model's precision; the few winners are computed again in float32, since bfloat16 logits
-        tie often.
+        The layer runs in the model's precision; the logits of the best tokens are computed again in float32, since many
+        logits are equal in bfloat16.
 
         Parameters
         ----------
@@ -113,7 +117,7 @@ class OutputHead:
         Returns
         -------
         tuple
-            float32 logits `[N, k]` and int64 token ids `[N, k]`.
+            float32 logits `[N, k]` and int64 token ids `[N, k]`, k = `count` or all tokens if there are fewer.
         """
         rough = functional.linear(hidden, self.weight, self.bias)
         chosen = rough.topk(min(count, len(self.tokens)), sorted=False).indices.sort(-1).values
@@ -135,7 +139,7 @@ class OutputHead:
         """
         logits = self._finish(functional.linear(hidden, self.weight, self.bias))
         best = logits.amax(-1, keepdim=True)
-        # In place and in the model's precision: the sum runs in float32, so that only single terms are rounded.
+        # In place and in the model's precision, to save memory; the sum is in float32, so only its terms are rounded.
         total = logits.sub_(best).exp_().sum(-1, dtype=torch.float32).log() + best[:, 0].float()
         target = self._exact(hidden, targets)
         inside = torch.isin(targets, self.tokens)

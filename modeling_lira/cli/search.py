@@ -104,8 +104,8 @@ def _opened(path: Path, add: list[Path], method: Method | None, dtype: DType | N
         index = SearchIndex.open(path)
         for option, wanted in (("method", method), ("dtype", dtype)):
             if wanted is not None and wanted != getattr(index.manifest, option):
-                found = getattr(index.manifest, option)
-                raise LiraError(f"index {str(path)!r} is {found}, not {wanted}: use another --index")
+                present = getattr(index.manifest, option)
+                raise LiraError(f"index {str(path)!r} is {present}, not {wanted}: use another --index")
     else:
         width = sources[0].settings.width
         index = SearchIndex.create(path, width, method or Method.hnsw, dtype or DType.int8)

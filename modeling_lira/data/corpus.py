@@ -98,7 +98,7 @@ def load_split(corpus: str, language: str, split: str) -> RetrievalSplit:
     LiraError
         A corpus, language or split that is not there.
 
-    Source: ours (the layout of MTEB's retrieval loader).
+    Source: the layout of MTEB's retrieval loader.
     """
     try:
         with quiet_datasets():

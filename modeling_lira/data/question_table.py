@@ -48,17 +48,15 @@ def cache_questions(lira: LiraModel, cache: StreamCache, examples: Sequence[Exam
     ------
     LiraError
         A language that is not in the config, or more candidates than the model takes.
-
-    Source: ours.
     """
     processor = lira.processor
     texts = [example.question for example in examples]
     codes = processor.check_languages([example.language for example in examples], len(texts))
     chosen = processor.check_candidates(texts, [example.candidates for example in examples], codes)
     distinct = list(dict.fromkeys(text for row in chosen for text in row))
-    place = {text: number for number, text in enumerate(distinct)}
+    position = {text: number for number, text in enumerate(distinct)}
     width = max(1, *(len(row) for row in chosen))
-    rows = np.array([[place[text] for text in row] + [-1] * (width - len(row)) for row in chosen])
+    rows = np.array([[position[text] for text in row] + [-1] * (width - len(row)) for row in chosen])
     return QuestionTable(
         examples,
         cache.get(lira, texts, "multilingual"),

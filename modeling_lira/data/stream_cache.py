@@ -31,8 +31,6 @@ class StreamCache:
     ----------
     folder : path
         One sub-folder a set of texts; safe to delete at any time.
-
-    Source: ours.
     """
 
     def __init__(self, folder: Path | str) -> None:
@@ -61,8 +59,6 @@ class StreamCache:
             Streams too large for float16.
         OSError
             A disk without room for all streams, before the first is computed.
-
-        Source: ours.
         """
         folder = self.folder / self._key(model, texts, path, kind)
         encoder = getattr(model.config, f"{path}_config")

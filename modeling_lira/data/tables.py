@@ -99,11 +99,11 @@ class TokenTable(Table):
         """Gather the token ids of texts [B] and of their candidates."""
         rows = self.rows[index] if rows is None else rows
         present = rows >= 0
-        batch = self.processor.tokenize([self.texts[place] for place in index], self.kind)
+        batch = self.processor.tokenize([self.texts[row] for row in index], self.kind)
         batch["language_ids"] = torch.from_numpy(self.language_ids[index])
         if not present.any():
             return batch
-        tokens = self.processor.tokenize([self.english[place] for place in rows[present]], self.kind, "english")
+        tokens = self.processor.tokenize([self.english[row] for row in rows[present]], self.kind, "english")
         for name, values in tokens.items():
             padded = values.new_zeros(*rows.shape, values.shape[-1])
             padded[torch.from_numpy(present)] = values

@@ -62,8 +62,6 @@ def quantise(embeddings: np.ndarray, dtype: DType | str) -> tuple[np.ndarray, np
     -------
     tuple of ndarray [N, D] and, for int8, ndarray [N], float32
         An int8 row times its scale is the embedding: each row uses all of -127 ... 127, whatever its largest number.
-
-    Source: ours.
     """
     if dtype != DType.int8:
         return embeddings.astype(str(dtype)), None
@@ -113,8 +111,6 @@ class EmbeddingFolder:
     ----------
     path : Path
     settings : Settings
-
-    Source: ours.
     """
 
     def __init__(self, path: Path, settings: Settings) -> None:
@@ -131,13 +127,13 @@ class EmbeddingFolder:
             A folder of other settings or of something else.
         """
         if (path / MANIFEST).exists():
-            found, wanted = asdict(cls.open(path).settings), asdict(settings)
-            changed = [name for name in wanted if name != "model" and found[name] != wanted[name]]
+            existing, wanted = asdict(cls.open(path).settings), asdict(settings)
+            changed = [name for name in wanted if name != "model" and existing[name] != wanted[name]]
             if changed:
                 name = changed[0]
                 raise LiraError(
                     f"{str(path)!r} holds embeddings of another {_PLAIN_NAMES.get(name, name)} "
-                    f"({found[name]}, now {wanted[name]}): use another --output"
+                    f"({existing[name]}, now {wanted[name]}): use another --output"
                 )
             sweep(path, MANIFEST, "shard-*")
             return cls(path, settings)

@@ -94,7 +94,7 @@ class SearchIndex:
     folder : Path
     manifest : Manifest
 
-    Source: ours; graph and distances are usearch's.
+    Source: graph and distances are usearch's.
     """
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:

@@ -84,8 +84,8 @@ class TextFile:
     def _check(self) -> tuple[int, str]:
         """Parse every row; return their number and a digest of all that they say."""
         digest, seen = hashlib.sha256(), set()
-        for place, (number, row) in enumerate(tqdm(self._raw(), desc="check", unit=" rows", disable=None)):
-            parsed = self._parsed([(place, (number, row))])
+        for position, (number, row) in enumerate(tqdm(self._raw(), desc="check", unit=" rows", disable=None)):
+            parsed = self._parsed([(position, (number, row))])
             name = parsed.ids[0]
             if name in seen:
                 raise self._error(number, f"id {shown(name)} was there before: ids must differ")
@@ -119,14 +119,14 @@ class TextFile:
     def _parsed(self, rows: Sequence[tuple[int, tuple[int, Row]]]) -> TextRows:
         """Check rows, each with its place in the file, which is its id if there is no column of ids."""
         parsed = TextRows()
-        for place, (number, row) in rows:
+        for position, (number, row) in rows:
             try:
                 candidates = candidate_fields(row.get(CANDIDATES))[: self.num_candidates]
                 parsed.scores.append([_numbers(fields) for fields in candidates])
             except ValueError as error:
                 raise self._error(number, str(error)) from error
             parsed.candidates.append([str(fields["text"]) for fields in candidates])
-            parsed.ids.append(str(place) if self.columns.id is None else self._id(number, row))
+            parsed.ids.append(str(position) if self.columns.id is None else self._id(number, row))
             parsed.texts.append(self._text(number, row))
             parsed.languages.append(self._language(number, row))
         return parsed

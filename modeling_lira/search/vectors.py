@@ -394,8 +394,8 @@ def _near(search: Search, queries: np.ndarray, top: int, total: int) -> Iterator
             continue
         for query, rows, cosines in zip(part, *search(part, asked), strict=True):
             while len(rows) < total and cosines[-1] >= cosines[top - 1] - margin:
-                found = search(query[None], min(total, 8 * len(rows)))
-                rows, cosines = found[0][0], found[1][0]
+                more = search(query[None], min(total, 8 * len(rows)))
+                rows, cosines = more[0][0], more[1][0]
             yield rows
 
 

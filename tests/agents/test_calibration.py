@@ -9,7 +9,7 @@ from modeling_lira.errors import LiraError
 
 
 def test_calibration_maps_ranks_to_the_scale(tmp_path: Path) -> None:
-    values = [(float(place), 0.0, float(place // 50)) for place in range(101)]
+    values = [(float(row), 0.0, float(row // 50)) for row in range(101)]
     table = Calibration.fit([*values, (7.0, 0.0, 0.0)], ["vi"] * 101 + ["th"])
     assert table.rate((0.0, 0.0, 0.0), "vi")[0] == 1.0
     assert table.rate((50.0, 3.0, 0.0), "vi")[:2] == (pytest.approx(5.5), 5.5)

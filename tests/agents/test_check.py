@@ -12,11 +12,11 @@ from modeling_lira.agents.prompts import (
 def test_pairs_are_in_all_languages_and_unlike_the_examples() -> None:
     pairs = check_pairs()
     for language in LANGUAGES:
-        own = [pair for pair in pairs if pair.language == language]
-        assert len(own) >= 40
-        assert len({pair.text for pair in own}) == len({pair.english for pair in own}) == len(own)
-        assert not {pair.text for pair in own} & set(EXAMPLES[language])
-        assert not {pair.english for pair in own} & set(ENGLISH_EXAMPLES)
+        chosen = [pair for pair in pairs if pair.language == language]
+        assert len(chosen) >= 40
+        assert len({pair.text for pair in chosen}) == len({pair.english for pair in chosen}) == len(chosen)
+        assert not {pair.text for pair in chosen} & set(EXAMPLES[language])
+        assert not {pair.english for pair in chosen} & set(ENGLISH_EXAMPLES)
     assert {pair.language for pair in pairs} == set(LANGUAGES)
 
 

@@ -43,7 +43,7 @@ def lira(
 
 
 def test_translate_then_critique_lines(lira: SimpleNamespace, tmp_path: Path) -> None:
-    rows = [{"_id": place, "language": s, "text": t} for place, (t, s) in enumerate(zip(TEXTS, SPOKEN, strict=True))]
+    rows = [{"_id": row, "language": s, "text": t} for row, (t, s) in enumerate(zip(TEXTS, SPOKEN, strict=True))]
     rows[0]["candidates"] = [{"text": "a human's", "agent": "human"}]
     source = write_lines(tmp_path / "in.jsonl", rows)
     middle, final, table = tmp_path / "out.jsonl", tmp_path / "scored.jsonl", tmp_path / "table.json"

@@ -15,11 +15,11 @@ from modeling_lira.errors import LiraError
 
 def test_measurements_do_not_depend_on_their_batch(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
     texts, spoken = TEXTS * 3, SPOKEN * 3
-    candidates = [f"{word} number {place % 4}" for place, word in enumerate(["shirt", "a red shoe", "pan"] * 9)]
+    candidates = [f"{word} number {position % 4}" for position, word in enumerate(["shirt", "a red shoe", "pan"] * 9)]
     together = measure(CausalLMCritic(model, tokenizer, name="c", batch_size=2), texts, candidates, spoken)
     critic = CausalLMCritic(model, tokenizer, name="c")
-    for place, measured in enumerate(together):
-        alone = measure(critic, [texts[place]], [candidates[place]], [spoken[place]])[0]
+    for position, measured in enumerate(together):
+        alone = measure(critic, [texts[position]], [candidates[position]], [spoken[position]])[0]
         np.testing.assert_allclose(measured, alone, rtol=1e-4, atol=1e-4)
 
 

@@ -26,12 +26,12 @@ def test_gemma_translates_short_queries(gemma: tuple[PreTrainedModel, PreTrained
     texts = ["giày chạy bộ nữ size 38", "หูฟังบลูทูธไร้สาย", "panci 24cm", "Berapa harga ini?", "meja kayu"]
     languages = ["vi", "th", "id", "ms", "id"]
     agent = CausalLMTranslator(*gemma, name="gemma", num_candidates=2)
-    found = run_all(agent, texts, languages)
-    assert "running shoes" in found[0][0] and "38" in found[0][0]
-    assert "bluetooth" in found[1][0].lower()
-    assert "24" in found[2][0]
+    answers = run_all(agent, texts, languages)
+    assert "running shoes" in answers[0][0] and "38" in answers[0][0]
+    assert "bluetooth" in answers[1][0].lower()
+    assert "24" in answers[2][0]
     alone = [run_all(agent, [text], [language])[0] for text, language in zip(texts, languages, strict=True)]
-    assert found == alone
+    assert answers == alone
 
 
 def test_gemma_tells_translations_apart(gemma: tuple[PreTrainedModel, PreTrainedTokenizerFast]) -> None:

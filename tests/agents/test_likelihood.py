@@ -27,9 +27,9 @@ def test_log_likelihoods_agree_with_the_whole_prompt(
         Row("th", "red shirt", "เสื้อสีแดง", to_english=False),
         Row("bn", "red shirt", "লাল শার্ট", to_english=False),
     ]
-    found = LikelihoodModel(model, tokenizer, batch_size=4, max_tokens=50).log_likelihoods(rows)
+    results = LikelihoodModel(model, tokenizer, batch_size=4, max_tokens=50).log_likelihoods(rows)
     vocabulary = Vocabulary(tokenizer)
-    for row, (value, count) in zip(rows, found, strict=True):
+    for row, (value, count) in zip(rows, results, strict=True):
         label = "English" if row.to_english else LANGUAGE_NAMES[row.language]
         before = encode_beginning(tokenizer, few_shot(row.language, to_english=row.to_english), chat=False)
         before += encode(tokenizer, " " + row.condition) + encode(tokenizer, f"\n{label}:")
@@ -52,7 +52,7 @@ def test_long_texts_are_cut_before_their_likelihood(model: PreTrainedModel, toke
         for end in ("đỏ", "giày nữ size 38")
         for condition in ("shirt", "red " * 20 + "shoes", "red " * 20)
     ]
-    found = judge.log_likelihoods(rows)
-    assert [count for _, count in found] == [6] * 6  # of hundreds
-    assert found[:3] == found[3:]  # what is cut off the target changes nothing
-    assert found[1] == found[2] != found[0]  # nor what is cut off the condition
+    results = judge.log_likelihoods(rows)
+    assert [count for _, count in results] == [6] * 6  # of hundreds
+    assert results[:3] == results[3:]  # what is cut off the target changes nothing
+    assert results[1] == results[2] != results[0]  # nor what is cut off the condition

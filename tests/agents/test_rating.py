@@ -11,7 +11,7 @@ from transformers import (
 from modeling_lira.agents.batching import encode
 from modeling_lira.agents.critic import CausalLMCritic
 from modeling_lira.agents.prompts import (
-    PLACE,
+    TEXT_MARK,
 )
 from modeling_lira.agents.rating import RatingModel
 from modeling_lira.errors import LiraError
@@ -24,7 +24,7 @@ def test_ratings_are_expected_digits(chat: tuple[PreTrainedModel, PreTrainedToke
     digits = [encode(talking, str(digit))[-1] for digit in range(10)]
     for pair, three in zip(pairs, rater.rate(pairs), strict=True):
         for aspect, score in enumerate(three):
-            request = rater.request(pair[0], aspect).replace(PLACE, rater.tagged(*pair[1:]))
+            request = rater.request(pair[0], aspect).replace(TEXT_MARK, rater.tagged(*pair[1:]))
             turn = [{"role": "user", "content": request}]
             whole = encode(talking, talking.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
             shares = model(torch.tensor([whole])).logits[0, -1, digits].softmax(-1)

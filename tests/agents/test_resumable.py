@@ -13,7 +13,7 @@ from transformers import (
 
 from modeling_lira.agents.candidate import Candidate
 from modeling_lira.agents.check import check_pairs
-from modeling_lira.agents.resumable import critique_all, measure_all, translate_all
+from modeling_lira.agents.resumable import critique, measure_all, translate
 from modeling_lira.agents.store import CandidateStore
 from modeling_lira.agents.translator import CausalLMTranslator
 
@@ -32,8 +32,8 @@ class Counting:
 
     def translate(self, texts: Sequence[str], languages: Sequence[str]) -> Iterator[list[tuple[int, list[str]]]]:
         self.asked = list(texts)
-        for place, batch in enumerate(self.inner.translate(texts, languages)):
-            if place == self.stop_after:
+        for number, batch in enumerate(self.inner.translate(texts, languages)):
+            if number == self.stop_after:
                 raise Stopped
             yield batch
 
@@ -44,16 +44,16 @@ def test_an_interrupted_translation_goes_on_and_ends_the_same(
     agent = translator(model, tokenizer, batch_size=2)
     texts, spoken = [*TEXTS, TEXTS[0]], [*SPOKEN, SPOKEN[0]]
     with CandidateStore(tmp_path / "whole") as store:
-        whole = translate_all(agent, texts, spoken, store, progress=False)
+        whole = translate(agent, texts, spoken, store, progress=False)
     assert whole[0] == whole[-1] and all(c.agent == "tiny" for several in whole for c in several)
     with CandidateStore(tmp_path / "cut") as store, pytest.raises(Stopped):
-        translate_all(Counting(agent, stop_after=3), texts, spoken, store)
+        translate(Counting(agent, stop_after=3), texts, spoken, store)
     with CandidateStore(tmp_path / "cut") as store:
         done = len(store)
         again = Counting(agent)
-        assert translate_all(again, texts, spoken, store) == whole
+        assert translate(again, texts, spoken, store) == whole
         assert len(again.asked) == len(TEXTS) - done < len(TEXTS)
-        assert translate_all(Counting(agent, stop_after=0), texts[::-1], spoken[::-1], store) == whole[::-1]
+        assert translate(Counting(agent, stop_after=0), texts[::-1], spoken[::-1], store) == whole[::-1]
 
 
 def test_critique_scores_each_pair_once_and_keeps_the_order(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -63,10 +63,10 @@ def test_critique_scores_each_pair_once_and_keeps_the_order(tmp_path: Path, capl
     candidates = [[Candidate(pair.english, "a"), Candidate("no", "b"), Candidate(pair.english, "b")] for pair in pairs]
     candidates[3] = []
     with CandidateStore(tmp_path) as store:
-        scored, table = critique_all(oracle, texts, candidates, spoken, store)
+        scored, table = critique(oracle, texts, candidates, spoken, store)
         assert len(oracle.asked) == 2 * (len(pairs) - 1) == len(store)
         assert "calibrated on few pairs" not in caplog.text
-        again, _ = critique_all(oracle, texts[:2], candidates[:2], spoken[:2], store, table)
+        again, _ = critique(oracle, texts[:2], candidates[:2], spoken[:2], store, table)
         assert len(oracle.asked) == 2 * (len(pairs) - 1)
     assert again == scored[:2]
     assert scored[3] == []
@@ -79,7 +79,7 @@ def test_critique_scores_each_pair_once_and_keeps_the_order(tmp_path: Path, capl
 
 def test_calibrating_on_a_handful_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with CandidateStore(tmp_path) as store, caplog.at_level(logging.WARNING):
-        critique_all(Oracle(), ["áo"], [[Candidate("shirt", "a")]], ["vi"], store)
+        critique(Oracle(), ["áo"], [[Candidate("shirt", "a")]], ["vi"], store)
     assert "calibrated on few pairs (1 of vi)" in caplog.text
 
 
@@ -87,7 +87,7 @@ def test_measurements_and_candidates_share_a_store(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     with CandidateStore(tmp_path) as store:
-        translate_all(translator(model, tokenizer), ["áo"], ["vi"], store)
+        translate(translator(model, tokenizer), ["áo"], ["vi"], store)
         measured = measure_all(Oracle(), ["áo"], ["shirt"], ["vi"], store)
         assert measured == [(-1.0, 0.0, 0.5)]
         assert len(store) == 2

@@ -26,7 +26,7 @@ def test_candidates_do_not_depend_on_their_batch(model: PreTrainedModel, tokeniz
     assert together[: len(TEXTS)] == alone
     backwards = run_all(translator(model, tokenizer, batch_size=3), TEXTS[::-1], SPOKEN[::-1])
     assert backwards[::-1] == alone
-    assert any(len(found) > 1 for found in alone)
+    assert any(len(several) > 1 for several in alone)
 
 
 def greedy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, text: str, language: str, limit: int) -> str:
@@ -50,10 +50,10 @@ def greedy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, text: str
 @pytest.mark.parametrize("kind", ["gemma3", "qwen2"])
 def test_greedy_candidate_is_the_most_likely_continuation(kind: str, tokenizer: PreTrainedTokenizerFast) -> None:
     model = make_model(tokenizer, kind)
-    found = run_all(translator(model, tokenizer, num_candidates=1), TEXTS, SPOKEN)
+    answers = run_all(translator(model, tokenizer, num_candidates=1), TEXTS, SPOKEN)
     wanted = [greedy(model, tokenizer, text, language, 12) for text, language in zip(TEXTS, SPOKEN, strict=True)]
-    assert found == [distinct([text]) for text in wanted]
-    assert any(found)
+    assert answers == [distinct([text]) for text in wanted]
+    assert any(answers)
 
 
 def test_seed_changes_the_sampled_candidates_only(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -61,7 +61,7 @@ def test_seed_changes_the_sampled_candidates_only(model: PreTrainedModel, tokeni
     assert run_all(translator(model, tokenizer, seed=1), TEXTS, SPOKEN) == first
     second = run_all(translator(model, tokenizer, seed=2), TEXTS, SPOKEN)
     single = run_all(translator(model, tokenizer, num_candidates=1), TEXTS, SPOKEN)
-    assert [found[:1] for found in first] == [found[:1] for found in second] == single
+    assert [several[:1] for several in first] == [several[:1] for several in second] == single
     assert first != second
 
 

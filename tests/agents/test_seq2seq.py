@@ -44,11 +44,11 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    found = {}
+    folders = {}
     for kind, make in MAKERS.items():
         tokenizer = make(tmp_path_factory.mktemp(f"{kind}-tokenizer"))
-        found[kind] = save(kind, tmp_path_factory.mktemp(kind), tokenizer)
-    return found
+        folders[kind] = save(kind, tmp_path_factory.mktemp(kind), tokenizer)
+    return folders
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +61,8 @@ def translator(pair: Pair, **settings: object) -> Seq2SeqTranslator:
 
 
 def run(agent: Seq2SeqTranslator, texts: Sequence[str] = TEXTS, spoken: Sequence[str] = SPOKEN) -> list[list[str]]:
-    found = {index: several for batch in agent.translate(texts, spoken) for index, several in batch}
-    return [found[index] for index in range(len(texts))]
+    answers = {index: several for batch in agent.translate(texts, spoken) for index, several in batch}
+    return [answers[index] for index in range(len(texts))]
 
 
 # What the models' cards and papers say: the tokens around a source, and those that an English answer begins with.
@@ -122,11 +122,11 @@ def test_source_and_english_reach_the_model(kind: str, loaded: dict[str, Pair]) 
 
 @pytest.mark.parametrize("kind", MAKERS)
 def test_first_candidate_is_the_most_likely_answer_in_english(kind: str, loaded: dict[str, Pair]) -> None:
-    found = run(translator(loaded[kind]))
+    answers = run(translator(loaded[kind]))
     wanted = [greedy(kind, loaded[kind], text, language, 8) for text, language in zip(TEXTS, SPOKEN, strict=True)]
-    for several, first in zip(found, wanted, strict=True):
+    for several, first in zip(answers, wanted, strict=True):
         assert several[: bool(first)] == [first] * bool(first)
-    assert any(wanted) and any(len(several) > 1 for several in found)
+    assert any(wanted) and any(len(several) > 1 for several in answers)
 
 
 def test_language_changes_what_a_model_reads(loaded: dict[str, Pair]) -> None:
@@ -139,9 +139,9 @@ def test_language_changes_what_a_model_reads(loaded: dict[str, Pair]) -> None:
 def test_codes_are_the_tokenizers_own(loaded: dict[str, Pair]) -> None:
     for kind, english in (("nllb", "eng_Latn"), ("m2m", "__en__")):
         tokenizer = loaded[kind][1]
-        found = routes(tokenizer, "x")
-        assert set(found) == set(LANGUAGE_NAMES)
-        assert {route.first_token for route in found.values()} == {tokenizer.convert_tokens_to_ids(english)}
+        by_language = routes(tokenizer, "x")
+        assert set(by_language) == set(LANGUAGE_NAMES)
+        assert {route.first_token for route in by_language.values()} == {tokenizer.convert_tokens_to_ids(english)}
     # mBART-50 has no Malay.
     mbart = routes(with_words(["en_XX", *CODES["en_XX"].values()]), "x")
     assert set(mbart) == set(LANGUAGE_NAMES) - {"ms"} and mbart["fil"].source == "tl_XX"
@@ -239,28 +239,28 @@ def beams(model: PreTrainedModel, ids: Tensor, start: list[int], limit: int, wan
         logits = model(
             input_ids=ids.expand(len(open_), -1), decoder_input_ids=torch.tensor([ids for _, ids in open_])
         ).logits[:, -1]
-        found = [
-            (score + float(value), [*own, token])
-            for (score, own), row in zip(open_, logits.log_softmax(-1), strict=True)
+        longer = [
+            (score + float(value), [*answer, token])
+            for (score, answer), row in zip(open_, logits.log_softmax(-1), strict=True)
             for token, value in enumerate(row)
         ]
-        found.sort(key=lambda item: -item[0])
-        done += [(score / (len(own) - len(start)), own) for score, own in found if own[-1] == end]
-        open_ = [(score, own) for score, own in found if own[-1] != end][:400]
-    done += [(score / (len(own) - len(start)), own) for score, own in open_]
+        longer.sort(key=lambda item: -item[0])
+        done += [(score / (len(answer) - len(start)), answer) for score, answer in longer if answer[-1] == end]
+        open_ = [(score, answer) for score, answer in longer if answer[-1] != end][:400]
+    done += [(score / (len(answer) - len(start)), answer) for score, answer in open_]
     done.sort(key=lambda item: -item[0])
-    return [own for _, own in done[:wanted]]
+    return [answer for _, answer in done[:wanted]]
 
 
 def test_beam_search_gives_likely_answers_best_first(loaded: dict[str, Pair]) -> None:
     model, tokenizer = loaded["m2m"]
     agent = translator((model, tokenizer), decoding="beam", num_candidates=2, max_new_tokens=3)
     ids = torch.tensor([agent._row("murah", "id")])
-    found = agent._beam(ids, "id", 3)[0].tolist()
+    best_answers = agent._beam(ids, "id", 3)[0].tolist()
     start = tokenizer.convert_tokens_to_ids(["</s>", "__en__"])
-    assert all(answer[:2] == start for answer in found) and len(found) == 3
+    assert all(answer[:2] == start for answer in best_answers) and len(best_answers) == 3
     best = beams(model, ids, start, 2, 3, tokenizer.eos_token_id)
-    assert found[0] == best[0]
+    assert best_answers[0] == best[0]
 
 
 def test_noise_samples_at_the_temperature_among_the_best(loaded: dict[str, Pair]) -> None:
@@ -313,12 +313,12 @@ def test_translate_finds_out_what_kind_of_model_it_has(decoding: str, folders: d
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
     model = ("--model", folders["nllb"], "--decoding", decoding, "--dtype", "float32", "--num-candidates", 2)
     assert lira("translate", "--input", source, "--output", output, *model) == 0
-    found = [json.loads(line)["candidates"] for line in output.read_text().splitlines()]
+    candidates = [json.loads(line)["candidates"] for line in output.read_text().splitlines()]
     agent = Seq2SeqTranslator(
         *load_translation_model(folders["nllb"], dtype=torch.float32), name="x", num_candidates=2, decoding=decoding
     )
-    assert [[c["text"] for c in several] for several in found] == run(agent)
-    assert {c["agent"] for several in found for c in several} == {str(folders["nllb"])}
+    assert [[c["text"] for c in several] for several in candidates] == run(agent)
+    assert {c["agent"] for several in candidates for c in several} == {str(folders["nllb"])}
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ import pytest
 from helpers import lira, read_lines, write_lines
 from llm_server import Fault, LLMServer, Request, message, serving, talking
 
+from modeling_lira import agents
 from modeling_lira.agents.candidate import Candidate, Scores
 from modeling_lira.agents.chat_server import (
     ASKS,
@@ -35,7 +36,7 @@ from modeling_lira.agents.chat_server import (
 from modeling_lira.agents.check import check_pairs
 from modeling_lira.agents.concurrency import as_finished
 from modeling_lira.agents.posting import MAX_ANSWER_BYTES, Poster
-from modeling_lira.agents.resumable import critique_all, measure_all, translate_all
+from modeling_lira.agents.resumable import measure_all
 from modeling_lira.agents.server_agents import ServerCritic, ServerTranslator
 from modeling_lira.agents.store import CandidateStore
 from modeling_lira.errors import LiraError
@@ -71,7 +72,7 @@ def translate(
     server: LLMServer, texts: Sequence[str] = TEXTS, spoken: Sequence[str] = SPOKEN, **options: object
 ) -> dict[int, list[str]]:
     agent = ServerTranslator(chat(server, **options))
-    return {place: found for batch in agent.translate(texts, spoken) for place, found in batch}
+    return {row: candidates for batch in agent.translate(texts, spoken) for row, candidates in batch}
 
 
 def score(server: LLMServer, pairs: Sequence[tuple[str, str]], **options: object) -> dict[int, Scores]:
@@ -80,7 +81,7 @@ def score(server: LLMServer, pairs: Sequence[tuple[str, str]], **options: object
     return {p: s for batch in critic.measure(texts, candidates, ["vi"] * len(pairs)) for p, s in batch}
 
 
-WHOLE = {place: [f"{text} one", f"{text} two"] for place, text in enumerate(TEXTS)}
+WHOLE = {row: [f"{text} one", f"{text} two"] for row, text in enumerate(TEXTS)}
 
 
 # --- asking
@@ -104,9 +105,9 @@ def test_a_text_is_asked_for_once_with_all_that_matters() -> None:
 def test_many_are_asked_at_once_and_come_back_to_their_places() -> None:
     texts = [f"áo số {number}" for number in range(12)]
     with serving(translations, lambda number, request: Fault(delay=0.15 if number % 3 else 0.05)) as server:
-        found = translate(server, texts, ["vi"] * 12, concurrency=4)
+        answers = translate(server, texts, ["vi"] * 12, concurrency=4)
         assert 2 <= server.most_at_once <= 4
-    assert found == {place: [f"{text} one", f"{text} two"] for place, text in enumerate(texts)}
+    assert answers == {row: [f"{text} one", f"{text} two"] for row, text in enumerate(texts)}
 
 
 def test_candidates_are_clean_few_and_different() -> None:
@@ -197,7 +198,7 @@ def test_pauses_double() -> None:
         assert translate(server, TEXTS[:1], SPOKEN[:1], first_pause=0.08) == {0: WHOLE[0]}
         times = [request.at for request in server.requests]
     pauses = [later - earlier for earlier, later in pairwise(times)]
-    assert all(pause >= 0.04 * 2**place for place, pause in enumerate(pauses)), pauses
+    assert all(pause >= 0.04 * 2**attempt for attempt, pause in enumerate(pauses)), pauses
 
 
 def test_a_server_that_stays_away_is_one_clear_line() -> None:
@@ -212,7 +213,7 @@ def test_a_server_that_stays_away_is_one_clear_line() -> None:
 
 
 def test_a_server_that_only_fails_is_one_clear_line() -> None:
-    with serving(translations, lambda *_: Fault(status=500, said="out of\nmemory \x1b[31m")) as server:
+    with serving(translations, lambda *_: Fault(status=500, reason="out of\nmemory \x1b[31m")) as server:
         with pytest.raises(LiraError, match=rf"answered 500: out of memory \[31m \({ATTEMPTS} times\)"):
             translate(server, TEXTS[:2], SPOKEN[:2], first_pause=0.001)
         assert len(server.requests) == 2 * ATTEMPTS
@@ -235,7 +236,7 @@ def test_what_waiting_cannot_mend_is_named_at_once_and_without_the_key(
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", f" {KEY}\n")
     caplog.set_level(logging.DEBUG)
-    with serving(translations, lambda *_: Fault(status=status, said=f"no model for {KEY}")) as server:
+    with serving(translations, lambda *_: Fault(status=status, reason=f"no model for {KEY}")) as server:
         with pytest.raises(LiraError, match=message) as error:
             translate(server, concurrency=1)
         assert [request.headers["authorization"] for request in server.requests] == [f"Bearer {KEY}"]
@@ -299,7 +300,7 @@ def test_bad_settings_are_refused(wrong: dict[str, float]) -> None:
 def test_what_a_server_refuses_is_left_out_from_then_on(refused: set[str], status: int, left_out: set[str]) -> None:
     def fault(number: int, request: Request) -> Fault:
         unknown = refused & set(request.body)
-        return Fault(status=status, said=f"unknown field {unknown}") if unknown else Fault()
+        return Fault(status=status, reason=f"unknown field {unknown}") if unknown else Fault()
 
     with serving(translations, fault) as server:
         assert translate(server, concurrency=1) == WHOLE
@@ -311,17 +312,17 @@ def test_what_a_server_refuses_is_left_out_from_then_on(refused: set[str], statu
 
 def test_a_text_that_is_refused_does_not_stop_the_others(caplog: pytest.LogCaptureFixture) -> None:
     def fault(number: int, request: Request) -> Fault:
-        return Fault(status=400, said="content policy") if request.fields["text"] == TEXTS[0] else Fault()
+        return Fault(status=400, reason="content policy") if request.fields["text"] == TEXTS[0] else Fault()
 
     with serving(translations, fault) as server, caplog.at_level(logging.WARNING):
-        assert translate(server, concurrency=1) == {place: WHOLE[place] for place in (1, 2, 3)}
+        assert translate(server, concurrency=1) == {row: WHOLE[row] for row in (1, 2, 3)}
         assert all("response_format" in request.body for request in server.answered)
     assert "1 of 4 questions have no valid answer, the last because answered 400: content policy" in caplog.text
 
 
 def test_a_server_that_refuses_every_text_is_an_error() -> None:
     with (
-        serving(translations, lambda *_: Fault(status=400, said="no such parameter")) as server,
+        serving(translations, lambda *_: Fault(status=400, reason="no such parameter")) as server,
         pytest.raises(LiraError, match="answered 400: no such parameter"),
     ):
         translate(server)
@@ -331,11 +332,11 @@ def test_many_bad_answers_in_a_row_end_the_run_and_keep_what_is_finished() -> No
     texts = [f"áo {number}" for number in range(100)]
     rule = lambda fields, body: translations(fields) if int(fields["text"][3:]) < 5 else {"text": "I cannot"}  # noqa: E731
     with serving(rule) as server:
-        agent, found = ServerTranslator(chat(server, concurrency=2)), {}
+        agent, answers = ServerTranslator(chat(server, concurrency=2)), {}
         with pytest.raises(LiraError, match=f"{IN_A_ROW} questions in a row have no valid answer, at last: .*'text'"):
             for batch in agent.translate(texts, ["vi"] * 100):
-                found |= dict(batch)
-        assert set(found) == set(range(5))
+                answers |= dict(batch)
+        assert set(answers) == set(range(5))
         assert len(server.requests) <= 5 + ASKS * (IN_A_ROW + 6)
 
 
@@ -451,8 +452,8 @@ def escaped(text: str) -> str:
         Fault(content=f'["{KEY}"]'),
         Fault(raw=f"no JSON but {KEY}".encode()),
         Fault(raw=b'{"choices": [], "' + KEY.encode() + b'": 1}'),
-        Fault(status=400, said="x" * 190 + KEY),
-        Fault(status=500, said=f"x {KEY}"),
+        Fault(status=400, reason="x" * 190 + KEY),
+        Fault(status=500, reason=f"x {KEY}"),
         Fault(status=400, raw=("x" * 195 + KEY).encode()),
         Fault(status=500, headers={"X-Key": KEY}),
     ],
@@ -466,7 +467,7 @@ def test_an_echoed_key_gets_into_no_log_no_error_and_no_store(
     with serving(translations, dict.fromkeys(range(100), fault)) as server, CandidateStore(tmp_path) as store:
         agent = ServerTranslator(chat(server, first_pause=0.001))
         with pytest.raises(LiraError) as error:
-            translate_all(agent, TEXTS[:2], SPOKEN[:2], store, progress=False)
+            agents.translate(agent, TEXTS[:2], SPOKEN[:2], store, progress=False)
         assert not len(store)
     written = "".join(path.read_text() for path in tmp_path.iterdir())
     for text in (str(error.value), caplog.text, written):
@@ -519,8 +520,8 @@ def test_one_text_without_an_answer_does_not_stop_a_run_that_has_answers_already
     rule = lambda fields, body: {} if fields["text"] == TEXTS[0] else translations(fields)  # noqa: E731
     with serving(rule) as server, CandidateStore(tmp_path) as store:
         agent = ServerTranslator(chat(server))
-        first = translate_all(agent, TEXTS, SPOKEN, store, progress=False)
-        assert translate_all(agent, TEXTS, SPOKEN, store, progress=False) == first and not first[0]
+        first = agents.translate(agent, TEXTS, SPOKEN, store, progress=False)
+        assert agents.translate(agent, TEXTS, SPOKEN, store, progress=False) == first and not first[0]
     assert "gave no valid answer to any of 1 questions" in caplog.text
 
 
@@ -529,11 +530,11 @@ def test_one_text_without_an_answer_does_not_stop_a_run_that_has_answers_already
 
 def test_scores_come_from_the_rule() -> None:
     with serving(scores) as server:
-        found = score(server, [("áo đỏ", "red shirt"), ("áo đỏ", "red shoes"), ("giày", "shirt")])
+        ratings = score(server, [("áo đỏ", "red shirt"), ("áo đỏ", "red shoes"), ("giày", "shirt")])
         assert [request.body["temperature"] for request in server.requests] == [0, 0, 0]
         assert {frozenset(request.fields) for request in server.requests} == {frozenset({"text", "translation"})}
         properties = server.requests[0].body["response_format"]["json_schema"]["schema"]["properties"]
-    assert found == {0: (10.0, 5.0, 2.5), 1: (5.5, 5.0, 2.5), 2: (1.0, 5.0, 2.5)}
+    assert ratings == {0: (10.0, 5.0, 2.5), 1: (5.5, 5.0, 2.5), 2: (1.0, 5.0, 2.5)}
     number = {"type": "number", "minimum": 1.0, "maximum": 10.0}
     assert properties == {"semantic": number, "emotional": number, "pragmatic": number}
 
@@ -578,11 +579,11 @@ def test_no_lie_becomes_a_score(caplog: pytest.LogCaptureFixture) -> None:
     # A true answer between two lies: the many bad ones in a row are another matter.
     pairs = [("áo đỏ", name) for lie in names for name in (lie, "red shirt")]
     with serving(scores, fault) as server, caplog.at_level(logging.WARNING):
-        found = score(server, pairs, concurrency=1)
+        ratings = score(server, pairs, concurrency=1)
         assert len(server.requests) == len(names) * (ASKS + 1)
         seeds = [r.body["seed"] for r in server.requests if r.fields["translation"] == names[0]]
         warmth = [r.body["temperature"] for r in server.requests if r.fields["translation"] == names[0]]
-    assert found == {2 * place + 1: (10.0, 5.0, 2.5) for place in range(len(names))}
+    assert ratings == {2 * row + 1: (10.0, 5.0, 2.5) for row in range(len(names))}
     assert len(set(seeds)) == ASKS and warmth[0] == 0 < warmth[1]
     assert f"{len(names)} of {len(pairs)} questions have no valid answer" in caplog.text
 
@@ -618,8 +619,8 @@ EVIL = [
 def obeys(fields: dict[str, str], body: dict[str, object]) -> object:
     """A gullible model: it does what is said anywhere outside of the data, and else follows the rule."""
     lines = body["messages"][-1]["content"].split("\n")
-    said = " ".join(line for line in lines if not line.startswith("{"))
-    asked = "10/10" in said or "give me" in said or said.count('"semantic"') > 1
+    around = " ".join(line for line in lines if not line.startswith("{"))
+    asked = "10/10" in around or "give me" in around or around.count('"semantic"') > 1
     return dict.fromkeys(("semantic", "emotional", "pragmatic"), 10) if asked else scores(fields)
 
 
@@ -630,10 +631,10 @@ def letters(text: str) -> str:
 @pytest.mark.parametrize("evil", EVIL)
 def test_a_text_that_asks_for_ten_gains_nothing(evil: str) -> None:
     with serving(obeys) as server:
-        found = score(server, [("áo đỏ", evil), ("áo đỏ", "red shirt")], concurrency=1)
+        ratings = score(server, [("áo đỏ", evil), ("áo đỏ", "red shirt")], concurrency=1)
         first, second = server.requests
-    assert found[1] == (10.0, 5.0, 2.5)
-    assert found[0] == tuple(scores(first.fields).values()) and found[0][0] < 10  # what the rule makes of its words
+    assert ratings[1] == (10.0, 5.0, 2.5)
+    assert ratings[0] == tuple(scores(first.fields).values()) and ratings[0][0] < 10  # what the rule makes of its words
     # No key more, none twice, all of the text in its field, and the words around it the same as ever.
     line = next(line for line in first.prompt.split("\n") if line.startswith("{"))
     assert [key for key, _ in json.loads(line, object_pairs_hook=list)] == ["text", "translation"]
@@ -645,7 +646,7 @@ def test_a_text_that_asks_for_ten_gains_nothing(evil: str) -> None:
 
 def test_the_text_itself_may_ask_as_well() -> None:
     with serving(lambda fields, body: {"translations": ["a"]} if set(fields) == {"text"} else {}) as server:
-        assert translate(server, EVIL, ["vi"] * len(EVIL)) == {place: ["a"] for place in range(len(EVIL))}
+        assert translate(server, EVIL, ["vi"] * len(EVIL)) == {row: ["a"] for row in range(len(EVIL))}
 
 
 def test_data_is_one_line_and_bounded() -> None:
@@ -663,8 +664,8 @@ def test_missing_scores_are_none_and_asked_for_again(tmp_path: Path) -> None:
     candidates = [[Candidate("red shirt", "a"), Candidate("red", "a")]]
     with serving(scores, fault) as server, CandidateStore(tmp_path) as store:
         critic = ServerCritic(chat(server))
-        found, _ = critique_all(critic, ["áo đỏ"], candidates, ["vi"], store, progress=False)
-        assert [c.semantic for c in found[0]] == [10.0, None] and found[0][1].pragmatic is None
+        scored, _ = agents.critique(critic, ["áo đỏ"], candidates, ["vi"], store, progress=False)
+        assert [c.semantic for c in scored[0]] == [10.0, None] and scored[0][1].pragmatic is None
         lying = False
         assert measure_all(critic, ["áo đỏ"], ["red"], ["vi"], store, progress=False) == [(5.5, 5.0, 2.5)]
 
@@ -683,16 +684,16 @@ def test_no_more_is_begun_than_the_caller_takes() -> None:
 
 
 def test_an_error_comes_after_what_was_finished_before_it_and_ends_the_threads() -> None:
-    def work(place: int) -> int:
-        if place == 5:
+    def work(number: int) -> int:
+        if number == 5:
             raise LiraError("five")
-        return place
+        return number
 
-    before, found = threading.active_count(), []
+    before, finished = threading.active_count(), []
     with pytest.raises(LiraError, match="five"):
         for batch in as_finished(work, 1000, 1):
-            found += batch
-    assert found == [(place, place) for place in range(5)]
+            finished += batch
+    assert finished == [(number, number) for number in range(5)]
     deadline = time.monotonic() + 5
     while threading.active_count() > before and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -712,17 +713,17 @@ class Quick:
     def translate(self, texts: Sequence[str], languages: Sequence[str]) -> Iterator[list[tuple[int, list[str]]]]:
         self.asked += len(texts)
         for start in range(0, len(texts), 500):
-            yield [(place, [f"{texts[place]} {k}" for k in range(4)]) for place in range(start, start + 500)]
+            yield [(row, [f"{texts[row]} {k}" for k in range(4)]) for row in range(start, start + 500)]
 
 
 def test_ten_thousand_texts_resume_in_seconds(tmp_path: Path) -> None:
     texts, spoken = [f"áo thun nam màu đen số {number}" for number in range(10_000)], ["vi"] * 10_000
     with CandidateStore(tmp_path) as store:
-        whole = translate_all(Quick(), texts, spoken, store, progress=False)
+        whole = agents.translate(Quick(), texts, spoken, store, progress=False)
     again = Quick()
     start = time.process_time()
     with CandidateStore(tmp_path) as store:
-        assert translate_all(again, texts, spoken, store, progress=False) == whole
+        assert agents.translate(again, texts, spoken, store, progress=False) == whole
     assert time.process_time() - start < 5
     assert again.asked == 0
 
@@ -777,11 +778,11 @@ def test_a_run_killed_and_interrupted_goes_on_where_it_was(tmp_path: Path) -> No
         server.requests.clear()
         assert lira(*command) == 0
         assert len(server.requests) == total - stored
-    found = read_lines(output)
-    assert [[c["text"] for c in row["candidates"]] for row in found] == [
+    rows = read_lines(output)
+    assert [[c["text"] for c in row["candidates"]] for row in rows] == [
         [f"{row['text']} one", f"{row['text']} two"] for row in rows
     ]
-    assert {c["agent"] for row in found for c in row["candidates"]} == {"tiny"}
+    assert {c["agent"] for row in rows for c in row["candidates"]} == {"tiny"}
 
 
 def test_translate_and_critique_over_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -796,8 +797,8 @@ def test_translate_and_critique_over_a_server(tmp_path: Path, monkeypatch: pytes
         server_options = ("--server", "env", "--model", "tiny")
         assert lira("translate", "--input", source, "--output", middle, *server_options) == 0
         assert lira("critique", "--input", middle, "--output", final, *server_options) == 0
-    found = [[(c["text"], c["semantic"], c["emotional"]) for c in row["candidates"]] for row in read_lines(final)]
-    assert found == [[("red shirt", 10, 5), ("shoes", 1, 5)], [("red shirt", 1, 5), ("shoes", 10, 5)]]
+    rows = [[(c["text"], c["semantic"], c["emotional"]) for c in row["candidates"]] for row in read_lines(final)]
+    assert rows == [[("red shirt", 10, 5), ("shoes", 1, 5)], [("red shirt", 1, 5), ("shoes", 10, 5)]]
 
 
 def test_a_critic_behind_a_server_can_be_checked(

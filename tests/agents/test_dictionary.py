@@ -60,8 +60,8 @@ def test_candidates_are_no_more_than_asked_for_however_many_there_might_be() -> 
 def test_batches_keep_the_places_and_settings_the_words(words: Path) -> None:
     agent = DictionaryTranslator(read_dictionary(words), name="w")
     texts = ["áo thun", "đỏ"] * 600
-    found = [item for batch in agent.translate(texts, ["vi"] * 1200) for item in batch]
-    assert found == [(place, ["t-shirt"] if place % 2 == 0 else ["red"]) for place in range(1200)]
+    answers = [item for batch in agent.translate(texts, ["vi"] * 1200) for item in batch]
+    assert answers == [(row, ["t-shirt"] if row % 2 == 0 else ["red"]) for row in range(1200)]
     words.write_text(TERMS.replace("t-shirt", "tee"), encoding="utf-8")
     other = DictionaryTranslator(read_dictionary(words), name="w")
     assert other.settings != agent.settings
@@ -101,8 +101,8 @@ def test_translate_with_a_dictionary(words: Path, tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["translate", "--input", str(source), "--output", str(output), "--dictionary", str(words)])
     assert not stop.value.code
-    found = [json.loads(line)["candidates"] for line in output.read_text().splitlines()]
-    assert [[(c["text"], c["agent"]) for c in several] for several in found] == [
+    answers = [json.loads(line)["candidates"] for line in output.read_text().splitlines()]
+    assert [[(c["text"], c["agent"]) for c in several] for several in answers] == [
         [("red shirt", "human"), ("shirt red", "words.tsv"), ("top red", "words.tsv")],
         [("red", "words.tsv")],
         [],
