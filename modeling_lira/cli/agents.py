@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .. import agents, backbones
+from ..agents.check import PASS_SHARE, check_pairs
+from ..agents.check import check as shares
 from ..agents.limits import check_limits
 from ..agents.tables import Table, checked_suffix
 from ..errors import LiraError
@@ -88,13 +90,16 @@ ThreadsOption = Annotated[
 ]
 
 LOCAL_ONLY = ("revision", "batch_size", "dtype", "threads")
+"""Options of a model that runs here."""
 SERVER_ONLY = ("concurrency", "timeout")
+"""Options of a model behind a server."""
 SAMPLING = ("temperature", "seed")
+"""Options that change nothing without sampling."""
 
 
 @dataclass(frozen=True)
-class Served:
-    """Where a model runs: behind a server, or here."""
+class ModelOptions:
+    """The options that say which model to use and how it runs, here or behind a server."""
 
     context: typer.Context
     model: str | None
@@ -107,7 +112,7 @@ class Served:
     threads: int | None
 
     def check(self) -> None:
-        """Refuse values that no option may have, before anything is read or loaded."""
+        """Raise LiraError for a number that its option cannot have, before anything is read or loaded."""
         check_limits(
             _option,
             concurrency=self.concurrency,
@@ -117,7 +122,7 @@ class Served:
         )
 
     def chat(self) -> "ChatServer":
-        """Return the server's client."""
+        """Return the client of the server; raise LiraError if the model's name or a valid URL is missing."""
         if self.model is None:
             raise LiraError("--server needs --model, the server's name for the model")
         url = None if self.server == FROM_ENVIRONMENT else self.server
@@ -125,18 +130,18 @@ class Served:
 
     @property
     def name(self) -> str:
-        """Return the local model's name as it stands beside its results."""
+        """The local model's name and revision, under which its results are stored."""
         model = self.model or DEFAULT_MODEL
         return model if self.revision is None else f"{model}@{self.revision}"
 
     def load(self) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
-        """Load the local model."""
+        """Load the local model and its tokenizer."""
         return _load(self.model or DEFAULT_MODEL, self.revision, self.dtype, self.threads)
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What is asked of a translator, whichever it is."""
+class CandidateOptions:
+    """The options that say which candidates a translator makes."""
 
     num_candidates: int
     decoding: Decoding
@@ -185,17 +190,17 @@ def translate(
 
     Candidates that the rows have already, from other models, are kept.
     """
-    served = Served(context, model, revision, server, concurrency, timeout, batch_size, dtype, threads)
-    wanted = Wanted(num_candidates, decoding, temperature, seed)
-    served.check()
+    options = ModelOptions(context, model, revision, server, concurrency, timeout, batch_size, dtype, threads)
+    wanted = CandidateOptions(num_candidates, decoding, temperature, seed)
+    options.check()
     check_limits(_option, num_candidates=num_candidates, temperature=temperature, seed=seed)
-    _check_options(served, dictionary)
+    _check_translator_options(options, dictionary)
     checked_suffix(output)
     _check_files(output, store, input=input, dictionary=dictionary)
     table, texts, languages = _read(input, text_column, language_column)
     before = table.candidates()
     with agents.CandidateStore(store or _store_of(output)) as finished:
-        translator = _translator(served, wanted, dictionary)
+        translator = _translator(options, wanted, dictionary)
         after = agents.translate(translator, texts, languages, finished)
     table.write(output, [old + [c for c in new if c not in old] for old, new in zip(before, after, strict=True)])
     logger.info("%s: %d texts, %d candidates", output, len(texts), sum(map(len, after)))
@@ -239,26 +244,22 @@ def critique(
     By likelihood, feeling is not measured: its score, `emotional`, is the neutral 5.5 of every candidate. Scores by
     likelihood are calibrated on the input itself, a language at a time, unless --calibration names a file.
     """
-    served = Served(context, model, revision, server, concurrency, timeout, batch_size, dtype, threads)
-    served.check()
-    _check_critic_options(served)
+    options = ModelOptions(context, model, revision, server, concurrency, timeout, batch_size, dtype, threads)
+    options.check()
+    _check_critic_options(options)
     if check:
-        if output is not None:
-            _check_files(output, None)
-        if not _check(_critic(served, method), output):
-            raise typer.Exit(1)
+        _check_critic(options, method, output)
         return
     if input is None or output is None:
         raise LiraError("critique needs --input and --output, or --check")
     checked_suffix(output)
     _check_files(output, store, input=input, calibration=calibration)
     table, texts, languages = _read(input, text_column, language_column)
-    candidates = table.candidates()
-    if not any(candidates):
+    if not any(candidates := table.candidates()):
         raise LiraError(f"{str(input)!r} has no candidates to score: run lira translate first")
     known = agents.Calibration.load(calibration) if calibration is not None and calibration.exists() else None
     with agents.CandidateStore(store or _store_of(output)) as finished:
-        scored, used = agents.critique(_critic(served, method), texts, candidates, languages, finished, known)
+        scored, used = agents.critique(_critic(options, method), texts, candidates, languages, finished, known)
     if calibration is not None and known is None:
         used.save(calibration)
     table.write(output, scored)
@@ -269,33 +270,37 @@ def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _check_options(served: Served, dictionary: Path | None) -> None:
-    """Refuse options that would change nothing beside what makes the translations."""
+def _check_translator_options(options: ModelOptions, dictionary: Path | None) -> None:
+    """Raise LiraError if an option is given that has no effect on what makes the translations."""
     if dictionary is not None:
         chosen = ("model", "server", "decoding", *SAMPLING, *LOCAL_ONLY, *SERVER_ONLY)
-        _refuse(served.context, "--dictionary", *chosen)
-    elif served.server is not None:
-        _refuse(served.context, "--server", "decoding", *LOCAL_ONLY)
+        _refuse(options.context, "--dictionary", *chosen)
+    elif options.server is not None:
+        _refuse(options.context, "--server", "decoding", *LOCAL_ONLY)
     else:
-        _refuse(served.context, "a model without --server", *SERVER_ONLY)
+        _refuse(options.context, "a model without --server", *SERVER_ONLY)
 
 
-def _check_critic_options(served: Served) -> None:
-    if served.server is not None:
-        _refuse(served.context, "--server", "method", "calibration", *LOCAL_ONLY)
+def _check_critic_options(options: ModelOptions) -> None:
+    """Raise LiraError if an option is given that has no effect on this critic."""
+    if options.server is not None:
+        _refuse(options.context, "--server", "method", "calibration", *LOCAL_ONLY)
     else:
-        _refuse(served.context, "a model without --server", *SERVER_ONLY)
+        _refuse(options.context, "a model without --server", *SERVER_ONLY)
 
 
 def _refuse(context: typer.Context, chosen: str, *names: str) -> None:
-    """Refuse options that would change nothing beside what was chosen."""
+    """Raise LiraError if one of the named options is given on the command line beside `chosen`, which ignores it."""
     given = [name for name in names if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"]
     if given:
         raise LiraError(f"{chosen} has no use for {', '.join(map(_option, given))}")
 
 
 def _check_files(output: Path, store: Path | None, **others: Path | None) -> None:
-    """Refuse files that would overwrite one another, and an output that cannot be written, before any work."""
+    """Raise LiraError if the output or the store would overwrite another file, or the output cannot be written.
+
+    It is called before any work, and makes the output's folder. `others` are the files that are read, by their options.
+    """
     paths = {"output": output, **({"store": store} if store is not None else {})}
     for name, path in others.items():
         for written, target in paths.items():
@@ -304,7 +309,7 @@ def _check_files(output: Path, store: Path | None, **others: Path | None) -> Non
     if output.is_dir():
         raise LiraError(f"--output {str(output)!r} is a folder: give a file")
     output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=output.parent):
+    with tempfile.TemporaryFile(dir=output.parent):  # raises OSError if the folder is not writable
         pass
 
 
@@ -321,90 +326,95 @@ def _read(path: Path, text_column: str, language_column: str | None) -> tuple[Ta
     return table, texts, table.languages(language_column, "--language-column")
 
 
-def _translator(served: Served, wanted: Wanted, dictionary: Path | None) -> "Translator":
+def _translator(options: ModelOptions, wanted: CandidateOptions, dictionary: Path | None) -> "Translator":
     if dictionary is not None:
         return _dictionary_translator(dictionary, wanted)
-    if served.server is not None:
-        return _server_translator(served, wanted)
-    return _local_translator(served, wanted)
+    if options.server is not None:
+        return _server_translator(options, wanted)
+    return _local_translator(options, wanted)
 
 
-def _dictionary_translator(dictionary: Path, wanted: Wanted) -> "Translator":
+def _dictionary_translator(dictionary: Path, wanted: CandidateOptions) -> "Translator":
     terms = agents.read_dictionary(dictionary)
     return agents.DictionaryTranslator(terms, name=dictionary.name, num_candidates=wanted.num_candidates)
 
 
-def _server_translator(served: Served, wanted: Wanted) -> "Translator":
+def _server_translator(options: ModelOptions, wanted: CandidateOptions) -> "Translator":
     return agents.ServerTranslator(
-        served.chat(), num_candidates=wanted.num_candidates, temperature=wanted.temperature, seed=wanted.seed
+        options.chat(), num_candidates=wanted.num_candidates, temperature=wanted.temperature, seed=wanted.seed
     )
 
 
-def _local_translator(served: Served, wanted: Wanted) -> "Translator":
-    model, tokenizer = served.load()
+def _local_translator(options: ModelOptions, wanted: CandidateOptions) -> "Translator":
+    model, tokenizer = options.load()
     if model.config.is_encoder_decoder:
-        return _seq2seq_translator(served, wanted, model, tokenizer)
-    _refuse(served.context, f"{served.model or DEFAULT_MODEL!r}, a causal language model,", "decoding")
+        return _seq2seq_translator(options, wanted, model, tokenizer)
+    _refuse(options.context, f"{options.model or DEFAULT_MODEL!r}, a causal language model,", "decoding")
     return agents.CausalLMTranslator(
         model,
         tokenizer,
-        name=served.name,
+        name=options.name,
         num_candidates=wanted.num_candidates,
         temperature=wanted.temperature,
         seed=wanted.seed,
-        batch_size=served.batch_size,
+        batch_size=options.batch_size,
     )
 
 
 def _seq2seq_translator(
-    served: Served, wanted: Wanted, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase"
+    options: ModelOptions, wanted: CandidateOptions, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase"
 ) -> "Translator":
     if wanted.decoding is Decoding.beam:
-        _refuse(served.context, "--decoding beam", *SAMPLING)
+        _refuse(options.context, "--decoding beam", *SAMPLING)
     return agents.Seq2SeqTranslator(
         model,
         tokenizer,
-        name=served.name,
+        name=options.name,
         decoding=wanted.decoding.value,
         num_candidates=wanted.num_candidates,
         temperature=wanted.temperature,
         seed=wanted.seed,
-        batch_size=served.batch_size,
+        batch_size=options.batch_size,
     )
 
 
-def _critic(served: Served, method: Method) -> "Critic":
-    if served.server is not None:
-        return agents.ServerCritic(served.chat())
-    model, tokenizer = served.load()
+def _critic(options: ModelOptions, method: Method) -> "Critic":
+    if options.server is not None:
+        return agents.ServerCritic(options.chat())
+    model, tokenizer = options.load()
     if model.config.is_encoder_decoder:
-        name = served.model or DEFAULT_MODEL
+        name = options.model or DEFAULT_MODEL
         raise LiraError(f"model {name!r} is a translation model: a critic needs a causal language model")
-    return agents.CausalLMCritic(model, tokenizer, name=served.name, method=method.value, batch_size=served.batch_size)
+    return agents.CausalLMCritic(
+        model, tokenizer, name=options.name, method=method.value, batch_size=options.batch_size
+    )
 
 
-def _check(critic: "Critic", output: Path | None) -> bool:
-    """Print how often the critic is right in each language; return whether it is often enough in all."""
-    from ..agents.check import PASS_SHARE, check, check_pairs
-
-    method = str(critic.settings["method"])
+def _check_critic(options: ModelOptions, method: Method, output: Path | None) -> None:
+    """Print how often the critic is right in each language, write it to `output`; exit with 1 if not often enough."""
+    if output is not None:
+        _check_files(output, None)
+    critic = _critic(options, method)
+    used = str(critic.settings["method"])
     passed = True
     languages = {}
-    for language, share in check(critic, check_pairs()):
+    for language, share in shares(critic, check_pairs()):
         typer.echo(f"{language:4} {share.share:.3f} of {share.count}{'' if share.passed else '  too low'}")
         languages[language] = {"share": share.share, "count": share.count}
         passed &= share.passed
     if output is not None:
-        result = {"critic": critic.name, "method": method, "languages": languages}
+        result = {"critic": critic.name, "method": used, "languages": languages}
         atomic_write_text(output, json.dumps(result, indent=1))
     verdict = "passed" if passed else "failed"
-    typer.echo(f"{one_line(critic.name)} by {method}: {verdict} at {PASS_SHARE} in every language")
-    return passed
+    typer.echo(f"{one_line(critic.name)} by {used}: {verdict} at {PASS_SHARE} in every language")
+    if not passed:
+        raise typer.Exit(1)
 
 
 def _load(
     model: str, revision: str | None, dtype: DType, threads: int | None
 ) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+    """Load a model and its tokenizer onto the GPU, if there is one."""
     import torch
 
     if revision is not None and (model.startswith(backbones.PREFIX) or Path(model).exists()):
@@ -413,14 +423,15 @@ def _load(
         torch.set_num_threads(threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     loaded, tokenizer = backbones.load_translation_model(model, dtype=_dtype(dtype, device), revision=revision)
-    torch.nn.Module.to(loaded, device)
+    torch.nn.Module.to(loaded, device)  # not loaded.to(device), whose decorated signature mypy cannot read
     return loaded, tokenizer
 
 
 def _dtype(dtype: DType, device: str) -> "torch.dtype":
+    """Return the precision to compute in, given the option and the device, "cuda" or "cpu"."""
     import torch
 
-    # A processor that only emulates bfloat16 is slower in it than in float32.
+    # A processor without bfloat16 instructions is slower in bfloat16, which it emulates, than in float32.
     fast = device == "cuda" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     if dtype is DType.auto:
         return torch.bfloat16 if fast else torch.float32

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from .. import evaluation
 from ..errors import LiraError
 from ..faces.extras import needs
 from ..faces.terminal import shown
@@ -30,19 +31,18 @@ def evaluate(
     english: Annotated[str | None, typer.Option(help="English backbone; by default as in training.")] = None,
 ) -> None:
     """Measure nDCG@10 a language, beside BM25, the multilingual encoder alone and translate-then-encode."""
-    from ..evaluation import evaluate as measure
     from ..records.saved_model import RECORDS, chosen_backbones, model_folder
 
     folder = model_folder(run)
     home = run.parent if folder == run and run.name == "model" and (run.parent / RECORDS["training"]).is_file() else run
     where = output or home / RECORDS["evaluation"]
     backbones = chosen_backbones(run, multilingual=multilingual, english=english)
-    _show(measure(folder, corpus, where, home / "streams", split, backbones))
+    _show(evaluation.evaluate(folder, corpus, where, home / "streams", split, backbones))
     logger.info("%s: the record, which lira push puts into the card", where)
 
 
 def _show(record: dict[str, Any]) -> None:
-    """Print a table a task: figures and differences with their 95% intervals, and the number of queries."""
+    """Print a table for each task: figures and differences with their 95% intervals, and the number of queries."""
     for task, metric in dict.fromkeys((row["task"], row["metric"]) for row in record["results"]):
         rows = [row for row in record["results"] if (row["task"], row["metric"]) == (task, metric)]
         gains = [row for row in record["differences"] if (row["task"], row["metric"]) == (task, metric)]

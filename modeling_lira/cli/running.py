@@ -14,7 +14,7 @@ from ..faces.terminal import PlainFormatter, one_line
 INTERRUPTED = 130
 """Exit code of a command that Ctrl-C ended."""
 USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
-"""What typer raises for a wrong option or argument."""
+"""What typer raises for a wrong option or argument: a class of typer's click without a public name."""
 
 
 def run(command: typer.Typer, name: str, arguments: list[str] | None = None) -> None:
@@ -39,7 +39,7 @@ def _fail(name: str, message: str, code: int) -> NoReturn:
 
 
 def _log_quietly() -> None:
-    """Show our own progress, not every library's."""
+    """Log this project's messages to stderr, but of the libraries it uses only warnings, and none of their bars."""
     handler = logging.StreamHandler()
     handler.setFormatter(PlainFormatter("%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])

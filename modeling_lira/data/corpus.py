@@ -1,4 +1,4 @@
-"""A language and split of a corpus, read from its folder or Hub repository."""
+"""Read one language and split of a corpus from its folder or Hub repository."""
 
 import hashlib
 import json
@@ -17,9 +17,8 @@ from ..errors import LiraError
 from .progress import quiet_datasets
 
 ENGLISH = "en"
-
-
 NO_SCORES = (float("nan"),) * 3
+"""The scores of a candidate that no critic has scored."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +39,8 @@ class RetrievalSplit:
     """One language and split of a corpus.
 
     `titles` are the documents in the language, `english_titles` the same documents in English, empty where a document
-    has no English title; `gains` maps a query's
-    row to {document row: grade}; `hard_negatives` a query's row to document rows; `pairs` a query's row to
-    (document row, graded similarity), and is empty where the corpus has no ranking part. `query_ids` are those of the
-    corpus.
+    has no English title. Lists by query: `gains`, {document row: grade}; `hard_negatives`, document rows; `pairs`,
+    (document row, graded similarity), empty if the corpus has no ranking part; `query_ids`, as in the corpus.
     """
 
     language: str
@@ -60,22 +57,22 @@ class RetrievalSplit:
 
     @property
     def questions(self) -> list[str]:
-        """Id of each query; the same id in two languages is the same question. Without ids, every row is its own."""
+        """The id of each query; the same id in two languages is the same question. Without ids, each row is one."""
         return self.query_ids or [f"{self.language} {row}" for row in range(len(self.queries))]
 
     @property
     def has_english_titles(self) -> bool:
-        """Whether most documents have an English title, so that a search of those is one."""
+        """Whether at least half of the documents have an English title, so that English titles can be searched."""
         return 2 * sum(map(bool, self.english_titles)) >= max(1, len(self.english_titles))
 
     def searched_titles(self, english: bool) -> list[str]:
-        """Return the documents as they are searched: in English where they have an English title, or as they are."""
+        """Return the titles to search: if `english`, the English ones, and the local one where there is none."""
         if not english:
             return self.titles
         return [title_en or title for title_en, title in zip(self.english_titles, self.titles, strict=True)]
 
     def gain_matrix(self) -> Tensor:
-        """Return all grades, [Q, N], float32."""
+        """Return the grade of every document for every query, [Q, N], float32; 0 where not relevant."""
         gains = torch.zeros(len(self.queries), len(self.titles))
         for row, grades in enumerate(self.gains):
             gains[row, list(grades)] = torch.tensor(list(grades.values()), dtype=torch.float32)
@@ -96,9 +93,9 @@ def load_split(corpus: str, language: str, split: str) -> RetrievalSplit:
     Raises
     ------
     LiraError
-        A corpus, language or split that is not there.
+        If there is no such corpus, language or split.
 
-    Source: the layout of MTEB's retrieval loader.
+    Source: the layout is that of MTEB's retrieval loader.
     """
     try:
         with quiet_datasets():
@@ -134,9 +131,10 @@ def load_split(corpus: str, language: str, split: str) -> RetrievalSplit:
 
 
 def _cache_folder(corpus: str) -> str | None:
-    """Return a folder of its own for what `datasets` converts of a local corpus, None for one of a Hub.
+    """Return the folder in which `datasets` caches this state of a local corpus; None, the default, for a Hub dataset.
 
-    By default two folders of one name share what was converted first, and so does one that was built again.
+    In the default folder `datasets` takes a corpus that was built again, or another folder of the same name, for the
+    one that it converted first.
     """
     folder = Path(corpus)
     if not folder.is_dir():
@@ -160,7 +158,7 @@ def _plain(title: str) -> str:
 
 
 def _graded_pairs(ranking: Dataset, queries: Sequence[str], titles: Sequence[str]) -> list[list[tuple[int, float]]]:
-    """Return each query's graded pairs, whose texts are those of the corpus."""
+    """Return each query's graded pairs; raise LiraError for a pair whose texts are not in the corpus."""
     rows = {text: row for row, text in enumerate(queries)}
     documents = {title: row for row, title in enumerate(titles)}
     pairs: list[list[tuple[int, float]]] = [[] for _ in queries]
@@ -190,18 +188,18 @@ def _number(score: float | None) -> float:
 
 
 def corpus_languages(corpus: str, chosen: Sequence[str] = ()) -> tuple[str, ...]:
-    """Return the languages of a corpus folder or repository, the known ones in their usual order first.
+    """Return the languages of a corpus folder or repository, the seven of this package first.
 
     Parameters
     ----------
     corpus : str
     chosen : sequence of str
-        Return these instead, if any: each must be a language of the corpus.
+        If any, they are returned instead, after a check that the corpus has them.
 
     Raises
     ------
     LiraError
-        Nothing there that has the layout of a corpus, or a chosen language that it does not have.
+        If there is no corpus, or it has not a chosen language.
     """
     try:
         configs = get_dataset_config_names(corpus)

@@ -1,4 +1,4 @@
-"""Read a Parquet file row by row, with values that a text or a number can say."""
+"""Read a Parquet file row by row; dates and times become texts."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,12 +26,12 @@ def parquet_names(path: Path) -> list[str]:
 
 
 def parquet_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, object]]:
-    """Yield the rows of a file, of these columns only, if any are named.
+    """Yield the rows of a file, with these columns only if any are named.
 
     Raises
     ------
     LiraError
-        A file that is damaged, that has a column twice, or a value that Python cannot hold.
+        If the file is damaged, two columns have one name, or Python cannot represent a value.
     """
     with _opened(path) as file:
         names = file.schema_arrow.names
@@ -47,7 +47,7 @@ def parquet_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[d
 
 
 def plain_values(column: pa.Array | pa.ChunkedArray) -> list[object]:
-    """Return a column's values; a date that Python cannot hold or a time zone that it does not know is a text too."""
+    """Return a column's values; dates and times as ISO texts, since Python cannot represent all of Arrow's."""
     kind = column.type
     if pa.types.is_timestamp(kind):
         texts = _trimmed(column.cast(pa.timestamp(kind.unit)).cast(pa.string()))
@@ -59,7 +59,7 @@ def plain_values(column: pa.Array | pa.ChunkedArray) -> list[object]:
 
 
 def _trimmed(times: pa.Array | pa.ChunkedArray) -> list[object]:
-    """Leave the zeros of a second's fraction out, so that a time is the same text in every unit."""
+    """Remove the zeros at the end of a second's fraction, so that a time is the same text in every unit."""
     return [text.rstrip("0").rstrip(".") if text and "." in text else text for text in times.to_pylist()]
 
 

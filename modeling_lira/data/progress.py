@@ -1,4 +1,4 @@
-"""How far a long step is: a bar on a terminal, a line of the log now and then where there is none."""
+"""Progress of long steps: a bar on a terminal, otherwise a line of the log every half minute."""
 
 import logging
 import time
@@ -15,13 +15,13 @@ SECONDS_BETWEEN_LINES = 30.0
 
 
 class Pace:
-    """Says when a line of the log is due: every `SECONDS_BETWEEN_LINES`, the first one not at once."""
+    """Decides when a line of the log is due: `SECONDS_BETWEEN_LINES` after the last one, or after the start."""
 
     def __init__(self) -> None:
         self.last = time.monotonic()
 
     def is_due(self) -> bool:
-        """Return whether a line is due, and count from now on if it is."""
+        """Return whether a line is due; if so, the time to the next one starts now."""
         now = time.monotonic()
         if now - self.last < SECONDS_BETWEEN_LINES:
             return False
@@ -55,7 +55,7 @@ class Progress(tqdm):
                 self._count(1)
 
     def update(self, n: float | None = 1) -> bool | None:
-        """Count `n` more."""
+        """Count `n` more items."""
         if self.disable:
             self._count(int(n or 0))
         return super().update(n)
@@ -68,7 +68,7 @@ class Progress(tqdm):
 
 @contextmanager
 def quiet_datasets() -> Iterator[None]:
-    """Let `datasets` draw none of its own bars, of which it has one for every language, part and split."""
+    """Switch off the progress bars of `datasets`, which draws one for every language, part and split."""
     were_off = datasets.utils.are_progress_bars_disabled()
     datasets.utils.disable_progress_bars()
     try:

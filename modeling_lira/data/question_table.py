@@ -1,4 +1,4 @@
-"""Questions as tables of streams."""
+"""Tables of questions with the streams of their texts and candidates."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,12 +42,12 @@ class QuestionTable:
 
 
 def cache_questions(lira: LiraModel, cache: StreamCache, examples: Sequence[Example]) -> QuestionTable:
-    """Run each frozen encoder once over questions and candidates.
+    """Run each frozen encoder once over all questions and candidates, or read the streams from the cache.
 
     Raises
     ------
     LiraError
-        A language that is not in the config, or more candidates than the model takes.
+        If a language is not in the model's config, or a question has more candidates than the model takes.
     """
     processor = lira.processor
     texts = [example.question for example in examples]

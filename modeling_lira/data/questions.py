@@ -34,7 +34,7 @@ def read_questions(source: Path | str, split: str) -> list[Example]:
     ----------
     source : path or str
         A folder with `<split>.jsonl`, or a dataset that `datasets` loads. Each row has `question`, `language` and
-        `answer`: the text, or the place of the right one in `choices`. `candidates` (English translations), `id`,
+        `answer`: the text, or the position of the right one in `choices`. `candidates` (English translations), `id`,
         `english` and `task` are optional.
     split : str
 
@@ -69,22 +69,22 @@ def _from_dataset(name: str, split: str) -> list[Example]:
     return [_example(row, f"{name} {split} row {number}") for number, row in enumerate(rows)]
 
 
-def _example(row: Mapping[str, object], origin: str) -> Example:
-    choices = _texts(row.get("choices"), f"{origin}: choices")
+def _example(row: Mapping[str, object], where: str) -> Example:
+    choices = _texts(row.get("choices"), f"{where}: choices")
     answer = row.get("answer")
     if isinstance(answer, int) and not isinstance(answer, bool):
         if not 0 <= answer < len(choices):
-            raise LiraError(f"{origin}: answer {answer} is not the place of one of {len(choices)} choices")
+            raise LiraError(f"{where}: answer {answer} is not the position of one of {len(choices)} choices")
         answer = choices[answer]
     texts = {"question": row.get("question"), "language": row.get("language"), "answer": answer}
     for name, value in texts.items():
         if not isinstance(value, str) or not value.strip():
-            raise LiraError(f"{origin}: {name} must be a text, got {shown(value)}")
+            raise LiraError(f"{where}: {name} must be a text, got {shown(value)}")
     return Example(
-        id=str(row.get("id", origin)),
+        id=str(row.get("id", where)),
         language=str(texts["language"]),
         question=str(texts["question"]),
-        candidates=_texts(row.get("candidates"), f"{origin}: candidates"),
+        candidates=_texts(row.get("candidates"), f"{where}: candidates"),
         answer=str(texts["answer"]),
         choices=choices,
         english=str(row.get("english") or ""),
@@ -92,9 +92,9 @@ def _example(row: Mapping[str, object], origin: str) -> Example:
     )
 
 
-def _texts(value: object, origin: str) -> tuple[str, ...]:
+def _texts(value: object, where: str) -> tuple[str, ...]:
     if value is None:
         return ()
     if not isinstance(value, Sequence) or isinstance(value, str) or not all(isinstance(text, str) for text in value):
-        raise LiraError(f"{origin} must be a list of str, got {shown(value)}")
+        raise LiraError(f"{where} must be a list of str, got {shown(value)}")
     return tuple(text for text in value if text.strip())

@@ -1,4 +1,4 @@
-"""Run each frozen backbone once per text and keep the result on disk."""
+"""Run each frozen backbone once on every text, and keep the streams on disk."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ STATES, PROGRESS = "states.npy", "progress.json"
 
 
 class StreamCache:
-    """A folder of pooled backbone streams: memory-mapped float16, made once, resumable chunk by chunk.
+    """A folder of pooled backbone streams, memory-mapped float16; computing them can be interrupted and continued.
 
     Parameters
     ----------
@@ -37,10 +37,10 @@ class StreamCache:
         self.folder = Path(folder)
 
     def get(self, model: LiraModel, texts: Sequence[str], path: str, kind: str = "query") -> np.ndarray:
-        """Return the streams of `texts`, computing what is not there yet.
+        """Return the streams of `texts`, computing those that are not in the cache.
 
-        They are found again by the backbone's name, revision and weights, the texts in their order, and whatever
-        else changes a stream: number of bins, prefix, longest text.
+        Their key in the cache is made of the backbone's name, revision and weights, the texts in their order, and
+        everything else that changes a stream: number of bins, prefix, length of the longest text.
 
         Parameters
         ----------
@@ -56,9 +56,9 @@ class StreamCache:
         Raises
         ------
         LiraError
-            Streams too large for float16.
+            If a stream has numbers too large for float16.
         OSError
-            A disk without room for all streams, before the first is computed.
+            If the disk has no room for all streams; nothing is computed then.
         """
         folder = self.folder / self._key(model, texts, path, kind)
         encoder = getattr(model.config, f"{path}_config")
@@ -71,7 +71,7 @@ class StreamCache:
         return np.load(folder / "states.npy", mmap_mode="r")
 
     def _compute(self, model: LiraModel, texts: Sequence[str], path: str, kind: str, states: np.memmap) -> None:
-        """Fill in the streams that are not there yet, and say after each part how many are."""
+        """Fill in the streams that are missing, and write after each part how many are done."""
         folder = Path(str(states.filename)).parent
         done = self._done(folder)
         with Progress(total=len(texts), initial=done, desc=f"{path} streams", unit="text") as bar:
@@ -89,7 +89,7 @@ class StreamCache:
     @staticmethod
     @contextmanager
     def _writing(folder: Path) -> Iterator[None]:
-        """Hold a folder of streams; another process that wants the same ones waits for them, then finds them there."""
+        """Lock a folder of streams; another process that needs the same ones waits and then reads them."""
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock")
         try:
@@ -139,9 +139,9 @@ class StreamCache:
 
 
 def _opened(path: Path, shape: tuple[int, ...]) -> np.memmap | None:
-    """Open a file of streams for reading; None if it is not there, torn, or of another shape."""
+    """Open a file of streams for reading; None if it is missing, incomplete or of another shape."""
     try:
-        states = np.load(path, mmap_mode="r")  # opened for writing, a file that is too short would grow by zeros
+        states = np.load(path, mmap_mode="r")  # in mode "r+" a file that is too short would be filled up by zeros
     except (OSError, ValueError):
         return None
     return states if states.shape == shape and states.dtype == np.float16 else None
@@ -155,7 +155,7 @@ def _half(streams: Tensor) -> np.ndarray:
 
 
 def _fingerprint(encoder: nn.Module) -> str:
-    """Digest a few numbers of every weight: two backbones of one name differ, and none is read in full."""
+    """Return a digest of a few numbers of every weight, enough to tell two backbones of one name apart."""
     digest = hashlib.sha256()
     for name, parameter in encoder.named_parameters():
         digest.update(name.encode() + parameter.detach().flatten()[:8].float().cpu().numpy().tobytes())
@@ -163,7 +163,7 @@ def _fingerprint(encoder: nn.Module) -> str:
 
 
 def _reserve(path: Path) -> None:
-    """Take the file's room on the disk now: writing to a mapped file on a full disk would kill the process."""
+    """Allocate the file's blocks on the disk now: writing to a mapped file on a full disk would kill the process."""
     if not hasattr(os, "posix_fallocate"):  # macOS, Windows
         return
     try:

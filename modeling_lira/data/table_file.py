@@ -1,4 +1,4 @@
-"""Read the rows of a table: CSV, TSV, JSON lines or Parquet, one after the other, whatever its size."""
+"""Read tables of any size row by row: CSV, TSV, JSON lines or Parquet."""
 
 import codecs
 import csv
@@ -20,31 +20,31 @@ Row = Mapping[str, object]
 
 JSON_LINES = (".jsonl", ".ndjson")
 SEPARATED = {".csv": ",;\t", ".tsv": "\t"}
-"""Separators that a file may have; which one it has its header says."""
+"""The separators that a file may have; the one that splits its header into most columns is taken."""
 FORMATS = (".jsonl", ".parquet", ".csv", ".tsv", ".ndjson")
 LONGEST = 2**24
 """Characters of the longest line or record."""
 csv.field_size_limit(LONGEST)  # one limit for the whole process, 131,072 by default: less than a long document
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _START = 4096
-"""Bytes by which the encoding and the line ends of a file are told."""
+"""How many bytes are read to detect the encoding and the line ends of a file."""
 
 
 @dataclass(frozen=True)
 class BadRow:
-    """A row that cannot be read: why, in words that are the same for every row, and what is known beyond that."""
+    """A row that cannot be read: `reason`, one of a few by which rows can be counted, and `detail` of this row."""
 
     reason: str
     detail: str = ""
 
 
 def table_format(path: Path) -> str:
-    """Return the format of a table by its file's name, without `.gz`.
+    """Return the format of a table, one of `FORMATS`, by its file's name without `.gz`.
 
     Raises
     ------
     LiraError
-        A name that ends otherwise.
+        If the name ends otherwise.
     """
     suffix = (path.with_suffix("") if _is_gzip(path) else path).suffix.casefold()
     if suffix not in FORMATS or (suffix == ".parquet" and _is_gzip(path)):
@@ -53,7 +53,7 @@ def table_format(path: Path) -> str:
 
 
 def column_names(path: Path) -> list[str]:
-    """Return the names of a table's columns; those of JSON lines are of the first object, none if there is no row.
+    """Return the names of a table's columns: of JSON lines the keys of the first object, none if there is no row.
 
     Raises
     ------
@@ -72,22 +72,23 @@ def column_names(path: Path) -> list[str]:
 
 
 def read_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[tuple[int, Row]]:
-    """Yield the rows of a table with their numbers from 1, which in JSON lines are the lines' numbers.
+    """Yield the rows of a table with their numbers from 1; in JSON lines these are the numbers of the lines.
 
-    Empty lines are passed over. A cell of a CSV or TSV file is a text; dates and times of a Parquet file become texts
-    too. Halves of characters (lone surrogates), which no file can hold, are joined or replaced.
+    Empty lines are skipped. A cell of a CSV or TSV file is a text; dates and times of a Parquet file become texts. Lone
+    surrogates, which JSON can contain but no file can be written with, are joined to characters or replaced.
 
     Parameters
     ----------
     path : Path
-        Its name must end in one of `FORMATS`. Text is UTF-8, or UTF-16 with a mark or an ASCII header.
+        Its name must end in one of `FORMATS`. Text is UTF-8, or UTF-16 with a byte-order mark or an ASCII header.
     columns : sequence of str, optional
-        Of a CSV, TSV or Parquet file read these only.
+        The only columns to read of a CSV, TSV or Parquet file.
 
     Raises
     ------
     LiraError
-        A file that is missing, of another format, damaged or in another encoding; the first row that cannot be read.
+        If the file is missing, of another format, damaged or in another encoding; or at the first row that cannot be
+        read.
     """
     suffix = _checked(path)
     for number, row in read_any_rows(path, columns):
@@ -98,14 +99,14 @@ def read_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[tupl
 
 
 def read_any_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[tuple[int, Row | BadRow]]:
-    """Yield what `read_rows` yields, but a row that cannot be read as a `BadRow`: a log may have some.
+    """Yield rows as `read_rows` does, but a `BadRow` for each that cannot be read, as logs have some.
 
-    A record whose quotes never close costs its first line, not the lines after it.
+    Of a record whose quotes are never closed only the first line is a bad row; the next record starts after that line.
 
     Raises
     ------
     LiraError
-        A file that is missing, of another format, damaged, or whose header cannot be read.
+        If the file is missing, of another format or damaged, or its header cannot be read.
     """
     suffix = _checked(path)
     if suffix == ".parquet":
@@ -118,12 +119,12 @@ def read_any_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[
 
 
 def text_lines(path: Path) -> Iterator[str]:
-    """Yield the lines of a file of text with their ends.
+    """Yield the lines of a file of text, each with its line end.
 
     Raises
     ------
     LiraError
-        A file that is damaged, or the first line that is neither UTF-8 nor, as `read_rows` tells it, UTF-16.
+        If the file is damaged, or at the first line that is not text in the encodings that `read_rows` detects.
     """
     for number, line in enumerate(_lines(path), start=1):
         if not is_text(line):
@@ -132,7 +133,7 @@ def text_lines(path: Path) -> Iterator[str]:
 
 
 def parse_json(text: str) -> object:
-    """Parse JSON; raise ValueError for whatever cannot be parsed, too deep or too long a number included."""
+    """Parse JSON; raise ValueError if it is invalid, nested too deeply, or has a number with too many digits."""
     try:
         return json.loads(text)
     except RecursionError as error:
@@ -154,7 +155,7 @@ def _is_gzip(path: Path) -> bool:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    """Yield the lines with their ends; bytes that are no text become lone surrogates, which `is_text` finds."""
+    """Yield the lines with their ends; undecodable bytes become lone surrogates, which `is_text` detects."""
     opener = gzip.open if _is_gzip(path) else open
     try:
         with opener(path, "rb") as file:
@@ -169,7 +170,7 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def _encoding(start: bytes) -> str:
-    """Tell UTF-16 by its mark or by the zero bytes between the ASCII characters of its first line."""
+    """Detect UTF-16 by its byte-order mark, or by the zero bytes between the ASCII characters of the first line."""
     for mark, encoding in _MARKS.items():
         if start.startswith(mark):
             return encoding
@@ -181,7 +182,7 @@ def _encoding(start: bytes) -> str:
 
 
 def is_text(text: str) -> bool:
-    """Tell text from undecodable bytes, which became surrogates, and from UTF-16 amid UTF-8, which has zero bytes."""
+    """Return False for undecodable bytes, which became surrogates, and for UTF-16 amid UTF-8, which has zero bytes."""
     if "\0" in text:
         return False
     try:
@@ -194,7 +195,7 @@ NO_TEXT = BadRow("not UTF-8 text", "is not UTF-8 text: save the file as UTF-8")
 
 
 def _whole(value: object) -> object:
-    """Join or replace halves of characters in every text of a value."""
+    """Join pairs of surrogates to characters, and replace lone ones, in every text of a value."""
     if isinstance(value, str):
         return value if value.isascii() else value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     if isinstance(value, list):
@@ -241,9 +242,9 @@ def _separated_rows(path: Path, columns: Sequence[str] | None, separators: str) 
 
 
 def _header(path: Path, lines: Iterator[str], separators: str) -> tuple[list[str], str]:
-    """Take the header off the lines; return its names and the separator, which is the one that gives most of them."""
+    """Read the header from the lines; return its names and the separator that splits it into most names."""
     first = next((line for line in lines if line.strip()), "")
-    if hint := re.fullmatch(r"sep=(.)\s*", first):  # Excel's own
+    if hint := re.fullmatch(r"sep=(.)\s*", first):  # Excel's way to name the separator
         separators, first = hint[1], next(lines, "")
     if not first:
         return [], separators[0]
@@ -262,10 +263,10 @@ def _width(line: str, separator: str) -> int:
 
 
 def _records(lines: Iterator[str], separator: str, width: int | None = None) -> Iterator[list[str] | BadRow]:
-    """Yield the cells of each record, which may run over several lines if it is quoted; `width` of them, if given.
+    """Yield the cells of each record, `width` of them if given; a record with quotes may have several lines.
 
-    After a record that cannot be read the lines behind its first are read again. They are bounded by a budget that
-    grows by what could be read, so that no file takes more than linear time.
+    After a record that cannot be read, its lines but the first are read again. How many characters may be read again
+    is limited by a budget, which grows with the lines that were read, so that every file takes linear time.
     """
     waiting: deque[str] = deque()
     budget = LONGEST
@@ -281,7 +282,7 @@ def _records(lines: Iterator[str], separator: str, width: int | None = None) -> 
 
 
 def _taking(waiting: deque[str], lines: Iterator[str], taken: list[str], budget: int) -> Iterator[str]:
-    """Yield lines, first those that wait, and list them; stop before the budget of characters is passed."""
+    """Yield lines, first those that are waiting, and append them to `taken`; stop when the budget is used up."""
     size = 0
     while size <= budget or not taken:
         line = waiting.popleft() if waiting else next(lines, None)
@@ -304,7 +305,7 @@ def _record(lines: Iterator[str], separator: str, width: int | None) -> list[str
     except csv.Error as error:
         return BadRow("broken quotes or too long a cell", f"has broken quotes or too long a cell: {error}")
     if width is not None and len(cells) > width and not any(cells[width:]):
-        cells = cells[:width]  # a spreadsheet fills its rows up
+        cells = cells[:width]  # empty cells with which a spreadsheet fills up its rows
     if width is not None and len(cells) != width:
         return BadRow("wrong number of columns", f"has {len(cells)} cells, but the header names {width} columns")
     return cells

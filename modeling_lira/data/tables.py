@@ -1,4 +1,4 @@
-"""From a corpus folder to tables of streams or of token ids."""
+"""Tables of the texts of a corpus, as cached streams or as token ids, from which batches are gathered."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -21,8 +21,8 @@ _CHUNK = 1024
 class Table(ABC):
     """Texts with candidates, ready to be gathered into batches.
 
-    `rows` [N, K] are places in the table of distinct English texts, -1 where there is none; `scores` [N, K, 3];
-    `language_ids` [N].
+    `rows` [N, K] are the candidates' rows among the distinct English texts, -1 where there is none; `scores` [N, K, 3]
+    are the critics' scores, NaN where there are none; `language_ids` [N].
     """
 
     rows: np.ndarray
@@ -38,7 +38,7 @@ class Table(ABC):
         return np.asarray((self.rows >= 0).any(1))
 
     def contents(self) -> Iterator[np.ndarray | Tensor]:
-        """Yield all that decides what its batches hold."""
+        """Yield everything that a batch is made of, for a digest of the table."""
         yield from (self.rows, self.scores, self.language_ids)
 
     @abstractmethod
@@ -50,7 +50,7 @@ class Table(ABC):
 
 @dataclass(frozen=True)
 class StreamTable(Table):
-    """A table over cached streams: `multilingual` [N, S, dg]; `english` [M, S, dh] of distinct candidates."""
+    """A table of cached streams: `multilingual` [N, S, dg] of texts, `english` [M, S, dh] of distinct candidates."""
 
     multilingual: np.ndarray
     english: np.ndarray
@@ -79,7 +79,7 @@ class StreamTable(Table):
 
 @dataclass(frozen=True)
 class TokenTable(Table):
-    """A table over texts themselves, for backbones that change while they train."""
+    """A table of the texts themselves, for backbones that are trained, whose streams cannot be cached."""
 
     texts: list[str]
     english: list[str]
@@ -114,7 +114,7 @@ class TokenTable(Table):
 
 
 def _english_rows(texts: Texts, num_candidates: int) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Return the distinct candidates, and each text's rows among them and scores; at most `num_candidates` are kept."""
+    """Return the distinct candidates, and each text's rows among them [N, K] and scores [N, K, 3], K the most kept."""
     chosen = [row[:num_candidates] for row in texts.candidates]
     distinct = sorted({text for row in chosen for text in row})
     position = {text: index for index, text in enumerate(distinct)}
@@ -155,9 +155,9 @@ def token_table(model: LiraModel, texts: Texts, kind: str, num_candidates: int) 
 
 @dataclass(frozen=True)
 class SplitTables:
-    """Tables of a `RetrievalSplit`: queries, local titles (English ones as translations), English titles.
+    """Tables of a `RetrievalSplit`: queries, local titles with the English ones as their translations, English titles.
 
-    A document without an English title has no translation, and stands among the English titles as it is.
+    A document without an English title has no translation, and its local title is among the English ones.
     """
 
     split: RetrievalSplit

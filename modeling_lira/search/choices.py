@@ -1,17 +1,17 @@
-"""What users choose between when they embed and search; light, so that `--help` loads nothing else."""
+"""The choices that users have when they embed and search; without other imports, so that `--help` is quick."""
 
 from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """What a text is: each kind has its own prefix."""
+    """What a text is; a backbone may want another prefix for each kind."""
 
     query = "query"
     document = "document"
 
 
 class DType(StrEnum):
-    """How a number of an embedding is stored."""
+    """How each number of an embedding is stored."""
 
     float32 = "float32"
     float16 = "float16"
@@ -19,14 +19,14 @@ class DType(StrEnum):
 
 
 class Format(StrEnum):
-    """What a shard of embeddings is."""
+    """The file format of a shard of embeddings."""
 
     parquet = "parquet"
     safetensors = "safetensors"
 
 
 class Method(StrEnum):
-    """HNSW is a graph: it looks at few of the rows and finds nearly all of the nearest. Exact looks at all rows."""
+    """How rows are searched: HNSW, a graph, compares few of them and finds nearly all nearest; exact compares all."""
 
     hnsw = "hnsw"
     exact = "exact"

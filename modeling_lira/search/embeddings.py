@@ -1,4 +1,4 @@
-"""Embeddings on disk: a folder of Parquet or safetensors shards, each written whole or not at all."""
+"""Embeddings on disk: a folder of Parquet or safetensors shards, each of which is complete or not there."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -25,14 +25,15 @@ from .choices import DType, Format
 MANIFEST = "embeddings.json"
 LOCK = "lock"
 _PLAIN_NAMES = {"fingerprint": "model", "input": "input file", "rows": "input file"}
+"""What messages call the settings whose names say little to a user."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What must be equal for two runs to write into one folder.
+    """The settings of a folder of embeddings; a run may continue a folder if all of them but `model` are equal.
 
-    `model` is where it was loaded from, `fingerprint` of its weights; `input` a digest of the texts and of what is
-    known of them; `width` the dimension D.
+    `model` is where the model was loaded from, `fingerprint` a digest of its weights; `input` is a digest of the texts
+    with their ids, languages, candidates and scores; `width` is the dimension D.
     """
 
     model: str
@@ -56,12 +57,12 @@ class Shard:
 
 
 def quantise(embeddings: np.ndarray, dtype: DType | str) -> tuple[np.ndarray, np.ndarray | None]:
-    """Store embeddings [N, D] in fewer bits.
+    """Convert embeddings [N, D], float32, to the type in which they are stored.
 
     Returns
     -------
     tuple of ndarray [N, D] and, for int8, ndarray [N], float32
-        An int8 row times its scale is the embedding: each row uses all of -127 ... 127, whatever its largest number.
+        An int8 row times its scale is the embedding. Each row has its own scale, by which its largest number is 127.
     """
     if dtype != DType.int8:
         return embeddings.astype(str(dtype)), None
@@ -83,12 +84,12 @@ def positive(name: str, value: object) -> int:
 
 @contextmanager
 def holding(folder: Path) -> Iterator[None]:
-    """Keep other processes from writing into a folder, which is created.
+    """Create a folder, if needed, and lock it against other processes that write into it.
 
     Raises
     ------
     LiraError
-        A file in its place, or a folder in use.
+        If `folder` is a file, or another process has locked it.
     """
     if folder.exists() and not folder.is_dir():
         raise LiraError(f"{str(folder)!r} is a file: give a folder")
@@ -119,12 +120,12 @@ class EmbeddingFolder:
 
     @classmethod
     def create(cls, path: Path, settings: Settings) -> "EmbeddingFolder":
-        """Begin a folder, or go on with one of the same settings.
+        """Create a folder, or open one of the same settings to continue it.
 
         Raises
         ------
         LiraError
-            A folder of other settings or of something else.
+            If the folder has embeddings of other settings, or other files.
         """
         if (path / MANIFEST).exists():
             existing, wanted = asdict(cls.open(path).settings), asdict(settings)
@@ -150,7 +151,7 @@ class EmbeddingFolder:
         Raises
         ------
         LiraError
-            A folder that `lira encode` did not write.
+            If the folder has no valid `embeddings.json`, which `lira encode` writes.
         """
         try:
             fields: Any = parse_json((path / MANIFEST).read_text(encoding="utf-8"))
@@ -161,20 +162,20 @@ class EmbeddingFolder:
 
     @property
     def shards(self) -> int:
-        """Number of shards of the complete folder."""
+        """The number of shards that the folder has when it is complete."""
         return -(-self.settings.rows // self.settings.shard_size)
 
     def done(self, number: int) -> bool:
-        """Say whether a shard is there."""
+        """Return whether a shard is complete."""
         return self._file(number).is_file()
 
     def write(self, number: int, ids: Sequence[str], texts: Sequence[str], embeddings: np.ndarray) -> None:
-        """Write a shard of embeddings [N, D], float32: all of it or nothing.
+        """Write a shard of embeddings [N, D], float32, with the ids and texts of its rows.
 
         Raises
         ------
         LiraError
-            A row that is not finite.
+            If an embedding is not finite; nothing is written then.
         """
         bad = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
         if len(bad):
@@ -190,7 +191,7 @@ class EmbeddingFolder:
         with atomic_path(self._names_file(number)) as temporary:
             pq.write_table(pa.table({"id": list(ids), "text": list(texts)}), temporary)
         tensors = {"embedding": stored} | ({} if scale is None else {"scale": scale})
-        with atomic_path(self._file(number)) as temporary:  # the last of both: it says that the shard is there
+        with atomic_path(self._file(number)) as temporary:  # written last, since `done` looks for this file
             save_file(tensors, temporary)
 
     def read(self, number: int) -> Shard:
@@ -199,7 +200,7 @@ class EmbeddingFolder:
         Raises
         ------
         LiraError
-            A shard that is damaged or of another width.
+            If the shard is damaged, or its embeddings are of another width.
         """
         path = self._file(number)
         try:
@@ -218,7 +219,7 @@ class EmbeddingFolder:
         return shard
 
     def __iter__(self) -> Iterator[Shard]:
-        """Yield the shards up to the first that is not there yet."""
+        """Yield the shards in order, up to the first that is missing."""
         return map(self.read, takewhile(self.done, range(self.shards)))
 
     def _file(self, number: int) -> Path:

@@ -1,4 +1,4 @@
-"""Embed the texts of a file into a folder, shard by shard."""
+"""Embed the texts of a file into a folder, one shard after the other."""
 
 import logging
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from .text_file import Columns, TextFile, TextRows
 logger = logging.getLogger(__name__)
 
 _STEP = 16
-"""Batches that are sorted by length together; the progress bar moves after each such step."""
+"""How many batches are encoded in one call, which sorts their texts by length; the progress bar moves after each."""
 
 
 def encode_file(
@@ -38,19 +38,25 @@ def encode_file(
     path : Path
         A table: JSON lines, CSV, TSV or Parquet.
     folder : Path
+        Where the shards are written; it is created if it is missing.
     kind : Kind
+        What the texts are.
     columns : Columns, optional
+        Which columns to read; by default those with the usual names.
     dtype : DType
+        How the numbers are stored.
     format : Format
+        The file format of the shards.
     shard_size : int
         Rows a shard.
     batch_size : int
+        Texts a batch.
 
     Raises
     ------
     LiraError
-        Bad rows, a folder of other settings or in use by another process, a size that is not a positive whole number,
-        embeddings that are not finite.
+        If a row is bad, the folder has other settings or is used by another process, a size is not a positive whole
+        number, or an embedding is not finite.
     """
     shard_size, batch_size = positive("shard_size", shard_size), positive("batch_size", batch_size)
     file = TextFile(path, columns or Columns(), model.processor.languages, model.processor.num_candidates)
@@ -67,20 +73,26 @@ def encode_file(
     )
     with holding(folder):
         output = EmbeddingFolder.create(folder, settings)
-        missing = [number for number in range(output.shards) if not output.done(number)]
-        done = file.rows - sum(min(shard_size, file.rows - number * shard_size) for number in missing)
-        if done:
-            logger.info("encode: %d of %d rows are in the folder already", done, file.rows)
-        with tqdm(total=file.rows, initial=done, desc="encode", unit=" rows", disable=None) as bar:
-            for number, rows in enumerate(file.batches(shard_size)):
-                if number not in missing:
-                    continue
-                parts = []
-                for part in _split(rows, _STEP * batch_size):
-                    parts.append(_encode(model, part, kind, batch_size))
-                    bar.update(len(part))
-                output.write(number, rows.ids, rows.texts, torch.cat(parts).numpy())
+        _write_missing(model, file, output, batch_size)
     return output
+
+
+def _write_missing(model: LiraModel, file: TextFile, output: EmbeddingFolder, batch_size: int) -> None:
+    """Encode and write every shard that the folder does not have yet."""
+    shard_size, kind = output.settings.shard_size, Kind(output.settings.kind)
+    missing = [number for number in range(output.shards) if not output.done(number)]
+    done = file.rows - sum(min(shard_size, file.rows - number * shard_size) for number in missing)
+    if done:
+        logger.info("encode: %d of %d rows are in the folder already", done, file.rows)
+    with tqdm(total=file.rows, initial=done, desc="encode", unit=" rows", disable=None) as bar:
+        for number, rows in enumerate(file.batches(shard_size)):
+            if number not in missing:
+                continue
+            parts = []
+            for part in _split(rows, _STEP * batch_size):
+                parts.append(_encode(model, part, kind, batch_size))
+                bar.update(len(part))
+            output.write(number, rows.ids, rows.texts, torch.cat(parts).numpy())
 
 
 def _encode(model: LiraModel, rows: TextRows, kind: Kind, batch_size: int) -> torch.Tensor:

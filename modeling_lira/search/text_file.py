@@ -1,4 +1,4 @@
-"""Texts to embed, in a table that may be larger than memory."""
+"""Read the texts to embed from a table, which may be larger than memory."""
 
 import hashlib
 import json
@@ -19,9 +19,9 @@ ID_COLUMNS = ("_id", "id")
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns hold what; where None, the usual names are looked for.
+    """The names of the columns to read; for one that is None, the usual names are tried.
 
-    `language` is the code of every text, in place of a column.
+    `language` is the language code of every text, in place of a column.
     """
 
     text: str = "text"
@@ -32,10 +32,10 @@ class Columns:
 
 @dataclass
 class TextRows:
-    """Rows of texts with what is known of each.
+    """Rows of texts, as lists of equal length.
 
-    `ids` and `texts` are strings; `languages` a code or None; `candidates` English translations, with `scores` in
-    [1, 10] or NaN, three a candidate.
+    `languages` are codes, or None where unknown; `candidates` are each text's English translations, and `scores` the
+    three critic's scores of each of them, in [1, 10], or NaN where there are none.
     """
 
     ids: list[str] = field(default_factory=list)
@@ -49,7 +49,7 @@ class TextRows:
 
 
 class TextFile:
-    """A file of texts that was read once from end to end, so that a bad row is found before anything is computed.
+    """A file of texts, which is read once from end to end at first, so that a bad row is found before any work.
 
     Parameters
     ----------
@@ -57,15 +57,15 @@ class TextFile:
         A table that `read_rows` reads.
     columns : Columns
     languages : sequence of str
-        Known codes.
+        The language codes that the model knows.
     num_candidates : int
-        How many candidates a text may have; further ones are left out.
+        The most candidates of a text; further ones are left out.
 
     Raises
     ------
     LiraError
-        No such file, another format, no row at all, or the first bad row: one without a text, with an id that was
-        there before, an unknown language, or candidates that are not a list.
+        If there is no such file, it has another format or no rows, or at the first bad row: one without a text, with an
+        id that an earlier row has, with an unknown language, or with candidates that are not a list.
     """
 
     def __init__(self, path: Path, columns: Columns, languages: Sequence[str], num_candidates: int) -> None:
@@ -82,7 +82,7 @@ class TextFile:
             yield self._parsed(chunk)
 
     def _check(self) -> tuple[int, str]:
-        """Parse every row; return their number and a digest of all that they say."""
+        """Parse every row; return the number of rows and a digest of their contents."""
         digest, seen = hashlib.sha256(), set()
         for position, (number, row) in enumerate(tqdm(self._raw(), desc="check", unit=" rows", disable=None)):
             parsed = self._parsed([(position, (number, row))])
@@ -96,12 +96,12 @@ class TextFile:
         return len(seen), digest.hexdigest()
 
     def _raw(self) -> Iterator[tuple[int, Row]]:
-        """Yield the numbered rows, with the columns that are needed."""
+        """Yield the rows with their numbers, reading only the columns that are needed."""
         names = (self.columns.text, self.columns.id, self.columns.language_column, CANDIDATES)
         return read_rows(self.path, [name for name in names if name is not None])
 
     def _named(self, columns: Columns) -> Columns:
-        """Fill in the names of the columns, by the header or the first row."""
+        """Fill in the names of the columns that were not given, by the file's header or first row."""
         names = column_names(self.path)
         given = {"--text-column": columns.text, "--id-column": columns.id, "--language-column": columns.language_column}
         for option, name in given.items():
@@ -117,7 +117,7 @@ class TextFile:
         )
 
     def _parsed(self, rows: Sequence[tuple[int, tuple[int, Row]]]) -> TextRows:
-        """Check rows, each with its place in the file, which is its id if there is no column of ids."""
+        """Check rows, each with its position in the file from 0, which is its id if there is no column of ids."""
         parsed = TextRows()
         for position, (number, row) in rows:
             try:
