@@ -38,7 +38,24 @@ class Translator(Protocol):
         ...
 
     def translate(self, texts: Sequence[str], languages: Sequence[str]) -> Iterator[list[tuple[int, list[str]]]]:
-        """Yield finished batches of (index of the text, its candidates); texts without a valid answer are left out."""
+        """Yield finished batches.
+
+        Parameters
+        ----------
+        texts : sequence of str
+        languages : sequence of str
+            The language code of each text.
+
+        Yields
+        ------
+        list of (int, list of str)
+            Index of a text, and its candidates, the best first; texts without a valid answer are left out.
+
+        Raises
+        ------
+        LiraError
+            If a text is empty, or a language is unknown or not one that the agent translates from.
+        """
         ...
 
 
@@ -60,5 +77,22 @@ class Critic(Protocol):
     def measure(
         self, texts: Sequence[str], candidates: Sequence[str], languages: Sequence[str]
     ) -> Iterator[list[tuple[int, Scores]]]:
-        """Yield finished batches of (index of the pair, its three raw measurements); some may be left out."""
+        """Yield finished batches.
+
+        Parameters
+        ----------
+        texts, candidates, languages : sequences of str
+            The pairs, and the language code of each text.
+
+        Yields
+        ------
+        list of (int, (float, float, float))
+            Index of a pair, and its semantic, emotional and pragmatic measurements; pairs without a valid answer are
+            left out.
+
+        Raises
+        ------
+        LiraError
+            If a text or a candidate is empty, or a language is unknown.
+        """
         ...

@@ -94,23 +94,7 @@ class CausalLMCritic:
     def measure(
         self, texts: Sequence[str], candidates: Sequence[str], languages: Sequence[str]
     ) -> Iterator[list[tuple[int, Scores]]]:
-        """Yield finished batches of measurements, before calibration.
-
-        Parameters
-        ----------
-        texts, candidates, languages : sequences of str
-            The pairs.
-
-        Yields
-        ------
-        list of (int, (float, float, float))
-            Index of the pair; semantic, emotional, pragmatic.
-
-        Raises
-        ------
-        LiraError
-            On an empty text or candidate, or an unknown language.
-        """
+        """Yield finished batches of measurements, before calibration, as `Critic.measure` says."""
         check_texts(texts, languages)
         check_texts(candidates, languages)
         # Candidates of one text stand side by side, so that they share rows; texts of similar length too, so that rows

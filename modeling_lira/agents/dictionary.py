@@ -66,24 +66,7 @@ class DictionaryTranslator:
         }
 
     def translate(self, texts: Sequence[str], languages: Sequence[str]) -> Iterator[list[tuple[int, list[str]]]]:
-        """Yield finished batches.
-
-        Parameters
-        ----------
-        texts : sequence of str
-        languages : sequence of str
-            Each text's language code.
-
-        Yields
-        ------
-        list of (int, list of str)
-            Index of the text, and its candidates, between 0 and `num_candidates` of them.
-
-        Raises
-        ------
-        LiraError
-            On an empty text, or a language that is unknown or not in the dictionary.
-        """
+        """Yield finished batches, as `Translator.translate` says."""
         check_texts(texts, languages)
         if unread := sorted(set(languages) - set(self._terms)):
             raise LiraError(

@@ -102,24 +102,7 @@ class Seq2SeqTranslator:
         }
 
     def translate(self, texts: Sequence[str], languages: Sequence[str]) -> Iterator[list[tuple[int, list[str]]]]:
-        """Yield finished batches.
-
-        Parameters
-        ----------
-        texts : sequence of str
-        languages : sequence of str
-            Each text's language code.
-
-        Yields
-        ------
-        list of (int, list of str)
-            Index of the text, and its candidates, the likeliest first; between 0 and `num_candidates` of them.
-
-        Raises
-        ------
-        LiraError
-            If a text is empty, or a language is unknown or not one that the model translates from.
-        """
+        """Yield finished batches, as `Translator.translate` says."""
         check_texts(texts, languages)
         self._check_languages(languages)
         rows = [self._row(text, language) for text, language in zip(texts, languages, strict=True)]

@@ -71,25 +71,7 @@ class ServerTranslator:
         }
 
     def translate(self, texts: Sequence[str], languages: Sequence[str]) -> Iterator[list[tuple[int, list[str]]]]:
-        """Yield finished batches.
-
-        Parameters
-        ----------
-        texts : sequence of str
-        languages : sequence of str
-            Each text's language code.
-
-        Yields
-        ------
-        list of (int, list of str)
-            Index of the text, and its candidates, between 1 and `num_candidates` of them. Texts without a valid answer
-            are left out.
-
-        Raises
-        ------
-        LiraError
-            If a text is empty or a language unknown; or as `ChatServer.ask`.
-        """
+        """Yield finished batches, as `Translator.translate` says; further errors as in `ChatServer.ask`."""
         check_texts(texts, languages)
         yield from self._server.ask([self._question(*pair) for pair in zip(texts, languages, strict=True)])
 
@@ -142,23 +124,7 @@ class ServerCritic:
     def measure(
         self, texts: Sequence[str], candidates: Sequence[str], languages: Sequence[str]
     ) -> Iterator[list[tuple[int, Scores]]]:
-        """Yield finished batches of scores in [1, 10].
-
-        Parameters
-        ----------
-        texts, candidates, languages : sequences of str
-            The pairs.
-
-        Yields
-        ------
-        list of (int, (float, float, float))
-            Index of the pair; semantic, emotional, pragmatic. Pairs without a valid answer are left out.
-
-        Raises
-        ------
-        LiraError
-            If a text or a candidate is empty or a language unknown; or as `ChatServer.ask`.
-        """
+        """Yield finished batches of scores in [1, 10], as `Critic.measure` says; errors also as in `ChatServer.ask`."""
         check_texts(texts, languages)
         check_texts(candidates, languages)
         yield from self._server.ask([self._question(*pair) for pair in zip(texts, candidates, languages, strict=True)])

@@ -107,24 +107,7 @@ class CausalLMTranslator:
         }
 
     def translate(self, texts: Sequence[str], languages: Sequence[str]) -> Iterator[list[tuple[int, list[str]]]]:
-        """Yield finished batches.
-
-        Parameters
-        ----------
-        texts : sequence of str
-        languages : sequence of str
-            Each text's language code.
-
-        Yields
-        ------
-        list of (int, list of str)
-            Index of the text, and its candidates, the greedy one first; between 0 and `num_candidates` of them.
-
-        Raises
-        ------
-        LiraError
-            If a text is empty or a language unknown.
-        """
+        """Yield finished batches, as `Translator.translate` says, the greedy candidate first."""
         check_texts(texts, languages)
         prompts = [self._row(text, language) for text, language in zip(texts, languages, strict=True)]
         groups = [(language, len(prompt)) for language, prompt in zip(languages, prompts, strict=True)]

@@ -1,4 +1,4 @@
-"""What a cell of a table says: one rule for ids, texts and candidates, whichever command reads them."""
+"""Read the cells of tables: the rules for ids, texts and candidates, the same in every command."""
 
 from collections.abc import Mapping
 
@@ -9,10 +9,10 @@ LANGUAGES = ("language", "lang")
 """Columns in which the language code is looked for, the corpus's own name first."""
 SCORES = ("semantic", "emotional", "pragmatic")
 _EXACT = 2**53
-"""From here on a float cannot tell neighbouring whole numbers apart."""
+"""From this number on, a float cannot represent every whole number."""
 _EXAMPLE = '["white shirt", "white blouse"]'
 _SHOWN = 100
-"""Characters of a wrong value that a message shows."""
+"""The most characters of a wrong value that a message shows."""
 
 
 def shown(value: object) -> str:
@@ -32,7 +32,8 @@ def identifier(value: object) -> str:
     Raises
     ------
     ValueError
-        What cannot tell rows apart: nothing, true or false, a list, bytes that are no text, a number that was rounded.
+        For a value that cannot identify a row: an empty one, true or false, a list, bytes, or a number so large that
+        it may be rounded.
     """
     if isinstance(value, str) and value:
         return value
@@ -62,7 +63,7 @@ def candidate_fields(value: object) -> list[Mapping[str, object]]:
     Raises
     ------
     ValueError
-        What is no list, or a candidate without a text.
+        If the value is not a list, or a candidate has no text.
     """
     if is_missing(value):
         return []
@@ -87,7 +88,7 @@ def critic_scores(fields: Mapping[str, object]) -> tuple[float | None, ...]:
     Raises
     ------
     ValueError
-        A score that is not a number from 1 to 10.
+        If a score is not a number from 1 to 10.
     """
     return tuple(_score(fields.get(name)) for name in SCORES)
 

@@ -1,1 +1,1 @@
-"""`lira demo`: the main job from end to end on a slice of the corpus."""
+"""`lira demo`: train, evaluate, save, load and search with LiRA on a slice of the corpus."""

@@ -1,4 +1,4 @@
-"""Pictures of results."""
+"""Charts of the demo's results."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from ..evaluation.comparison import ENCODER, LIRA, LIRA_FREE, TRANSLATE, UNTRAIN
 from ..faces.extras import needs
 from ..files import atomic_path
 
-# Okabe and Ito's palette: told apart with any kind of colour vision; hatches help in grey.
+# Okabe and Ito's palette, which people with any kind of colour vision can distinguish; hatches do so in grey.
 STYLES = {
     ENCODER: ("#999999", ""),
     TRANSLATE: ("#E69F00", "//"),

@@ -1,6 +1,6 @@
-"""Load a saved LiRA model where this package cannot be imported, check its embeddings, answer queries.
+"""Load a saved LiRA model in a process that cannot import this package, check its embeddings and answer queries.
 
-Run as a script by `lira demo`: python -P demo_reload.py TASK.json
+`lira demo` runs this file as a script: python -P reload.py TASK.json
 """
 
 import json
@@ -12,16 +12,16 @@ HIDDEN = ("modeling_lira", "dataset_builder")
 
 
 class Hide(MetaPathFinder):
-    """Make this repository's packages impossible to import, as on a machine that never saw them."""
+    """Make this repository's packages impossible to import, as on a machine where they are not installed."""
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        """Refuse the hidden packages; leave the rest to others."""
+        """Raise ModuleNotFoundError for a hidden package; leave every other one to the next finder."""
         if name.partition(".")[0] in HIDDEN:
             raise ModuleNotFoundError(f"{name} is hidden in this process", name=name)
 
 
 def answer(task: dict) -> dict:
-    """Return the largest gap to the expected embeddings and the best three titles of each typed query."""
+    """Return the largest difference from the expected embeddings, and the best three titles of each query."""
     import torch
     import transformers
     from safetensors.torch import load_file

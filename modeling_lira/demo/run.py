@@ -1,4 +1,4 @@
-"""The main job from end to end: corpus, streams, two stages, test table, save, reload elsewhere, search."""
+"""The demo's steps: corpus, streams, both training stages, test table, saving, loading in a new process, search."""
 
 import json
 import subprocess
@@ -58,26 +58,26 @@ TYPED_QUERIES = {
     "bn": "বাচ্চাদের দুধের বোতল",
     "fil": "tsinelas na pambabae",
 }
-"""What the demo asks in the end, one query a language, typed by hand."""
+"""The queries that the demo searches for in the end, one for each language."""
 
 OPTIONS: dict[str, ArcaOptions | LasrOptions] = {"arca": ArcaOptions(), "lasr": LasrOptions(batch_size=44, epochs=10)}
-"""A language of the slice has 220 training queries: smaller batches than the whole corpus', and more epochs."""
+"""Smaller batches and more epochs than on the whole corpus: a language of the slice has 220 training queries."""
 
 _INTERRUPTED = (130, -2)
-"""Exit codes of a process that Ctrl-C ended: its own, or by the signal."""
+"""Exit codes of a process that Ctrl-C ended: the project's own, or the number of the signal."""
 CATALOGUES = {"English titles": True, "titles in the query's language": False}
 console = Console(width=110)
 
 
 @dataclass
 class Steps:
-    """Print each step as it starts and the seconds it took."""
+    """Prints each step when it starts and how many seconds it took."""
 
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Time one step."""
+        """Announce and time one step, the body of the `with` block."""
         console.print(f"[bold]{len(self.seconds) + 1}. {name}[/bold]")
         start = time.perf_counter()
         yield
@@ -86,12 +86,12 @@ class Steps:
 
     @property
     def total(self) -> float:
-        """Seconds of all steps."""
+        """The seconds of all steps together."""
         return round(sum(self.seconds.values()), 1)
 
 
 def run_demo(output: Path, seed: int, multilingual: str, english: str) -> None:
-    """Run every step of the demo; what an earlier run finished is not done again.
+    """Run every step of the demo; results of an earlier run of the same options are used again.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def run_demo(output: Path, seed: int, multilingual: str, english: str) -> None:
     Raises
     ------
     LiraError
-        A backbone that cannot be found; a folder that holds another run's model, or in which another process works.
+        If a backbone is not installed, the folder has the model of another run, or another process is using it.
     """
     identity = {"seed": seed, "multilingual": multilingual, "english": english, "code": code_version()}
     with run_folder(output, identity) as claim:
@@ -112,7 +112,7 @@ def run_demo(output: Path, seed: int, multilingual: str, english: str) -> None:
 
 
 def _run_steps(output: Path, seed: int, multilingual: str, english: str, claim: Callable[[], None]) -> None:
-    """Run every step in a folder that is held for this run."""
+    """Run every step in a folder that is locked for this run; `claim` marks the folder as this run's."""
     torch.manual_seed(seed)
     clock, steps = Clock(), Steps()
     with steps.step("resolve the backbones"):
@@ -139,7 +139,7 @@ def _run_steps(output: Path, seed: int, multilingual: str, english: str, claim: 
 
 
 def _build_corpus(folder: Path) -> Path:
-    """Build the corpus' slice as a user does, by the command of the other package."""
+    """Build the slice of the corpus, if it is not there, by the command that a user would run."""
     if not (folder / "README.md").is_file():
         order = [sys.executable, "-m", "dataset_builder", "build", "--output", str(folder), "--size", "slice"]
         code = subprocess.run([*order, "--languages", ",".join(LANGUAGES)], check=False).returncode
@@ -151,7 +151,7 @@ def _build_corpus(folder: Path) -> Path:
 
 
 def _encoded(model: LiraModel, cache: StreamCache, split: RetrievalSplit, part: str) -> SplitTables:
-    """Cache a split's streams; where no progress bar is shown, a line says how far it is."""
+    """Cache a split's streams; print a line about it where no progress bar is shown."""
     tables = cache_split(model, cache, split)
     if not sys.stderr.isatty():
         console.print(f"   {split.language} {part}: {len(split.queries) + len(split.titles):,} texts", style="dim")
@@ -190,7 +190,7 @@ def _train_and_test(
 
 
 def _reload(model: LiraModel, streams: dict[str, list[SplitTables]], output: Path) -> dict[str, Any]:
-    """Hand a new process some texts and an index of the whole catalogue; return what it found."""
+    """Let a new process load the model, compare embeddings and search all titles; return its results."""
     texts, languages, candidates = [], [], []
     for split in streams["test"]:
         texts += split.split.queries.texts[:8]
@@ -264,7 +264,7 @@ def _report(
 
 
 def _table(comparisons: dict[str, Comparison]) -> Table:
-    """Return one table, a part for each catalogue, LiRA's gains last in each."""
+    """Return a table with a section for each kind of titles: every system, then LiRA's gains over the best others."""
     languages = [*next(iter(next(iter(comparisons.values())).scores.values())), None]
     first, *others = comparisons
     title = f"nDCG@10 x 100 on test, searching {', then '.join([first, *others])}"
@@ -285,12 +285,12 @@ def _table(comparisons: dict[str, Comparison]) -> Table:
 
 
 def _rivals(comparison: Comparison) -> list[str]:
-    """Return what LiRA is compared with: the best other row, and the encoder it stands on."""
+    """Return the systems that LiRA is compared with: the best other one, and its multilingual encoder alone."""
     return list(dict.fromkeys([comparison.best_rival(LIRA), ENCODER]))
 
 
 def _numbers(comparison: Comparison) -> dict[str, Any]:
-    """Return a comparison's means and gains as plain numbers."""
+    """Return a comparison's means, intervals and gains for the record."""
     languages = list(next(iter(comparison.scores.values())))
     return {
         "systems": {

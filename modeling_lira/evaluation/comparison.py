@@ -1,4 +1,4 @@
-"""Compare LiRA with what a shop could do without it, on the same cached streams."""
+"""Compare LiRA with other systems on the same cached streams."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from .names import ENCODER, LIRA, LIRA_FREE, TRANSLATE, UNTRAINED
 __all__ = ["ENCODER", "LIRA", "LIRA_FREE", "TRANSLATE", "UNTRAINED", "Comparison", "compare", "encoder_alone"]
 
 Scorer = Callable[[SplitTables], Tensor]
-"""Returns per-query nDCG@10 [Q]."""
+"""Maps a split to nDCG@10 of each of its queries, [Q]."""
 Embedder = Callable[[SplitTables], Embedded]
 _CHUNK = 4096
 
@@ -71,7 +71,7 @@ def compare(splits: Sequence[SplitTables], systems: Mapping[str, Scorer]) -> Com
 
 
 def encoder_alone(tables: SplitTables) -> Embedded:
-    """Embed with the frozen multilingual encoder as it comes: mean pooling, cosine."""
+    """Return embeddings of the frozen multilingual encoder alone: mean pooling, unit length."""
     queries = multilingual_vectors(tables.queries)
     return Embedded(
         tables,
@@ -81,16 +81,16 @@ def encoder_alone(tables: SplitTables) -> Embedded:
 
 
 def translate_then_encode(tables: SplitTables) -> Embedded:
-    """Embed the first candidate and the English titles with the frozen English encoder.
+    """Return embeddings of the first candidates and of the English titles by the frozen English encoder.
 
-    A query without any translation, or a local title, is a vector of zeros: it finds nothing.
+    Queries without a translation and local titles get vectors of zeros, so that all their scores are equal.
     """
     queries, titles = english_vectors(tables.queries), english_vectors(tables.english)
     return Embedded(tables, {True: queries, False: queries * 0}, {True: titles, False: titles * 0})
 
 
 def searching(embed: Embedder, *, english_titles: bool = True, with_candidates: bool = True) -> Scorer:
-    """Return the scorer of a system that embeds splits."""
+    """Return the scorer of a system, given the function by which it embeds a split."""
     return lambda tables: embed(tables).ndcg(english_titles=english_titles, with_candidates=with_candidates)
 
 
@@ -108,7 +108,7 @@ def check_finite(embedded: Embedded, system: str) -> Embedded:
 
 
 def untrained(model: LiraModel, english_titles: bool) -> Scorer:
-    """Return the scorer of a model as `from_backbones` made it, with translations."""
+    """Return the scorer of an untrained model, as `from_backbones` returns it, with translations."""
     return trained(model, english_titles, with_candidates=True)
 
 

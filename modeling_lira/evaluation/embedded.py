@@ -1,4 +1,4 @@
-"""The embeddings of a split, and how well they retrieve."""
+"""The embeddings of a split by one model, and the metrics of a search with them."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ _ENGLISH_INPUTS = (
 
 @torch.inference_mode()
 def embed_table(model: LiraModel, table: Table, with_english: bool = True) -> Tensor:
-    """Embed every row of a table, [N, D]; without English the translation-free path runs."""
+    """Return the embedding of every row of a table, [N, D]; `with_english` says whether candidates are used."""
     model.eval()
     parts = []
     for start in range(0, len(table), _BATCH):
@@ -33,7 +33,10 @@ def embed_table(model: LiraModel, table: Table, with_english: bool = True) -> Te
 
 @dataclass(frozen=True)
 class Embedded:
-    """A split's embeddings: queries with and without their candidates, English titles, local titles without English."""
+    """A split's embeddings: `queries` [Q, D] with (True) or without candidates, `documents` [N, D] by title.
+
+    The documents' key is True for English titles, and False for local ones, which are embedded without English.
+    """
 
     tables: SplitTables
     queries: dict[bool, Tensor]
@@ -59,7 +62,7 @@ class Embedded:
 
 
 def embed_split(model: LiraModel, tables: SplitTables) -> Embedded:
-    """Embed what a split's evaluation needs, once."""
+    """Return the embeddings that the evaluation of a split needs."""
     return Embedded(
         tables,
         queries={wanted: embed_table(model, tables.queries, wanted) for wanted in (True, False)},

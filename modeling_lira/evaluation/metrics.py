@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 _DRAWN_AT_ONCE = 1 << 22
-"""Places that the bootstrap holds in memory at a time."""
+"""The most drawn questions that the bootstrap has in memory at a time."""
 
 Questions = Sequence[Sequence[Hashable]]
-"""What is asked in each row of each language: rows of the same id are the same question."""
+"""The id of the question in each row of each language: rows with the same id are the same question."""
 
 
 def dcg_discounts(count: int) -> Tensor:
@@ -90,10 +90,10 @@ def bootstrap_means_of_languages(
     Parameters
     ----------
     values : sequence of L Tensor
-        Of each language, one value a row, [Q].
+        The values of each language, [Q].
     questions : sequence of L sequences, optional
-        What is asked in each row: rows of the same id are the same question. By default each row is a question of
-        its own.
+        The id of each row's question: rows with the same id are the same question. By default every row is another
+        question.
     samples, seed : int
 
     Returns
@@ -129,7 +129,7 @@ class Stratum:
 
 
 def rows_as_questions(values: Sequence[Tensor]) -> Questions:
-    """Return ids by which every row of every language [Q] is a question of its own."""
+    """Return ids by which every row of every language is another question; `values` are [Q] each."""
     return [[(language, row) for row in range(len(rows))] for language, rows in enumerate(values)]
 
 

@@ -20,13 +20,13 @@ from .names import BM25_ROW, ENCODER, LIRA, LIRA_FREE, TRANSLATE, TRANSLATE_BM25
 ENGLISH_TITLES, LOCAL_TITLES = "English titles", "local titles"
 TRANSLATED_TITLES = "local titles with English translations"
 DOCUMENTS = (ENGLISH_TITLES, LOCAL_TITLES, TRANSLATED_TITLES)
-"""What is searched."""
+"""The kinds of documents that a search may be of."""
 NEED_ENGLISH = (ENGLISH_TITLES, TRANSLATED_TITLES)
-"""What a corpus without English titles does not have."""
+"""Those of `DOCUMENTS` that a corpus without English titles does not have."""
 
 
 class Searcher(Protocol):
-    """A split as one system reads it."""
+    """A split as one system represents it, from which scores are computed."""
 
     def scores(self, documents: str, with_candidates: bool) -> Tensor:
         """Return the score of every document for every query, [Q, N]; `documents` is one of `DOCUMENTS`."""
@@ -65,7 +65,7 @@ class Words:
 
 @dataclass(frozen=True)
 class System:
-    """One row: how it reads a split, whether the query comes with translations, and what it can search."""
+    """A system: how it reads a split, whether queries have their translations, and which documents it can search."""
 
     read: Callable[[SplitTables], Searcher]
     with_candidates: bool
@@ -73,20 +73,20 @@ class System:
 
 
 class Searchers:
-    """A split as every system reads it, each read once, when it is first asked for."""
+    """The searchers of one split, each made once, when it is first asked for, and shared by systems that read alike."""
 
     def __init__(self, tables: SplitTables) -> None:
         self.tables = tables
         self._known: dict[object, Searcher] = {}
 
     def of(self, system: System) -> Searcher:
-        """Return the split as a system reads it."""
+        """Return the searcher of a system."""
         if system.read not in self._known:
             self._known[system.read] = system.read(self.tables)
         return self._known[system.read]
 
     def documents(self, system: System) -> tuple[str, ...]:
-        """Return what a system can search of this split: without English titles, no more than the local ones."""
+        """Return which documents of this split a system can search: without English titles only the local ones."""
         there = self.tables.split.has_english_titles
         return tuple(documents for documents in system.searches if there or documents not in NEED_ENGLISH)
 
@@ -96,7 +96,7 @@ class Searchers:
 
 
 def encoder_vectors(tables: SplitTables) -> Vectors:
-    """Embed with the multilingual encoder alone; it reads no translation."""
+    """Return embeddings of the multilingual encoder alone, which does not use translations."""
     embedded = check_finite(encoder_alone(tables), ENCODER)
     local = embedded.documents[False]
     return Vectors(
@@ -106,14 +106,14 @@ def encoder_vectors(tables: SplitTables) -> Vectors:
 
 
 def translation_vectors(tables: SplitTables) -> Vectors:
-    """Embed first translations with the English encoder; a translated title is its translation."""
+    """Return embeddings of the first translations of queries, and of English titles, by the English encoder."""
     embedded = check_finite(translate_then_encode(tables), TRANSLATE)
     english = embedded.documents[True]
     return Vectors(embedded.queries, {ENGLISH_TITLES: english, TRANSLATED_TITLES: english})
 
 
 def lira_vectors(model: LiraModel, tables: SplitTables) -> Vectors:
-    """Embed with LiRA."""
+    """Return LiRA's embeddings."""
     embedded = check_finite(embed_split(model, tables), LIRA)
     local = embedded.documents[False]
     both = embed_table(model, tables.local, with_english=True) if tables.split.has_english_titles else local
@@ -124,7 +124,7 @@ def lira_vectors(model: LiraModel, tables: SplitTables) -> Vectors:
 
 
 def systems_of(models: Sequence[LiraModel], with_candidates: bool) -> dict[str, list[System]]:
-    """Return the rows of a table, each with one system a model; without candidates some rows say nothing.
+    """Return the systems of each row of a table; rows that need translations are left out if queries have none.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ def systems_of(models: Sequence[LiraModel], with_candidates: bool) -> dict[str, 
 
 
 Metrics = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
-"""Returns values [Q] by name, of scores [Q, N] and gains [Q, N]."""
+"""Maps scores [Q, N] and gains [Q, N] to the values [Q] of each metric."""
 
 
 def searched(
@@ -157,7 +157,7 @@ def searched(
     Parameters
     ----------
     systems : mapping of sequences of System
-        Those of one row differ by their seed alone.
+        The systems of each row, which differ only by their seed.
     searchers : Searchers
     metrics : callable
 
@@ -169,7 +169,7 @@ def searched(
     Raises
     ------
     LiraError
-        Embeddings that are not finite.
+        If an embedding is not finite.
     """
     gains = searchers.tables.split.gain_matrix()
     for name, several in systems.items():

@@ -1,1 +1,1 @@
-"""What the package shows: names imported when they are used, missing extras in words, texts safe for a terminal."""
+"""Helpers of all commands and packages: lazy imports, optional packages, and text for terminals, Markdown and HTML."""

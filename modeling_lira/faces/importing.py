@@ -1,9 +1,9 @@
-"""What happens when modules are imported: LiRA is registered once transformers is there, missing extras are named.
+"""Watch imports: register LiRA's models when transformers is imported, and name the extra of a missing package.
 
-`import modeling_lira` alone loads no model library, yet `AutoModel.from_pretrained` must know LiRA afterwards. So this
-finder, put before the others, watches transformers and the modules of this project. When the outermost of them has been
-imported and transformers is among them, the models are registered: not earlier, since a module that is itself being
-imported cannot be registered.
+`import modeling_lira` alone loads no model library, yet `AutoModel.from_pretrained` must know LiRA afterwards. So an
+`ImportWatcher` is put in front of the other finders and watches transformers and the modules of this project. When the
+outermost of these has been imported and transformers is loaded, the models are registered. Earlier is too early, since
+the registration imports modules that may be in the middle of being imported.
 """
 
 import sys
@@ -22,7 +22,7 @@ _OPTIONAL = frozenset(module for modules in EXTRAS.values() for module in module
 
 
 class ImportWatcher(MetaPathFinder):
-    """Calls back once a library has been imported, and turns the lack of an optional package into words."""
+    """Calls functions once a library is imported, and makes the error of a missing optional package clear."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[str, Callable[[], object]]] = []
@@ -32,7 +32,7 @@ class ImportWatcher(MetaPathFinder):
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Let the other finders look for a module that is watched, and wrap what they return."""
+        """Let the other finders find a module that is watched, and wrap its loader; None for any other module."""
         if name not in _LIBRARIES and not name.startswith(_OURS):
             return None
         others = (finder for finder in sys.meta_path if finder is not self and hasattr(finder, "find_spec"))
@@ -42,12 +42,12 @@ class ImportWatcher(MetaPathFinder):
         return spec
 
     def when_loaded(self, library: str, callback: Callable[[], object]) -> None:
-        """Call back as soon as a library is imported: now, if it is."""
+        """Call a function as soon as a library is imported, or now if it is already."""
         self._waiting.append((library, callback))
         self._call_back()
 
     def _watch(self, spec: ModuleSpec) -> None:
-        # The loader stays its own kind, for those who ask it for a module's source.
+        # Only the method is replaced: the loader keeps its class, which `inspect` asks for a module's source.
         execute = spec.loader.exec_module  # type: ignore[union-attr]
 
         def exec_module(module: ModuleType) -> None:
@@ -75,7 +75,7 @@ class ImportWatcher(MetaPathFinder):
 
 
 def _name_the_extra(module: str, error: ModuleNotFoundError) -> None:
-    """Raise a clear error if what a module of ours lacks is an optional package."""
+    """Raise MissingPackageError if a module of this project needs an optional package that is not installed."""
     missing = (error.name or "").partition(".")[0]
     if module.startswith(_OURS) and missing in _OPTIONAL and not isinstance(error, MissingPackageError):
         raise MissingPackageError(module, [missing], module) from error
@@ -92,5 +92,5 @@ def watch_imports() -> None:
 
 
 def when_loaded(library: str, callback: Callable[[], object]) -> None:
-    """Call back as soon as transformers or huggingface_hub is imported: now, if it is."""
+    """Call a function as soon as transformers or huggingface_hub is imported, or now if it is already."""
     _WATCHER.when_loaded(library, callback)

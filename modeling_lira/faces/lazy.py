@@ -1,4 +1,4 @@
-"""Packages whose public names are imported when they are first used, so that `--help` loads no model library."""
+"""Packages that import a public name from its submodule when it is first used, so that `--help` is quick."""
 
 import sys
 from collections.abc import Mapping
@@ -9,9 +9,8 @@ from types import ModuleType
 class Face(ModuleType):
     """A package that imports a public name from its submodule when the name is first used.
 
-    PEP 562 allows a module's `__getattr__` alone; a class also keeps a name from being hidden by a submodule that is
-    called the same, as `training.train` is: the import system sets every loaded submodule as an attribute of its
-    package.
+    A module-level `__getattr__` (PEP 562) is not enough: the import system sets every loaded submodule as an attribute
+    of its package, and would so replace a function by the submodule of the same name, as with `training.train`.
     """
 
     _submodules: Mapping[str, str]
@@ -33,13 +32,14 @@ class Face(ModuleType):
 
 
 def lazy_face(package: str, submodules: Mapping[str, str]) -> None:
-    """Make a package that is being imported show names of its submodules.
+    """Make public names of a package's submodules attributes of the package, imported when first used.
 
     Parameters
     ----------
     package : str
-        The package's `__name__`.
-    submodules : mapping of name to submodule
+        The `__name__` of the package, which calls this while it is being imported.
+    submodules : mapping of str to str
+        The name of the submodule in which each public name is.
     """
     module = sys.modules[package]
     module.__dict__["_submodules"] = submodules

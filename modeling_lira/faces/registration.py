@@ -1,4 +1,4 @@
-"""Makes transformers' Auto classes know LiRA's models; imported as soon as transformers is."""
+"""Registers LiRA's models with transformers' Auto classes; `importing` imports it as soon as transformers is loaded."""
 
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoProcessor
 

@@ -1,4 +1,4 @@
-"""Search embeddings: an index in a folder, exact or approximate, memory-mapped, that grows."""
+"""An index of embeddings in a folder, exact or approximate, memory-mapped, to which rows can be added."""
 
 import json
 import re
@@ -23,9 +23,9 @@ from .vectors import Graph, Rows, Vectors
 
 MANIFEST = "index.json"
 FORMAT = 2
-"""Raised when the files change. In the first format every row stands in the graph, equal ones too."""
+"""The version of the files' format. In the first one the graph has every row, equal ones too."""
 _SLICE = 1024
-"""Rows that HNSW takes in at once: between two slices the progress bar moves and Ctrl-C works."""
+"""Rows that are added to the graph in one call: between two calls the progress bar moves and Ctrl-C works."""
 _DOCUMENTS = re.compile(r"documents-\d+\.arrow")
 _EMPTY = {"id": pa.array([], pa.string()), "text": pa.array([], pa.string())}
 _FILES = {
@@ -36,7 +36,7 @@ _FILES = {
 
 @dataclass(frozen=True)
 class Hit:
-    """A row of the index, with its cosine to the query."""
+    """A row of the index that a search found; `score` is its cosine to the query."""
 
     id: str
     text: str
@@ -45,10 +45,11 @@ class Hit:
 
 @dataclass
 class Manifest:
-    """What an index folder holds.
+    """The contents of an index folder.
 
-    `format` of the files; `count` rows; `files` the names of what belongs to this state; `sources` how many rows came
-    from which folder of embeddings, by its input's digest; `model` and `fingerprint` are of the model that made these.
+    `count` is the number of rows, `width` that of an embedding's numbers, `files` the names of the files of this state;
+    `sources` is the number of rows from each folder of embeddings, by the digest of its input; `model` and
+    `fingerprint` are those of the model that made the embeddings; `format` is the version of the files' format.
     """
 
     method: Method
@@ -83,18 +84,18 @@ class Manifest:
 
 
 class SearchIndex:
-    """An index of embeddings with the ids and texts that they are of.
+    """An index of embeddings with their ids and texts.
 
-    Made by `SearchIndex.create(folder, width)` or `SearchIndex.open(folder)`; grows by `add`, which `save` makes
-    permanent. What is on disk is memory-mapped, so opening takes no time and several processes share it. A folder of an
-    earlier version is compared row by row; `save` brings it up to date.
+    Make one by `SearchIndex.create(folder, width)` or `SearchIndex.open(folder)`; `add` adds rows, and `save` writes
+    them to the disk. The files are memory-mapped, so opening takes no time and processes share the memory. An index of
+    an earlier version is searched by comparing all rows, until `save` converts it.
 
     Parameters
     ----------
     folder : Path
     manifest : Manifest
 
-    Source: graph and distances are usearch's.
+    Source: usearch builds the graph and computes the distances.
     """
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
@@ -108,13 +109,13 @@ class SearchIndex:
     def create(
         cls, folder: Path | str, width: int, method: Method | str = Method.hnsw, dtype: DType | str = DType.int8
     ) -> "SearchIndex":
-        """Begin an empty index for embeddings of `width` numbers; nothing is on disk before `save`.
+        """Make an empty index for embeddings of `width` numbers; nothing is written before `save`.
 
         Raises
         ------
         LiraError
-            A folder that holds anything but what an interrupted first `save` left, an unknown method or dtype, a width
-            that is not positive.
+            If the folder has other files than those of an interrupted first `save`, the method or dtype is unknown, or
+            the width is not positive.
         """
         path = Path(folder)
         if path.exists() and (not path.is_dir() or not all(_is_unfinished(item.name) for item in path.iterdir())):
@@ -131,12 +132,12 @@ class SearchIndex:
         Raises
         ------
         LiraError
-            A folder without an index, or whose files are damaged.
+            If the folder has no index, or its files are damaged.
         """
         return cls(Path(folder), Manifest.read(Path(folder)))
 
     def _open(self) -> None:
-        """Take up what the manifest says, and forget what was added since."""
+        """Open the files that the manifest names; rows that were added since are forgotten."""
         self._new_ids: list[str] = []
         self._new_texts: list[str] = []
         self.__dict__.pop("_known", None)
@@ -155,7 +156,7 @@ class SearchIndex:
 
     @cached_property
     def _known(self) -> set[str]:
-        """Ids of all rows."""
+        """The ids of all rows."""
         return {*self._documents["id"].to_pylist(), *self._new_ids}
 
     # ------------------------------------------------------------------ growing
@@ -167,22 +168,23 @@ class SearchIndex:
         texts: Sequence[str] | None = None,
         show_progress: bool = False,
     ) -> None:
-        """Add rows; they are found at once and permanent after `save`.
+        """Add rows, which a search finds from now on; `save` writes them to the disk.
 
         Parameters
         ----------
         ids : sequence of str, N of them
-            None that is there already.
+            Each different from the others and from those in the index.
         embeddings : ndarray or Tensor, [N, D]
             Of any length: only the direction counts.
         texts : sequence of str, optional
-            What `search` returns with each id.
+            The text that `search` returns with each id; by default empty.
         show_progress : bool
 
         Raises
         ------
         LiraError
-            Ids that repeat, lists of different lengths, embeddings of another width, zero or not finite.
+            If an id is repeated, the lists differ in length, or an embedding is of another width, zero or not finite;
+            nothing is added then.
         """
         names = _strings("id", ids)
         rows = self._checked(embeddings)
@@ -200,21 +202,30 @@ class SearchIndex:
             for start in tqdm(range(0, len(names), _SLICE), desc="index", disable=not show_progress):
                 self._vectors.add(stored[start : start + _SLICE])
         except BaseException:
-            self._open()  # half of the rows are in it
+            self._open()  # some of the rows may be in the graph already
             raise
         self._new_ids += names
         self._new_texts += contents
         self._known.update(fresh)
 
     def add_folder(self, source: EmbeddingFolder, save_every: int = 100_000) -> int:
-        """Add what a folder of `lira encode` holds beyond what was added from it before; saves on its way.
+        """Add the rows of a folder of `lira encode` that were not added from it before, and save the index.
 
-        Returns the number of new rows.
+        Parameters
+        ----------
+        source : EmbeddingFolder
+        save_every : int
+            The index is also saved whenever so many rows have been added, so that an interrupted run can be continued.
+
+        Returns
+        -------
+        int
+            The number of new rows.
 
         Raises
         ------
         LiraError
-            Embeddings of another model or width; otherwise as `add`.
+            If the embeddings are of another model or width; otherwise as `add`.
         """
         settings = source.settings
         self._take_model(settings.model, settings.fingerprint)
@@ -242,17 +253,18 @@ class SearchIndex:
         self.manifest.model, self.manifest.fingerprint = model, fingerprint
 
     def save(self, is_last: bool = True) -> None:
-        """Make what was added permanent; after a failure the folder holds what it held before.
+        """Write the rows that were added to the disk; if this fails, the folder keeps its earlier state.
 
         Parameters
         ----------
         is_last : bool
-            False if more is added at once: searching is slower until the last `save`, which makes the index ready.
+            False if more rows follow: part of the work is postponed to the last `save`, and searches are slower until
+            then.
 
         Raises
         ------
         LiraError
-            A disk that is full, or an index that another process has changed since it was opened.
+            If the disk is full, or another process has changed the index since it was opened.
         """
         with holding(self.folder):
             sweep(self.folder, MANIFEST, "vectors-*.usearch", "documents-*.arrow")
@@ -299,7 +311,7 @@ class SearchIndex:
         Raises
         ------
         LiraError
-            Queries of another width, zero or not finite; a `top` that is not a positive whole number.
+            If a query is of another width, zero or not finite, or `top` is not a positive whole number.
         """
         rows, scores = self.nearest(queries, top)
         return [
@@ -321,7 +333,7 @@ class SearchIndex:
 
     @property
     def expansion(self) -> int:
-        """How many vectors HNSW looks at for one query, `EXPANSION_SEARCH` when opened; of few it looks at all."""
+        """How many vectors HNSW considers for one query, by default `EXPANSION_SEARCH`; of few vectors, all."""
         return self._graph.index.expansion_search
 
     @expansion.setter
@@ -341,7 +353,7 @@ class SearchIndex:
         return Hit(self._documents["id"][row].as_py(), self._documents["text"][row].as_py(), score)
 
     def _checked(self, embeddings: np.ndarray | Tensor) -> np.ndarray:
-        """Return embeddings [N, D] as float32 of unit length."""
+        """Return embeddings [N, D] as float32 of unit length; raise LiraError for a wrong shape, zero or not finite."""
         try:
             rows = np.asarray(embeddings.detach().cpu() if isinstance(embeddings, Tensor) else embeddings, np.float32)
         except (TypeError, ValueError) as error:
@@ -352,23 +364,23 @@ class SearchIndex:
         bad = np.flatnonzero(~((peaks > 0) & np.isfinite(peaks)))
         if len(bad):
             raise LiraError(f"embedding {bad[0]} is zero or not finite")
-        rows = rows / peaks
+        rows = rows / peaks  # first, since the square of a very large or very small number has no float32
         return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 def _is_data(name: str) -> bool:
-    """Say whether a file is vectors or documents of an index, of whatever state."""
+    """Return whether a file's name is one of an index's vectors or documents, of its current or an earlier state."""
     return any(pattern.fullmatch(name) for patterns in _FILES.values() for pattern in patterns.values())
 
 
 def _is_unfinished(name: str) -> bool:
-    """Say whether a file may be what an interrupted first `save` left."""
+    """Return whether a file's name is one that an interrupted first `save` may leave."""
     final = final_name(name)
     return name == LOCK or _is_data(final or name) or final == MANIFEST
 
 
 def _read_documents(path: Path, manifest: Manifest) -> pa.Table:
-    """Memory-map ids and texts, and what the graph keeps of each row."""
+    """Memory-map the ids and texts of all rows, and the columns of the graph, if there is one."""
     names = ["id", "text"]
     if manifest.method is Method.hnsw and manifest.format > 1:
         names += ["first", "apart"]
@@ -383,7 +395,7 @@ def _read_documents(path: Path, manifest: Manifest) -> pa.Table:
 
 
 def _columns(documents: pa.Table) -> dict[str, np.ndarray] | None:
-    """Return what the graph keeps of each row; None if it is of the first format."""
+    """Return the columns of the graph, after a check; None if the index is of the first format."""
     if "first" not in documents.schema.names:
         return None
     first, apart = documents["first"].to_numpy(), documents["apart"].to_numpy()
@@ -396,7 +408,7 @@ def _columns(documents: pa.Table) -> dict[str, np.ndarray] | None:
 
 
 def _strings(what: str, values: Sequence[str]) -> list[str]:
-    """Return the values as a list of texts that a file can hold."""
+    """Return the values as a list; raise LiraError for one that is not a str or that cannot be encoded as UTF-8."""
     listed = list(values)
     for row, value in enumerate(listed):
         if not isinstance(value, str):

@@ -1,4 +1,4 @@
-"""Stored vectors that are searched: one after the other, or by a graph that holds equal ones once."""
+"""The stored vectors of an index and their search: all of them compared, or by a graph in which equal ones are once."""
 
 import logging
 import os
@@ -21,37 +21,40 @@ from .choices import DType
 logger = logging.getLogger(__name__)
 
 CONNECTIVITY = 16
+"""Neighbours of each vector in the HNSW graph (M)."""
 EXPANSION_ADD = 128
+"""How many vectors HNSW considers as neighbours of a new one: more is slower and makes a better graph."""
 EXPANSION_SEARCH = 512
-"""How many rows HNSW looks at for one query: more is slower and finds more."""
+"""How many vectors HNSW considers for one query: more is slower and finds more."""
 COMPARED = 2**15
-"""Up to so many different vectors all are compared: as fast as a walk through the graph, and nothing is missed."""
+"""Up to so many different vectors, all are compared: as fast as a walk through the graph, and exact."""
 _SPARE = 64
-"""Vectors beyond those asked for whose cosines are computed exactly: those of float32 may come out equal."""
+"""How many vectors beyond those asked for get exact cosines: in float32 the cosines of several may be equal."""
 _CHUNK = 4096
+"""Vectors that are converted or copied out of the index at a time."""
 _SHARE = 16
-"""If more than one in so many is asked for, every vector is compared."""
+"""If more than one in so many vectors is asked for, all are compared."""
 _QUICK = 64
-"""Expansion of the first walk that tries whether a vector is reached."""
+"""Expansion of the first, quick walk that tests whether the graph leads to a vector."""
 _SCALARS = {DType.float32: "f32", DType.float16: "f16", DType.int8: "i8"}
 _ROUNDING = 2.0**-22
-"""How far the difference of two float32 cosines may be off, for each number of the vectors."""
+"""Bound of the error of the difference of two float32 cosines, per number of the vectors."""
 _CELLS = 2**22
-"""Rows times queries that are listed at once."""
+"""The most rows times queries whose cosines are in memory at a time."""
 
 Nearest = tuple[np.ndarray, np.ndarray]
-"""Rows and their cosines, nearest first, then by row."""
+"""Rows [N] and their cosines [N], the nearest first, equally near ones in the order of the rows."""
 Search = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
-"""From queries [Q, D] and a number to rows [Q, number], -1 where there are no more, and float32 cosines."""
+"""Maps queries [Q, D] and a number n to rows [Q, n], -1 where there are no more, and their float32 cosines [Q, n]."""
 
 
 class Vectors(ABC):
-    """Stored vectors of an index, those on disk and new ones.
+    """The stored vectors of an index, both those on disk and those added since.
 
     Parameters
     ----------
     width : int
-        Numbers a vector.
+        Numbers of a vector, D.
     dtype : DType
     count : int
         Rows on disk.
@@ -67,20 +70,20 @@ class Vectors(ABC):
     def save(self, folder: Path, count: int, is_last: bool = True) -> str:
         """Write all `count` rows into the folder; return the name of the file, which is complete or not there.
 
-        Before more rows are added, `is_last` may be False to put off work that would have to be done again.
+        `is_last` may be False if more rows follow, to postpone work that they would make necessary again.
         """
 
     @abstractmethod
     def nearest(self, queries: np.ndarray, top: int) -> Iterator[Nearest]:
-        """Yield the `top` nearest rows of each stored query [Q, D]; there must be so many rows."""
+        """Yield the `top` nearest rows of each query [Q, D], stored as the vectors are; there must be so many rows."""
 
     def columns(self) -> Mapping[str, np.ndarray]:
-        """Return what is kept of each row beside its vector."""
+        """Return the columns [N] that are saved beside the vectors, by their names."""
         return {}
 
 
 class Rows(Vectors):
-    """All rows one after the other in a file; every one is compared."""
+    """All rows one after the other in a file; a search compares every one."""
 
     FILE = "vectors.bin"
 
@@ -105,7 +108,7 @@ class Rows(Vectors):
     def save(self, folder: Path, count: int, is_last: bool = True) -> str:
         """Write all `count` rows into the folder; return the name of the file."""
         path = folder / self.FILE
-        # What lies beyond the rows that the manifest counts is of a save that failed, and nobody reads it.
+        # Bytes after the rows that the manifest counts were left by a save that failed; they are never read.
         with path.open("r+b" if path.exists() else "w+b") as file:
             file.seek(self._saved * self._width * self._dtype.itemsize)
             for part in self._parts if not self._saved else self._parts[1:]:
@@ -130,19 +133,20 @@ class Rows(Vectors):
 
 
 class Graph(Vectors):
-    """HNSW with its vectors, in one file; equal vectors stand in it once, under the number of their first row.
+    """An HNSW graph with its vectors, in one file. Equal vectors are in it once, under the number of their first row.
 
-    A graph whose vectors stand close together in clusters falls to pieces, and a walk through it misses whole
-    clusters. So few vectors are all compared; of many, those that a walk towards themselves does not reach are kept
-    apart and compared at every search.
+    If vectors form dense clusters, the graph is not connected, and a walk through it misses whole clusters. So up to
+    `COMPARED` vectors are all compared; of more, those that a search for themselves does not find are kept apart and
+    compared at every search.
 
     Parameters
     ----------
     width, dtype, count, path
         As `Vectors`.
     columns : mapping of str to ndarray, optional
-        What `columns()` gave when the file was written: `first`, the first row of an equal vector [N], and `apart`,
-        whether the row's vector is kept apart [N]. None for a file of the first format, in which every row stands.
+        What `columns()` returned when the file was written: `first` [N], the first row with an equal vector, and
+        `apart` [N], whether the row's vector is kept apart. None for a file of the first format, in which every row is
+        a vector.
     """
 
     def __init__(
@@ -169,7 +173,7 @@ class Graph(Vectors):
 
     @property
     def _compared(self) -> np.ndarray:
-        """The vectors that are compared at every search: those kept apart and those that were not tried yet."""
+        """The vectors that are compared at every search: those kept apart and those that were not tested yet."""
         if len(self._keys) <= COMPARED:
             return self._keys
         return np.union1d(self._apart, self._keys[self._keys >= self._tried])
@@ -215,7 +219,7 @@ class Graph(Vectors):
         return np.array([self._digests.setdefault(_digest(row), start + n) for n, row in enumerate(vectors)], np.int64)
 
     def _renew(self) -> None:
-        """Bring a graph of the first format, in which equal vectors stand side by side, into this one."""
+        """Convert a graph of the first format, in which every row is a vector, so that equal ones are in it once."""
         if not self._old:
             return
         self._old, self._tried, self._digests = False, 0, {}
@@ -242,17 +246,18 @@ class Graph(Vectors):
         return name
 
     def columns(self) -> Mapping[str, np.ndarray]:
-        """Return the first row with an equal vector, and which rows' vectors are kept apart."""
+        """Return `first`, the first row with an equal vector, and `apart`, whether a row's vector is kept apart."""
         return {"first": self._first, "apart": np.isin(np.arange(len(self._first)), self._compared)}
 
     def _try(self) -> None:
-        """Set those vectors apart that a walk does not reach.
+        """Find the vectors that the graph does not lead to, and keep them apart.
 
-        The new ones are tried; all of them, if some are not reached, since a crowd cuts off its neighbours too, and
-        whenever their number has doubled.
+        Only new vectors are tested; but all are if one of these is not found, since a dense cluster may cut off its
+        neighbours too, and whenever the number of vectors has doubled.
         """
         total, before = len(self._keys), int(np.searchsorted(self._keys, self._tried))
-        if total <= COMPARED or (before == total and len(self._apart) <= COMPARED):  # more were put off by a save
+        # Without new vectors there is nothing to test, unless a save with more to follow has postponed it.
+        if total <= COMPARED or (before == total and len(self._apart) <= COMPARED):
             return
         apart = self._unreached(self._keys[before:])
         if before and (len(apart) or len(self._apart) or total >= 2 * before):
@@ -262,7 +267,7 @@ class Graph(Vectors):
             logger.info("index: the graph does not lead to %d of %d vectors: they are all compared", len(apart), total)
 
     def _unreached(self, keys: np.ndarray) -> np.ndarray:
-        """Return which of these vectors are not among the nearest of themselves."""
+        """Return those of these vectors that a search for themselves does not find."""
         missed = [np.empty(0, np.int64)]
         with tqdm(total=len(keys), desc="check", unit=" rows", disable=None) as bar:
             for part, vectors in self._chunks(keys):
@@ -272,7 +277,7 @@ class Graph(Vectors):
         return np.concatenate(missed)
 
     def _not_near(self, keys: np.ndarray, vectors: np.ndarray, expansion: int, count: int) -> np.ndarray:
-        """Return whether each vector is missing among the nearest that a walk of this expansion reaches."""
+        """Return whether each vector is missing among the `count` nearest to it that a walk of this expansion finds."""
         if not len(keys):
             return np.empty(0, bool)
         before = self.index.expansion_search
@@ -290,7 +295,7 @@ class Graph(Vectors):
             yield self._rows_of(*_ranked(query, keys, self._get(keys), wanted), top)
 
     def _candidates(self, queries: np.ndarray, top: int) -> Iterator[np.ndarray]:
-        """Yield the numbers of vectors among which the `top` nearest of each query are."""
+        """Yield, for each query, numbers of vectors that include the `top` nearest ones."""
         total, compared = len(self._keys), self._compared
         if self._old or len(compared) > COMPARED or len(compared) == total or _SHARE * top >= total:
             yield from _near(self._compare, queries, top, total)
@@ -307,7 +312,7 @@ class Graph(Vectors):
         return _arrays(self.index.search(queries, count, exact=True))
 
     def _rows_of(self, keys: np.ndarray, cosines: np.ndarray, top: int) -> Nearest:
-        """Return the rows of these vectors, of which each has one or more, up to `top`."""
+        """Return up to `top` rows that have these vectors; each vector has one or more rows."""
         rows = [part[:top] for part in self._groups.rows_of(keys)]
         scores = np.repeat(cosines, [len(part) for part in rows])
         joined = np.concatenate(rows)
@@ -327,7 +332,7 @@ class Graph(Vectors):
 
 @dataclass(frozen=True)
 class _Groups:
-    """Which rows have equal vectors: `rows` vector by vector, those of `keys[n]` from `starts[n]`."""
+    """Rows by their vectors: the rows with the vector of number `keys[n]` are those in `rows` from `starts[n]` on."""
 
     keys: np.ndarray
     rows: np.ndarray
@@ -371,7 +376,7 @@ def _digest(vector: np.ndarray) -> bytes:
 
 
 def _arrays(matches: Matches | BatchMatches) -> tuple[np.ndarray, np.ndarray]:
-    """Return usearch's rows and cosines [Q, N]; a single query comes back without its axis and shorter."""
+    """Return usearch's rows and cosines [Q, N]; for a single query usearch returns them without the first axis."""
     keys, distances = np.atleast_2d(matches.keys).astype(np.int64), np.atleast_2d(matches.distances)
     counts = getattr(matches, "counts", [keys.shape[1]])
     beyond = np.arange(keys.shape[1]) >= np.asarray(counts)[:, None]
@@ -379,12 +384,15 @@ def _arrays(matches: Matches | BatchMatches) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _comparing(vectors: np.ndarray) -> Search:
-    """Return the search that compares every one of some vectors [N, D]."""
+    """Return a search that compares queries with every one of these vectors [N, D]."""
     return lambda queries, count: _arrays(usearch_exact(vectors, queries, count, metric="cos", exact=True))
 
 
 def _near(search: Search, queries: np.ndarray, top: int, total: int) -> Iterator[np.ndarray]:
-    """Yield rows among which the `top` nearest of each query are, however many are as near in float32 as the last."""
+    """Yield, for each query, rows that include the `top` nearest ones of `total`.
+
+    More are asked for until the last float32 cosine is surely below that of the `top`-th row, however many are equal.
+    """
     margin = _ROUNDING * queries.shape[1]
     asked = min(total, top + _SPARE)
     for start in range(0, len(queries), max(1, _CELLS // max(asked, 1))):
@@ -400,7 +408,7 @@ def _near(search: Search, queries: np.ndarray, top: int, total: int) -> Iterator
 
 
 def _ranked(query: np.ndarray, rows: np.ndarray, vectors: np.ndarray, top: int) -> Nearest:
-    """Rank rows with their vectors [N, D] by exact cosines, which are equal for equal vectors, and then by row."""
+    """Rank rows, given their vectors [N, D], by float64 cosines, which are equal for equal vectors, and then by row."""
     exact = query.astype(np.float64)
     cosines = np.concatenate(
         [_cosines(exact, vectors[start : start + _CHUNK]) for start in range(0, len(rows), _CHUNK)]
@@ -411,5 +419,5 @@ def _ranked(query: np.ndarray, rows: np.ndarray, vectors: np.ndarray, top: int) 
 
 def _cosines(query: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     exact = vectors.astype(np.float64)
-    # A matrix product would add the numbers of each row in an order that depends on the row's place.
+    # A matrix product would add the numbers of a row in an order that depends on the row's position.
     return (exact * query).sum(1) / np.sqrt((exact * exact).sum(1) * (query * query).sum())
