@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .. import agents, backbones
-from ..agents.check import PASS_SHARE, check_pairs
-from ..agents.check import check as shares
+from ..agents import check as checking
 from ..agents.limits import check_limits
 from ..agents.tables import Table, checked_suffix
 from ..errors import LiraError
@@ -398,7 +397,7 @@ def _check_critic(options: ModelOptions, method: Method, output: Path | None) ->
     used = str(critic.settings["method"])
     passed = True
     languages = {}
-    for language, share in shares(critic, check_pairs()):
+    for language, share in checking.check(critic, checking.check_pairs()):
         typer.echo(f"{language:4} {share.share:.3f} of {share.count}{'' if share.passed else '  too low'}")
         languages[language] = {"share": share.share, "count": share.count}
         passed &= share.passed
@@ -406,7 +405,7 @@ def _check_critic(options: ModelOptions, method: Method, output: Path | None) ->
         result = {"critic": critic.name, "method": used, "languages": languages}
         atomic_write_text(output, json.dumps(result, indent=1))
     verdict = "passed" if passed else "failed"
-    typer.echo(f"{one_line(critic.name)} by {used}: {verdict} at {PASS_SHARE} in every language")
+    typer.echo(f"{one_line(critic.name)} by {used}: {verdict} at {checking.PASS_SHARE} in every language")
     if not passed:
         raise typer.Exit(1)
 

@@ -13,7 +13,7 @@ from ..agents.dictionary import UNSPACED
 def tokens(text: str, language: str) -> list[str]:
     """Return the casefolded words of a text; in an unspaced language, all runs of three characters.
 
-    Combining marks count as parts of words, which a regular expression's `\\w` does not do in Bengali and Thai.
+    Combining marks count as parts of words, which a regular expression's word class does not do in Bengali and Thai.
     """
     key = unicodedata.normalize("NFC", text).casefold()
     words = "".join(char if unicodedata.category(char)[0] in "LMN" else " " for char in key).split()

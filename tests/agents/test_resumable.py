@@ -1,6 +1,7 @@
 """Interrupted runs of agents."""
 
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -91,3 +92,28 @@ def test_measurements_and_candidates_share_a_store(
         measured = measure_all(Oracle(), ["áo"], ["shirt"], ["vi"], store)
         assert measured == [(-1.0, 0.0, 0.5)]
         assert len(store) == 2
+
+
+class Quick:
+    """A translator that takes no time; it counts what it is asked."""
+
+    name = "quick"
+    settings = {"name": "quick"}
+    asked = 0
+
+    def translate(self, texts: Sequence[str], languages: Sequence[str]) -> Iterator[list[tuple[int, list[str]]]]:
+        self.asked += len(texts)
+        for start in range(0, len(texts), 500):
+            yield [(row, [f"{texts[row]} {k}" for k in range(4)]) for row in range(start, start + 500)]
+
+
+def test_ten_thousand_texts_resume_in_seconds(tmp_path: Path) -> None:
+    texts, spoken = [f"áo thun nam màu đen số {number}" for number in range(10_000)], ["vi"] * 10_000
+    with CandidateStore(tmp_path) as store:
+        whole = translate(Quick(), texts, spoken, store, progress=False)
+    again = Quick()
+    start = time.process_time()
+    with CandidateStore(tmp_path) as store:
+        assert translate(again, texts, spoken, store, progress=False) == whole
+    assert time.process_time() - start < 5
+    assert again.asked == 0

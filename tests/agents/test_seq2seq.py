@@ -1,7 +1,7 @@
 """Translation models, tiny and random, with real tokenizers of their kinds: is English asked for, and from what?"""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -31,15 +31,6 @@ TEXTS = [
 ]
 SPOKEN = ["vi", "vi", "th", "id", "ms", "ur", "bn", "fil"]
 Pair = tuple[PreTrainedModel, PreTrainedTokenizerBase]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Models this small only wait for each other's threads, on a busy machine for minutes."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
