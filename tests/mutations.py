@@ -360,7 +360,7 @@ MUTATIONS: list[Mutation] = [
         "modeling_lira/agents/likelihood.py",
         "agents/test_likelihood.py",
         ("[: self.max_tokens]", ""),
-        ("hidden = torch.cat([last[owner]", "hidden = torch.cat([0 * last[owner]"),
+        ("hidden = torch.cat([last[condition]", "hidden = torch.cat([0 * last[condition]"),
         ("\"en\" if to_english else language", "language"),
     ),
     *_of(
