@@ -185,7 +185,7 @@ def translate(
     dtype: DTypeOption = DType.auto,
     threads: ThreadsOption = None,
 ) -> None:
-    """Translate texts into English candidates. Interrupt it and run it again: it goes on where it was.
+    """Translate texts into English candidates. Run an interrupted command again to continue it.
 
     Candidates that the rows have already, from other models, are kept.
     """
@@ -238,7 +238,7 @@ def critique(
     dtype: DTypeOption = DType.auto,
     threads: ThreadsOption = None,
 ) -> None:
-    """Score candidates in [1, 10] for meaning and tone; by rating, for feeling too. Interrupted, it goes on.
+    """Score candidates in [1, 10] for meaning and tone; by rating, for feeling too. Run it again to continue it.
 
     By likelihood, feeling is not measured: its score, `emotional`, is the neutral 5.5 of every candidate. Scores by
     likelihood are calibrated on the input itself, a language at a time, unless --calibration names a file.

@@ -84,7 +84,7 @@ def push(
 ) -> None:
     """Push a model with processor, code, sentence-transformers' files and a card made from the records.
 
-    Interrupt it and run it again: what has arrived is not sent again.
+    Run an interrupted command again to continue it: files that have arrived are not sent again.
     """
     from ..records.publishing import card_sources, push_run, write_ready
 

@@ -1,4 +1,4 @@
-"""How every command of this project is run: its log, its errors in one line, its exit code."""
+"""Run a command of this project: set up its log, report an error in one line, return an exit code."""
 
 import logging
 import os

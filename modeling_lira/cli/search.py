@@ -45,7 +45,7 @@ def encode(
     multilingual: Annotated[str | None, typer.Option(help="Multilingual backbone; by default as in training.")] = None,
     english: Annotated[str | None, typer.Option(help="English backbone; by default as in training.")] = None,
 ) -> None:
-    """Embed the texts of a file. Interrupt it and run it again: finished shards are kept.
+    """Embed the texts of a file. Run an interrupted command again to continue it: finished shards are kept.
 
     English translations in a column `candidates`, as `lira translate` writes them, are used.
     """
@@ -81,7 +81,7 @@ def search(
     multilingual: Annotated[str | None, typer.Option(help="Multilingual backbone; by default as in training.")] = None,
     english: Annotated[str | None, typer.Option(help="English backbone; by default as in training.")] = None,
 ) -> None:
-    """Search an index; with --add, build it or add to it first. Interrupt it and run it again: it goes on.
+    """Search an index; with --add, build it or add to it first. Run an interrupted command again to continue it.
 
     What is in the index already is not added again.
     """

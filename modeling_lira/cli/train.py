@@ -26,9 +26,9 @@ def train(
     push_to_hub: Annotated[str | None, typer.Option(help="Push the model to ORGANISATION/NAME; needs a token.")] = None,
     private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
 ) -> None:
-    """Train both stages on a corpus and save the model. Interrupt it and run it again: it goes on.
+    """Train both stages on a corpus and save the model. Run an interrupted command again to continue it.
 
-    A folder keeps one run's model: another seed, option or corpus is refused there.
+    A folder is for one run: a command with another seed, option or corpus stops with an error.
 
     On several processes: torchrun --nproc_per_node 2 -m modeling_lira.cli train …
     """
@@ -69,7 +69,7 @@ def train_reasoning(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed, in place of the config's.")] = None,
 ) -> None:
-    """Put LiRA in front of a frozen language model and train it to be read. Interrupted, it goes on when run again."""
+    """Train LiRA to give soft tokens to a frozen language model. Run an interrupted command again to continue it."""
     from ..training.reasoning import train_reasoning as run
 
     named = CONFIGS / f"{config}.yaml"

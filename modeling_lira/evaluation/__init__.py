@@ -1,4 +1,4 @@
-"""How well a model retrieves: metrics, simple rivals, `evaluate`."""
+"""Evaluation of retrieval: metrics, baselines, and `evaluate`, which compares a model with them."""
 
 from typing import TYPE_CHECKING
 
