@@ -34,7 +34,7 @@ def temporal_pool(hidden_states: Tensor, attention_mask: Tensor, num_bins: int) 
     Tensor, [..., S, H]
         Of the states' dtype, the sums in float32 at least; zeros for a text without tokens.
 
-    Source: paper, Arca (temporal average pooling); fractional bins are ours.
+    Source: paper, Arca (temporal average pooling), with METHOD.md's fractional bins.
     """
     real = attention_mask.bool()
     length = real.sum(-1)[..., None, None].float()  # [..., 1, 1]
@@ -50,31 +50,10 @@ def temporal_pool(hidden_states: Tensor, attention_mask: Tensor, num_bins: int) 
     return (weights.to(exact) @ states.to(exact)).to(states.dtype)
 
 
-def fit_procrustes(source: Tensor, target: Tensor) -> Tensor:
-    """Find the orthogonal map, times one scale, that brings centred `source` closest to centred `target`.
-
-    Parameters
-    ----------
-    source : Tensor, [N, a]
-    target : Tensor, [N, b]
-        Rows correspond; both are already centred.
-
-    Returns
-    -------
-    Tensor, [b, a]
-        The weight W of `target ~ source @ W.T`; `W / scale` has orthonormal rows or columns.
-
-    Source: ours (method, Arca 2), after Schönemann (1966).
-    """
-    left, _, right = torch.linalg.svd(source.double().T @ target.double(), full_matrices=False)
-    scale = target.norm() / source.norm().clamp_min(1e-12)
-    return ((left @ right).T * scale).to(source.dtype)
-
-
 class Projection(nn.Module):
     """Centre a backbone's stream and bring it to the shared width.
 
-    Source: paper, Arca (input projection); centring and its start are ours.
+    Source: paper, Arca (input projection); METHOD.md, Arca 2 for the centring and the start.
     """
 
     centre: Tensor
@@ -103,7 +82,7 @@ class Projection(nn.Module):
 class ZeroLinear(nn.Linear):
     """A linear layer that starts by giving the same constant whatever its input.
 
-    Source: ours (residual branches that begin with no effect).
+    Source: residual branches that begin with no effect.
     """
 
     def __init__(self, in_features: int, out_features: int, constant: float = 0.0) -> None:
@@ -119,7 +98,7 @@ class ZeroLinear(nn.Linear):
 class Adaptor(nn.Module):
     """Adapt both paths with the same residual bottleneck; the identity before training.
 
-    Source: paper, Arca (shared adaptor); the residual form is ours.
+    Source: paper, Arca (shared adaptor), here in residual form.
     """
 
     def __init__(self, hidden_size: int, inner_size: int) -> None:
@@ -151,7 +130,7 @@ class Actor(nn.Module):
     with the mean over the present candidates, which makes the policy permutation-equivariant. The start is a plain
     preference for what the critics like.
 
-    Source: paper, Arca (actor); the set network and its start are ours.
+    Source: paper, Arca (actor); METHOD.md, Arca for the set network.
     """
 
     def __init__(self, inner_size: int) -> None:
@@ -171,7 +150,9 @@ class Actor(nn.Module):
         return logits.masked_fill(~candidate_mask, torch.finfo(logits.dtype).min)
 
     def reset_parameters(self) -> None:
-        """Start from the critics' word alone: semantic score first, similarity most."""
+        """Start as a plain preference for a high semantic score and similarity, whatever the other candidates are."""
+        # Of [semantic, emotional, pragmatic, similarity]. Scores spread over [-1, 1] while the cosines of candidates of
+        # one text lie close together: ten to one lets either decide. Emotion and tone are often not scored at all.
         init.copy_(self.preference, torch.tensor([1.0, 0.0, 0.0, 10.0]))
 
 
@@ -183,7 +164,7 @@ def critic_features(critic_scores: Tensor, similarities: Tensor) -> Tensor:
     critic_scores : Tensor, [B, K, 3], in [1, 10] or NaN
     similarities : Tensor, [B, K], in [-1, 1]; detached, so that the actor never bends the space to its liking
 
-    Source: paper, Arca (c_k); the scaling to [-1, 1] and neutral values are ours.
+    Source: paper, Arca (c_k), which neither scales to [-1, 1] nor knows missing scores.
     """
     scaled = torch.nan_to_num((critic_scores - NEUTRAL_SCORE) / SCORE_HALF_RANGE, nan=0.0)
     return torch.cat([scaled.to(similarities.dtype), similarities.detach()[..., None]], -1)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from huggingface_hub.dataclasses import strict
 from huggingface_hub.errors import StrictDataclassError
@@ -11,11 +11,16 @@ from transformers.configuration_utils import SubConfigSpec
 
 from .errors import LiraError, one_line, reading
 
-if TYPE_CHECKING:
-    # Never run, but read: `transformers` keeps the code of local folders apart by a digest of the config's file and of
-    # what it imports, and gives every folder with the same one the model class of the first.
-    from .modeling_lira import LiraModel  # noqa: F401
-    from .st_lira import LiraSTModule  # noqa: F401
+_FILES_OF_THE_MODEL = """
+from .modeling_lira import LiraModel
+from .st_lira import LiraSTModule
+"""
+"""Never run, but read: these lines are how `transformers` knows that the two files belong to every saved model.
+
+It looks for them by a regular expression, in strings too. It also keeps the code of local folders apart by a digest of
+the config's file and of the files that it names, and gives every folder with the same digest the model class of the
+first. An import would do the same, at the price of a circle.
+"""
 
 LANGUAGES = ("vi", "th", "id", "ms", "ur", "bn", "fil", "en")
 """Language codes (ISO 639-1 / BCP 47) known to a model whose config does not say otherwise."""
@@ -173,7 +178,7 @@ class LiraConfig(CheckedConfig):
     LiraError
         A count that is not positive or absurdly large, heads that do not divide the width, a weight outside (0, 1).
 
-    Source: paper, Arca and LaSR; defaults are ours.
+    Source: paper, Arca and LaSR (not the defaults).
     """
 
     model_type = "lira"

@@ -1,7 +1,7 @@
 """Configuration of a language model that reads LiRA's fused representation before its prompt."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
@@ -9,8 +9,10 @@ from transformers.configuration_utils import SubConfigSpec
 from .configuration_lira import CheckedConfig, LiraConfig, checked
 from .errors import LiraError
 
-if TYPE_CHECKING:
-    from .modeling_lira_causal_lm import LiraForCausalLM  # noqa: F401  # see configuration_lira.py
+_FILES_OF_THE_MODEL = """
+from .modeling_lira_causal_lm import LiraForCausalLM
+"""
+"""Read by `transformers`, as the lines of the same name in configuration_lira.py."""
 
 STREAMS = ("fused", "multilingual")
 
@@ -45,7 +47,7 @@ class LiraCausalLMConfig(CheckedConfig):
     LiraError
         A projector that is empty or absurdly large; another stream.
 
-    Source: method, Reasoning; the sizes are ours.
+    Source: METHOD.md, Reasoning.
     """
 
     model_type = "lira_causal_lm"

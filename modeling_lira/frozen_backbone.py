@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
+from types import ModuleType
 from typing import TypedDict, cast
 
 import torch
@@ -39,10 +40,7 @@ from .errors import LiraError, one_line, reading
 
 logger = logging.getLogger(__name__)
 
-_E5 = ("multilingual-e5-small", "multilingual-e5-base", "multilingual-e5-large", "e5-small", "e5-base", "e5-large")
-_E5_2 = ("e5-small-v2", "e5-base-v2", "e5-large-v2")
-PROMPTS = {f"intfloat/{name}": ("query: ", "passage: ") for name in (*_E5, *_E5_2)}
-"""What stands before a query and a document, for models whose own files do not tell, but their cards, by Hub id."""
+_OFFLINE = "with its extra offline, from a checkout or a wheel; or give a folder or a Hub id"
 
 
 class HubArguments(TypedDict, total=False):
@@ -69,7 +67,7 @@ class FrozenBackbone:
         """A folder or a Hub id."""
         name = str(self.name)
         if name.startswith("pypi:"):
-            return str(_resolve_offline(name))
+            return str(from_package("backbones", f"backbone {name!r}", _OFFLINE).resolve(name))
         if name.startswith("~"):
             try:
                 return str(Path(name).expanduser())
@@ -81,10 +79,10 @@ class FrozenBackbone:
     def pinned(self) -> str:
         """What a checkpoint remembers: the Hub id that an offline package was made from, a full path, or the name."""
         folder = Path(self.location)
-        return self._original or (str(folder.resolve()) if folder.is_dir() else str(self.name))
+        return self.original or (str(folder.resolve()) if folder.is_dir() else str(self.name))
 
     @cached_property
-    def _original(self) -> str | None:
+    def original(self) -> str | None:
         """The Hub id that a converted folder was made from."""
         manifest = Path(self.location) / "lira_backbone.json"
         if not manifest.is_file():
@@ -93,38 +91,9 @@ class FrozenBackbone:
             return str(json.loads(manifest.read_text(encoding="utf-8"))["source"])
 
     @property
-    def prompts(self) -> tuple[str, str]:
-        """What the backbone wants before a query and before a document.
-
-        As its own `config_sentence_transformers.json` says, else as its publisher does of that very model; a name or a
-        path that merely resembles another model's means nothing.
-        """
-        known = PROMPTS.get(self._original or str(self.name), ("", ""))
-        path = self._file("config_sentence_transformers.json")
-        if path is None:
-            return known
-        with reading(f"backbone {str(self.name)!r}, {path.name}"):
-            prompts = json.loads(path.read_text(encoding="utf-8")).get("prompts") or {}
-            own = prompts.get("query"), prompts.get("document", prompts.get("passage"))
-        if not all(prompt is None or isinstance(prompt, str) for prompt in own):
-            raise LiraError(f"backbone {str(self.name)!r}, {path.name}: prompts must be str, got {prompts!r}")
-        return (own[0] or "", own[1] or "") if any(own) else known
-
-    @property
-    def _arguments(self) -> HubArguments:
+    def arguments(self) -> HubArguments:
+        """Where its files are looked for."""
         return {**self.access, "revision": self.revision or "main"}
-
-    def _file(self, name: str) -> Path | None:
-        """Return a file of the backbone that need not be there."""
-        with reading(f"backbone {str(self.name)!r}"):
-            path = cached_file(
-                self.location,
-                name,
-                _raise_exceptions_for_missing_entries=False,
-                _raise_exceptions_for_connection_errors=False,
-                **self._arguments,
-            )
-        return None if path is None else Path(path)
 
     def load_encoder(self, dtype: torch.dtype | str) -> PreTrainedModel:
         """Load the weights, from safetensors only and without an unused pooler; errors as in `load`."""
@@ -144,16 +113,16 @@ class FrozenBackbone:
             numbers, unless its name begins as one of `unused`; a weight that is no number.
         """
         with reading(f"backbone {str(self.name)!r}"):
-            config = AutoConfig.from_pretrained(self.location, **self._arguments)
+            config = AutoConfig.from_pretrained(self.location, **self.arguments)
             check_size(config)
-            weight_files(self.location, self._arguments)
+            weight_files(self.location, self.arguments)
             with quiet():
                 model, info = auto_class.from_pretrained(  # type: ignore[attr-defined]
                     self.location,
                     dtype=dtype,
                     use_safetensors=True,
                     output_loading_info=True,
-                    **self._arguments,
+                    **self.arguments,
                     **(_without_pooler(config) if unused else {}),
                 )
         missing = sorted(key for key in info["missing_keys"] if not key.startswith(unused))
@@ -166,9 +135,17 @@ class FrozenBackbone:
         """Load the tokenizer; it never makes more than `longest` tokens of a text."""
         with reading(f"the tokenizer of backbone {str(self.name)!r}"), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Recommended: pip install sacremoses")  # Marian's, which then uses none
-            tokenizer = AutoTokenizer.from_pretrained(self.location, **self._arguments)
+            tokenizer = AutoTokenizer.from_pretrained(self.location, **self.arguments)
             tokenizer.model_max_length = min(tokenizer.model_max_length, longest)
         return tokenizer
+
+
+def from_package(module: str, what: str, how: str = "") -> ModuleType:
+    """Return a module of the installed package, which a model repository does not carry; else a `LiraError`."""
+    try:
+        return importlib.import_module(f"modeling_lira.{module}")
+    except ImportError as error:
+        raise LiraError(f"{what} needs the package modeling_lira {how or 'from a checkout or a wheel'}") from error
 
 
 @contextmanager
@@ -255,18 +232,6 @@ def fitting_weights(
     return {f"{prefix}{key}": value for key, value in state.items()}
 
 
-def _resolve_offline(name: str) -> Path:
-    """Find the folder of a `pypi:` name through the installed package, which a model repository does not carry."""
-    try:
-        backbones = importlib.import_module("modeling_lira.backbones")
-    except ImportError as error:
-        raise LiraError(
-            f"backbone {name!r} needs the package modeling_lira with its extra offline, from a checkout or a wheel; "
-            "or give a folder or a Hub id"
-        ) from error
-    return backbones.resolve(name)
-
-
 def _without_pooler(config: PreTrainedConfig) -> dict[str, bool]:
     """Return the argument that leaves an unused pooler out, where the architecture knows it."""
     model_class = _model_class(config)
@@ -293,15 +258,6 @@ def language_model_from_config(config: PreTrainedConfig) -> PreTrainedModel:
     """Return a language model of random weights; raise `LiraError` for a size that none has."""
     check_size(config)
     return AutoModelForCausalLM.from_config(config)
-
-
-def longest_input(encoder: PreTrainedModel) -> int:
-    """Return the largest number of tokens for which the encoder has positions."""
-    for name, module in encoder.named_modules():
-        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
-            return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
-    positions = getattr(encoder.config, "max_position_embeddings", None)
-    return positions if isinstance(positions, int) and positions > 0 else sys.maxsize
 
 
 def read_weights(name: str | os.PathLike, hub: HubArguments) -> dict[str, Tensor]:

@@ -68,7 +68,7 @@ class FusionLayer(GradientCheckpointingLayer):
 class QualityGate(nn.Module):
     """Weigh the English path by how much its translation can be trusted; starts at one weight for all.
 
-    Source: ours (method, LaSR 2): a bad translation must cost nothing, a good one must pay.
+    Source: METHOD.md, LaSR 2: a bad translation must cost nothing, a good one must pay.
     """
 
     def __init__(self, config: LiraConfig) -> None:
@@ -89,7 +89,7 @@ class QualityGate(nn.Module):
 class StandIn(nn.Linear):
     """Guess from the multilingual embedding what the English path would say; the identity before training.
 
-    Source: ours (method, LaSR 3: without candidates E_en := E_lr, from which this starts).
+    Source: METHOD.md, LaSR 3: without candidates E_en := E_lr, from which this starts.
     """
 
     def __init__(self, width: int) -> None:
@@ -113,7 +113,7 @@ class LaSR(nn.Module):
     the width: an optimizer moves every weight by about its learning rate, and d of them would otherwise soon outweigh
     both paths. So the tokens, too, begin as what Arca hands on.
 
-    Source: paper, LaSR; gate and residual form are ours.
+    Source: paper, LaSR; METHOD.md, LaSR for the gate and the residual form.
     """
 
     def __init__(self, config: LiraConfig) -> None:
@@ -161,6 +161,7 @@ class LaSR(nn.Module):
         english_embedding = torch.where(has_english[:, None], english_embedding.to(dtype), guessed)
         weight = self.gate(multilingual_embedding, english_embedding, features)  # [B]
         paths = torch.cat([multilingual_embedding, weight[:, None] * english_embedding], -1)  # [B, 2d]
+        # Divided by the width: a step of the optimizer moves a sum of d weights d times as far as one of them.
         whole = paths + self.residual(pooled) / pooled.shape[-1]
         sentence = F.normalize(whole[:, : self.embedding_size].float(), dim=-1)  # [B, D]
         streams = multilingual_stream if english_stream is None else torch.cat([multilingual_stream, english_stream], 1)

@@ -1,12 +1,10 @@
 """The LiRA encoder: two frozen backbones, Arca and LaSR, behind the interfaces of `transformers`."""
 
-import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +13,7 @@ from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 from transformers.utils.generic import maybe_autocast
 
-from .anchors import english_anchors
-from .arca import NUM_CRITICS, Arca, fit_procrustes, temporal_pool
+from .arca import NUM_CRITICS, Arca, temporal_pool
 from .configuration_lira import PATHS, LiraConfig
 from .errors import LiraError
 from .frozen_backbone import (
@@ -25,14 +22,11 @@ from .frozen_backbone import (
     choose_encoders,
     encoder_from_config,
     encoder_weights,
-    longest_input,
+    from_package,
 )
 from .lasr import LaSR
 from .pretrained_lira import LiraPreTrainedModel
-from .processing_lira import LiraProcessor
-
-if TYPE_CHECKING:
-    from .st_lira import LiraSTModule  # noqa: F401  # never imported from here: an import is how the Hub finds a file
+from .processing_lira import LiraProcessor, batches_by_length, candidate_rows, write_sentence_transformers
 
 _CHUNK = 4096
 """Texts whose streams are held in memory at once while encoding."""
@@ -120,55 +114,12 @@ class LiraModel(LiraPreTrainedModel):
         LiraError
             A backbone that cannot be found or read.
 
-        Source: ours (method, Arca 2).
+        Source: METHOD.md, Arca 2.
         """
-        sources = (FrozenBackbone(multilingual, multilingual_revision), FrozenBackbone(english, english_revision))
-        encoders = [source.load_encoder(dtype) for source in sources]
-        lira_config = LiraConfig(
-            multilingual_config=encoders[0].config.to_dict(),
-            english_config=encoders[1].config.to_dict(),
-            multilingual_backbone=sources[0].pinned,
-            english_backbone=sources[1].pinned,
-            multilingual_revision=multilingual_revision,
-            english_revision=english_revision,
-            **config,  # type: ignore[arg-type]
-        )
-        model = cls(lira_config, *encoders)
-        model.arca.to(dtype)
-        model.lasr.to(dtype)
-        model.eval()
-        prompts, english_prompts = (source.prompts for source in sources)
-        model.processor = LiraProcessor(
-            sources[0].load_tokenizer(longest_input(encoders[0])),
-            sources[1].load_tokenizer(longest_input(encoders[1])),
-            num_candidates=lira_config.num_candidates,
-            languages=lira_config.languages,
-            query_prefix=prompts[0] if query_prefix is None else query_prefix,
-            document_prefix=prompts[1] if document_prefix is None else document_prefix,
-            english_query_prefix=english_prompts[0],
-            english_document_prefix=english_prompts[1],
-            english_model_type=lira_config.backbone("english").model_type,
-        )
-        model.align_paths(anchor_texts or english_anchors())
-        model._remember_frozen(trained_on=True)
-        return model
-
-    @torch.no_grad()
-    def align_paths(self, anchor_texts: Sequence[str]) -> None:
-        """Start the projections: centre both paths, and rotate the English one onto the multilingual one.
-
-        The multilingual projection is the identity, or the leading principal directions where the shared width is
-        smaller. English anchors [N] give both encoders the same content.
-
-        Source: ours (method, Arca 2).
-        """
-        multilingual = self.encode_streams(anchor_texts, "multilingual", "document").mean(1).float()  # [N, dg]
-        english = self.encode_streams(anchor_texts, "english", "document").mean(1).float()  # [N, dh]
-        centres = multilingual.mean(0), english.mean(0)
-        weight = _leading_directions(multilingual - centres[0], self.config.width)
-        shared = (multilingual - centres[0]) @ weight.T
-        self.arca.multilingual_projection.start_from(weight, centres[0])
-        self.arca.english_projection.start_from(fit_procrustes(english - centres[1], shared), centres[1])
+        sources = FrozenBackbone(multilingual, multilingual_revision), FrozenBackbone(english, english_revision)
+        prefixes = query_prefix, document_prefix
+        building = from_package("backbones.building", "from_backbones")
+        return building.build(cls, *sources, anchor_texts=anchor_texts, prefixes=prefixes, dtype=dtype, **config)
 
     @property
     def processor(self) -> LiraProcessor:
@@ -194,18 +145,6 @@ class LiraModel(LiraPreTrainedModel):
     def get_input_embeddings(self) -> nn.Module:
         """Return the multilingual backbone's token embeddings."""
         return self.multilingual_encoder.get_input_embeddings()
-
-    def train(self, mode: bool = True) -> "LiraModel":
-        """Switch the trained parts; a frozen backbone always stays in evaluation mode."""
-        super().train(mode)
-        for encoder in (self.multilingual_encoder, self.english_encoder):
-            if not any(parameter.requires_grad for parameter in encoder.parameters()):
-                encoder.eval()
-        return self
-
-    def _freeze_backbones(self) -> None:
-        self.multilingual_encoder.requires_grad_(False)
-        self.english_encoder.requires_grad_(False)
 
     def _frozen_parts(self) -> Mapping[str, nn.Module]:
         return {"multilingual": self.multilingual_encoder, "english": self.english_encoder}
@@ -406,8 +345,6 @@ class LiraModel(LiraPreTrainedModel):
         LiraError
             An unknown language, candidates or scores that do not fit, or a text without a visible character. "text 0"
             is the first.
-
-        Source: ours.
         """
         return self._encode(texts, languages, candidates, critic_scores, "query", batch_size, show_progress)
 
@@ -420,10 +357,7 @@ class LiraModel(LiraPreTrainedModel):
         batch_size: int = 64,
         show_progress: bool = False,
     ) -> Tensor:
-        """Embed documents of any language; returns float32 [N, D]. Parameters and errors as in `encode_query`.
-
-        Source: ours.
-        """
+        """Embed documents of any language; returns float32 [N, D]. Parameters and errors as in `encode_query`."""
         return self._encode(texts, languages, candidates, critic_scores, "document", batch_size, show_progress)
 
     @torch.no_grad()
@@ -452,26 +386,13 @@ class LiraModel(LiraPreTrainedModel):
                 )
         return embeddings
 
-    @contextmanager
-    def _evaluating(self) -> Iterator[None]:
-        """Switch to evaluation mode and back; a model that is in it already is not walked through module by module."""
-        if not any(part.training for part in (self, *self.children())):
-            yield
-            return
-        was_training = self.training
-        self.eval()
-        try:
-            yield
-        finally:
-            self.train(was_training)
-
     def _encode_chunk(
         self, texts: list[str], candidates: list[list[str]], scores: Tensor, ids: Tensor, kind: str, batch_size: int
     ) -> Tensor:
         multilingual = self.encode_streams(texts, "multilingual", kind, batch_size)
         distinct = list(dict.fromkeys(text for row in candidates for text in row))
         english = self.encode_streams(distinct, "english", kind, batch_size) if distinct else None
-        rows = _candidate_rows(candidates, distinct, scores.shape[1])  # [N, K], -1 where there is none
+        rows = candidate_rows(candidates, distinct, scores.shape[1])  # [N, K], -1 where there is none
         fused = []
         for part in torch.arange(len(texts)).split(4 * batch_size):
             states = None if english is None else english[rows[part].clamp_min(0)].to(self.device)
@@ -504,15 +425,13 @@ class LiraModel(LiraPreTrainedModel):
         ------
         LiraError
             Another path or kind.
-
-        Source: ours.
         """
         if path not in PATHS:
             raise LiraError(f"path must be one of {', '.join(PATHS)}, got {path!r}")
         encoder = self.multilingual_encoder if path == "multilingual" else self.english_encoder
         width = encoder.config.hidden_size
         states = torch.empty(len(texts), self.config.num_feature_bins, width, dtype=encoder.dtype)
-        for part in _batches_by_length(texts, batch_size):
+        for part in batches_by_length(texts, batch_size):
             tokens = self.processor.tokenize([texts[index] for index in part], kind, path)
             pooled = self._pooled(encoder, *(tokens[name].to(self.device) for name in ("input_ids", "attention_mask")))
             states[part] = pooled.to(states)
@@ -549,8 +468,6 @@ class LiraModel(LiraPreTrainedModel):
         ------
         LiraError
             A backbone that cannot be found, or weights that do not fit the config: never a silently random weight.
-
-        Source: ours.
         """
         overrides = {"multilingual": multilingual_backbone, "english": english_backbone}
         model, info = cls._load(pretrained_model_name_or_path, model_args, config, overrides, kwargs)
@@ -574,37 +491,4 @@ class LiraModel(LiraPreTrainedModel):
 
     def _save_beside(self, folder: Path) -> None:
         super()._save_beside(folder)
-        _write_sentence_transformers(folder, self.processor)
-
-
-def _leading_directions(centred: Tensor, count: int) -> Tensor:
-    """Return a start [count, H] for rows [N, H]: the identity, or the `count` leading principal directions."""
-    width = centred.shape[1]
-    if count >= width or len(centred) < count:
-        return torch.eye(count, width, dtype=centred.dtype)
-    return torch.linalg.svd(centred, full_matrices=False)[2][:count]
-
-
-def _batches_by_length(texts: Sequence[str], batch_size: int) -> Iterator[list[int]]:
-    """Yield positions of texts of like length, so that little of a batch is padding."""
-    order = sorted(range(len(texts)), key=lambda index: len(texts[index].encode("utf-8", "surrogatepass")))
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
-
-
-def _candidate_rows(candidates: Sequence[Sequence[str]], distinct: Sequence[str], width: int) -> Tensor:
-    position = {text: index for index, text in enumerate(distinct)}
-    rows = [[position[text] for text in row] + [-1] * (width - len(row)) for row in candidates]
-    return torch.tensor(rows, dtype=torch.long).view(len(candidates), width)
-
-
-def _write_sentence_transformers(folder: Path, processor: LiraProcessor) -> None:
-    """Write what sentence-transformers reads first: its one module, and the prompts that the user sees."""
-    module = {"idx": 0, "name": "0", "path": "", "type": "st_lira.LiraSTModule"}
-    settings = {
-        "model_type": "SentenceTransformer",
-        "prompts": {"query": processor.query_prefix, "document": processor.document_prefix},
-        "similarity_fn_name": "cosine",
-    }
-    for name, content in (("modules.json", [module]), ("config_sentence_transformers.json", settings)):
-        (folder / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_sentence_transformers(folder, self.processor)

@@ -124,7 +124,29 @@ class LiraPreTrainedModel(PreTrainedModel):
         raise NotImplementedError
 
     def _freeze_backbones(self) -> None:
-        raise NotImplementedError
+        for part in self._frozen_parts().values():
+            part.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch the trained parts; a backbone that is frozen always stays in evaluation mode."""
+        super().train(mode)
+        for part in self._frozen_parts().values():
+            if not any(parameter.requires_grad for parameter in part.parameters()):
+                part.eval()
+        return self
+
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """Switch to evaluation mode and back; a model that is in it already is not walked through module by module."""
+        if not any(part.training for part in (self, *self.children())):
+            yield
+            return
+        was_training = self.training
+        self.eval()
+        try:
+            yield
+        finally:
+            self.train(was_training)
 
     @property
     def processor(self) -> ProcessorMixin:
@@ -167,11 +189,11 @@ class LiraPreTrainedModel(PreTrainedModel):
             An adapter-only save of a model that does not know its backbones' names, or whose backbones were changed
             (by merged LoRA weights, say); a folder that cannot be written, for want of room or permission.
         """
-        own = self.config
-        included = own.backbones_included if save_backbones is None else save_backbones
+        loaded = self.config
+        included = loaded.backbones_included if save_backbones is None else save_backbones
         if not included and not getattr(self, "_hf_peft_config_loaded", False):  # then only the LoRA is saved
             self._check_pinned()
-        type(own).register_for_auto_class()
+        type(loaded).register_for_auto_class()
         type(self).register_for_auto_class(self.auto_class)
         self.processor_type.register_for_auto_class()
         target = Path(save_directory)
@@ -186,7 +208,7 @@ class LiraPreTrainedModel(PreTrainedModel):
                 given = {name: kwargs[name] for name in _PUSH_ARGUMENTS if name in kwargs}
                 self.push_to_hub(**{"repo_id": target.name, **given})  # type: ignore[arg-type]
         finally:
-            self.config = own
+            self.config = loaded
 
     def _config_to_save(self, backbones_included: bool) -> LiraConfig:
         config = copy.deepcopy(self.config)
@@ -246,14 +268,8 @@ class LiraPreTrainedModel(PreTrainedModel):
         LiraError
             As `save_pretrained`; no token or no right to write; a repository that holds something else; no connection.
         """
-        commit = {
-            "message": commit_message or "Upload model",
-            "description": commit_description,
-            "private": private,
-            "token": token,
-            "revision": revision,
-            "create_pr": create_pr,
-        }
+        commit = {"message": commit_message or "Upload model", "description": commit_description, "private": private}
+        commit |= {"token": token, "revision": revision, "create_pr": create_pr}
         with tempfile.TemporaryDirectory() as name:
             included = not self._can_go_without_backbones() if save_backbones is None else save_backbones
             self.save_pretrained(name, save_backbones=included, max_shard_size=max_shard_size)

@@ -2,9 +2,7 @@
 
 import json
 import os
-import re
-import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,34 +12,12 @@ from transformers import AutoTokenizer, BatchFeature, PreTrainedTokenizerBase, P
 from .arca import NUM_CRITICS
 from .configuration_lira import LANGUAGES
 from .errors import LiraError, reading
+from .text_rules import is_blank, is_missing, normalise, shortened
 
 KINDS = ("query", "document")
 ENGLISH = "en"
 _CHARACTERS_PER_TOKEN = 64
 """More than any real text has: what lies beyond so many would be cut off as tokens, after minutes for megabytes."""
-_LONGEST_NAME = 80
-"""Characters of a text that an error message shows."""
-
-_REMOVED = re.compile("[\u00ad\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]")
-"""Soft hyphen, word joiner, byte order mark and marks of direction: they neither show nor separate words."""
-_REORDERED = (
-    # Thai: sara e twice looks like sara ae; a tone mark stands after the vowel above or below its consonant, and
-    # before sara am and the other vowels that follow.
-    (re.compile("\u0e40\u0e40"), "\u0e41"),
-    (re.compile("\u0e4d([\u0e48-\u0e4b]*)\u0e32"), "\\1\u0e33"),
-    (re.compile("([\u0e48-\u0e4c]+)([\u0e31\u0e34-\u0e3a\u0e47]+)"), "\\2\\1"),
-    (re.compile("([\u0e30\u0e32\u0e33\u0e45]+)([\u0e48-\u0e4b]+)"), "\\2\\1"),
-    # Bengali: first the dot of the letter, then its vowel, then the signs that close the syllable.
-    (re.compile("([\u09be-\u09cc\u09d7]+)\u09bc"), "\u09bc\\1"),
-    (re.compile("([\u0981-\u0983]+)([\u09be-\u09cc\u09d7]+)"), "\\2\\1"),
-)
-"""What Unicode's own normal forms leave alone: spellings in an order that no keyboard rule allows, but that look right.
-
-Source: Thai after PyThaiNLP (Phatthiyaphaibun et al. 2023).
-"""
-_INVISIBLE = frozenset(("Cc", "Cf", "Mn", "Me", "Zs", "Zl", "Zp"))
-_VISIBLE_FORMAT = frozenset("\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u08e2")
-_INVISIBLE_LETTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 
 
 class TokenizersProcessor(ProcessorMixin):
@@ -115,8 +91,6 @@ class LiraProcessor(TokenizersProcessor):
     ------
     LiraError
         A field of another type, a `max_length` that leaves no room for a token of the text.
-
-    Source: ours.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -209,8 +183,6 @@ class LiraProcessor(TokenizersProcessor):
         ------
         LiraError
             No text, an empty one, an unknown language or kind, candidates or scores that do not fit the texts.
-
-        Source: ours.
         """
         texts = self.check_texts(texts, names, allow_blank)
         if not texts:
@@ -384,34 +356,6 @@ class LiraProcessor(TokenizersProcessor):
         ]
 
 
-def normalise(text: str) -> str:
-    """Return the one spelling of a text that both paths read, of the many that look alike.
-
-    Unicode's compatibility form (NFKC), with Thai sara am in one piece as it is typed; no soft hyphens, byte order
-    marks or marks of direction; a zero-width space is a space; Thai and Bengali signs in the order of their scripts.
-    """
-    if text.isascii():
-        return text
-    text = _REMOVED.sub("", unicodedata.normalize("NFKC", text)).replace("\u200b", " ")
-    for pattern, replacement in _REORDERED:
-        text = pattern.sub(replacement, text)
-    return text
-
-
-def is_blank(text: str) -> bool:
-    """Return whether no character of a text shows: space, control and format characters, marks without a letter."""
-    return not any(
-        (unicodedata.category(char) not in _INVISIBLE or char in _VISIBLE_FORMAT) and char not in _INVISIBLE_LETTERS
-        for char in text
-    )
-
-
-def shortened(value: object) -> str:
-    """Return how an error message shows a value that may be long."""
-    shown = repr(value if not isinstance(value, str) else value[:_LONGEST_NAME])
-    return shown if len(shown) <= _LONGEST_NAME + 2 else f"{shown[:_LONGEST_NAME]}..."
-
-
 def _readable(text: str, limit: int) -> str:
     """Return a text that tokenizers take: at most `limit` characters, halves of characters joined or replaced.
 
@@ -427,11 +371,6 @@ def _name(names: Sequence[str] | None, index: int) -> str:
     return f"text {index}" if names is None else names[index]
 
 
-def is_missing(value: object) -> bool:
-    """Return whether a value says nothing: None, or the NaN of a table's empty cell."""
-    return value is None or (isinstance(value, float) and value != value)
-
-
 def _listed(values: object, message: str) -> list:
     """Return a sequence as a list; raise `LiraError` with the message for text, a mapping or a single value."""
     if isinstance(values, Iterable) and not isinstance(values, str | bytes | Mapping):
@@ -440,3 +379,29 @@ def _listed(values: object, message: str) -> list:
         except TypeError:  # an array without dimensions
             pass
     raise LiraError(f"{message}, got {shortened(values)}")
+
+
+def batches_by_length(texts: Sequence[str], batch_size: int) -> Iterator[list[int]]:
+    """Yield positions of texts of like length, so that little of a batch is padding."""
+    order = sorted(range(len(texts)), key=lambda index: len(texts[index].encode("utf-8", "surrogatepass")))
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
+
+
+def candidate_rows(candidates: Sequence[Sequence[str]], distinct: Sequence[str], width: int) -> torch.Tensor:
+    """Return the row of each candidate in `distinct`, [N, width]; -1 where there is none."""
+    position = {text: index for index, text in enumerate(distinct)}
+    rows = [[position[text] for text in row] + [-1] * (width - len(row)) for row in candidates]
+    return torch.tensor(rows, dtype=torch.long).view(len(candidates), width)
+
+
+def write_sentence_transformers(folder: Path, processor: LiraProcessor) -> None:
+    """Write what sentence-transformers reads first: its one module, and the prompts that the user sees."""
+    module = {"idx": 0, "name": "0", "path": "", "type": "st_lira.LiraSTModule"}
+    settings = {
+        "model_type": "SentenceTransformer",
+        "prompts": {"query": processor.query_prefix, "document": processor.document_prefix},
+        "similarity_fn_name": "cosine",
+    }
+    for name, content in (("modules.json", [module]), ("config_sentence_transformers.json", settings)):
+        (folder / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -41,8 +41,6 @@ class LiraCausalLMProcessor(TokenizersProcessor):
     ------
     LiraError
         A language model's tokenizer that has neither a padding nor an end token.
-
-    Source: ours.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -92,10 +90,7 @@ class LiraCausalLMProcessor(TokenizersProcessor):
     def join(
         cls, encoder: LiraProcessor, tokenizer: PreTrainedTokenizerBase, multilingual_model_type: str
     ) -> "LiraCausalLMProcessor":
-        """Put a language model's tokenizer beside an encoder's processor.
-
-        Source: ours.
-        """
+        """Put a language model's tokenizer beside an encoder's processor."""
         settings = {name: getattr(encoder, name) for name in _ENCODER_SETTINGS}
         return cls(tokenizer, encoder.tokenizer, encoder.english_tokenizer, multilingual_model_type, **settings)
 
@@ -128,8 +123,6 @@ class LiraCausalLMProcessor(TokenizersProcessor):
         ------
         LiraError
             As `LiraProcessor`; or as many prompts as not questions.
-
-        Source: ours.
         """
         encoded = dict(self.encoder(questions, candidates, languages, critic_scores=critic_scores))
         listed = self.encoder.check_texts(questions)
@@ -160,5 +153,5 @@ class LiraCausalLMProcessor(TokenizersProcessor):
     @property
     def model_input_names(self) -> list[str]:
         """Names of the tensors that a call returns."""
-        own = ["input_ids", "attention_mask", "multilingual_input_ids", "multilingual_attention_mask"]
-        return own + [name for name in self.encoder.model_input_names if name not in own]
+        names = ["input_ids", "attention_mask", "multilingual_input_ids", "multilingual_attention_mask"]
+        return list(dict.fromkeys([*names, *self.encoder.model_input_names]))

@@ -1,6 +1,7 @@
 """The soft prompt: what a language model reads of LiRA's fused stream."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -9,8 +10,14 @@ from transformers import initialization as init
 
 from .arca import ZeroLinear
 
+IGNORED = -100
+"""Label of a token that the loss does not count."""
 _RIDGE = 1e-3
-"""Ridge in units of the mean variance: the projector starts from few texts, whose streams leave directions untried."""
+"""Ridge of the regression, in units of the mean variance of a stream's dimension.
+
+The projector starts from few texts (720 anchors, say), which leave some directions of the stream without any variance:
+without a ridge the solution along them would be huge and arbitrary. A thousandth changes nothing along the others.
+"""
 
 
 class SoftPrompt(nn.Module):
@@ -20,7 +27,7 @@ class SoftPrompt(nn.Module):
     Scaling alone would not do that, for language models normalise what they attend to. Training opens the gate (sets it
     to one) and learns it from there.
 
-    Source: method, Reasoning; the gate's form and the residual branch are ours.
+    Source: METHOD.md, Reasoning.
     """
 
     def __init__(self, in_features: int, inner_size: int, out_features: int) -> None:
@@ -72,3 +79,61 @@ class SoftPrompt(nn.Module):
         soft = self.gate * torch.cat([self.project(states), boundary], 1)
         present = F.pad(mask, (0, 1), value=True)
         return soft, present & (self.gate != 0)
+
+
+@dataclass
+class MergedPrompt:
+    """Soft tokens and prompt as one sequence, padding on the left.
+
+    `embeds` [B, T, W]; `mask` [B, T], 0 or 1; `prompt_positions` [B, L], where each token of the prompt went;
+    `labels` [B, T].
+    """
+
+    embeds: Tensor
+    mask: Tensor
+    prompt_positions: Tensor
+    labels: Tensor | None
+
+
+def merge(
+    soft: tuple[Tensor, Tensor], embeds: Tensor, real: Tensor, is_bos: Tensor, labels: Tensor | None
+) -> MergedPrompt:
+    """Put soft tokens after the prompt's first token if that is bos, else before it, and padding to the left.
+
+    Parameters
+    ----------
+    soft : pair of Tensor, [B, n, W] and [B, n]
+        The tokens, and which of them count.
+    embeds : Tensor, [B, L, W]
+        Of the prompt.
+    real, is_bos : Tensor, [B, L]
+        True where a token of the prompt is no padding, and where it begins a sequence.
+    labels : Tensor, [B, L], optional
+    """
+    tokens, soft_mask = soft
+    count = tokens.shape[1]
+    prompt_keys = real.cumsum(1) + count  # [B, L], after the soft tokens' keys 1 ... count
+    prompt_keys = torch.where(is_bos & (prompt_keys == count + 1), 0, prompt_keys)
+    soft_keys = torch.arange(1, count + 1, device=embeds.device).expand(len(embeds), -1)
+    mask = torch.cat([soft_mask, real], 1)  # [B, T]
+    # Every masked token has the same key, the lowest: a stable sort leaves them in order, on the left.
+    order = torch.where(mask, torch.cat([soft_keys, prompt_keys], 1), -1).argsort(dim=1, stable=True)
+    if labels is not None:
+        labels = F.pad(labels, (count, 0), value=IGNORED).gather(1, order)
+    return MergedPrompt(
+        embeds=rows_of(torch.cat([tokens.to(embeds.dtype), embeds], 1), order),
+        mask=mask.gather(1, order).long(),
+        prompt_positions=order.argsort(1)[:, count:],
+        labels=labels,
+    )
+
+
+def rows_of(values: Tensor, index: Tensor) -> Tensor:
+    """Take `values[b, index[b, t]]`: [B, T, W] and [B, t] to [B, t, W]."""
+    return values.gather(1, index[..., None].expand(-1, -1, values.shape[-1]))
+
+
+def next_token_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the cross-entropy of each next token; `logits` [B, t, V] are those of the last t `labels` [B, T]."""
+    kept = labels[:, -logits.shape[1] :]
+    return F.cross_entropy(logits[:, :-1].flatten(0, 1).float(), kept[:, 1:].flatten(), ignore_index=IGNORED)

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from transformers import AutoModel, AutoProcessor, PreTrainedTokenizerBase
 
 from .errors import LiraError
-from .processing_lira import KINDS, is_missing, shortened
+from .processing_lira import KINDS
+from .text_rules import is_missing, shortened
 
 if TYPE_CHECKING:
     from .modeling_lira import LiraModel

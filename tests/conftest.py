@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from modeling_lira import LiraModel
-from modeling_lira.anchors import english_anchors
+from modeling_lira.backbones.anchors import english_anchors
 
 MULTILINGUAL_TEXTS = (
     "áo sơ mi trắng cho bé trai",

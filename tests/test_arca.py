@@ -15,9 +15,9 @@ from modeling_lira.arca import (
     EmbeddingCritic,
     Projection,
     critic_features,
-    fit_procrustes,
     temporal_pool,
 )
+from modeling_lira.backbones.building import fit_procrustes
 from modeling_lira.training.losses import anchor_loss, geometry_loss, policy_loss
 
 # ---------------------------------------------------------------- temporal pooling

@@ -230,7 +230,9 @@ def test_converted_e5_tokenizer_marks_cuts_and_decodes(e5):
 
 def test_converted_e5_is_float32_and_its_prefixes_are_known(e5):
     assert e5[0].dtype == torch.float32 and not e5[0].training
-    assert sum(parameter.numel() for parameter in e5[0].parameters()) == 117_653_760  # as the original
+    assert (
+        sum(parameter.numel() for parameter in e5[0].parameters()) == 117_505_920
+    )  # as the original without its unused pooler
     assert (BACKBONES["multilingual-e5-small"].query_prefix, BACKBONES["multilingual-e5-small"].document_prefix) == (
         "query: ",
         "passage: ",
@@ -557,7 +559,7 @@ def test_folder_without_a_config_is_refused(tmp_path):
 def test_folder_that_transformers_cannot_read_is_one_line(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "bert", "num_hidden_layers": 1}')
     (tmp_path / "pytorch_model.bin").write_bytes(b"never opened")
-    with pytest.raises(LiraError, match="cannot be loaded from") as caught:
+    with pytest.raises(LiraError, match="cannot be loaded") as caught:
         backbones.load_encoder(tmp_path)
     assert "\n" not in str(caught.value)
 

@@ -93,10 +93,10 @@ def test_importing_the_package_loads_no_model_library() -> None:
 def test_a_watched_module_still_has_its_source_and_its_loader() -> None:
     import inspect
 
-    import modeling_lira.anchors
+    import modeling_lira.lasr
 
-    assert "def english_anchors" in inspect.getsource(modeling_lira.anchors)
-    assert type(modeling_lira.anchors.__spec__.loader).__name__ == "SourceFileLoader"
+    assert "class LaSR" in inspect.getsource(modeling_lira.lasr)
+    assert type(modeling_lira.lasr.__spec__.loader).__name__ == "SourceFileLoader"
 
 
 MEASURED = """if True:

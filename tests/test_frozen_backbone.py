@@ -13,6 +13,7 @@ from test_reasoning import save_language_model
 from transformers import AutoModel
 
 from modeling_lira import LiraConfig, LiraError, LiraForCausalLM, LiraModel
+from modeling_lira.backbones.own_settings import pooling_of, prompts_of
 from modeling_lira.backbones.resolution import load_encoder
 from modeling_lira.frozen_backbone import FrozenBackbone, same_weights, weights_sketch
 
@@ -124,7 +125,7 @@ def test_a_language_model_has_a_digest_too(tiny_model, tmp_path, caplog):
 @pytest.mark.parametrize("path", ["team-e5x/mpnet", "multilingual-e5-small", "intfloat/multilingual-e5-small"])
 def test_a_path_that_looks_like_another_model_brings_no_prompts(backbones, tmp_path, monkeypatch, path):
     folder = shutil.copytree(backbones["mpnet"], tmp_path / path)
-    assert FrozenBackbone(folder).prompts == ("", "")
+    assert prompts_of(FrozenBackbone(folder)) == ("", "")
     model = LiraModel.from_backbones(folder, backbones["bert"], anchor_texts=TEXTS)
     assert (model.processor.query_prefix, model.processor.document_prefix) == ("", "")
 
@@ -153,7 +154,39 @@ def test_a_converted_folder_has_the_prompts_of_what_it_was_made_from(backbones, 
     folder = shutil.copytree(backbones["mpnet"], tmp_path / "x")
     for source, expected in (("intfloat/multilingual-e5-base", ("query: ", "passage: ")), ("team/e5-like", ("", ""))):
         (folder / "lira_backbone.json").write_text(json.dumps({"source": source}))
-        assert FrozenBackbone(folder).prompts == expected
+        assert prompts_of(FrozenBackbone(folder)) == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (None, "mean"),
+        ({}, "mean"),
+        ({"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True, "include_prompt": True}, "mean"),
+        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "cls"),
+        ({"pooling_mode_lasttoken": True}, "lasttoken"),
+        ({"pooling_mode": "cls"}, "cls"),
+        ({"pooling_mode": ["lasttoken"]}, "lasttoken"),
+    ],
+)
+def test_a_backbone_s_own_pooling_is_read(backbones, tmp_path, settings, expected):
+    folder = shutil.copytree(backbones["mpnet"], tmp_path / "x")
+    if settings is not None:
+        (folder / "1_Pooling").mkdir()
+        (folder / "1_Pooling" / "config.json").write_text(json.dumps(settings))
+    assert pooling_of(FrozenBackbone(folder)) == expected
+
+
+@pytest.mark.parametrize(
+    "content",
+    ['{"pooling_mode_max_tokens": true}', '{"pooling_mode": ["cls", "mean"]}', '{"pooling_mode": 3}', "[]", "{"],
+)
+def test_a_pooling_that_nothing_here_does_is_an_error(backbones, tmp_path, content):
+    folder = shutil.copytree(backbones["mpnet"], tmp_path / "x")
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text(content)
+    with pytest.raises(LiraError, match=r"backbone .*(pooling must be|is damaged)"):
+        pooling_of(FrozenBackbone(folder))
 
 
 # ---------------------------------------------------------------- one loader

@@ -28,7 +28,6 @@ from modeling_lira import LiraConfig, LiraError, LiraModel, LiraProcessor
 
 SOURCE = Path(modeling_lira.__file__).parent
 CODE = {
-    "anchors.py",
     "arca.py",
     "configuration_lira.py",
     "errors.py",
@@ -39,6 +38,7 @@ CODE = {
     "pretrained_lira.py",
     "processing_lira.py",
     "st_lira.py",
+    "text_rules.py",
 }
 ALLOWED = {"huggingface_hub", "numpy", "safetensors", "torch", "tqdm", "transformers"}
 GUARDED = {"st_lira.py": {"sentence_transformers"}}
@@ -119,6 +119,7 @@ def imports_of(path: Path) -> Iterator[tuple[int, str]]:
 
 REASONING_CODE = {
     "configuration_lira_causal_lm.py",
+    "generation_lira.py",
     "modeling_lira_causal_lm.py",
     "processing_lira_causal_lm.py",
     "soft_prompt.py",

@@ -1,6 +1,7 @@
 """The generated model card: valid, true to its records, and nothing without a record."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ def test_the_text_shows_the_records(folder: Path) -> None:
     text = card_of(folder, training=TRAINING, evaluation=EVALUATION, licences={"some/english": "mit"}).text
     for line in (
         "| system | vi | th | mean |",
-        "| encoder / alone | 25.0 |  |  |",
+        "| encoder \\| alone | 25.0 |  |  |",
         "| **LiRA** | 51.2 (40.0–60.0) | 75.0 | 63.1 |",
         "| arca | 1 | 25.0 | 37.5 | 7 |  |",
         "| lasr | 2 | 37.5 | 50.0 | 60 | 101 |",
@@ -160,3 +161,25 @@ def test_four_bit_weights_are_told_and_nothing_without_a_revision_is_called_pinn
     assert "The float weights on the Hub are others" in text and "pinned" not in text
     assert "A backbone at `main` is fixed to no revision" in text
     assert "4 bits" not in card_of(folder, training=TRAINING, evaluation=EVALUATION).text
+
+
+HOSTILE = "x|y <img src=a onerror=b> [z](http://a.b)\n\n# big\n```\n"
+
+
+def test_what_records_say_is_only_text(folder: Path) -> None:
+    rows = [{"system": HOSTILE, "language": HOSTILE, "task": HOSTILE, "metric": HOSTILE, "value": 0.5}]
+    evaluation = {"dataset": HOSTILE, "split": HOSTILE, "command": HOSTILE, "results": rows}
+    log = {HOSTILE: TRAINING["training"]["arca"]}
+    training = {**TRAINING, "command": HOSTILE, "versions": {HOSTILE: HOSTILE}, "training": log}
+    training["options"] = {**TRAINING["options"], "corpus": HOSTILE}
+    text = card_of(folder, training=training, evaluation=evaluation, licence="mit").text
+    outside, fence = [], ""
+    for line in text.splitlines():
+        ticks = line[: len(line) - len(line.lstrip("`"))]
+        if len(ticks) >= 3 and (not fence or line == fence):
+            fence = "" if fence else ticks
+        elif not fence:
+            outside.append(line)
+    assert not fence
+    prose = re.sub(r"(`+)(?:(?!`).)+\1", "", "\n".join(outside))
+    assert "<img" not in prose and "](http://a.b)" not in prose and "# big" not in prose.splitlines()

@@ -15,7 +15,7 @@ from transformers import AutoModel, AutoTokenizer
 
 import modeling_lira.modeling_lira as modeling
 from modeling_lira import LiraConfig, LiraError, LiraModel, LiraModelOutput, LiraProcessor
-from modeling_lira.anchors import english_anchors
+from modeling_lira.backbones.anchors import english_anchors
 
 TEXTS = list(MULTILINGUAL_TEXTS)
 CODES = [code for code in ("vi", "th", "id", "ms", "ur", "bn", "fil", "en") for _ in range(2)]
@@ -87,7 +87,8 @@ def test_own_anchor_texts_are_used(build_model):
 
 @pytest.mark.parametrize("prefixes", [{}, {"query_prefix": "q: ", "document_prefix": ""}], ids=["default", "own"])
 def test_prefixes_of_an_e5_backbone(tmp_path, build_model, backbones, prefixes):
-    folder = save_backbone("xlm-roberta", tmp_path / "multilingual-e5-tiny")
+    folder = save_backbone("xlm-roberta", tmp_path / "x")
+    (folder / "lira_backbone.json").write_text(json.dumps({"source": "intfloat/multilingual-e5-small"}))
     model = LiraModel.from_backbones(folder, backbones["bert"], anchor_texts=TEXTS, **prefixes)
     processor = model.processor
     found = (processor.query_prefix, processor.document_prefix, processor.english_query_prefix)
@@ -97,9 +98,9 @@ def test_prefixes_of_an_e5_backbone(tmp_path, build_model, backbones, prefixes):
 
 def test_a_converted_package_is_remembered_by_the_hub_id_of_its_source(tmp_path, backbones):
     folder = save_backbone("xlm-roberta", tmp_path / "converted")
-    (folder / "lira_backbone.json").write_text(json.dumps({"source": "somebody/multilingual-e5"}))
+    (folder / "lira_backbone.json").write_text(json.dumps({"source": "intfloat/multilingual-e5-base"}))
     model = LiraModel.from_backbones(folder, backbones["bert"], anchor_texts=TEXTS)
-    assert model.config.multilingual_backbone == "somebody/multilingual-e5"
+    assert model.config.multilingual_backbone == "intfloat/multilingual-e5-base"
     assert model.config.english_backbone == str(backbones["bert"])
     assert model.processor.query_prefix == "query: "
 

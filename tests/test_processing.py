@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from modeling_lira import LiraError, LiraProcessor
 from modeling_lira.configuration_lira import LANGUAGES
-from modeling_lira.processing_lira import is_blank, normalise
+from modeling_lira.text_rules import is_blank, normalise
 
 TEXTS = list(MULTILINGUAL_TEXTS[:3])
 
@@ -360,3 +360,9 @@ def test_the_second_tokenizer_lies_in_its_own_folder_with_its_model_type(process
 
 def test_tokenizers_are_the_only_attributes(processor):
     assert processor.get_attributes() == ["tokenizer", "english_tokenizer"]
+
+
+def test_a_blank_english_text_is_no_candidate_of_itself(processor):
+    batch = processor(["", "shirt"], None, "en", allow_blank=True)
+    assert batch["candidate_mask"].tolist() == [[False], [True]]
+    assert "candidate_mask" not in processor([" \u200b"], None, "en", allow_blank=True)

@@ -29,7 +29,7 @@ from transformers import (
 )
 
 from modeling_lira import LiraError, LiraForCausalLM, LiraModel
-from modeling_lira.modeling_lira_causal_lm import IGNORED
+from modeling_lira.soft_prompt import IGNORED
 
 QUESTIONS = ["áo sơ mi trắng cho bé trai", "white shirt", "সাদা শার্ট"]
 LANGUAGES = ["vi", "en", "bn"]

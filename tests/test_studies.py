@@ -47,7 +47,7 @@ from eval.studies.serving import WAYS, Job, serve
 from eval.studies.setting import Setting, few_queries, known_systems, reduced_rows, reduced_split
 from eval.studies.systems import CONNECTOR, LINEAR, SYSTEMS
 from modeling_lira import LiraError, LiraModel
-from modeling_lira.anchors import english_anchors
+from modeling_lira.backbones.anchors import english_anchors
 from modeling_lira.cli import run
 from modeling_lira.data.stream_cache import StreamCache
 from modeling_lira.data.tables import cache_split

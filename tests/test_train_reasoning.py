@@ -13,7 +13,7 @@ from modeling_lira.cli import main
 from modeling_lira.data.question_table import cache_questions
 from modeling_lira.data.questions import read_questions
 from modeling_lira.data.stream_cache import StreamCache
-from modeling_lira.modeling_lira_causal_lm import IGNORED
+from modeling_lira.soft_prompt import IGNORED
 from modeling_lira.training import reasoning
 from modeling_lira.training import trainer as trainer_module
 from modeling_lira.training.losses import language_consistency

@@ -9,6 +9,7 @@ import torch
 from tqdm import tqdm
 
 from modeling_lira.backbones import PREFIX, resolve
+from modeling_lira.backbones.own_settings import pooling_of, prompts_of
 from modeling_lira.evaluation.bm25 import BM25, tokens
 from modeling_lira.evaluation.metrics import ndcg
 from modeling_lira.frozen_backbone import FrozenBackbone
@@ -74,7 +75,7 @@ def bm25_system(documents: Sequence[str], language: str) -> Scorer:
 
 
 class EncoderSystem:
-    """A multilingual encoder alone: mean pooling, cosine.
+    """A multilingual encoder alone, pooled as its own files say, by mean where they do not: cosine.
 
     Parameters
     ----------
@@ -92,7 +93,8 @@ class EncoderSystem:
     def __init__(self, name: str, query_prefix: str | None = None, document_prefix: str | None = None) -> None:
         source = FrozenBackbone(name if name.startswith(PREFIX) else resolve(name))
         self._model, self._tokenizer = source.load_encoder(torch.float32), source.load_tokenizer(MAX_TOKENS)
-        prompts = FrozenBackbone(name).prompts
+        self._pooling = pooling_of(source)
+        prompts = prompts_of(FrozenBackbone(name))
         self._prefixes = (
             prompts[0] if query_prefix is None else query_prefix,
             prompts[1] if document_prefix is None else document_prefix,
@@ -116,8 +118,17 @@ class EncoderSystem:
                 [texts[row] for row in rows], padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
             )
             states = self._model(**batch).last_hidden_state  # [B, L, d]
-            mask = batch["attention_mask"].unsqueeze(-1)  # [B, L, 1]
-            pooled = torch.nn.functional.normalize((states * mask).sum(1), dim=-1)  # [B, d]
+            mask = batch["attention_mask"]  # [B, L]
+            pooled = torch.nn.functional.normalize(pool(states, mask, self._pooling), dim=-1)  # [B, d]
             for row, vector in zip(rows, pooled.numpy(), strict=True):
                 vectors[row] = vector
         return np.stack(vectors)
+
+
+def pool(states: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor:
+    """Return one vector a text [B, d] of states [B, L, d], up to its length; padding may stand on either side."""
+    if pooling == "mean":
+        return (states * mask.unsqueeze(-1)).sum(1)
+    positions = torch.arange(mask.shape[1]) * mask  # [B, L]
+    chosen = mask.argmax(1) if pooling == "cls" else positions.argmax(1)
+    return states[torch.arange(len(states)), chosen]

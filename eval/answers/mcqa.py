@@ -7,6 +7,7 @@ from typing import Any
 from modeling_lira.data.questions import Example
 from modeling_lira.data.table_file import read_rows
 from modeling_lira.errors import LiraError
+from modeling_lira.text_rules import is_blank
 
 HUB_CONFIG = "X-CSQA-{language}"
 """Name of a language's part in the Hub dataset."""
@@ -91,7 +92,7 @@ def _example(row: Any, where: str) -> Example:  # noqa: ANN401  # whatever JSON 
             f"them, got {str(row)[:120]}"
         ) from error
     if not all(
-        isinstance(text, str) and text.strip() for text in (example.language, example.question, *example.choices)
+        isinstance(text, str) and not is_blank(text) for text in (example.language, example.question, *example.choices)
     ):
         raise LiraError(f"{where}: lang, stem and the choices must be texts that are not empty")
     return example

@@ -12,6 +12,7 @@ from modeling_lira.data.table_file import text_lines
 from modeling_lira.errors import LiraError
 from modeling_lira.modeling_lira_causal_lm import LiraForCausalLM
 from modeling_lira.processing_lira_causal_lm import PROMPT
+from modeling_lira.text_rules import is_blank
 
 from .answering import BATCH_SIZE, Question, generated
 from .mcqa import load_rows
@@ -74,7 +75,7 @@ def read_mgsm(data: str, languages: Sequence[str] | None = None) -> list[Example
     examples = []
     for code, pairs in rows.items():
         for number, (question, answer) in enumerate(pairs, 1):
-            if not question.strip() or extract_number(answer) is None:
+            if is_blank(question) or extract_number(answer) is None:
                 raise LiraError(f"{data} {code} row {number}: expected a question and a number, got {answer!r}")
             examples.append(Example(str(number), code, question, (), answer))
     if not examples:

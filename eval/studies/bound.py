@@ -30,8 +30,8 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn import functional as F
 
-from modeling_lira.anchors import english_anchors
 from modeling_lira.arca import critic_features
+from modeling_lira.backbones.anchors import english_anchors
 from modeling_lira.data.progress import Progress
 from modeling_lira.data.tables import SplitTables
 from modeling_lira.errors import LiraError

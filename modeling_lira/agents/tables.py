@@ -10,9 +10,9 @@ from ..data.cells import CANDIDATES, LANGUAGES, candidate_fields, cell_text, cri
 from ..data.table_file import read_rows, table_format
 from ..errors import LiraError
 from ..files import atomic_path
+from ..text_rules import is_blank
 from .candidate import Candidate
 from .prompts import LANGUAGE_NAMES
-from .text import is_blank
 
 Row = dict[str, object]
 

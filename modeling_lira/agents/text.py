@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 from ..errors import LiraError
-from ..faces.terminal import is_blank, one_line
+from ..faces.terminal import one_line
+from ..text_rules import is_blank
 from .prompts import LANGUAGE_NAMES
 
 MAX_CANDIDATE_CHARACTERS = 400

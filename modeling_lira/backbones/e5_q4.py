@@ -79,10 +79,7 @@ class Tensor(NamedTuple):
 
 @dataclass(frozen=True)
 class E5File:
-    """The parsed file: its header, its pieces with their scores, and where its tensors lie.
-
-    Source: ours.
-    """
+    """The parsed file: its header, its pieces with their scores, and where its tensors lie."""
 
     data: memoryview
     header: Header
@@ -107,8 +104,6 @@ def dequantise_q4(raw: NDArray[np.uint8]) -> NDArray[np.float32]:
     Returns
     -------
     array of float32, [32 * blocks]
-
-    Source: ours.
     """
     blocks = raw.reshape(-1, BLOCK_BYTES)
     scales = np.ascontiguousarray(blocks[:, :2]).view(np.float16).astype(np.float32)  # [blocks, 1]
@@ -150,7 +145,7 @@ def read_e5(path: Path) -> E5File:
     LiraError
         Another format, or a header this project does not know.
 
-    Source: ours, after the package's e5.c.
+    Source: after the package's e5.c.
     """
     data = memoryview(path.read_bytes())
     if bytes(data[:4]) != MAGIC:
@@ -192,7 +187,7 @@ def build_tokenizer(pieces: Sequence[tuple[str, float]], unknown: int) -> "Token
     with it (NFC and NFD spellings give the same tokens), white space around a text counts for nothing, and neighbouring
     unknown characters make one `<unk>`. On other texts the two agree.
 
-    Source: ours, after XLM-R's SentencePiece model.
+    Source: after XLM-R's SentencePiece model.
     """
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
@@ -223,8 +218,6 @@ def state_of(file: E5File) -> "dict[str, torch.Tensor]":
     """De-quantise every tensor under the name that `BertModel` knows it by.
 
     The file has no pooler, since e5 averages its tokens; a pooler of zeros keeps loading silent and reproducible.
-
-    Source: ours.
     """
     import torch
 
@@ -241,10 +234,7 @@ def state_of(file: E5File) -> "dict[str, torch.Tensor]":
 
 
 def name_in_bert(name: str) -> str:
-    """Return transformers' name of a tensor, as `l3.fo.w` becomes `encoder.layer.3.output.dense.weight`.
-
-    Source: ours.
-    """
+    """Return transformers' name of a tensor, as `l3.fo.w` becomes `encoder.layer.3.output.dense.weight`."""
     if name in EMBEDDING_NAMES:
         return EMBEDDING_NAMES[name]
     layer, part, kind = name.split(".")
@@ -255,8 +245,6 @@ def convert_e5(sources: Sequence[Path], folder: Path) -> None:
     """Write multilingual-e5-small as float32 safetensors, with config and tokenizer.
 
     float32, since `AutoModel.from_pretrained(folder)` gives the type that is stored, and float16 is slow on a CPU.
-
-    Source: ours.
     """
     from safetensors.torch import save_file
 
@@ -270,10 +258,7 @@ def convert_e5(sources: Sequence[Path], folder: Path) -> None:
 
 
 def save_tokenizer(file: E5File, folder: Path) -> None:
-    """Write the tokenizer in the form that `AutoTokenizer` reads.
-
-    Source: ours.
-    """
+    """Write the tokenizer in the form that `AutoTokenizer` reads."""
     from transformers import PreTrainedTokenizerFast
 
     PreTrainedTokenizerFast(
@@ -291,10 +276,7 @@ def save_tokenizer(file: E5File, folder: Path) -> None:
 
 
 def bert_config(header: Header) -> "BertConfig":
-    """Say in transformers' words what the header says.
-
-    Source: ours.
-    """
+    """Say in transformers' words what the header says."""
     from transformers import BertConfig
 
     return BertConfig(

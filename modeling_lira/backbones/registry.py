@@ -12,6 +12,10 @@ from .converters import copy_files, dequantise_gemma, unzip_parts
 from .e5_q4 import convert_e5
 
 Kind = Literal["multilingual encoder", "english encoder", "language model"]
+_E5 = ("multilingual-e5-small", "multilingual-e5-base", "multilingual-e5-large", "e5-small", "e5-base", "e5-large")
+_E5_2 = ("e5-small-v2", "e5-base-v2", "e5-large-v2")
+PROMPTS = {f"intfloat/{name}": ("query: ", "passage: ") for name in (*_E5, *_E5_2)}
+"""What stands before a query and a document, for models whose own files do not tell, but their cards, by Hub id."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +81,6 @@ class OfflineBackbone:
 
     @property
     def _prompts(self) -> tuple[str, str]:
-        from ..frozen_backbone import PROMPTS  # brings torch, which listing the backbones must not
-
         return PROMPTS.get(self.source, ("", ""))
 
     @property

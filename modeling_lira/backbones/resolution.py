@@ -51,10 +51,7 @@ _NOT_GIVEN: tuple[type[Exception], ...] = (*FAILED, OSError, ValueError)
 
 @dataclass(frozen=True)
 class BackboneRow:
-    """What `lira backbones` shows of one offline backbone.
-
-    Source: ours.
-    """
+    """What `lira backbones` shows of one offline backbone."""
 
     name: str
     kind: Kind
@@ -66,10 +63,7 @@ class BackboneRow:
 
 
 def list_backbones() -> list[BackboneRow]:
-    """Return a row for each offline backbone; `folder` is None until it is converted.
-
-    Source: ours.
-    """
+    """Return a row for each offline backbone; `folder` is None until it is converted."""
     return [describe(PREFIX + name) for name in BACKBONES]
 
 
@@ -80,8 +74,6 @@ def describe(name: str) -> BackboneRow:
     ------
     LiraError
         Unknown name.
-
-    Source: ours.
     """
     backbone = _offline(name)
     folder = backbone.folder if find_problem(backbone.folder, backbone.manifest, full=False) is None else None
@@ -115,8 +107,6 @@ def verify(name: str, full: bool = True) -> str | None:
     ------
     LiraError
         Unknown name.
-
-    Source: ours.
     """
     backbone = _offline(name)
     return find_problem(backbone.folder, backbone.manifest, full)
@@ -140,8 +130,6 @@ def resolve(name: str | Path, revision: str | None = None) -> Path:
     ------
     LiraError
         Unknown name, missing package, damaged package file, missing folder, unreachable repository, full disk.
-
-    Source: ours.
     """
     text = str(name)
     if text.startswith(PREFIX):
@@ -171,8 +159,6 @@ def load_encoder(
     ------
     LiraError
         As for `resolve`; or a folder that `AutoModel` cannot read.
-
-    Source: ours.
     """
     source = _source(name, revision)
     return source.load_encoder(dtype), source.load_tokenizer()
@@ -196,8 +182,6 @@ def load_language_model(
     ------
     LiraError
         As for `resolve`; or a folder that `AutoModelForCausalLM` cannot read.
-
-    Source: ours.
     """
     source = _source(name, revision)
     model, tokenizer = source.load_language_model(dtype), source.load_tokenizer()
@@ -224,8 +208,6 @@ def load_translation_model(
     ------
     LiraError
         As for `resolve`; or a folder that cannot be read.
-
-    Source: ours.
     """
     from transformers import AutoConfig, AutoModelForSeq2SeqLM
 
@@ -284,8 +266,8 @@ def _resolve_offline(backbone: OfflineBackbone) -> Path:
 def _system_error(error: Exception) -> int | None:
     if isinstance(error, OSError):
         return error.errno
-    found = re.search(r"\(os error (\d+)\)", str(error))
-    return int(found[1]) if found else None
+    match = re.search(r"\(os error (\d+)\)", str(error))
+    return int(match[1]) if match else None
 
 
 def _convert(backbone: OfflineBackbone, folder: Path, problem: str) -> None:
@@ -299,8 +281,8 @@ def _convert(backbone: OfflineBackbone, folder: Path, problem: str) -> None:
 def _check_sources(backbone: OfflineBackbone, state: str) -> list[Path]:
     """Find the package's files and compare them with their pinned checksums."""
     if missing := backbone.missing_packages:
-        found = [f"{package} ({installed_version(package) or 'not installed'})" for package in missing]
-        raise LiraError(f"{state}{PREFIX}{backbone.name} needs {', '.join(found)}: {backbone.install}")
+        wanted = [f"{package} ({installed_version(package) or 'not installed'})" for package in missing]
+        raise LiraError(f"{state}{PREFIX}{backbone.name} needs {', '.join(wanted)}: {backbone.install}")
     paths = []
     for file in backbone.files:
         path = Path(str(importlib.metadata.distribution(file.package).locate_file(file.path)))
@@ -342,13 +324,13 @@ def _download(repo: str, revision: str | None) -> Path:
             f"backbone {repo!r}{at} is no folder here, and the Hub does not give it: {_hub_reason(error)}; "
             f"{_known(repo.rpartition('/')[2].lower())}"
         ) from error
-    found = _check_folder(Path(folder))
-    if not any(found.glob("*.safetensors")):
+    checked = _check_folder(Path(folder))
+    if not any(checked.glob("*.safetensors")):
         raise LiraError(
             f"backbone {repo!r} holds no safetensors weights, and pickled ones are never loaded; look for a pull "
             f"request with converted ones at https://huggingface.co/{repo}/discussions: its revision is refs/pr/NUMBER"
         )
-    return found
+    return checked
 
 
 def _hub_reason(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from ..text_rules import is_blank
 from .table_file import parse_json
 
 CANDIDATES = "candidates"
@@ -22,8 +23,8 @@ def shown(value: object) -> str:
 
 
 def is_missing(value: object) -> bool:
-    """Say whether a cell says nothing: null, not a number, or a text of white space."""
-    return value is None or value != value or (isinstance(value, str) and not value.strip())
+    """Say whether a cell says nothing: null, not a number, or a text with nothing visible."""
+    return value is None or value != value or (isinstance(value, str) and is_blank(value))
 
 
 def identifier(value: object) -> str:
@@ -77,7 +78,7 @@ def candidate_fields(value: object) -> list[Mapping[str, object]]:
 def _fields(item: object) -> Mapping[str, object]:
     fields = item if isinstance(item, dict) else {"text": item}
     text = fields.get("text")
-    if not isinstance(text, str) or not text.strip():
+    if not isinstance(text, str) or is_blank(text):
         raise ValueError(f"a candidate needs a text, but there is {shown(item)}")
     return fields
 

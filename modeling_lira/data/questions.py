@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import LiraError
+from ..text_rules import is_blank
 from .cells import shown
 from .table_file import read_rows
 
@@ -78,7 +79,7 @@ def _example(row: Mapping[str, object], where: str) -> Example:
         answer = choices[answer]
     texts = {"question": row.get("question"), "language": row.get("language"), "answer": answer}
     for name, value in texts.items():
-        if not isinstance(value, str) or not value.strip():
+        if not isinstance(value, str) or is_blank(value):
             raise LiraError(f"{where}: {name} must be a text, got {shown(value)}")
     return Example(
         id=str(row.get("id", where)),
@@ -97,4 +98,4 @@ def _texts(value: object, where: str) -> tuple[str, ...]:
         return ()
     if not isinstance(value, Sequence) or isinstance(value, str) or not all(isinstance(text, str) for text in value):
         raise LiraError(f"{where} must be a list of str, got {shown(value)}")
-    return tuple(text for text in value if text.strip())
+    return tuple(text for text in value if not is_blank(text))

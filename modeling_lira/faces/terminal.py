@@ -17,11 +17,6 @@ def one_line(text: str) -> str:
     return " ".join(without_controls(text).split())
 
 
-def is_blank(text: str) -> bool:
-    """Return whether a text has nothing that can be seen; quick for a long text that has."""
-    return all(c.isspace() or (unicodedata.category(c) in _INVISIBLE and c not in _KEPT) for c in text)
-
-
 def without_controls(text: str) -> str:
     """Return a text with each control and format character, line ends and tabs included, replaced by a space."""
     noise = {ord(c): " " for c in set(text) - _KEPT if unicodedata.category(c) in _INVISIBLE}

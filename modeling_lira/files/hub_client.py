@@ -36,15 +36,7 @@ _CAUGHT: tuple[type[Exception], ...] = (*FAILED, RuntimeError)
 
 
 def require_token(token: str | bool | None = None) -> None:
-    """Refuse to go on without a token.
-
-    Raises
-    ------
-    LiraError
-        None was given, neither here nor by `hf auth login` nor in HF_TOKEN.
-
-    Source: ours.
-    """
+    """Raise `LiraError` where there is no token, neither given here nor by `hf auth login` nor in HF_TOKEN."""
     if not isinstance(token, str) and get_token() is None:
         raise LiraError(f"no token for {constants.ENDPOINT}: run `hf auth login` or set HF_TOKEN")
 
@@ -67,8 +59,6 @@ def on_hub(what: str, action: Callable[[], Result], repeatable: bool = True) -> 
     ------
     LiraError
         A name that is none, a request that the Hub refuses, or no connection, after `ATTEMPTS` attempts.
-
-    Source: ours.
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
@@ -81,7 +71,7 @@ def on_hub(what: str, action: Callable[[], Result], repeatable: bool = True) -> 
                 raise
             unsure = not repeatable and not isinstance(failure, HfHubHTTPError)
             if attempt == ATTEMPTS or unsure or not _may_pass(failure):
-                raise LiraError(_said(what, failure)) from error
+                raise LiraError(_in_one_line(what, failure)) from error
             time.sleep(min(_wait(failure, attempt), LONGEST_WAIT))
     raise AssertionError("the last attempt returns or raises")
 
@@ -91,7 +81,7 @@ def _may_pass(failure: BaseException) -> bool:
     return not isinstance(failure, HfHubHTTPError) or failure.response.status_code in BUSY
 
 
-def _said(what: str, failure: BaseException) -> str:
+def _in_one_line(what: str, failure: BaseException) -> str:
     """Return the failure in one line, without the request and its headers."""
     if not isinstance(failure, HfHubHTTPError):
         return f"cannot reach {constants.ENDPOINT}: {failure or type(failure).__name__}"
@@ -148,8 +138,6 @@ def push_files(
     ------
     LiraError
         No token or no right to write, a name that is none, a repository that holds something else, no connection.
-
-    Source: ours.
     """
     require_token(token)
     if create_pr and revision is not None:
@@ -162,15 +150,11 @@ def push_files(
     held = on_hub(what, partial(api.list_repo_files, repo, revision=revision))
     if not create_pr:
         _check_same_kind(files["config.json"], repo, held, revision, token)
-    stale = [name for name in held if name not in files and any(fnmatch(name, pattern) for pattern in STALE)]
 
     def commit() -> CommitInfo:  # with new operations every time: the client marks those that it has used
         return api.create_commit(
             repo,
-            [
-                *(CommitOperationAdd(path, content) for path, content in sorted(files.items())),
-                *(CommitOperationDelete(name) for name in stale),
-            ],
+            _operations(files, held),
             commit_message=message,
             commit_description=description,
             revision=revision,
@@ -180,6 +164,13 @@ def push_files(
     return on_hub(what, commit, repeatable=not create_pr)
 
 
+def _operations(files: Mapping[str, Content], held: Sequence[str]) -> list[CommitOperationAdd | CommitOperationDelete]:
+    """Return what adds the files and deletes stale weights of those that the repository holds."""
+    stale = [name for name in held if name not in files and any(fnmatch(name, pattern) for pattern in STALE)]
+    added = (CommitOperationAdd(path, content) for path, content in sorted(files.items()))
+    return [*added, *(CommitOperationDelete(name) for name in stale)]
+
+
 def _check_same_kind(
     config: Content, repo: str, held: Sequence[str], revision: str | None, token: str | bool | None
 ) -> None:
@@ -187,13 +178,13 @@ def _check_same_kind(
     others = [name for name in held if not _HARMLESS.fullmatch(name)]
     if not others:
         return
-    found = others[0]
+    content = others[0]
     if "config.json" in others:
         read = partial(hf_hub_download, repo, "config.json", revision=revision, token=token)
-        found = _model_type(Path(on_hub(f"read {repo}", read)))
-        if found == _model_type(config):
+        content = _model_type(Path(on_hub(f"read {repo}", read)))
+        if content == _model_type(config):
             return
-    raise LiraError(f"{repo} holds something else already ({found}): choose another name, or make a pull request")
+    raise LiraError(f"{repo} holds something else already ({content}): choose another name, or make a pull request")
 
 
 def _model_type(config: Content) -> str:
@@ -208,8 +199,6 @@ def check_download(path: Path | str) -> None:
     """Raise `LiraError` for a large file of the Hub's cache whose content is not what the Hub said it would be.
 
     The client names such a file by its SHA-256 and compares nothing but its size. Other files pass.
-
-    Source: ours.
     """
     blob = Path(path).resolve()
     if blob.parent.name != "blobs" or not re.fullmatch("[0-9a-f]{64}", blob.name):

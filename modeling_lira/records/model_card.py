@@ -22,6 +22,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from safetensors import safe_open
 
 from ..errors import LiraError
+from ..faces.markup import markdown_code, markdown_text
 from ..frozen_backbone import same_weights
 from .reasoning_card import (
     REASONING_FETCHED,
@@ -37,6 +38,9 @@ MEAN = "mean"
 WEIGHTS = "model*.safetensors"
 LANGUAGE_MODEL = "language model"
 _FROZEN = ("multilingual_encoder.", "english_encoder.", "language_model.")
+_PIPE, _ESCAPED_PIPE = re.compile(r"(?<!\\)\|"), r"\\|"
+_METRIC = re.compile(r"\w+@\d+")
+"""Metrics such as ndcg@10, which no viewer takes for an address."""
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _NOT_TOLD = "not told here; see its own page"
 
@@ -60,14 +64,14 @@ class CardSources:
 
 
 def read_record(path: Path) -> Record:
-    """Read a record; raise `LiraError` for a file that is none."""
+    """Read a record; raise `LiraError` for a file that holds anything but one JSON object."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise LiraError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
-    if not isinstance(found, dict):
-        raise LiraError(f"{path} must hold one JSON object, got {type(found).__name__}")
-    return found
+    if not isinstance(record, dict):
+        raise LiraError(f"{path} must hold one JSON object, got {type(record).__name__}")
+    return record
 
 
 def weights_digest(folder: Path) -> str:
@@ -154,18 +158,16 @@ def model_card(folder: Path, config: Mapping[str, Any], repo: str, sources: Card
     ------
     LiraError
         An evaluation of other weights, or one that lacks what a row must have.
-
-    Source: ours.
     """
     rows = _checked_rows(folder, sources.evaluation)
     head = _metadata(config, repo, sources, rows).to_yaml(line_break="\n")
     included, languages = config["backbones_included"], encoder_config(config)["languages"]
     text = Template(REASONING_TEMPLATE if is_reasoning(config) else _TEMPLATE).substitute(
         repo=repo,
-        languages=", ".join(languages),
+        languages=", ".join(map(markdown_text, languages)),
         layout=_WHOLE if included else _ADAPTER,
         fetched="" if included else REASONING_FETCHED if is_reasoning(config) else _FETCHED,
-        example=languages[0],
+        example=json.dumps(languages[0], ensure_ascii=False)[1:-1],  # stands between quotes in Python code
         backbones=_backbones(config, sources),
         sizes=_sizes(folder),
         training=_training(config, sources),
@@ -198,7 +200,7 @@ def _checked_rows(folder: Path, evaluation: Record | None) -> list[Record]:
 
 
 def _metadata(config: Mapping[str, Any], repo: str, sources: CardSources, rows: Sequence[Record]) -> ModelCardData:
-    own = [row for row in rows if not row.get("baseline") and row["language"] != MEAN]
+    measured = [row for row in rows if not row.get("baseline") and row["language"] != MEAN]
     more: dict[str, Any] = {"base_model_relation": "finetune" if config["backbones_included"] else "adapter"}
     task = REASONING_TASK if is_reasoning(config) else "text-retrieval"
     tags = REASONING_TAGS if is_reasoning(config) else ("sentence-transformers", "feature-extraction")
@@ -211,7 +213,7 @@ def _metadata(config: Mapping[str, Any], repo: str, sources: CardSources, rows: 
         pipeline_tag=REASONING_PIPELINE if is_reasoning(config) else "sentence-similarity",
         tags=["lira", *tags, "cross-lingual", "custom_code", *sources.tags],
         model_name=repo.rpartition("/")[2],
-        eval_results=[_result(row, sources, task) for row in own] or None,
+        eval_results=[_result(row, sources, task) for row in measured] or None,
         **(more if backbone_ids(config) else {}),
     )
 
@@ -236,10 +238,10 @@ def _result(row: Record, sources: CardSources, task: str) -> EvalResult:
 
 
 def table(header: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
-    """Return a Markdown table; what is in a cell stays in it."""
+    """Return a Markdown table of cells that are Markdown; what is in a cell stays in it."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(
-        f"| {' | '.join(' '.join(str(cell).replace('|', '/').split()) for cell in row)} |" for row in lines
+        f"| {' | '.join(' '.join(_PIPE.sub(_ESCAPED_PIPE, str(cell)).split()) for cell in row)} |" for row in lines
     )
 
 
@@ -252,7 +254,8 @@ def _backbones(config: Mapping[str, Any], sources: CardSources) -> str:
         shape = ", ".join([part.config["model_type"], *(f"{size} {word}" for word, size in sizes.items() if size)])
         licence = sources.licences.get(part.name, _NOT_TOLD)
         weights = _known_weights(part, sources) or "as named"
-        rows.append([part.role.removesuffix(" backbone"), known, part.revision or "main", shape, licence, weights])
+        facts = (markdown_text(fact) for fact in (part.revision or "main", shape, licence))
+        rows.append([part.role.removesuffix(" backbone"), known, *facts, weights])
     shown = table(["path", "backbone", "revision", "kind", "licence", "weights trained on"], rows)
     open_ended = any(part.revision is None for part in frozen_parts(config))
     notes = [_NOT_FIXED] * open_ended + [_QUANTISED] * bool(_quantised(config, sources))
@@ -263,13 +266,15 @@ def _known_weights(part: FrozenPart, sources: CardSources) -> str:
     """Return how a part's weights differ from the published ones, as far as their digest tells."""
     if part.digest is None:
         return "not recorded"
-    return next((told for digest, told in sources.quantised.items() if same_weights(digest, part.digest)), "")
+    return next(
+        (difference for digest, difference in sources.quantised.items() if same_weights(digest, part.digest)), ""
+    )
 
 
 def _quantised(config: Mapping[str, Any], sources: CardSources) -> list[str]:
     """Return the roles whose weights were de-quantised, each with what is known of them."""
     parts = ((part, _known_weights(part, sources)) for part in frozen_parts(config))
-    return [f"the {part.role} {told}" for part, told in parts if part.digest is not None and told]
+    return [f"the {part.role} {difference}" for part, difference in parts if part.digest is not None and difference]
 
 
 def _sizes(folder: Path) -> str:
@@ -290,18 +295,26 @@ def _training(config: Mapping[str, Any], sources: CardSources) -> str:
         return "No record of the training came with these weights."
     parts = reasoning_training(record) if is_reasoning(config) else _stages(record, sources)
     if record.get("command"):
-        parts.append(f"```\n{record['command']}\n```")
+        parts.append(_fenced(record["command"]))
     options = json.dumps(record["options"], indent=1)
     parts.append(f"<details><summary>All options</summary>\n\n```json\n{options}\n```\n\n</details>")
     return "\n\n".join(parts)
 
 
+def _fenced(text: object) -> str:
+    """Return a text of several lines as Markdown's code, between fences that it cannot close."""
+    fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", str(text))), 3)
+    return f"{fence}\n{text}\n{fence}"
+
+
 def _stages(record: Record, sources: CardSources) -> list[str]:
     options = record["options"]
     corpus = sources.dataset or Path(options["corpus"]).name
-    shown = f"[{corpus}](https://huggingface.co/datasets/{corpus})" if _HUB_ID.fullmatch(corpus) else f"`{corpus}`"
+    shown = (
+        f"[{corpus}](https://huggingface.co/datasets/{corpus})" if _HUB_ID.fullmatch(corpus) else markdown_code(corpus)
+    )
     stages = [_stage(name, log) for name, log in record["training"].items()]
-    versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
+    versions = markdown_text(", ".join(f"{name} {number}" for name, number in record["versions"].items()))
     return [
         f"Corpus: {shown}, train split; validation split for the choice of the epoch. Seed {options['seed']}.",
         table(["stage", "epochs", "validation score before", "best", "seconds", "CPU-seconds"], stages),
@@ -314,7 +327,7 @@ def _stage(name: str, log: Sequence[Record]) -> list[object]:
     scores = [(row["epoch"], row["eval_score"]) for row in log if "eval_score" in row]
     last = log[-1]
     return [
-        name,
+        markdown_text(name),
         f"{max((epoch for epoch, _ in scores), default=0):.0f}",
         f"{100 * scores[0][1]:.1f}" if scores else "",
         f"{100 * max(score for _, score in scores):.1f}" if scores else "",
@@ -328,14 +341,16 @@ def _evaluation(sources: CardSources, rows: Sequence[Record], quantised: Sequenc
     if evaluation is None:
         return "These weights have not been evaluated."
     dataset = sources.dataset or Path(str(evaluation.get("dataset", "unnamed"))).name
-    parts = [f"On `{dataset}`, {evaluation.get('split', 'test')} split; values × 100, 95% intervals where measured."]
+    split = markdown_text(str(evaluation.get("split", "test")))
+    parts = [f"On {markdown_code(dataset)}, {split} split; values × 100, 95% intervals where measured."]
     if quantised:
         parts.append(f"All of it measured with {', '.join(quantised)}, not with the float weights of the Hub.")
     for task, metric in dict.fromkeys((row["task"], row["metric"]) for row in rows):
         chosen = [row for row in rows if (row["task"], row["metric"]) == (task, metric)]
-        parts += [f"{metric}, {task}:", _score_table(chosen)]
+        shown = metric if _METRIC.fullmatch(metric) else markdown_text(metric)
+        parts += [f"{shown}, {markdown_text(task)}:", _score_table(chosen)]
     if evaluation.get("command"):
-        parts.append(f"```\n{evaluation['command']}\n```")
+        parts.append(_fenced(evaluation["command"]))
     if "cpu_seconds" in evaluation:
         parts.append(f"It took {evaluation['cpu_seconds']:.0f} CPU-seconds.")
     return "\n\n".join(parts)
@@ -346,10 +361,11 @@ def _score_table(rows: Sequence[Record]) -> str:
     cells = {(row["system"], row["language"]): _cell(row) for row in rows}
     systems = dict.fromkeys((row["system"], bool(row.get("baseline"))) for row in rows)
     return table(
-        ["system", *languages],
+        ["system", *(markdown_text(str(language)) for language in languages)],
         (
-            [system if baseline else f"**{system}**", *(cells.get((system, language), "") for language in languages)]
+            [shown if baseline else f"**{shown}**", *(cells.get((system, language), "") for language in languages)]
             for system, baseline in systems
+            for shown in [markdown_text(str(system))]
         ),
     )
 
@@ -363,11 +379,11 @@ def _cell(row: Record) -> str:
 
 
 def _licence(config: Mapping[str, Any], sources: CardSources) -> str:
-    own = f"`{sources.licence}`" if sources.licence else "none given; ask whoever published them"
+    licence = markdown_code(sources.licence) if sources.licence else "none given; ask whoever published them"
     where = "which are part of the weight file" if config["backbones_included"] else "which are fetched, not included"
-    named = [f"{name}: {sources.licences.get(name, _NOT_TOLD)}" for name in backbone_ids(config)]
+    named = [f"{name}: {markdown_text(sources.licences.get(name, _NOT_TOLD))}" for name in backbone_ids(config)]
     backbones = "; ".join(named) or "of their author's own"
-    return f"Trained weights: {own}. Code (`*.py`): Apache 2.0. Backbones, {where}: {backbones}."
+    return f"Trained weights: {licence}. Code (`*.py`): Apache 2.0. Backbones, {where}: {backbones}."
 
 
 _NOT_FIXED = "A backbone at `main` is fixed to no revision; loading warns where its weights are not those of training."

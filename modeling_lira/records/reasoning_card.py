@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..faces.markup import markdown_text
+
 REASONING_PIPELINE, REASONING_TASK = "text-generation", "question-answering"
 REASONING_TAGS = ("text-generation", "question-answering")
 
@@ -10,7 +12,7 @@ REASONING_TAGS = ("text-generation", "question-answering")
 def reasoning_training(record: Mapping[str, Any]) -> list[str]:
     """Return paragraphs on what `lira train-reasoning` recorded."""
     options = record["options"]
-    versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
+    versions = markdown_text(", ".join(f"{name} {number}" for name, number in record["versions"].items()))
     changed = "with low-rank changes of the language model" if options.get("lora") else "the language model frozen"
     return [
         f"{record['questions']:,} questions of the train split, {changed}. Seed {options['seed']}.",
@@ -22,7 +24,7 @@ def reasoning_training(record: Mapping[str, Any]) -> list[str]:
 def _phase(name: str, log: Sequence[Mapping[str, float]]) -> str:
     losses = [entry["loss_answer"] for entry in log if "loss_answer" in entry]
     course = f": loss of the answer {losses[0]:.2f} to {losses[-1]:.2f}" if losses else ""
-    return f"- {name}{course}, {log[-1]['seconds']:.0f} s"
+    return f"- {markdown_text(name)}{course}, {log[-1]['seconds']:.0f} s"
 
 
 REASONING_FETCHED = """

@@ -50,15 +50,13 @@ def prepare(folder: Path, repo: str, sources: CardSources) -> dict[str, Content]
     LiraError
         A folder without a model; an adapter-only one whose backbones are folders, which nobody else has; records that
         are of something else.
-
-    Source: ours.
     """
     if not (folder / "config.json").is_file():
         raise LiraError(f"{folder} holds no model: it has no config.json")
     config = _public_config(folder)
-    found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    present = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
     files: dict[str, Content] = {
-        name: path for name, path in found.items() if _PUBLIC.fullmatch(name) and not _HIDDEN.search(name)
+        name: path for name, path in present.items() if _PUBLIC.fullmatch(name) and not _HIDDEN.search(name)
     }
     if not any(name.endswith(".safetensors") for name in files):
         raise LiraError(f"{folder} holds no weights: it has no model.safetensors")
@@ -75,13 +73,11 @@ def push_folder(folder: Path, repo: str, sources: CardSources, **arguments: Any)
     """Put a saved model into a repository, with its card; arguments and errors as in `prepare` and `push_files`.
 
     Licences of backbones that `sources` does not know are asked of the Hub.
-
-    Source: ours.
     """
     config = _public_config(folder) if (folder / "config.json").is_file() else {}
-    found = {} if not config else licences_on_hub([id for id in backbone_ids(config) if id not in sources.licences])
+    asked = {} if not config else licences_on_hub([id for id in backbone_ids(config) if id not in sources.licences])
     check_licence(sources.licence)
-    files = prepare(folder, repo, replace(sources, licences={**found, **sources.licences}))
+    files = prepare(folder, repo, replace(sources, licences={**asked, **sources.licences}))
     return push_files(files, repo, **arguments)
 
 
@@ -114,7 +110,7 @@ def check_licence(licence: str) -> None:
 
 def licences_on_hub(names: list[str]) -> dict[str, str]:
     """Return the licences of models as their cards on the Hub tell; a model that cannot be asked is left out."""
-    found = {}
+    licences = {}
     for name in names:
         try:
             card = HfApi().model_info(name, timeout=10).card_data
@@ -122,8 +118,8 @@ def licences_on_hub(names: list[str]) -> dict[str, str]:
             continue
         licence = card.get("license") if card is not None else None
         if isinstance(licence, str):
-            found[name] = licence
-    return found
+            licences[name] = licence
+    return licences
 
 
 def _public_config(folder: Path) -> dict[str, Any]:
@@ -141,10 +137,10 @@ def _public_config(folder: Path) -> dict[str, Any]:
                     f"the {part.role} is {part.name!r}, which nobody else has: save the model with save_backbones=True"
                 )
             whole[part.name_key] = ""
-        own = dict(part.config)
-        if Path(str(own.get("_name_or_path", ""))).is_absolute():
-            del own["_name_or_path"]
-        whole[part.config_key] = own
+        inner = dict(part.config)
+        if Path(str(inner.get("_name_or_path", ""))).is_absolute():
+            del inner["_name_or_path"]
+        whole[part.config_key] = inner
     return {**config, "lira_config": encoder} if is_reasoning(config) else {**config, **encoder}
 
 

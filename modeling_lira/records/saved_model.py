@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from transformers import PreTrainedConfig
@@ -14,6 +14,7 @@ from ..modeling_lira import LiraModel
 from ..modeling_lira_causal_lm import LiraForCausalLM
 from .model_card import Record, read_record
 
+Model = TypeVar("Model", bound=torch.nn.Module)
 RECORDS = {"training": "training.json", "evaluation": "evaluation.json"}
 
 
@@ -95,8 +96,13 @@ def load_model(name: str | Path, multilingual: str | None = None, english: str |
         backbones = chosen_backbones(name, multilingual=multilingual, english=english)
         model = LiraModel.from_pretrained(located(name), **backbones)  # type: ignore[arg-type]
         model.processor  # noqa: B018  # read now, so that what is missing is said now
-    torch.nn.Module.to(model, "cuda" if torch.cuda.is_available() else "cpu")
-    return model
+    return _on_best_device(model)
+
+
+def _on_best_device(model: Model) -> Model:
+    """Move a model to the GPU if there is one."""
+    # Not model.to: transformers wraps that method so that a type checker asks for `self` twice.
+    return torch.nn.Module.to(model, "cuda" if torch.cuda.is_available() else "cpu")
 
 
 def fingerprint(model: LiraModel | LiraForCausalLM) -> str:
@@ -134,4 +140,4 @@ def load_reasoner(
         parts = chosen_backbones(name, language_model=text_model, multilingual=multilingual, english=english)
         model = LiraForCausalLM.from_pretrained(located(name), **parts)  # type: ignore[arg-type]
         model.processor  # noqa: B018  # read now, so that what is missing is said now
-    return torch.nn.Module.to(model, "cuda" if torch.cuda.is_available() else "cpu").eval()
+    return _on_best_device(model).eval()

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from ..data.cells import CANDIDATES, LANGUAGES, candidate_fields, critic_scores, identifier, is_missing, shown
 from ..data.table_file import Row, column_names, read_rows
 from ..errors import LiraError
-from ..processing_lira import is_blank
+from ..text_rules import is_blank
 
 ID_COLUMNS = ("_id", "id")
 

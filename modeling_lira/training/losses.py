@@ -5,10 +5,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..evaluation.metrics import dcg_discounts
-from ..modeling_lira_causal_lm import IGNORED
+from ..soft_prompt import IGNORED
 
 RANKS_PER_SCORE = 20.0
-"""Softness of the cut at k, in ranks, for a temperature of 1 in units of score: one rank at a temperature of 0.05."""
+"""Softness of the cut at rank k, in ranks per unit of the temperature, which is one of scores.
+
+A soft rank is a sum of sigmoids of score differences; the cut is a sigmoid of ranks. One temperature sharpens both: at
+the usual 0.05 the cut is one rank wide.
+"""
 OUT_OF_SIGHT = -1e4
 """Score of a document that does not count: below any cosine, however small the temperature that divides it."""
 

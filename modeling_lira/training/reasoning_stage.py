@@ -11,8 +11,9 @@ from torch.utils.data import Dataset
 
 from ..data.question_table import QuestionTable
 from ..data.questions import Example
-from ..modeling_lira_causal_lm import IGNORED, LiraForCausalLM
+from ..modeling_lira_causal_lm import LiraForCausalLM
 from ..processing_lira_causal_lm import PROMPT
+from ..soft_prompt import IGNORED
 from .losses import language_consistency
 from .options import ReasoningOptions
 from .stage import Stage

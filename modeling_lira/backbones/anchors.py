@@ -43,7 +43,7 @@ _NOUNS = (
 def english_anchors() -> list[str]:
     """Return 720 varied English sentences, shopping and general, always the same.
 
-    Source: ours (method, Arca 2 and Theory: anchor bank).
+    Source: METHOD.md, Arca 2 and Theory: anchor bank.
     """
     return [
         sentence.format(a=_ADJECTIVES[(3 * i + 7 * j) % len(_ADJECTIVES)], n=noun, p=_PLACES[(i + j) % len(_PLACES)])

@@ -1,1 +1,0 @@
-../../modeling_lira/anchors.py
