@@ -106,12 +106,12 @@ class StandIn(nn.Linear):
 
 
 class LaSR(nn.Module):
-    """Language-coupled Semantic Reasoner: both paths plus what a light Transformer sees in them.
+    """Language-coupled Semantic Reasoner: fuses both paths by a light Transformer and weighs the English one by a gate.
 
-    One embedding, [E_lr; w E_en] plus the Transformer's mean, and 2S tokens, [U_lr; U_en] plus the Transformer's own.
-    Its part in the embedding starts at zero, so an untrained model ranks as its backbones do. Both parts are divided by
-    the width: an optimizer moves every weight by about its learning rate, and d of them would otherwise soon outweigh
-    both paths. So the tokens, too, begin as what Arca hands on.
+    The sentence embedding is [E_lr; w E_en] plus the mean of the Transformer's output, w being the gate's weight; the
+    2S fused tokens are the streams [U_lr; U_en] plus that output itself. The output is divided by the width, since an
+    optimizer moves every weight by about its learning rate, and d of them would soon outweigh both paths. Its part in
+    the embedding starts at zero, so that an untrained model ranks as its backbones do.
 
     Source: paper, LaSR; METHOD.md, LaSR for the gate and the residual form.
     """

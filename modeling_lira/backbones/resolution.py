@@ -194,7 +194,7 @@ def load_language_model(
 def load_translation_model(
     name: str | Path, dtype: "torch.dtype | str" = "auto", revision: str | None = None
 ) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
-    """Load an encoder-decoder or, where its config says that it is none, a causal language model.
+    """Load an encoder-decoder, or a causal language model if its config says that it is no encoder-decoder.
 
     Parameters
     ----------

@@ -58,7 +58,7 @@ def on_hub(what: str, action: Callable[[], Result], repeatable: bool = True) -> 
     Raises
     ------
     LiraError
-        A name that is none, a request that the Hub refuses, or no connection, after `ATTEMPTS` attempts.
+        A name that no repository can have, a request that the Hub refuses, or no connection, after `ATTEMPTS` attempts.
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
@@ -137,7 +137,7 @@ def push_files(
     Raises
     ------
     LiraError
-        No token or no right to write, a name that is none, a repository that holds something else, no connection.
+        No token or no right to write, a name that no repository can have, a repository that holds something else, no connection.
     """
     require_token(token)
     if create_pr and revision is not None:
