@@ -137,7 +137,8 @@ def push_files(
     Raises
     ------
     LiraError
-        No token or no right to write, a name that no repository can have, a repository that holds something else, no connection.
+        No token or no right to write, a name that no repository can have, a repository that holds something else, no
+        connection.
     """
     require_token(token)
     if create_pr and revision is not None:
