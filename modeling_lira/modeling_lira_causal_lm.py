@@ -52,7 +52,8 @@ class LiraCausalLMOutput(CausalLMOutputWithPast):
     attention_mask: Tensor | None = None
 
 
-class LiraForCausalLM(LiraPreTrainedModel, SoftPromptGeneration):
+# GenerationMixin is a base of a base already, but `transformers` looks for its name among a model's own bases only.
+class LiraForCausalLM(LiraPreTrainedModel, SoftPromptGeneration, GenerationMixin):
     """Answer questions of any configured language: [bos][fused stream][boundary][prompt] to a causal language model.
 
     Soft tokens that are masked (all of them while the gate is closed, the English half of a question without
