@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -11,13 +13,30 @@ from transformers import AutoTokenizer, BatchFeature, PreTrainedTokenizerBase, P
 
 from .arca import NUM_CRITICS
 from .configuration_lira import LANGUAGES
-from .errors import LiraError, reading
-from .text_rules import is_blank, is_missing, normalise, shortened
+from .errors import LiraError, is_blank, is_missing, reading, shortened
 
 KINDS = ("query", "document")
 ENGLISH = "en"
 _CHARACTERS_PER_TOKEN = 64
 """More than any real text has: what lies beyond so many would be cut off as tokens, after minutes for megabytes."""
+
+_REMOVED = re.compile("[\u00ad\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]")
+"""Soft hyphen, word joiner, byte order mark and marks of direction: they neither show nor separate words."""
+_REORDERED = (
+    # Thai: sara e twice looks like sara ae; a tone mark stands after the vowel above or below its consonant, and
+    # before sara am and the other vowels that follow.
+    (re.compile("\u0e40\u0e40"), "\u0e41"),
+    (re.compile("\u0e4d([\u0e48-\u0e4b]*)\u0e32"), "\\1\u0e33"),
+    (re.compile("([\u0e48-\u0e4c]+)([\u0e31\u0e34-\u0e3a\u0e47]+)"), "\\2\\1"),
+    (re.compile("([\u0e30\u0e32\u0e33\u0e45]+)([\u0e48-\u0e4b]+)"), "\\2\\1"),
+    # Bengali: first the dot of the letter, then its vowel, then the signs that close the syllable.
+    (re.compile("([\u09be-\u09cc\u09d7]+)\u09bc"), "\u09bc\\1"),
+    (re.compile("([\u0981-\u0983]+)([\u09be-\u09cc\u09d7]+)"), "\\2\\1"),
+)
+"""What Unicode's own normal forms leave alone: spellings in an order that no keyboard rule allows, but that look right.
+
+Source: Thai after PyThaiNLP (Phatthiyaphaibun et al. 2023).
+"""
 
 
 class TokenizersProcessor(ProcessorMixin):
@@ -354,6 +373,20 @@ class LiraProcessor(TokenizersProcessor):
             "candidate_mask",
             "critic_scores",
         ]
+
+
+def normalise(text: str) -> str:
+    """Return the one spelling of a text that both paths read, of the many that look alike.
+
+    Unicode's compatibility form (NFKC), with Thai sara am in one piece as it is typed; no soft hyphens, byte order
+    marks or marks of direction; a zero-width space is a space; Thai and Bengali signs in the order of their scripts.
+    """
+    if text.isascii():
+        return text
+    text = _REMOVED.sub("", unicodedata.normalize("NFKC", text)).replace("\u200b", " ")
+    for pattern, replacement in _REORDERED:
+        text = pattern.sub(replacement, text)
+    return text
 
 
 def _readable(text: str, limit: int) -> str:

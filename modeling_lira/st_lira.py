@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, TypedDict
 from torch import Tensor, nn
 from transformers import AutoModel, AutoProcessor, PreTrainedTokenizerBase
 
-from .errors import LiraError
+from .errors import LiraError, is_missing, shortened
 from .processing_lira import KINDS
-from .text_rules import is_missing, shortened
 
 if TYPE_CHECKING:
     from .modeling_lira import LiraModel

@@ -38,7 +38,6 @@ CODE = {
     "pretrained_lira.py",
     "processing_lira.py",
     "st_lira.py",
-    "text_rules.py",
 }
 ALLOWED = {"huggingface_hub", "numpy", "safetensors", "torch", "tqdm", "transformers"}
 GUARDED = {"st_lira.py": {"sentence_transformers"}}

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from modeling_lira import LiraError, LiraProcessor
 from modeling_lira.configuration_lira import LANGUAGES
-from modeling_lira.text_rules import is_blank, normalise
+from modeling_lira.errors import is_blank
+from modeling_lira.processing_lira import normalise
 
 TEXTS = list(MULTILINGUAL_TEXTS[:3])
 

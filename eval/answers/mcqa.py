@@ -6,8 +6,7 @@ from typing import Any
 
 from modeling_lira.data.questions import Example
 from modeling_lira.data.table_file import read_rows
-from modeling_lira.errors import LiraError
-from modeling_lira.text_rules import is_blank
+from modeling_lira.errors import LiraError, is_blank
 
 HUB_CONFIG = "X-CSQA-{language}"
 """Name of a language's part in the Hub dataset."""

@@ -9,10 +9,9 @@ from pathlib import Path
 
 from modeling_lira.data.questions import Example
 from modeling_lira.data.table_file import text_lines
-from modeling_lira.errors import LiraError
+from modeling_lira.errors import LiraError, is_blank
 from modeling_lira.modeling_lira_causal_lm import LiraForCausalLM
 from modeling_lira.processing_lira_causal_lm import PROMPT
-from modeling_lira.text_rules import is_blank
 
 from .answering import BATCH_SIZE, Question, generated
 from .mcqa import load_rows

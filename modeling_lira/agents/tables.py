@@ -8,9 +8,8 @@ from typing import Protocol
 
 from ..data.cells import CANDIDATES, LANGUAGES, candidate_fields, cell_text, critic_scores, is_missing, shown
 from ..data.table_file import read_rows, table_format
-from ..errors import LiraError
+from ..errors import LiraError, is_blank
 from ..files import atomic_path
-from ..text_rules import is_blank
 from .candidate import Candidate
 from .prompts import LANGUAGE_NAMES
 

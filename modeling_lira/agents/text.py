@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from ..errors import LiraError
+from ..errors import LiraError, is_blank
 from ..faces.terminal import one_line
-from ..text_rules import is_blank
 from .prompts import LANGUAGE_NAMES
 
 MAX_CANDIDATE_CHARACTERS = 400

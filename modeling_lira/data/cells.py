@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from ..text_rules import is_blank
+from ..errors import is_blank
 from .table_file import parse_json
 
 CANDIDATES = "candidates"

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import LiraError
-from ..text_rules import is_blank
+from ..errors import LiraError, is_blank
 from .cells import shown
 from .table_file import read_rows
 

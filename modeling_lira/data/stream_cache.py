@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..errors import LiraError
 from ..files import atomic_write_text
 from ..modeling_lira import LiraModel
-from ..text_rules import normalise
+from ..processing_lira import normalise
 from .progress import Progress
 
 logger = logging.getLogger(__name__)

@@ -137,8 +137,7 @@ def push_files(
     Raises
     ------
     LiraError
-        No token or no right to write, a name that no repository can have, a repository that holds something else, no
-        connection.
+        No token or right to write, no such name or connection, a repository that holds something else.
     """
     require_token(token)
     if create_pr and revision is not None:

@@ -11,8 +11,7 @@ from tqdm import tqdm
 
 from ..data.cells import CANDIDATES, LANGUAGES, candidate_fields, critic_scores, identifier, is_missing, shown
 from ..data.table_file import Row, column_names, read_rows
-from ..errors import LiraError
-from ..text_rules import is_blank
+from ..errors import LiraError, is_blank
 
 ID_COLUMNS = ("_id", "id")
 

@@ -1,1 +1,0 @@
-../../modeling_lira/text_rules.py
