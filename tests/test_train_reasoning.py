@@ -94,6 +94,7 @@ def test_questions_are_read_with_the_answers_text(tmp_path):
         ("[1]", "line 1 is not a JSON object"),
         ('{"question": "x", "language": "vi"}', "answer must be a text"),
         ('{"question": " ", "language": "vi", "answer": "y"}', "question must be a text"),
+        ('{"question": "\\u3164\\u0301", "language": "vi", "answer": "y"}', "question must be a text"),
         (
             '{"question": "x", "language": "vi", "answer": 2, "choices": ["a", "b"]}',
             "not the place of one of 2 choices",
