@@ -97,6 +97,8 @@ def test_an_english_text_without_candidates_is_its_own_translation(processor):
         assert tokens.tolist() == processor.english_tokenizer("white shirt")["input_ids"]
     given = processor(["white shirt"], candidates=[["blouse"]], languages="en")
     assert given["english_input_ids"][0, 0].tolist() == processor.english_tokenizer("blouse")["input_ids"]
+    blank = processor(["", "white shirt"], languages="en", allow_blank=True)
+    assert blank["candidate_mask"].tolist() == [[False], [True]]  # nothing is no translation of nothing
 
 
 def test_scores_are_padded_with_nan(processor):
