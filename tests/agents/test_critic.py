@@ -27,14 +27,16 @@ def test_semantic_is_both_directions_less_the_text_alone(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
 ) -> None:
     critic = CausalLMCritic(model, tokenizer, name="c")
-    semantic, emotional, pragmatic = measure(critic, ["áo đỏ"], ["red shirt"], ["vi"])[0]
+    candidate = "a long red shirt for men and women"  # of another number of tokens than the text
+    semantic, emotional, pragmatic = measure(critic, ["áo đỏ"], [candidate], ["vi"])[0]
     back, forward, alone = LikelihoodModel(model, tokenizer, batch_size=4, max_tokens=50).log_likelihoods(
         [
-            Row("vi", "red shirt", "áo đỏ", to_english=False),
-            Row("vi", "áo đỏ", "red shirt", to_english=True),
+            Row("vi", candidate, "áo đỏ", to_english=False),
+            Row("vi", "áo đỏ", candidate, to_english=True),
             Row("vi", NOTHING, "áo đỏ", to_english=False),
         ]
     )
+    assert back[1] != forward[1]
     assert semantic == pytest.approx((back[0] + forward[0] - alone[0]) / back[1], rel=1e-5)
     assert emotional == 0.0
     assert pragmatic == pytest.approx(forward[0] / forward[1], rel=1e-5)

@@ -25,6 +25,7 @@ def test_log_likelihoods_agree_with_the_whole_prompt(
         Row("vi", "áo đỏ", "a longer red shirt for men", to_english=True),
         Row("vi", NOTHING, "áo đỏ", to_english=False),
         Row("th", "red shirt", "เสื้อสีแดง", to_english=False),
+        Row("th", "เสื้อสีแดง", "red shirt", to_english=True),
         Row("bn", "red shirt", "লাল শার্ট", to_english=False),
     ]
     results = LikelihoodModel(model, tokenizer, batch_size=4, max_tokens=50).log_likelihoods(rows)
