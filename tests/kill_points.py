@@ -353,12 +353,15 @@ def _last(text: str) -> str:
     return (text.strip().splitlines() or ["nothing on stderr"])[-1][:300]
 
 
-def kill(command: "crash_commands.Command", action: str, sample: int | None, moments: int, seed: int) -> Result:
-    """Try operations, all of them or a sample, and random moments."""
+def kill(
+    command: "crash_commands.Command", actions: Sequence[str], sample: int | None, moments: int, seed: int
+) -> Result:
+    """Try operations, all of them or a sample, with each action, and random moments."""
     chance = random.Random(f"{seed}{command.name}")
     with Harness(command) as harness:
-        for number in harness.points(sample, chance):
-            harness.try_operation(number, action)
+        for action in actions:
+            for number in harness.points(sample, chance):
+                harness.try_operation(number, action)
         for _ in range(moments):
             harness.try_moment(chance.uniform(0, harness.whole.seconds))
     return harness.result
@@ -511,7 +514,9 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--all", action="store_true", help="every operation; otherwise --sample of each command")
     parser.add_argument("--command", action="append", choices=list(crash_commands.COMMANDS), help="only these")
     parser.add_argument("--skip", action="append", choices=list(crash_commands.COMMANDS), default=[])
-    parser.add_argument("--action", choices=ACTIONS, default="kill", help="kill -9, Ctrl-C or a disk that is full")
+    parser.add_argument(
+        "--action", action="append", choices=ACTIONS, help="kill -9 (if none is named), Ctrl-C, full disk"
+    )
     parser.add_argument("--sample", type=int, default=3, help="operations of each command")
     parser.add_argument("--random", type=int, default=1, help="random moments of each command")
     parser.add_argument("--room", type=int, default=0, help="instead: so many full file systems, read-only, other user")
@@ -550,7 +555,8 @@ def main(given: Sequence[str] | None = None) -> int:
                 results += _room(command, arguments.room)
             else:
                 sample = None if arguments.all else arguments.sample
-                results.append(kill(command, arguments.action, sample, arguments.random, arguments.seed))
+                actions = arguments.action or ["kill"]
+                results.append(kill(command, actions, sample, arguments.random, arguments.seed))
             logger.info("%s: %d of %d", results[-1].name, results[-1].survived, results[-1].tried)
     finally:
         shutil.rmtree(ROOT, ignore_errors=True)

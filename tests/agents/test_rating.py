@@ -1,5 +1,7 @@
 """Ratings from chat models."""
 
+import re
+
 import pytest
 import torch
 from tiny_agents import measure
@@ -29,6 +31,14 @@ def test_ratings_are_expected_digits(chat: tuple[PreTrainedModel, PreTrainedToke
             whole = encode(talking, talking.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
             shares = model(torch.tensor([whole])).logits[0, -1, digits].softmax(-1)
             assert score == pytest.approx(1 + (shares * torch.arange(10)).sum().item(), rel=1e-3)
+
+
+def test_long_texts_are_cut_inside_their_tags(chat: tuple[PreTrainedModel, PreTrainedTokenizerFast]) -> None:
+    rater = RatingModel(*chat, batch_size=2, max_tokens=6)
+    text, candidate = "áo thun nam " * 20, "red shirt " * 20
+    tagged = rater.tagged(text, candidate)
+    assert tagged == rater.tagged(text + "giày", candidate + "shoes") and len(tagged) < len(text)
+    assert re.fullmatch(r"<text>\n(á.*)\n</text>\n<translation>\n(r.*)\n</translation>", tagged)
 
 
 def test_a_text_that_asks_for_ten_stays_between_its_tags(

@@ -78,6 +78,18 @@ def test_critique_scores_each_pair_once_and_keeps_the_order(tmp_path: Path, capl
     assert first.agent == "a" and third.agent == "b"
 
 
+def test_ratings_stand_under_their_aspects_as_they_were_given(tmp_path: Path) -> None:
+    class Rater(Oracle):
+        needs_calibration = False
+
+        def measure(self, texts: Sequence[str], *_: object) -> Iterator[list[tuple[int, tuple[float, float, float]]]]:
+            yield [(index, (9.0, 4.0, 2.0)) for index in range(len(texts))]
+
+    with CandidateStore(tmp_path) as store:
+        scored, _ = critique(Rater(), ["áo"], [[Candidate("shirt", "a")]], ["vi"], store)
+    assert scored == [[Candidate("shirt", "a", semantic=9.0, emotional=4.0, pragmatic=2.0)]]
+
+
 def test_calibrating_on_a_handful_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with CandidateStore(tmp_path) as store, caplog.at_level(logging.WARNING):
         critique(Oracle(), ["áo"], [[Candidate("shirt", "a")]], ["vi"], store)
