@@ -552,12 +552,13 @@ def main(given: Sequence[str] | None = None) -> int:
                 continue
             command = crash_commands.COMMANDS[name]
             if arguments.room:
-                results += _room(command, arguments.room)
+                tried = _room(command, arguments.room)
             else:
-                sample = None if arguments.all else arguments.sample
-                actions = arguments.action or ["kill"]
-                results.append(kill(command, actions, sample, arguments.random, arguments.seed))
-            logger.info("%s: %d of %d", results[-1].name, results[-1].survived, results[-1].tried)
+                actions, sample = arguments.action or ["kill"], None if arguments.all else arguments.sample
+                tried = [kill(command, actions, sample, arguments.random, arguments.seed)]
+            results += tried
+            for result in tried:
+                logger.info("%s: %d of %d", result.name, result.survived, result.tried)
     finally:
         shutil.rmtree(ROOT, ignore_errors=True)
     logger.info(table(results))

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 from modeling_lira.files import atomic_path, atomic_write_text
 from modeling_lira.leftovers import sweep
@@ -67,3 +68,12 @@ def test_a_failure_leaves_the_old_content_and_nothing_else(tmp_path):
         raise KeyboardInterrupt
     assert [path.name for path in tmp_path.iterdir()] == ["[a]*.txt"]
     assert (tmp_path / "[a]*.txt").read_text() == "old"
+
+
+def test_a_full_disk_under_safetensors_is_an_error_of_the_system(tmp_path):
+    with (
+        pytest.raises(OSError, match=r"model\.safetensors: No space left"),
+        atomic_path(tmp_path / "model.safetensors"),
+    ):
+        raise SafetensorError("No space left on device")
+    assert names(tmp_path) == []

@@ -18,7 +18,6 @@ COMMANDS = (
     "publish-folder",
     "push-hub",
     "save-model",
-    "convert",
     "convert-again",
 )
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ from modeling_lira.training.losses import geometry_loss, sampled_actions
 from modeling_lira.training.options import ArcaOptions, ArcaWeights, LasrOptions, LasrWeights
 from modeling_lira.training.resumable import run_stage
 from modeling_lira.training.stages import ArcaStage, LasrStage, frozen_embedding
-from modeling_lira.training.trainer import average_with_start, trained_parts
+from modeling_lira.training.trainer import TermTrainer, average_with_start, trained_parts
 from modeling_lira.training.validation import validation_scores
 
 WORDS = (
@@ -469,3 +470,14 @@ def test_average_with_the_start(model: LiraModel) -> None:
     moved = trained_parts(model)["lasr.gate.hidden.bias"] - start["lasr.gate.hidden.bias"]
     torch.testing.assert_close(moved, torch.full_like(moved, 0.7), atol=1e-5, rtol=0)
     assert all(value.equal(backbone[name]) for name, value in model.multilingual_encoder.state_dict().items())
+
+
+def test_a_full_disk_under_a_checkpoint_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise RuntimeError("unexpected pos 120512 vs 120400")  # what torch makes of it
+
+    monkeypatch.setattr("transformers.Trainer._save_checkpoint", full)
+    trainer = object.__new__(TermTrainer)
+    trainer.args = SimpleNamespace(output_dir="run")
+    with pytest.raises(LiraError, match="cannot write a checkpoint to run: unexpected pos"):
+        trainer._save_checkpoint(torch.nn.Identity(), None)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from ..errors import LiraError
 from ..leftovers import held, sweep
 
@@ -55,6 +57,8 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
             with temporary.open("rb+") as written:
                 os.fsync(written.fileno())
             temporary.replace(final)
+    except SafetensorError as error:  # its writers' word for a full disk too
+        raise OSError(f"cannot write {final}: {error}") from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -106,7 +106,10 @@ class TermTrainer(Trainer):
         super().log(logs, start_time)
 
     def _save_checkpoint(self, model: nn.Module, trial: dict[str, Any] | None) -> None:  # type: ignore[override]
-        super()._save_checkpoint(model, trial)
+        try:
+            super()._save_checkpoint(model, trial)
+        except RuntimeError as error:  # torch's word for a full disk
+            raise LiraError(f"cannot write a checkpoint to {self.args.output_dir}: {error}") from error
         self.accelerator.wait_for_everyone()  # each process writes a file of its own
         if self.args.should_save:
             folder, state = Path(str(self.args.output_dir)), self.state
