@@ -467,7 +467,7 @@ MUTATIONS: list[Mutation] = [
     ),
     *_of(
         "dataset_builder/generator/rows.py",
-        "test_corpus.py",
+        "test_ranking_rows.py",
         ("random.Random(f\"{data.seed}:{query.id}:ranking\")", "random.Random(f\"{query.id}:ranking\")"),
         ("0.6 + 0.3 * matched", "0.6 - 0.3 * matched"),
         ("0.35 if product.type in", "0.25 if product.type in"),
