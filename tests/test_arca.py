@@ -113,17 +113,17 @@ def orthogonal(rows: int, columns: int) -> torch.Tensor:
 @pytest.mark.parametrize("width", [4, 6])
 def test_procrustes_recovers_rotation_and_scale(width):
     source, rotation = centred(200, 4), orthogonal(width, 4)
-    found = fit_procrustes(source, 2.5 * source @ rotation.T)
-    torch.testing.assert_close(found, 2.5 * rotation, atol=1e-4, rtol=1e-4)
+    fitted = fit_procrustes(source, 2.5 * source @ rotation.T)
+    torch.testing.assert_close(fitted, 2.5 * rotation, atol=1e-4, rtol=1e-4)
 
 
 def test_procrustes_to_a_narrower_target_is_the_best_orthonormal_map():
     source = centred(200, 6)
     target = source @ orthogonal(6, 6)[:4].T + 0.1 * centred(200, 4)
-    found = fit_procrustes(source, target)
+    fitted = fit_procrustes(source, target)
     scale = target.norm() / source.norm()
-    torch.testing.assert_close(found @ found.T, scale**2 * torch.eye(4), atol=1e-5, rtol=1e-4)
-    overlap = (source @ found.T * target).sum()
+    torch.testing.assert_close(fitted @ fitted.T, scale**2 * torch.eye(4), atol=1e-5, rtol=1e-4)
+    overlap = (source @ fitted.T * target).sum()
     others = [(source @ (scale * torch.linalg.qr(torch.randn(6, 6)).Q[:4]).T * target).sum() for _ in range(200)]
     assert overlap > max(others)
 

@@ -188,9 +188,9 @@ def contents(folder):
 @pytest.mark.parametrize("language", TEXTS)
 def test_converted_e5_embeds_as_its_own_engine_does(e5, engine, language):
     # Measured 0.99987 to 0.99995: the engine also rounds activations to 8 bits, the converted model does not.
-    for prefix, own in (("query: ", engine.query), ("passage: ", engine.passage)):
+    for prefix, reference in (("query: ", engine.query), ("passage: ", engine.passage)):
         ours = embed(*e5, [prefix + text for text in TEXTS[language]])
-        assert (ours * own(TEXTS[language])).sum(1).min() > 0.9995
+        assert (ours * reference(TEXTS[language])).sum(1).min() > 0.9995
 
 
 def test_converted_e5_counts_tokens_as_its_own_engine_does_on_500_texts(e5, engine):

@@ -56,11 +56,11 @@ def test_its_card_says_what_its_records_say() -> None:
     evaluation = json.loads((FOLDER / "evaluation.json").read_text())
     assert training["command"] in card.text and evaluation["command"] in card.text
     assert training["options"]["seed"] == 0 and "Seed 0" in card.text
-    found = {
+    values = {
         (result.dataset_config, result.metric_name): result.metric_value for result in card.data.eval_results or []
     }
     numbers = {result["value"] for result in evaluation["results"]}
-    assert found and set(found.values()) <= numbers
+    assert values and set(values.values()) <= numbers
 
 
 @pytest.mark.timeout(280)

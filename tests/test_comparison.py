@@ -36,9 +36,9 @@ def brute_force_ndcg(queries: np.ndarray, documents: np.ndarray, gains: list[dic
     for query, grades in zip(queries, gains, strict=True):
         cosines = documents @ query / np.linalg.norm(documents, axis=1)
         order = sorted(range(len(documents)), key=lambda row: (-cosines[row], row))[:10]
-        found = sum(grades.get(row, 0) / np.log2(rank + 2) for rank, row in enumerate(order))
+        gain = sum(grades.get(row, 0) / np.log2(rank + 2) for rank, row in enumerate(order))
         ideal = sum(grade / np.log2(rank + 2) for rank, grade in enumerate(sorted(grades.values(), reverse=True)[:10]))
-        values.append(found / ideal)
+        values.append(gain / ideal)
     return values
 
 

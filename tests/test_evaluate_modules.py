@@ -32,11 +32,11 @@ def test_values_are_trec_evals_with_ties(name: str, evaluate: ModuleType) -> Non
     gains = torch.randint(0, 4, (40, 130)) * (torch.rand(40, 130) < 0.05)
     gains[0] = 0
     expected = retrieval_metrics(scores, gains)[NAMES[name]]
-    found = metric.compute(predictions=scores.tolist(), references=gains.tolist(), per_query=True)
+    result = metric.compute(predictions=scores.tolist(), references=gains.tolist(), per_query=True)
     torch.testing.assert_close(
-        torch.tensor(found["per_query"], dtype=torch.float64), expected, atol=1e-7, rtol=0, equal_nan=True
+        torch.tensor(result["per_query"], dtype=torch.float64), expected, atol=1e-7, rtol=0, equal_nan=True
     )
-    assert found[NAMES[name]] == pytest.approx(float(expected.nanmean()), abs=1e-7)
+    assert result[NAMES[name]] == pytest.approx(float(expected.nanmean()), abs=1e-7)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -44,15 +44,15 @@ def test_the_cards_example_says_what_comes_out(name: str, evaluate: ModuleType) 
     shown = re.search(r"compute\((.*?)\)  # (\{.*?\})", (METRICS / name / "README.md").read_text(encoding="utf-8"))
     assert shown is not None
     metric = evaluate.load(str(METRICS / name / f"{name}.py"))
-    found = metric.compute(predictions=[[0.9, 0.8, 0.1]], references=[[0, 3, 1]])
+    result = metric.compute(predictions=[[0.9, 0.8, 0.1]], references=[[0, 3, 1]])
     assert shown[1] == "predictions=[[0.9, 0.8, 0.1]], references=[[0, 3, 1]]"
-    assert shown[2] == str(found)
+    assert shown[2] == str(result)
 
 
 def test_lengths_may_differ_and_nothing_relevant_has_no_value(evaluate: ModuleType) -> None:
     metric = evaluate.load(str(METRICS / "mrr"))
-    found = metric.compute(predictions=[[0.1, 0.9], [0.3, 0.2, 0.1]], references=[[1, 0], [0, 0, 2]], k=2)
-    assert found == {"mrr@2": 0.25}
+    result = metric.compute(predictions=[[0.1, 0.9], [0.3, 0.2, 0.1]], references=[[1, 0], [0, 0, 2]], k=2)
+    assert result == {"mrr@2": 0.25}
     assert metric.compute(predictions=[[0.1]], references=[[0]])["mrr@10"] != 0
 
 

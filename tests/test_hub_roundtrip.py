@@ -137,8 +137,8 @@ def test_the_copied_files_are_what_the_model_and_the_processor_need_and_no_more(
     while waiting:
         name = waiting.pop()
         needed.add(name)
-        found = {f"{module}.py" for level, module in imports_of(SOURCE / name) if level}
-        waiting += found - needed
+        imported = {f"{module}.py" for level, module in imports_of(SOURCE / name) if level}
+        waiting += imported - needed
     assert needed == CODE
 
 
@@ -225,8 +225,8 @@ def test_processor_and_tokenizers(model, folders):
     processor = AutoProcessor.from_pretrained(folders["whole"])
     assert isinstance(processor, LiraProcessor)
     assert processor.query_prefix == "query: " and processor.document_prefix == "passage: "
-    for name, found in (("english_tokenizer", processor.english_tokenizer), ("tokenizer", processor.tokenizer)):
-        assert found.get_vocab() == getattr(model.processor, name).get_vocab()
+    for name, tokenizer in (("english_tokenizer", processor.english_tokenizer), ("tokenizer", processor.tokenizer)):
+        assert tokenizer.get_vocab() == getattr(model.processor, name).get_vocab()
     assert AutoTokenizer.from_pretrained(folders["whole"]).get_vocab() == processor.tokenizer.get_vocab()
     assert processor.tokenizer.model_max_length == processor.english_tokenizer.model_max_length == 64
 
@@ -494,10 +494,10 @@ SOURCES = ["whole", "adapter", "hub whole", "hub adapter"]
 
 def put_on_hub(cache: Path, repo: str, commit: str, folder: Path) -> None:
     """Lay a folder out as the cache of a repository that was downloaded before."""
-    place = cache / f"models--{repo.replace('/', '--')}"
-    shutil.copytree(folder, place / "snapshots" / commit)
-    (place / "refs").mkdir()
-    (place / "refs" / "main").write_text(commit)
+    repo_folder = cache / f"models--{repo.replace('/', '--')}"
+    shutil.copytree(folder, repo_folder / "snapshots" / commit)
+    (repo_folder / "refs").mkdir()
+    (repo_folder / "refs" / "main").write_text(commit)
 
 
 def fill_hub_cache(cache: Path, folders: dict[str, Path], backbones: dict[str, Path]) -> None:
@@ -582,8 +582,8 @@ def test_a_fresh_process_gets_the_right_tokenizers(fresh, model, source):
         for tokenizer in (model.processor.tokenizer, model.processor.english_tokenizer)
     )
     assert multilingual != english
-    found = [fresh.tensors[f"{source} {place}"].tolist() for place in ("alone", "first", "second")]
-    assert found == [multilingual, multilingual, english]
+    ids = [fresh.tensors[f"{source} {call}"].tolist() for call in ("alone", "first", "second")]
+    assert ids == [multilingual, multilingual, english]
 
 
 @pytest.mark.parametrize("source", SOURCES)

@@ -174,7 +174,7 @@ def test_attention_is_standard_multi_head_attention(attention):
     layer = FusionLayer(small_config(attn_implementation=attention))
     states = torch.randn(3, 6, FUSION)
     mask = torch.tensor([[True] * 6, [True] * 3 + [False] * 3, [True, False] * 3])
-    found = layer.attention_output(layer._attend(states, mask))
+    attended = layer.attention_output(layer._attend(states, mask))
     expected, _ = F.multi_head_attention_forward(
         *[states.transpose(0, 1)] * 3,
         FUSION,
@@ -189,7 +189,7 @@ def test_attention_is_standard_multi_head_attention(attention):
         out_proj_bias=layer.attention_output.bias,
         key_padding_mask=~mask,
     )
-    torch.testing.assert_close(found, expected.transpose(0, 1), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(attended, expected.transpose(0, 1), atol=1e-5, rtol=1e-5)
 
 
 # ---------------------------------------------------------------- awareness and precision

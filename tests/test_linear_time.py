@@ -119,7 +119,7 @@ def cleaned(text: str) -> None:
     scrub(clean_text(text), Counter())
 
 
-def told(text: str) -> None:
+def identified(text: str) -> None:
     tell_languages([(text, ())])
 
 
@@ -129,7 +129,7 @@ def written(text: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("work", [cleaned, clean_text, told, written], ids=lambda work: work.__name__)
+@pytest.mark.parametrize("work", [cleaned, clean_text, identified, written], ids=lambda work: work.__name__)
 def test_what_is_done_with_a_cell_takes_time_in_proportion_to_it(work: Callable[[str], object]) -> None:
     slow = [text[:8] for text in texts(SHORT) if seconds(lambda text=text: work(text)) > 1]
     assert slow == []

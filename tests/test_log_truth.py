@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 from datasets import get_dataset_config_names, load_dataset
+from log_simulation import CLICKED, simulate
 
 from dataset_builder.layout import SPLITS, check_complete, read_part
 from dataset_builder.lexicon import Lexicon, load_lexicon
 from dataset_builder.logs.collect import Log, collect
 from dataset_builder.logs.corpus import build_log_corpus, by_languages, item_id, judge
 from dataset_builder.logs.reading import LogRow
-from tests.log_simulation import CLICKED, simulate
 
 NONE = Path("no candidates")
 

@@ -54,9 +54,9 @@ def test_values_are_float64_whatever_comes_in():
 
 def ndcg_by_hand(scores: list[float], gains: list[int], k: int) -> float:
     ranking = sorted(range(len(scores)), key=lambda index: (-scores[index], index))[:k]
-    found = sum(gains[index] / log2(rank + 2) for rank, index in enumerate(ranking))
+    gain = sum(gains[index] / log2(rank + 2) for rank, index in enumerate(ranking))
     ideal = sum(gain / log2(rank + 2) for rank, gain in enumerate(sorted(gains, reverse=True)[:k]))
-    return found / ideal
+    return gain / ideal
 
 
 @settings(max_examples=150, deadline=None)
@@ -78,14 +78,14 @@ def test_equals_trec_eval_on_graded_judgements_with_ties(k):
     scores = torch.randint(0, 6, (200, 30)) / 5
     gains = torch.randint(0, 4, (200, 30)) * (torch.rand(200, 30) < 0.3)
     gains[:, 0] = torch.randint(1, 4, (200,))
-    names = [f"d{30 - place:02}" for place in range(30)]  # of equal scores it ranks the last name first
+    names = [f"d{30 - document:02}" for document in range(30)]  # of equal scores it ranks the last name first
     qrels = {
-        f"q{query}": {names[place]: gain for place, gain in enumerate(row) if gain}
+        f"q{query}": {names[document]: gain for document, gain in enumerate(row) if gain}
         for query, row in enumerate(gains.tolist())
     }
     run = {f"q{query}": dict(zip(names, row, strict=True)) for query, row in enumerate(scores.tolist())}
-    found = pytrec_eval.RelevanceEvaluator(qrels, {f"ndcg_cut.{k}"}).evaluate(run)
-    expected = [found[f"q{query}"][f"ndcg_cut_{k}"] for query in range(200)]
+    reference = pytrec_eval.RelevanceEvaluator(qrels, {f"ndcg_cut.{k}"}).evaluate(run)
+    expected = [reference[f"q{query}"][f"ndcg_cut_{k}"] for query in range(200)]
     torch.testing.assert_close(ndcg(scores, gains, k), torch.tensor(expected, dtype=torch.float64), atol=1e-9, rtol=0)
 
 
@@ -95,22 +95,22 @@ def test_the_evaluations_metrics_are_trec_evals_with_our_order_of_ties():
     gains[0] = 0  # nothing to find
     gains[1] = 0
     gains[1, scores[1].argsort(stable=True)[0]] = 1  # ranked behind everything else
-    found = retrieval_metrics(scores, gains)
-    torch.testing.assert_close(found[NDCG], ndcg(scores, gains), atol=1e-9, rtol=0, equal_nan=True)
+    metrics = retrieval_metrics(scores, gains)
+    torch.testing.assert_close(metrics[NDCG], ndcg(scores, gains), atol=1e-9, rtol=0, equal_nan=True)
     order = scores.sort(dim=1, descending=True, stable=True).indices
     relevant = gains.gather(1, order) > 0
     recall = relevant[:, :100].sum(1) / relevant.sum(1)
-    torch.testing.assert_close(found[RECALL], recall.double(), atol=1e-7, rtol=0, equal_nan=True)
+    torch.testing.assert_close(metrics[RECALL], recall.double(), atol=1e-7, rtol=0, equal_nan=True)
     for query in range(1, 60):
         ranks = [rank for rank, is_relevant in enumerate(relevant[query, :10].tolist(), start=1) if is_relevant]
-        assert found[MRR][query].item() == pytest.approx(1 / ranks[0] if ranks else 0.0)
-    assert all(values[0].isnan() for values in found.values())
+        assert metrics[MRR][query].item() == pytest.approx(1 / ranks[0] if ranks else 0.0)
+    assert all(values[0].isnan() for values in metrics.values())
 
 
 def test_fewer_documents_than_the_cut_and_fewer_than_ten():
-    found = retrieval_metrics(torch.tensor([[0.1, 0.9, 0.5]]), torch.tensor([[3, 0, 1]]))
+    metrics = retrieval_metrics(torch.tensor([[0.1, 0.9, 0.5]]), torch.tensor([[3, 0, 1]]))
     best = (1 / log2(3) + 3 / 2) / (3 + 1 / log2(3))
-    assert [found[name].item() for name in (NDCG, RECALL, MRR)] == pytest.approx([best, 1.0, 0.5])
+    assert [metrics[name].item() for name in (NDCG, RECALL, MRR)] == pytest.approx([best, 1.0, 0.5])
 
 
 def test_correlations_of_tied_values_are_scipys():

@@ -72,8 +72,8 @@ def test_metadata_follows_from_config_and_records(folder: Path) -> None:
     assert (data.license, data.library_name, data.pipeline_tag) == ("apache-2.0", "transformers", "sentence-similarity")
     assert data.datasets is None  # the folder of the training may be no dataset of the Hub
     assert data.model_name == "search"
-    found = [(one.dataset_config, one.metric_type, one.metric_value, one.dataset_type) for one in data.eval_results]
-    assert found == [("vi", "ndcg_at_10", 0.51239, "products"), ("th", "ndcg_at_10", 0.75, "products")]
+    results = [(one.dataset_config, one.metric_type, one.metric_value, one.dataset_type) for one in data.eval_results]
+    assert results == [("vi", "ndcg_at_10", 0.51239, "products"), ("th", "ndcg_at_10", 0.75, "products")]
     assert {one.metric_name for one in data.eval_results} == {f"ndcg@10, {TASK}, LiRA"}
 
 
@@ -140,8 +140,8 @@ def test_records_are_found_beside_the_model(folder: Path, tmp_path: Path, caplog
     assert "is of other weights: left out of the card" in caplog.text
     of_eval = tmp_path / "record.json"
     of_eval.write_text(json.dumps({"name": "retrieval", "command": "python -m eval x", "payload": EVALUATION}))
-    found = card_sources(run, evaluation=of_eval).evaluation
-    assert found is not None and found["results"] == EVALUATION["results"]
+    evaluation = card_sources(run, evaluation=of_eval).evaluation
+    assert evaluation is not None and evaluation["results"] == EVALUATION["results"]
 
 
 def test_a_ready_folder_loads_and_tells_the_same(folder: Path, tmp_path: Path, backbones: dict[str, Path]) -> None:

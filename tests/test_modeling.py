@@ -91,8 +91,8 @@ def test_prefixes_of_an_e5_backbone(tmp_path, build_model, backbones, prefixes):
     (folder / "lira_backbone.json").write_text(json.dumps({"source": "intfloat/multilingual-e5-small"}))
     model = LiraModel.from_backbones(folder, backbones["bert"], anchor_texts=TEXTS, **prefixes)
     processor = model.processor
-    found = (processor.query_prefix, processor.document_prefix, processor.english_query_prefix)
-    assert found == (("q: ", "", "") if prefixes else ("query: ", "passage: ", ""))
+    actual = (processor.query_prefix, processor.document_prefix, processor.english_query_prefix)
+    assert actual == (("q: ", "", "") if prefixes else ("query: ", "passage: ", ""))
     assert build_model().processor.query_prefix == ""
 
 
@@ -296,10 +296,10 @@ def test_bfloat16_is_close(trained_model):
     expected = trained_model.encode_query(TEXTS, CODES, ONE_EACH)
     free = trained_model.encode_query(TEXTS, CODES)
     trained_model.to(torch.bfloat16)
-    found = trained_model.encode_query(TEXTS, CODES, ONE_EACH)
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found.norm(dim=-1), torch.ones(len(TEXTS)))
-    assert F.cosine_similarity(found, expected).min() > 0.99
+    embeddings = trained_model.encode_query(TEXTS, CODES, ONE_EACH)
+    assert embeddings.dtype == torch.float32
+    torch.testing.assert_close(embeddings.norm(dim=-1), torch.ones(len(TEXTS)))
+    assert F.cosine_similarity(embeddings, expected).min() > 0.99
     assert F.cosine_similarity(trained_model.encode_query(TEXTS, CODES), free).min() > 0.99
 
 
@@ -369,8 +369,8 @@ def raising(**_: object) -> None:
 @pytest.mark.parametrize("batch_size", [1, 3, 5])
 def test_batch_size_does_not_matter(trained_model, batch_size):
     expected = trained_model.encode_query(TEXTS, CODES, CANDIDATES, SCORES)
-    found = trained_model.encode_query(TEXTS, CODES, CANDIDATES, SCORES, batch_size=batch_size)
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    embeddings = trained_model.encode_query(TEXTS, CODES, CANDIDATES, SCORES, batch_size=batch_size)
+    torch.testing.assert_close(embeddings, expected, atol=1e-5, rtol=0)
 
 
 def test_long_lists_are_encoded_in_parts(trained_model, monkeypatch):
@@ -424,10 +424,10 @@ def test_embeddings_are_unit_float32_and_can_be_trained_on(trained_model):
 
 def test_an_english_text_is_its_own_translation(trained_model):
     text = "white shirt for boys"
-    own = trained_model.encode_query(text, "en")
-    torch.testing.assert_close(own, trained_model.encode_query(text, "en", [[text]]))
-    torch.testing.assert_close(own, trained_model.encode_query(text, "en", [[]]))
-    assert (own - trained_model.encode_query(text)).abs().max() > 1e-3
+    embedding = trained_model.encode_query(text, "en")
+    torch.testing.assert_close(embedding, trained_model.encode_query(text, "en", [[text]]))
+    torch.testing.assert_close(embedding, trained_model.encode_query(text, "en", [[]]))
+    assert (embedding - trained_model.encode_query(text)).abs().max() > 1e-3
 
 
 def test_kind_chooses_the_prefix(trained_model):
@@ -459,8 +459,8 @@ def test_bad_input_is_refused_before_anything_is_computed(tiny_model, arguments,
 def test_streams_of_texts_are_pooled_tokens(tiny_model):
     tokens = tiny_model.processor.tokenize(TEXTS, "query")
     expected, _ = tiny_model.streams(**tokens)
-    found = tiny_model.encode_streams(TEXTS, "multilingual", batch_size=4)
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    states = tiny_model.encode_streams(TEXTS, "multilingual", batch_size=4)
+    torch.testing.assert_close(states, expected, atol=1e-5, rtol=1e-4)
     with pytest.raises(LiraError, match="'german'"):
         tiny_model.encode_streams(TEXTS, "german")
     with pytest.raises(LiraError, match="'title'"):
@@ -515,8 +515,10 @@ def test_attention_and_precision_reach_the_backbones(tiny_model, tmp_path, build
     mpnet = build_model("mpnet", "bert", anchor_texts=TEXTS)
     mpnet.save_pretrained(tmp_path / "mpnet")
     mixed = LiraModel.from_pretrained(tmp_path / "mpnet", attn_implementation="sdpa")
-    found = [part.config._attn_implementation for part in (mixed.multilingual_encoder, mixed.english_encoder, mixed)]
-    assert found == ["eager", "sdpa", "sdpa"]  # MPNet has no SDPA attention
+    implementations = [
+        part.config._attn_implementation for part in (mixed.multilingual_encoder, mixed.english_encoder, mixed)
+    ]
+    assert implementations == ["eager", "sdpa", "sdpa"]  # MPNet has no SDPA attention
     torch.testing.assert_close(mixed.encode_query(TEXTS), mpnet.encode_query(TEXTS), atol=1e-5, rtol=0)
 
 

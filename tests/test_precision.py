@@ -34,8 +34,8 @@ def embeddings(model: LiraModel) -> list[Tensor]:
     ]
 
 
-def check(found: list[Tensor], expected: list[Tensor]) -> None:
-    for rows, exact in zip(found, expected, strict=True):
+def check(computed: list[Tensor], expected: list[Tensor]) -> None:
+    for rows, exact in zip(computed, expected, strict=True):
         assert rows.dtype == torch.float32 and rows.shape == exact.shape
         torch.testing.assert_close(rows.norm(dim=-1), torch.ones(len(TEXTS), dtype=torch.float32))
         assert F.cosine_similarity(rows, exact).min() >= 0.999

@@ -104,8 +104,8 @@ def test_an_english_text_without_candidates_is_its_own_translation(processor):
 def test_scores_are_padded_with_nan(processor):
     scores = [[[1, 2, 3]], [], [[4, 5, 6], [float("nan"), 8, 10]]]
     batch = processor(TEXTS, candidates=[["a"], [], ["b", "c"]], critic_scores=scores)
-    found = batch["critic_scores"].nan_to_num(nan=-1).tolist()
-    assert found == [[[1, 2, 3], [-1] * 3], [[-1] * 3] * 2, [[4, 5, 6], [-1, 8, 10]]]
+    scores = batch["critic_scores"].nan_to_num(nan=-1).tolist()
+    assert scores == [[[1, 2, 3], [-1] * 3], [[-1] * 3] * 2, [[4, 5, 6], [-1, 8, 10]]]
 
 
 def test_a_text_for_which_no_critic_spoke_has_an_empty_row_of_scores(processor):

@@ -53,9 +53,9 @@ def test_a_card_says_what_its_records_say(folder: Path) -> None:
 def test_a_figure_that_was_typed_by_hand_does_not_stay() -> None:
     text = README.read_text(encoding="utf-8")
     start = text.index("<!-- demo -->")
-    place = re.compile(r"\d\.\d").search(text, start)
-    assert place is not None
-    forged = text[: place.start()] + "99.99" + text[place.end() :]
+    number = re.compile(r"\d\.\d").search(text, start)
+    assert number is not None
+    forged = text[: number.start()] + "99.99" + text[number.end() :]
     assert forged != text
     assert render(forged) == text
 

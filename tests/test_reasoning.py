@@ -146,11 +146,11 @@ def row(batch: dict[str, torch.Tensor], index: int) -> dict[str, torch.Tensor]:
 @torch.no_grad()
 def test_a_closed_gate_gives_the_bare_models_logits(closed):
     batch = inputs_of(closed)
-    found = closed(**batch).logits
+    logits = closed(**batch).logits
     for index in range(len(QUESTIONS)):
         one = prompt_only(row(batch, index))
         bare = closed.language_model(**one).logits[0]
-        torch.testing.assert_close(found[index, -len(bare) :], bare, atol=1e-5, rtol=0)
+        torch.testing.assert_close(logits[index, -len(bare) :], bare, atol=1e-5, rtol=0)
 
 
 @torch.no_grad()
@@ -183,7 +183,7 @@ def test_soft_tokens_stand_after_bos_and_before_the_prompt(closed):
     """Against the sequence put together by hand, for one row with and one without English."""
     model = opened(closed)
     batch = inputs_of(model)
-    found = model(**batch).logits
+    logits = model(**batch).logits
     for index, english in ((0, True), (2, False)):
         one = row(batch, index)
         soft, _ = model.soft_tokens(**{name: value for name, value in one.items() if name not in prompt_only(one)})
@@ -193,7 +193,7 @@ def test_soft_tokens_stand_after_bos_and_before_the_prompt(closed):
         assert first == (model.config.text.model_type != "gpt2")
         whole = torch.cat([embeds[:, :first], soft, embeds[:, first:]], 1)
         expected = model.language_model(inputs_embeds=whole).logits[0, -(embeds.shape[1] - first) :]
-        torch.testing.assert_close(found[index, -len(expected) :], expected, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(logits[index, -len(expected) :], expected, atol=1e-4, rtol=1e-4)
         bare = model.language_model(**prompt_only(one)).logits[0, -1]
         assert not torch.allclose(expected[-1], bare, atol=1e-2)
 
@@ -236,8 +236,8 @@ def test_cached_states_in_place_of_the_question(closed):
     english = [batch[f"english_{name}"] for name in ("input_ids", "attention_mask")]
     states = model.lira.streams(batch["multilingual_input_ids"], batch["multilingual_attention_mask"], *english)
     kept = {name: batch[name] for name in ("candidate_mask", "critic_scores", "language_ids")}
-    found = model(**prompt_only(batch), **kept, multilingual_states=states[0], english_states=states[1]).logits
-    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    logits = model(**prompt_only(batch), **kept, multilingual_states=states[0], english_states=states[1]).logits
+    torch.testing.assert_close(logits, expected, atol=1e-4, rtol=1e-4)
 
 
 @torch.no_grad()
@@ -277,8 +277,8 @@ def test_another_precision_of_a_part(models_by_name, part, dtype):
     batch = inputs_of(model)
     expected = model(**batch).logits[:, -1]
     model.get_submodule(part).to(dtype)
-    found = model(**batch).logits[:, -1].float()
-    assert torch.nn.functional.cosine_similarity(found, expected).min() > 0.98
+    logits = model(**batch).logits[:, -1].float()
+    assert torch.nn.functional.cosine_similarity(logits, expected).min() > 0.98
     assert len(model.generate(**batch, max_new_tokens=2)) == len(QUESTIONS)
 
 
@@ -289,12 +289,12 @@ def test_another_precision_of_a_part(models_by_name, part, dtype):
 def test_greedy_generation_is_the_argmax_step_by_step(closed):
     model = opened(closed)
     batch = row(inputs_of(model), 0)
-    found = model.generate(**batch, max_new_tokens=5, do_sample=False, eos_token_id=None)
+    written = model.generate(**batch, max_new_tokens=5, do_sample=False, eos_token_id=None)
     ids = batch["input_ids"]
     for _ in range(5):
         step = {**batch, "input_ids": ids, "attention_mask": torch.ones_like(ids)}
         ids = torch.cat([ids, model(**step).logits[:, -1:].argmax(-1)], 1)
-    assert torch.equal(found, ids)
+    assert torch.equal(written, ids)
 
 
 @torch.no_grad()
@@ -347,11 +347,11 @@ def test_lengths_are_those_that_the_user_sees(closed, opening, name):
         ({"max_length": prompt + 9, "max_new_tokens": 3}, 3),
         ({"max_length": prompt + 6, "min_length": prompt + 2}, 6),
     ):
-        found = generate(**lengths)
-        assert found.shape[1] == prompt + new
+        written = generate(**lengths)
+        assert written.shape[1] == prompt + new
         if not opening:
             bare = closed.language_model.generate(**prompt_only(batch), do_sample=False, eos_token_id=None, **lengths)
-            assert torch.equal(found, bare)
+            assert torch.equal(written, bare)
     for length in (prompt, 3):
         with pytest.raises(LiraError, match=f"max_length {length} leaves no room .* prompt of {prompt} tokens"):
             generate(max_length=length)
@@ -396,10 +396,10 @@ def test_stopping_criteria_see_prompt_and_answer(closed, settings):
 
     for criterion in (Stop(), MaxLengthCriteria(prompt + 3)):
         criteria = StoppingCriteriaList([criterion])
-        found = model.generate(
+        written = model.generate(
             **batch, max_new_tokens=9, eos_token_id=None, do_sample=False, stopping_criteria=criteria, **settings
         )
-        assert found.shape[1] == prompt + 3
+        assert written.shape[1] == prompt + 3
     quick = model.generate(**batch, max_new_tokens=9, eos_token_id=None, do_sample=False, max_time=0.0, **settings)
     assert quick.shape[1] == prompt + 1
 
@@ -433,7 +433,7 @@ def test_the_loss_counts_labelled_tokens_only(closed):
     torch.testing.assert_close(output.loss, -likelihood.mean())
     torch.testing.assert_close(model(**batch, labels=labels, logits_to_keep=3).loss, output.loss)
     output.loss.backward()
-    moved = {name.split(".")[0] for name, own in model.named_parameters() if own.grad is not None}
+    moved = {name.split(".")[0] for name, parameter in model.named_parameters() if parameter.grad is not None}
     assert moved == {"lira", "soft_prompt"}
     assert model.soft_prompt.gate.grad.abs() > 0 and model.soft_prompt.linear.weight.grad.abs().max() > 0
 
@@ -454,8 +454,8 @@ def test_the_projector_is_the_same_ridge_regression_in_one_batch_and_in_many(clo
     model.soft_prompt.fit([(fused, mask, target)])
     once = copy.deepcopy(model.soft_prompt.state_dict())
     model.soft_prompt.fit((fused[at : at + 2], mask[at : at + 2], target[at : at + 2]) for at in range(0, 9, 2))
-    for name, own in model.soft_prompt.state_dict().items():
-        torch.testing.assert_close(own, once[name], atol=1e-5, rtol=1e-5)
+    for name, value in model.soft_prompt.state_dict().items():
+        torch.testing.assert_close(value, once[name], atol=1e-5, rtol=1e-5)
     rows, wanted = fused[mask].double(), torch.cat([target, target], 1)[mask].double()
     x, y = rows - rows.mean(0), wanted - wanted.mean(0)
     gram = x.T @ x
@@ -476,9 +476,9 @@ def test_the_projector_starts_at_the_words_of_the_english_rendering(closed):
     model.align_projector(texts, None, english=texts)
     fused, mask = model.fused(texts)
     target = model._pooled_words(texts).repeat(1, 2, 1)[mask]
-    found = model.soft_prompt.project(fused)[mask]
-    assert ((found - target) ** 2).mean() < 0.5 * ((target - target.mean(0)) ** 2).mean()
-    torch.testing.assert_close((found - target).mean(0), torch.zeros(target.shape[1]), atol=1e-4, rtol=0)
+    projected = model.soft_prompt.project(fused)[mask]
+    assert ((projected - target) ** 2).mean() < 0.5 * ((target - target.mean(0)) ** 2).mean()
+    torch.testing.assert_close((projected - target).mean(0), torch.zeros(target.shape[1]), atol=1e-4, rtol=0)
     with pytest.raises(LiraError, match="one rendering a text"):
         model.align_projector(texts, None, english=texts[:1])
 
@@ -507,10 +507,10 @@ def answers(model: LiraForCausalLM) -> torch.Tensor:
 def test_round_trip(trained, folders, layout, tmp_path):
     loaded = AutoModelForCausalLM.from_pretrained(folders[layout])
     assert isinstance(loaded, LiraForCausalLM) and not loaded.training
-    assert all(torch.equal(own, trained.state_dict()[name]) for name, own in loaded.state_dict().items())
+    assert all(torch.equal(value, trained.state_dict()[name]) for name, value in loaded.state_dict().items())
     assert torch.equal(answers(loaded), answers(trained))
     assert loaded.generation_config.eos_token_id == trained.language_model.generation_config.eos_token_id
-    assert {name.split(".")[0] for name, own in loaded.named_parameters() if own.requires_grad} == {
+    assert {name.split(".")[0] for name, parameter in loaded.named_parameters() if parameter.requires_grad} == {
         "lira",
         "soft_prompt",
     }
@@ -521,9 +521,9 @@ def test_round_trip(trained, folders, layout, tmp_path):
 
 
 def test_the_folders_tokenizer_is_the_language_models(trained, folders):
-    found = AutoTokenizer.from_pretrained(folders["whole"])("white shirt")["input_ids"]
-    assert found == trained.processor.tokenizer("white shirt")["input_ids"]
-    assert found != trained.processor.multilingual_tokenizer("white shirt")["input_ids"]
+    ids = AutoTokenizer.from_pretrained(folders["whole"])("white shirt")["input_ids"]
+    assert ids == trained.processor.tokenizer("white shirt")["input_ids"]
+    assert ids != trained.processor.multilingual_tokenizer("white shirt")["input_ids"]
 
 
 def test_what_is_saved_does_not_depend_on_the_last_call(trained, folders, tmp_path):
@@ -642,7 +642,7 @@ def test_missing_candidates_are_the_translation_free_path(models_by_name):
     model = opened(models_by_name["llama"])
     batch = model.processor(QUESTIONS[:1], None, "vi", PROMPTS[:1])
     assert "english_input_ids" not in batch
-    _, mask = model.soft_tokens(**{name: own for name, own in batch.items() if name not in prompt_only(batch)})
+    _, mask = model.soft_tokens(**{name: value for name, value in batch.items() if name not in prompt_only(batch)})
     assert mask.tolist() == [[True] * 3 + [False] * 3 + [True]]
     assert torch.equal(
         model.generate(**batch, max_new_tokens=3, do_sample=False),

@@ -47,8 +47,8 @@ def test_the_card_tells_training_and_evaluation_and_the_folder_loads(run, tmp_pa
     card = ModelCard.load(tmp_path / "ready" / "README.md")
     assert card.data.pipeline_tag == "text-generation" and card.data.language == LANGUAGES
     assert "sentence-transformers" not in card.data.tags and card.data.base_model is None
-    found = {(one.dataset_config, one.metric_type) for one in card.data.eval_results or []}
-    assert found == {(code, "accuracy") for code in ("vi", "bn", "en")}
+    metrics = {(one.dataset_config, one.metric_type) for one in card.data.eval_results or []}
+    assert metrics == {(code, "accuracy") for code in ("vi", "bn", "en")}
     for line in (
         "1,200 questions of the train split, the language model frozen. Seed 3.",
         "- mapping: loss of the answer 8.00 to 4.50, 20 s",
@@ -71,7 +71,7 @@ def test_trained_parts_are_counted_without_the_frozen_ones(run, tmp_path):
     write_ready(run, "my-org/answers", CardSources(), tmp_path / "ready")
     model = LiraForCausalLM.from_pretrained(run / "model")
     frozen = model.backbone_keys()
-    trained = sum(own.numel() for name, own in model.state_dict().items() if name not in frozen)
+    trained = sum(tensor.numel() for name, tensor in model.state_dict().items() if name not in frozen)
     assert f"{trained:,} parameters of LiRA's own" in (tmp_path / "ready" / "README.md").read_text()
 
 

@@ -57,8 +57,8 @@ def dictionaries() -> list[dict[str, object]]:
     return [dict(zip(("text", "language", "candidates", "critic_scores"), row, strict=True)) for row in rows]
 
 
-def same(found: object, expected: torch.Tensor) -> None:
-    assert_close(torch.as_tensor(found), expected, atol=1e-5, rtol=0)
+def same(actual: object, expected: torch.Tensor) -> None:
+    assert_close(torch.as_tensor(actual), expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("kind", ["query", "document"])
@@ -155,8 +155,8 @@ def test_tokens_are_the_fused_ones(st, model):
     tokens = st.encode_query(rows, batch_size=3, output_value="token_embeddings")
     with torch.no_grad():
         output = model(**model.processor(TEXTS, CANDIDATES, CODES, critic_scores=SCORES))
-    for found, states, mask in zip(tokens, output.fused_states, output.fused_mask, strict=True):
-        same(found, states[mask])
+    for rows, states, mask in zip(tokens, output.fused_states, output.fused_mask, strict=True):
+        same(rows, states[mask])
     everything = st.encode_query(rows, batch_size=3, output_value=None)
     same(torch.stack([row["sentence_embedding"] for row in everything]), output.sentence_embedding)
 
@@ -282,7 +282,11 @@ def gains() -> torch.Tensor:
 
 def test_an_evaluator(st, model):
     evaluator = InformationRetrievalEvaluator(
-        QUERIES, CORPUS, {query: set(found) for query, found in QRELS.items()}, ndcg_at_k=[5], show_progress_bar=False
+        QUERIES,
+        CORPUS,
+        {query: set(relevant) for query, relevant in QRELS.items()},
+        ndcg_at_k=[5],
+        show_progress_bar=False,
     )
     scores = model.encode_query(list(QUERIES.values())) @ model.encode_document(list(CORPUS.values())).T
     expected = ndcg(scores, (gains() > 0).float(), k=5).mean()
@@ -301,8 +305,8 @@ def corpus(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("corpus")
     qrels = [
         {"query-id": query, "corpus-id": document, "score": score}
-        for query, found in QRELS.items()
-        for document, score in found.items()
+        for query, relevant in QRELS.items()
+        for document, score in relevant.items()
     ]
     tables = {
         "vi-corpus": [{"_id": name, "title": "", "text": text} for name, text in CORPUS.items()],
@@ -389,6 +393,6 @@ def test_a_fresh_process_needs_nothing_but_the_folder_or_the_repository(folder, 
     )
     assert done.returncode == 0, done.stderr[-4000:]
     expected = model.encode_query(TEXTS, CODES, CANDIDATES, SCORES)
-    for name, found in load_file(tmp_path / "tensors.safetensors").items():
-        same(found, expected)
+    for name, embeddings in load_file(tmp_path / "tensors.safetensors").items():
+        same(embeddings, expected)
         assert content(tmp_path / name).keys() == content(folder).keys() | {"README.md"}

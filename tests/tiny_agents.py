@@ -71,13 +71,13 @@ def translator(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, **set
 
 
 def run_all(agent: CausalLMTranslator, texts: Sequence[str], languages: Sequence[str]) -> list[list[str]]:
-    found = {index: value for batch in agent.translate(texts, languages) for index, value in batch}
-    return [found[index] for index in range(len(texts))]
+    results = {index: value for batch in agent.translate(texts, languages) for index, value in batch}
+    return [results[index] for index in range(len(texts))]
 
 
 def measure(critic: CausalLMCritic, texts: list[str], candidates: list[str], languages: list[str]) -> list[Scores]:
-    found = {index: value for batch in critic.measure(texts, candidates, languages) for index, value in batch}
-    return [found[index] for index in range(len(texts))]
+    results = {index: value for batch in critic.measure(texts, candidates, languages) for index, value in batch}
+    return [results[index] for index in range(len(texts))]
 
 
 class Oracle:

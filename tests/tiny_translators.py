@@ -50,22 +50,24 @@ def pieces(folder: Path) -> Path:
     return folder / "spm.model"
 
 
+def piece_names(spm: Path) -> list[str]:
+    """Return the pieces of a SentencePiece model but for those that every tokenizer adds itself."""
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(spm))
+    return [piece for piece in map(processor.id_to_piece, range(len(processor))) if piece not in ("<unk>", "</s>")]
+
+
 def marian(folder: Path, source: str = "vie", target: str = "eng", codes: Sequence[str] = ()) -> MarianTokenizer:
     spm = pieces(folder)
-    processor = sentencepiece.SentencePieceProcessor(model_file=str(spm))
-    own = [processor.id_to_piece(i) for i in range(len(processor)) if processor.id_to_piece(i) not in ("<unk>", "</s>")]
     vocabulary = folder / "vocab.json"
-    words = ["</s>", "<unk>", *own, *codes, "<pad>"]
+    words = ["</s>", "<unk>", *piece_names(spm), *codes, "<pad>"]
     vocabulary.write_text(json.dumps({word: index for index, word in enumerate(words)}))
     return MarianTokenizer(str(spm), str(spm), str(vocabulary), source_lang=source, target_lang=target)
 
 
 def m2m_100(folder: Path) -> M2M100Tokenizer:
     spm = pieces(folder)
-    processor = sentencepiece.SentencePieceProcessor(model_file=str(spm))
-    own = [processor.id_to_piece(i) for i in range(len(processor)) if processor.id_to_piece(i) not in ("<unk>", "</s>")]
     vocabulary = folder / "vocab.json"
-    words = ["<s>", "<pad>", "</s>", "<unk>", *own]
+    words = ["<s>", "<pad>", "</s>", "<unk>", *piece_names(spm)]
     vocabulary.write_text(json.dumps({word: index for index, word in enumerate(words)}))
     return M2M100Tokenizer(str(vocabulary), str(spm))
 
@@ -99,14 +101,16 @@ def madlad_400(folder: Path) -> PreTrainedTokenizerFast:
 
 
 def config(kind: str, tokenizer: PreTrainedTokenizerBase) -> PreTrainedConfig:
-    own = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id}
+    special = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id}
     if kind == "madlad":
-        return T5Config(**T5_SHAPE, **own, vocab_size=len(tokenizer), decoder_start_token_id=tokenizer.pad_token_id)
+        return T5Config(**T5_SHAPE, **special, vocab_size=len(tokenizer), decoder_start_token_id=tokenizer.pad_token_id)
     if kind == "marian":
-        own |= {"decoder_start_token_id": tokenizer.pad_token_id, "forced_eos_token_id": None}
-        return MarianConfig(**SHAPE, **own, vocab_size=len(tokenizer))
+        special |= {"decoder_start_token_id": tokenizer.pad_token_id, "forced_eos_token_id": None}
+        return MarianConfig(**SHAPE, **special, vocab_size=len(tokenizer))
     # Language codes and eight unused words stand at the end of the vocabulary.
-    return M2M100Config(**SHAPE, **own, vocab_size=len(tokenizer) + 120, decoder_start_token_id=tokenizer.eos_token_id)
+    return M2M100Config(
+        **SHAPE, **special, vocab_size=len(tokenizer) + 120, decoder_start_token_id=tokenizer.eos_token_id
+    )
 
 
 MAKERS: dict[str, Callable[[Path], PreTrainedTokenizerBase]] = {

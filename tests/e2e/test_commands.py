@@ -37,7 +37,7 @@ def test_backbones_are_listed_with_licence_and_source() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("demo", "--multilingual", "pypi:no-such-encoder"), "no-such-encoder"),
         (("demo", "--multilingual", "./no/such/folder"), "no/such/folder"),
@@ -46,12 +46,12 @@ def test_backbones_are_listed_with_licence_and_source() -> None:
         ((), "command"),
     ],
 )
-def test_bad_input_is_one_clear_line_and_exit_code_2(arguments: tuple[str, ...], said: str, tmp_path: Path) -> None:
+def test_bad_input_is_one_clear_line_and_exit_code_2(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
     result = lira(*arguments, cwd=tmp_path)
     assert result.returncode == 2
     lines = [line for line in result.stderr.splitlines() if line.strip()]
     assert len(lines) == 1, result.stderr
-    assert said in lines[0]
+    assert message in lines[0]
     assert lines[0].startswith("lira: ")
 
 

@@ -453,10 +453,10 @@ def _card_data(readme: bytes) -> object:
 @route("GET", rf"{_REPO}/tree/(?P<revision>[^/]+)(?:/(?P<folder>.*))?")
 def tree(hub: Hub, request: Request, names: dict[str, str]) -> Answer:
     """List a folder, with all below it if asked for."""
-    found = hub._repo(names).at(names["revision"]).tree
+    files = hub._repo(names).at(names["revision"]).tree
     folder = names.get("folder", "").strip("/")
     prefix = f"{folder}/" if folder else ""
-    inside = {path: file for path, file in found.items() if path.startswith(prefix)}
+    inside = {path: file for path, file in files.items() if path.startswith(prefix)}
     if folder and not inside:
         raise Refused(404, "EntryNotFound", f"{folder} does not exist on {names['revision']}")
     if request.query.get("recursive", ["false"])[0].casefold() not in ("true", "1"):
@@ -471,14 +471,14 @@ def tree(hub: Hub, request: Request, names: dict[str, str]) -> Answer:
 @route("POST", rf"{_REPO}/paths-info/(?P<revision>[^/]+)")
 def paths_info(hub: Hub, request: Request, names: dict[str, str]) -> Answer:
     """Describe the files and folders of some paths; what does not exist is left out."""
-    found = hub._repo(names).at(names["revision"]).tree
+    files = hub._repo(names).at(names["revision"]).tree
     sent_as_form = not request.body.lstrip().startswith(b"{")
     wanted: Iterable[str] = parse_qs(request.body.decode())["paths"] if sent_as_form else request.json()["paths"]
     entries = []
     for path in (path.strip("/") for path in wanted):
-        if path in found:
-            entries.append(_entry(path, found[path]))
-        elif any(name.startswith(f"{path}/") for name in found):
+        if path in files:
+            entries.append(_entry(path, files[path]))
+        elif any(name.startswith(f"{path}/") for name in files):
             entries.append(_folder_entry(path))
     return as_json(entries)
 
@@ -497,8 +497,8 @@ def refs(hub: Hub, request: Request, names: dict[str, str]) -> Answer:
     """List branches and tags."""
     repo = hub._repo(names)
 
-    def listed(where: str, found: Mapping[str, str]) -> list[dict[str, str]]:
-        return [{"name": name, "ref": f"refs/{where}/{name}", "targetCommit": oid} for name, oid in found.items()]
+    def listed(where: str, targets: Mapping[str, str]) -> list[dict[str, str]]:
+        return [{"name": name, "ref": f"refs/{where}/{name}", "targetCommit": oid} for name, oid in targets.items()]
 
     return as_json({"branches": listed("heads", repo.branches), "tags": listed("tags", repo.tags), "converts": []})
 

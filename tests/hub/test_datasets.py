@@ -103,7 +103,7 @@ def test_publishing_again_removes_what_is_no_longer_there(hub: Hub, publish: Cal
 
 
 @pytest.mark.parametrize(
-    ("token", "said"),
+    ("token", "message"),
     [
         ("", "no token for {endpoint}: run `hf auth login` or set HF_TOKEN"),
         ("hf_nobodys", "{endpoint} refused to publish {repo}: 401 Invalid credentials in Authorization header"),

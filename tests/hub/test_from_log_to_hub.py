@@ -37,9 +37,9 @@ SETTINGS = {
 def block(name: str) -> str:
     """Return the code of a marked block of the README."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    found = re.search(rf"<!-- {name} -->\n```\w*\n(.*?)```\n<!-- /{name} -->", text, re.DOTALL)
-    assert found is not None
-    return found[1]
+    match = re.search(rf"<!-- {name} -->\n```\w*\n(.*?)```\n<!-- /{name} -->", text, re.DOTALL)
+    assert match is not None
+    return match[1]
 
 
 def write_log(path: Path) -> None:

@@ -97,9 +97,9 @@ def push(as_writer: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> C
         as_writer.setenv("HF_TOKEN", token)
         with pytest.raises(SystemExit) as stop:
             main(["push", *map(str, arguments)])
-        said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("lira: ")]
-        assert (stop.value.code, len(said)) in ((0, 0), (2, 1)), said
-        return said[0].removeprefix("lira: ") if said else ""
+        messages = [line for line in capsys.readouterr().err.splitlines() if line.startswith("lira: ")]
+        assert (stop.value.code, len(messages)) in ((0, 0), (2, 1)), messages
+        return messages[0].removeprefix("lira: ") if messages else ""
 
     return run
 
@@ -246,8 +246,8 @@ def test_what_is_pushed(
     assert push(folders[layout], "--to", REPO, "--private", "--license", "apache-2.0") == ""
     files = filled.files("models", REPO)
     assert filled.store.repo("models", REPO).private
-    own = {path.relative_to(folders[layout]).as_posix() for path in folders[layout].rglob("*") if path.is_file()}
-    assert files.keys() == (own - set(extra)) | {"README.md"}
+    names = {path.relative_to(folders[layout]).as_posix() for path in folders[layout].rglob("*") if path.is_file()}
+    assert files.keys() == (names - set(extra)) | {"README.md"}
     assert (RUN_FILES if layout == "adapter" else RUN_FILES - {"model.safetensors"}) <= files.keys()
     weights = {name for name in files if name.endswith(".safetensors")}
     assert (len(weights) > 3) == (layout == "whole")
@@ -288,7 +288,7 @@ def test_branches_and_pull_requests_leave_main_alone(
 
 
 @pytest.mark.parametrize(
-    ("token", "said"),
+    ("token", "message"),
     [
         ("", "no token for {endpoint}: run `hf auth login` or set HF_TOKEN"),
         ("hf_nobodys", "{endpoint} refused to push to {repo}: 401 Invalid credentials in Authorization header"),
@@ -296,11 +296,11 @@ def test_branches_and_pull_requests_leave_main_alone(
     ],
 )
 def test_a_token_that_may_not_write_is_one_line(
-    filled: Hub, push: Callable[..., str], folders: dict[str, Path], caplog: pytest.LogCaptureFixture, token, said
+    filled: Hub, push: Callable[..., str], folders: dict[str, Path], caplog: pytest.LogCaptureFixture, token, message
 ) -> None:
     with caplog.at_level("DEBUG"):
         line = push(folders["adapter"], "--to", REPO, token=token)
-    assert line.startswith(said.format(endpoint=filled.endpoint, repo=REPO))
+    assert line.startswith(message.format(endpoint=filled.endpoint, repo=REPO))
     assert not token or token not in line + caplog.text
     assert ("models", REPO) not in filled.store.repos
 
@@ -373,11 +373,11 @@ def test_ctrl_c_between_files_and_again_sends_only_the_rest(
         while not (plan.hits and shards - {stuck} <= filled.store.blobs.keys()) and time.monotonic() < deadline:
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=120)
+        _, stderr = process.communicate(timeout=120)
     finally:
         process.kill()
-    assert process.returncode == 130, said
-    assert said.splitlines()[-1] == "lira: interrupted; run the same command again to go on"
+    assert process.returncode == 130, stderr
+    assert stderr.splitlines()[-1] == "lira: interrupted; run the same command again to go on"
     assert filled.files("models", REPO) == {}
     plan.times = 0
     before = len(filled.seen)
@@ -405,9 +405,9 @@ def test_a_reasoning_model_goes_there_and_comes_back(
     weights = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
     repo = filled.store.create("models", "me/llm", private=False)
     repo.commit("first", {**files, "model.safetensors": filled.store.large_file(weights)})
-    own = opened(LiraForCausalLM.from_lira(model, folder, projector_size=8))
-    own.config.text_model = "me/llm"
-    own.save_pretrained(tmp_path / "run" / "model", save_backbones=layout == "whole")
+    local = opened(LiraForCausalLM.from_lira(model, folder, projector_size=8))
+    local.config.text_model = "me/llm"
+    local.save_pretrained(tmp_path / "run" / "model", save_backbones=layout == "whole")
     assert push(tmp_path / "run", "--to", "me/answers") == ""
     there = filled.files("models", "me/answers")
     tokenizers = {"multilingual_tokenizer/config.json", "english_tokenizer/config.json"}
@@ -418,8 +418,8 @@ def test_a_reasoning_model_goes_there_and_comes_back(
     loaded = LiraForCausalLM.from_pretrained("me/answers")
     asked = loaded.processor(TEXTS[:2], languages="vi")
     settings = {"max_new_tokens": 5, "do_sample": False}
-    assert torch.equal(loaded.generate(**asked, **settings), own.generate(**asked, **settings))
-    assert own.push_to_hub("me/again", save_backbones=layout == "whole").commit_url
+    assert torch.equal(loaded.generate(**asked, **settings), local.generate(**asked, **settings))
+    assert local.push_to_hub("me/again", save_backbones=layout == "whole").commit_url
     assert filled.files("models", "me/again").keys() == there.keys()
 
 
@@ -493,7 +493,7 @@ def test_a_full_disk_leaves_the_ready_folder_as_it_was(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["RUN"], "say where to"),
         (["RUN", "--to", REPO, "--output", "x"], "say where to"),
@@ -503,9 +503,9 @@ def test_a_full_disk_leaves_the_ready_folder_as_it_was(
     ],
 )
 def test_what_cannot_be_pushed_is_one_line(
-    push: Callable[..., str], folders: dict[str, Path], arguments: list[str], said: str
+    push: Callable[..., str], folders: dict[str, Path], arguments: list[str], message: str
 ) -> None:
-    assert push(*(folders["adapter"] if word == "RUN" else word for word in arguments)).startswith(said)
+    assert push(*(folders["adapter"] if word == "RUN" else word for word in arguments)).startswith(message)
 
 
 def test_an_adapter_on_folders_is_not_pushed(
