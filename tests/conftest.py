@@ -55,7 +55,6 @@ SHAPES = {
         num_attention_heads=2,
         intermediate_size=48,
         max_position_embeddings=64,
-        global_attn_every_n_layers=2,
         local_attention=16,
     ),
 }
@@ -110,7 +109,7 @@ def disturb(model: LiraModel, scale: float = 0.3) -> LiraModel:
     with torch.no_grad():
         for part in (model.arca, model.lasr):
             for parameter in part.parameters():
-                parameter += scale * torch.randn(parameter.shape, generator=generator) / parameter.shape[-1] ** 0.5
+                parameter.add_(scale * torch.randn(parameter.shape, generator=generator) / parameter.shape[-1] ** 0.5)
     return model
 
 
@@ -152,7 +151,7 @@ def _trained(name: str, special: list[str]) -> Tokenizer:
         tokenizer.normalizer = normalizers.NFKC()
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
         tokenizer.decoder = decoders.Metaspace()
-        trainer = trainers.UnigramTrainer(
+        trainer: trainers.Trainer = trainers.UnigramTrainer(
             vocab_size=700, special_tokens=special, unk_token="<unk>", show_progress=False
         )
     elif name == "modernbert":

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -12,7 +13,7 @@ from packaging.utils import canonicalize_name
 
 from modeling_lira.cli import main
 
-Row = dict[str, object]
+Row = dict[str, Any]
 
 
 def write_lines(path: Path, rows: Sequence[Row]) -> Path:

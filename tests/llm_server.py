@@ -8,8 +8,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import SHUT_RDWR, create_server, socket
+from typing import Any
 
-Body = dict[str, object]
+Body = dict[str, Any]
 Rule = Callable[[dict[str, str], Body], object]
 
 

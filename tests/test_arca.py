@@ -243,7 +243,8 @@ def step_down(actor: Actor, loss: torch.Tensor) -> None:
     loss.backward()
     with torch.no_grad():
         for parameter in actor.parameters():
-            parameter -= 0.02 * parameter.grad
+            assert parameter.grad is not None
+            parameter.sub_(0.02 * parameter.grad)
 
 
 # ---------------------------------------------------------------- the whole of Arca

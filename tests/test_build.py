@@ -1,5 +1,6 @@
 """The `datasets` builder gives the rows that the build command publishes."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import datasets
@@ -17,7 +18,7 @@ TINY = Release("tiny", Quota(60, 20, 40), Quota(20, 5, 10))
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A tiny corpus; the builder is made to generate the same release."""
     for module in (build, corpus):
         monkeypatch.setattr(module, "release_named", lambda name: TINY)

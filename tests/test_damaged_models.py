@@ -16,7 +16,7 @@ from transformers import AutoModel
 from modeling_lira import LiraCausalLMProcessor, LiraError, LiraForCausalLM, LiraModel, LiraProcessor
 
 TEXTS = list(MULTILINGUAL_TEXTS)[:3]
-Damage = Callable[[Path], None]
+Damage = Callable[[Path], object]
 NOT_JSON = {
     "empty": b"",
     "cut": b'{"a": [1,',
@@ -28,7 +28,7 @@ NOT_JSON = {
 
 
 def written(name: str, content: bytes) -> Damage:
-    return lambda folder: (folder / name).write_bytes(content) and None
+    return lambda folder: (folder / name).write_bytes(content)
 
 
 def gone(name: str) -> Damage:
@@ -238,16 +238,16 @@ def test_a_damaged_model(saved, tmp_path, name):
         LiraModel.from_pretrained(folder).encode_query(TEXTS, "vi", [["a shirt"], [], []])
 
 
-@pytest.mark.parametrize("name", {**WEIGHTS, **weights_of("gate.hidden.weight")})
+@pytest.mark.parametrize("name", WEIGHTS | weights_of("gate.hidden.weight"))
 def test_a_damaged_adapter(adapter, tmp_path, name):
-    damage = {**WEIGHTS, **weights_of("gate.hidden.weight")}[name]
+    damage = (WEIGHTS | weights_of("gate.hidden.weight"))[name]
     with pytest.raises(LiraError):
         LiraModel.from_pretrained(damaged(adapter, tmp_path / "model", damage)).encode_query(TEXTS)
 
 
-@pytest.mark.parametrize("name", {**WEIGHTS, **weights_of("gate.hidden.weight")})
+@pytest.mark.parametrize("name", WEIGHTS | weights_of("gate.hidden.weight"))
 def test_a_damaged_model_by_its_auto_class(saved, tmp_path, name):
-    damage = {**WEIGHTS, **weights_of("gate.hidden.weight")}[name]
+    damage = (WEIGHTS | weights_of("gate.hidden.weight"))[name]
     with pytest.raises(LiraError):
         AutoModel.from_pretrained(damaged(saved, tmp_path / "model", damage))
 
@@ -281,9 +281,9 @@ def test_a_damaged_backbone(backbones, tmp_path, name):
         LiraModel.from_backbones(backbones["xlm-roberta"], folder, anchor_texts=TEXTS)
 
 
-@pytest.mark.parametrize("name", {**WEIGHTS, **weights_of("attention.self.query.weight")})
+@pytest.mark.parametrize("name", WEIGHTS | weights_of("attention.self.query.weight"))
 def test_a_damaged_backbone_below_an_adapter(adapter, backbones, tmp_path, name):
-    damage = {**WEIGHTS, **weights_of("attention.self.query.weight")}[name]
+    damage = (WEIGHTS | weights_of("attention.self.query.weight"))[name]
     folder = damaged(backbones["bert"], tmp_path / "bert", damage)
     with pytest.raises(LiraError, match="bert"):
         LiraModel.from_pretrained(adapter, english_backbone=folder)

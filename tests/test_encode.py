@@ -5,6 +5,7 @@ import csv
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import MULTILINGUAL_TEXTS, disturb
 from filelock import FileLock
+from helpers import lira
 
 from modeling_lira import LiraError, LiraModel
-from modeling_lira.cli import app, run
 from modeling_lira.records.saved_model import fingerprint
 from modeling_lira.search import encode as encoding
 from modeling_lira.search.choices import DType, Format, Kind
@@ -24,7 +25,7 @@ from modeling_lira.search.text_file import Columns, TextFile
 
 TEXTS = list(MULTILINGUAL_TEXTS)
 CODES = [code for code in ("vi", "th", "id", "ms", "ur", "bn", "fil", "en") for _ in range(2)]
-ROWS = [
+ROWS: list[dict[str, Any]] = [
     {
         "_id": f"p{row}",
         "text": text,
@@ -312,12 +313,6 @@ def test_fingerprints_tell_models_apart(model, build_model, tmp_path):
 
 
 # ---------------------------------------------------------------- lira encode
-
-
-def lira(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as ended:
-        run(app, "lira", [str(argument) for argument in arguments])
-    return ended.value.code
 
 
 def test_the_command(model, tmp_path):

@@ -1,6 +1,7 @@
 """The metrics as modules of `evaluate`: loaded by path, equal to trec_eval, ready to be a Space."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -14,7 +15,7 @@ NAMES = {"ndcg": NDCG, "recall": RECALL, "mrr": MRR}
 
 
 @pytest.fixture(scope="module")
-def evaluate(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+def evaluate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
     import evaluate
 
     with pytest.MonkeyPatch.context() as patch:

@@ -30,6 +30,7 @@ def writer(path: Path) -> tuple[subprocess.Popen, Path]:
     process = subprocess.Popen(
         [sys.executable, "-c", WRITER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
+    assert process.stdout is not None
     return process, path.with_name(process.stdout.readline().strip())
 
 

@@ -3,7 +3,7 @@
 import json
 import pickle
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -262,7 +262,7 @@ PICKLES = ["pytorch_model.bin", "model.pt", "model.pkl", "adapter_model.bin", "t
 
 
 @pytest.fixture
-def trap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+def trap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], None]]:
     """Put pickles into a folder; whoever opens one fails the test."""
     mark = tmp_path / "mark"
 

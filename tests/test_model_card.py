@@ -58,7 +58,7 @@ def folder(build_model: Callable[..., LiraModel], tmp_path_factory: pytest.TempP
     return folder
 
 
-def card_of(folder: Path, **sources: Any) -> ModelCard:
+def card_of(folder: Path, **sources: Any) -> Any:
     content = prepare(folder, "my-org/search", CardSources(**sources))["README.md"]
     assert isinstance(content, bytes)
     return ModelCard(content.decode())

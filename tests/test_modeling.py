@@ -15,6 +15,7 @@ from transformers import AutoModel, AutoTokenizer
 
 import modeling_lira.modeling_lira as modeling
 from modeling_lira import LiraConfig, LiraError, LiraModel, LiraModelOutput, LiraProcessor
+from modeling_lira.arca import Arca
 from modeling_lira.backbones.anchors import english_anchors
 
 TEXTS = list(MULTILINGUAL_TEXTS)
@@ -54,7 +55,7 @@ def test_aligned_paths_bring_an_english_text_closer_to_itself(tiny_model):
     assert (aligned > untouched).float().mean() > 0.95
 
 
-def paired_cosine(arca: torch.nn.Module, multilingual: torch.Tensor, english: torch.Tensor) -> torch.Tensor:
+def paired_cosine(arca: Arca, multilingual: torch.Tensor, english: torch.Tensor) -> torch.Tensor:
     """Cosine of each text's two embeddings, both centred over the texts."""
     first, second = arca.multilingual(multilingual)[1], arca.english(english)[1]
     return F.cosine_similarity(first - first.mean(0), second - second.mean(0))

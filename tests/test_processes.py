@@ -37,11 +37,9 @@ def run(folder: Path, backbones: dict[str, Path], launcher: list[str], **lasr: o
     assert done.returncode == 0, done.stderr[-2000:]
     logs, weights = [], {}
     for stage in ("arca", "lasr"):
-        (stage_folder,) = (folder / "run").glob(f"{stage}-*")
-        logs += json.loads((stage_folder / "log.json").read_text())
-        weights |= {
-            f"{stage}.{name}": value for name, value in load_file(stage_folder / "best" / "model.safetensors").items()
-        }
+        (found,) = (folder / "run").glob(f"{stage}-*")
+        logs += json.loads((found / "log.json").read_text())
+        weights |= {f"{stage}.{name}": value for name, value in load_file(found / "best" / "model.safetensors").items()}
     return logs, weights
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 from conftest import MULTILINGUAL_TEXTS, disturb
+from helpers import lira
 
 from modeling_lira import LiraError
-from modeling_lira.cli import main
 from modeling_lira.records.publishing import card_sources
 from modeling_lira.records.saved_model import chosen_backbones, load_model, model_folder, training_record
 
@@ -76,23 +76,17 @@ def test_a_folder_without_a_model_is_named(tmp_path):
         load_model(tmp_path)
 
 
-def _run(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as stop:
-        main(list(map(str, arguments)))
-    return stop.value.code
-
-
 @pytest.mark.parametrize("name", [".", "model"])
 def test_encode_and_search_take_what_evaluate_takes(run, backbones, tmp_path, name, capsys):
     (tmp_path / "titles.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
     paths = ["--input", tmp_path / "titles.jsonl", "--output", tmp_path / "out"]
-    assert _run("encode", "--model", run / name, *paths) == 0
+    assert lira("encode", "--model", run / name, *paths) == 0
     given = ["--multilingual", backbones["xlm-roberta"], "--english", backbones["bert"]]
-    assert _run("encode", "--model", run / name, *paths, *given) == 0
+    assert lira("encode", "--model", run / name, *paths, *given) == 0
     index = ["--index", tmp_path / "index"]
-    assert _run("search", *index, "--add", tmp_path / "out", TEXTS[0]) == 0
+    assert lira("search", *index, "--add", tmp_path / "out", TEXTS[0]) == 0
     assert TEXTS[0] in capsys.readouterr().out
-    assert _run("search", *index, "--model", run / name, *given, TEXTS[1]) == 0
+    assert lira("search", *index, "--model", run / name, *given, TEXTS[1]) == 0
 
 
 @pytest.mark.parametrize(
@@ -100,6 +94,6 @@ def test_encode_and_search_take_what_evaluate_takes(run, backbones, tmp_path, na
     [("apache", "apache-2.0"), ("Apache-2.0", "apache-2.0"), ("MIT", "mit"), ("nonsense!", "other")],
 )
 def test_a_licence_that_the_hub_does_not_know_is_refused(run, tmp_path, capsys, licence, hint):
-    assert _run("push", run, "--output", tmp_path / "ready", "--license", licence) == 2
+    assert lira("push", run, "--output", tmp_path / "ready", "--license", licence) == 2
     assert hint in capsys.readouterr().err
     assert not (tmp_path / "ready").exists()

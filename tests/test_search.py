@@ -14,9 +14,9 @@ import pyarrow as pa
 import pytest
 import torch
 from conftest import MULTILINGUAL_TEXTS
+from helpers import lira
 
 from modeling_lira import LiraError, LiraModel, files
-from modeling_lira.cli import app, run
 from modeling_lira.search import SearchIndex
 from modeling_lira.search import index as search
 from modeling_lira.search import vectors as stored
@@ -413,12 +413,6 @@ def encoded(build_model: Callable[..., LiraModel], tmp_path_factory: pytest.Temp
     (root / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     encode_file(model, root / "rows.jsonl", root / "embeddings")
     return root
-
-
-def lira(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as ended:
-        run(app, "lira", [str(argument) for argument in arguments])
-    return ended.value.code
 
 
 @pytest.mark.parametrize("method", METHODS)

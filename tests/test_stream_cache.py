@@ -3,7 +3,6 @@
 import copy
 import errno
 import os
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -26,7 +25,7 @@ class Counter:
 
 
 @pytest.fixture
-def counter(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter]:
+def counter(monkeypatch: pytest.MonkeyPatch) -> Counter:
     counter, original = Counter(), LiraModel.encode_streams
 
     def counting(model: LiraModel, texts: list[str], *arguments: str) -> torch.Tensor:

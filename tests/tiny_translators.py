@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import sentencepiece
 import torch
@@ -80,7 +81,7 @@ def nllb(folder: Path) -> NllbTokenizer:
         MULTILINGUAL_TEXTS, trainers.BpeTrainer(vocab_size=300, special_tokens=special, show_progress=False)
     )
     model = json.loads(raw.to_str())["model"]
-    return NllbTokenizer(vocab=model["vocab"], merges=[tuple(pair) for pair in model["merges"]])
+    return NllbTokenizer(vocab=model["vocab"], merges=[tuple(pair) for pair in model["merges"]])  # type: ignore[misc]
 
 
 def with_words(words: Sequence[str]) -> PreTrainedTokenizerFast:
@@ -101,9 +102,10 @@ def madlad_400(folder: Path) -> PreTrainedTokenizerFast:
 
 
 def config(kind: str, tokenizer: PreTrainedTokenizerBase) -> PreTrainedConfig:
-    special = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id}
+    special: dict[str, Any] = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id}
     if kind == "madlad":
-        return T5Config(**T5_SHAPE, **special, vocab_size=len(tokenizer), decoder_start_token_id=tokenizer.pad_token_id)
+        special |= {"decoder_start_token_id": tokenizer.pad_token_id}
+        return T5Config(**T5_SHAPE, **special, vocab_size=len(tokenizer))
     if kind == "marian":
         special |= {"decoder_start_token_id": tokenizer.pad_token_id, "forced_eos_token_id": None}
         return MarianConfig(**SHAPE, **special, vocab_size=len(tokenizer))

@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -104,7 +105,7 @@ def run(hub: Hub, folder: Path, command: list[str], home: str = "home") -> subpr
 
 def check_card(files: dict[str, bytes]) -> None:
     """Its figures are those of the records."""
-    card = ModelCard(files["README.md"].decode())
+    card: Any = ModelCard(files["README.md"].decode())
     records = {name: json.loads(files[f"{name}.json"]) for name in ("training", "evaluation")}
     rows = [row for row in records["evaluation"]["results"] if not row.get("baseline") and row["language"] != "mean"]
     assert [result.metric_value for result in card.data.eval_results] == [row["value"] for row in rows]

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -253,7 +254,7 @@ def test_what_is_pushed(
     assert (len(weights) > 3) == (layout == "whole")
     text = b"".join(data for name, data in files.items() if name not in weights)
     assert str(tmp_path.parent.parent).encode() not in text
-    data = ModelCard(files["README.md"].decode()).data
+    data: Any = ModelCard(files["README.md"].decode()).data
     assert (data.license, data.base_model) == ("apache-2.0", ["me/xlm-roberta", "me/bert"])
     assert "me/xlm-roberta: mit; me/bert: mit" in files["README.md"].decode()
 
@@ -392,7 +393,7 @@ def test_a_model_pushes_itself(filled: Hub, as_writer: pytest.MonkeyPatch, model
     assert made.commit_url.startswith(f"{filled.endpoint}/{REPO}/commit/")
     files = filled.files("models", REPO)
     assert files.keys() >= RUN_FILES
-    assert "shop" in ModelCard(files["README.md"].decode()).data.tags
+    assert "shop" in ModelCard(files["README.md"].decode()).data.to_dict()["tags"]
     assert_close(LiraModel.from_pretrained(REPO).encode_query(TEXTS), model.encode_query(TEXTS))
 
 
@@ -413,7 +414,7 @@ def test_a_reasoning_model_goes_there_and_comes_back(
     tokenizers = {"multilingual_tokenizer/config.json", "english_tokenizer/config.json"}
     assert there.keys() >= {"modeling_lira_causal_lm.py"} | tokenizers
     card = ModelCard(there["README.md"].decode())
-    assert card.data.base_model == ["me/xlm-roberta", "me/bert", "me/llm"]
+    assert card.data.to_dict()["base_model"] == ["me/xlm-roberta", "me/bert", "me/llm"]
     assert str(tmp_path) not in there["config.json"].decode()
     loaded = LiraForCausalLM.from_pretrained("me/answers")
     asked = loaded.processor(TEXTS[:2], languages="vi")
@@ -444,7 +445,7 @@ def test_lora_weights_of_a_repository_load_on_top_of_the_model_of_another(
 ) -> None:
     assert push(folders["adapter"], "--to", REPO) == ""
     settings = LoraConfig(target_modules=r".*_encoder\..*\.(query|value)", task_type="FEATURE_EXTRACTION", r=2)
-    peft = get_peft_model(LiraModel.from_pretrained(REPO), settings)
+    peft: Any = get_peft_model(LiraModel.from_pretrained(REPO), settings)
     for name, parameter in peft.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=2.0)
@@ -557,7 +558,8 @@ def test_a_model_pushes_what_the_command_pushes(
     assert command["README.md"].replace(b"command", b"method") == method["README.md"].replace(b"command", b"method")
     text = method["README.md"].decode()
     assert "51.2" in text and "Seed 3" in text
-    assert ModelCard(text).data.eval_results[0].metric_value == 0.51239
+    data: Any = ModelCard(text).data
+    assert data.eval_results[0].metric_value == 0.51239
 
 
 def test_a_model_that_was_just_built_leaves_the_hubs_backbones_out(
@@ -624,7 +626,7 @@ def test_remote_code_pushes_the_card_that_lies_in_the_folder(
     files = filled.files("models", REPO)
     text = files["README.md"].decode()
     assert "A word of its author." in text and b"_encoder." not in files["model.safetensors"]
-    data = ModelCard(text).data
+    data: Any = ModelCard(text).data
     assert "mine" in data.tags and data.license == "mit" and data.model_name == "search"
     assert bool(data.eval_results) is not changed
     assert (files.keys() >= {"training.json", "evaluation.json"}) is not changed
