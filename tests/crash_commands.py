@@ -128,7 +128,7 @@ def nearest() -> object:
     rows = [shard for name in ("first", "second") for shard in EmbeddingFolder.open(Path(name))]
     queries = np.concatenate([shard.embeddings for shard in rows])
     hits = index.search(queries, 3)
-    return [[(hit.id, hit.text, round(hit.score, 3)) for hit in found] for found in hits]
+    return [[(hit.id, hit.text, round(hit.score, 3)) for hit in hits_of_query] for hits_of_query in hits]
 
 
 # ------------------------------------------------------------------ translate and critique
@@ -174,7 +174,7 @@ def critique(*more: str) -> None:
     lira(["critique", "--input", "translated.jsonl", "--output", "scored.jsonl", *more])
 
 
-def _no_complaint(request: object, address: object) -> None:
+def _no_complaint(request: object, client_address: object) -> None:
     """A client that was killed is no fault of the server."""
 
 
@@ -188,7 +188,7 @@ class LanguageServer:
     def restart(self) -> None:
         self.stop()
         self.server = LLMServer(self.rule)
-        self.server._http.handle_error = _no_complaint
+        self.server._http.handle_error = _no_complaint  # type: ignore[method-assign]
         self.server.start()
 
     def stop(self) -> None:
@@ -228,7 +228,7 @@ def write_log() -> None:
 
 
 def build_catalogue(output: str = "corpus", seed: int = 0) -> None:
-    corpus_module.release_named = lambda _: TINY
+    corpus_module.release_named = lambda name: TINY
     dataset_builder(["build", "--output", output, "--languages", "vi", "ms", "--seed", str(seed)])
 
 
@@ -292,7 +292,7 @@ class HubOfTest:
         assert self.hub is not None
         self.hub.store = Store()
         if not self.is_running:
-            self.hub._server.handle_error = _no_complaint
+            self.hub._server.handle_error = _no_complaint  # type: ignore[method-assign]
             self.hub.__enter__()
             self.is_running = True
 
@@ -342,9 +342,9 @@ def convert() -> None:
             return Path(path)
 
     importlib.metadata.distribution = lambda name: Distribution()  # type: ignore[assignment, return-value]
-    importlib.metadata.version = lambda name: "1.0"
+    importlib.metadata.version = lambda distribution_name: "1.0"
     sha256 = "9a129038d9a00aed0cf6a7ea059ca50a813449061ab87848cf1a13eafdf33b2c"  # printf weights | sha256sum
-    BACKBONES["toy"] = OfflineBackbone(  # type: ignore[index]
+    BACKBONES["toy"] = OfflineBackbone(
         name="toy",
         kind="english encoder",
         licence="MIT",

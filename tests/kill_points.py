@@ -88,14 +88,24 @@ class Watch:
     def install(self) -> None:
         sys.addaudithook(self._audit)
         fsync, self._fsync = os.fsync, os.fsync
-        os.fsync = lambda handle: (self.count("fsync"), fsync(handle))[1]
+
+        def counted(fd: Any) -> None:
+            self.count("fsync")
+            fsync(fd)
+
+        os.fsync = counted
         for name in ("httpx", "httpx2"):  # which one the Hub's client uses differs by version
             with contextlib.suppress(ImportError):
                 self._count_requests(importlib.import_module(name).HTTPTransport)
 
     def _count_requests(self, transport: Any) -> None:
         send = transport.handle_request
-        transport.handle_request = lambda own, request: (self.count(f"request {request.method}"), send(own, request))[1]
+
+        def counted(sender: Any, request: Any) -> Any:
+            self.count(f"request {request.method}")
+            return send(sender, request)
+
+        transport.handle_request = counted
 
     def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
         if self.busy or (event != "open" and event not in CHANGES):
@@ -233,24 +243,24 @@ def _content(path: Path, opaque: str) -> object:
 
 def snapshot(command: "crash_commands.Command") -> dict[str, object]:
     """Return names and contents below `WORK`, and what the command's result answers."""
-    found: dict[str, object] = {}
+    result: dict[str, object] = {}
     for path in sorted(WORK.rglob("*")):
         name = str(path.relative_to(WORK))
-        found[name] = "folder" if path.is_dir() else _content(path, command.opaque)
-    if command.answers is not None:
+        result[name] = "folder" if path.is_dir() else _content(path, command.opaque)
+    if (answer := command.answers) is not None:
         answers = ROOT / "answers"
-        outcome = run(lambda: answers.write_text(json.dumps(command.answers())))
-        found["answers"] = json.loads(answers.read_text()) if outcome.code == 0 else outcome.stderr
+        outcome = run(lambda: answers.write_text(json.dumps(answer())))
+        result["answers"] = json.loads(answers.read_text()) if outcome.code == 0 else outcome.stderr
     if command.service is not None:
-        found["service"] = command.service.content()
-    return found
+        result["service"] = command.service.content()
+    return result
 
 
-def difference(found: dict[str, object], expected: dict[str, object]) -> str:
+def difference(result: dict[str, object], expected: dict[str, object]) -> str:
     """Say in a line what differs, or nothing."""
-    left = sorted(found.keys() - expected.keys())
-    lost = sorted(expected.keys() - found.keys())
-    other = sorted(name for name in found.keys() & expected.keys() if found[name] != expected[name])
+    left = sorted(result.keys() - expected.keys())
+    lost = sorted(expected.keys() - result.keys())
+    other = sorted(name for name in result.keys() & expected.keys() if result[name] != expected[name])
     parts = (("left behind", left), ("missing", lost), ("other content", other))
     return "; ".join(f"{what}: {', '.join(names[:4])}" for what, names in parts if names)
 

@@ -206,7 +206,7 @@ def test_the_name_train_is_the_function_whichever_is_imported_first(first: str) 
         (lambda: ArcaOptions(decay=-1), "decay must be at least 0"),
         (lambda: ArcaOptions(decay=float("nan")), "decay must be at least 0, got nan"),
         (lambda: ArcaOptions(learning_rates={"arca": -1e-3}), "learning_rates.arca must be at least 0"),
-        (lambda: ArcaOptions(learning_rates={"arca": "fast"}), "learning_rates.arca: expected float"),
+        (lambda: ArcaOptions(learning_rates={"arca": "fast"}), "learning_rates.arca: expected float"),  # type: ignore[dict-item]
         (lambda: ArcaOptions(must_improve=1), "must_improve: expected bool"),
         (lambda: ArcaWeights(entropy=-0.1), "entropy must be at least 0"),
         (lambda: LasrOptions(matryoshka=64), "matryoshka: expected tuple"),
