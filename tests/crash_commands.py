@@ -17,8 +17,8 @@ from conftest import MULTILINGUAL_TEXTS, disturb, save_backbone
 from hub.repos import Store
 from hub.server import Hub
 from llm_server import LLMServer
-from test_reasoning import save_language_model
 from test_train_reasoning import write_questions
+from tiny_language_models import save_language_model
 
 from dataset_builder.__main__ import main as dataset_builder
 from dataset_builder.generator import corpus as corpus_module

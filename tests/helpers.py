@@ -1,6 +1,7 @@
 """What several tests use: commands, JSON lines, and what is installed with which extras."""
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
@@ -14,6 +15,7 @@ from packaging.utils import canonicalize_name
 from modeling_lira.cli import main
 
 Row = dict[str, Any]
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 def write_lines(path: Path, rows: Sequence[Row]) -> Path:
@@ -61,3 +63,17 @@ def modules_beyond(extras: Sequence[str] = ()) -> list[str]:
     """Names of the modules that are installed here and that installing with these extras does not bring."""
     brought = packages_of(extras)
     return sorted(module for module, names in _owners().items() if not names & brought)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, and every folder that holds none."""
+    everything = [path for path in folder.rglob("*") if path.is_file() or not any(path.iterdir())]
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b"" for path in everything}
+
+
+def put_on_hub(cache: Path, repo: str, commit: str, folder: Path) -> None:
+    """Lay a folder out as the cache of a repository that was downloaded before."""
+    repo_folder = cache / f"models--{repo.replace('/', '--')}"
+    shutil.copytree(folder, repo_folder / "snapshots" / commit)
+    (repo_folder / "refs").mkdir()
+    (repo_folder / "refs" / "main").write_text(commit)

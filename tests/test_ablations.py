@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_training import make_split
+from tiny_corpus import make_split
 from torch.nn import functional as F
 
 from eval.studies.ablations import Results, run_ablations, score

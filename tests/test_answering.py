@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_reasoning import SHAPES, opened, save_language_model
+from tiny_language_models import SHAPES, opened, save_language_model
 
 from eval.answers.answering import alone, choice_likelihoods, cut, generated, matched_choice
 from modeling_lira import LiraError, LiraForCausalLM

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from test_training import make_split
+from tiny_corpus import make_split
 
 from modeling_lira import LiraModel
 from modeling_lira.data.stream_cache import StreamCache

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_reasoning import save_language_model
+from tiny_language_models import save_language_model
 
 from modeling_lira import LiraForCausalLM, LiraModel
 

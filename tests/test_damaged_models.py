@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import MULTILINGUAL_TEXTS, disturb
 from safetensors.torch import load_file, save_file
-from test_reasoning import QUESTIONS, save_language_model
+from tiny_language_models import QUESTIONS, save_language_model
 from transformers import AutoModel
 
 from modeling_lira import LiraCausalLMProcessor, LiraError, LiraForCausalLM, LiraModel, LiraProcessor

@@ -14,7 +14,7 @@ import pytest
 import torch
 from conftest import disturb
 from test_retrieval import corpus  # noqa: F401  # a fixture
-from test_training import make_split
+from tiny_corpus import make_split
 
 from eval.benchmarks.retrieval import run_retrieval, score_corpus, summarise, tables_of
 from eval.record import corpus_version

@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import MULTILINGUAL_TEXTS, save_backbone
 from safetensors.torch import load_file, save_file
-from test_reasoning import save_language_model
+from tiny_language_models import save_language_model
 from transformers import AutoModel
 
 from modeling_lira import LiraConfig, LiraError, LiraForCausalLM, LiraModel

@@ -18,6 +18,7 @@ import pytest
 import torch
 import transformers.modeling_utils
 from conftest import MULTILINGUAL_TEXTS, disturb, save_backbone
+from helpers import COMMIT, content, put_on_hub
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoProcessor, AutoTokenizer
@@ -44,7 +45,6 @@ GUARDED = {"st_lira.py": {"sentence_transformers"}}
 """Optional packages, which a file may import in a try block only."""
 TEXTS = list(MULTILINGUAL_TEXTS)
 CANDIDATES = [[f"white shirt {row}", "cheap phone"][: row % 3] for row in range(len(TEXTS))]
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 def embed(model: LiraModel) -> torch.Tensor:
@@ -64,12 +64,6 @@ def folders(model: LiraModel, tmp_path_factory: pytest.TempPathFactory) -> dict[
     model.save_pretrained(root / "whole")
     model.save_pretrained(root / "adapter", save_backbones=False)
     return {path.name: path for path in root.iterdir()}
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder, and every folder that holds none."""
-    everything = [path for path in folder.rglob("*") if path.is_file() or not any(path.iterdir())]
-    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b"" for path in everything}
 
 
 # ---------------------------------------------------------------- what is in a folder
@@ -490,14 +484,6 @@ print(json.dumps(report))
 '''
 
 SOURCES = ["whole", "adapter", "hub whole", "hub adapter"]
-
-
-def put_on_hub(cache: Path, repo: str, commit: str, folder: Path) -> None:
-    """Lay a folder out as the cache of a repository that was downloaded before."""
-    repo_folder = cache / f"models--{repo.replace('/', '--')}"
-    shutil.copytree(folder, repo_folder / "snapshots" / commit)
-    (repo_folder / "refs").mkdir()
-    (repo_folder / "refs" / "main").write_text(commit)
 
 
 def fill_hub_cache(cache: Path, folders: dict[str, Path], backbones: dict[str, Path]) -> None:

@@ -10,8 +10,8 @@ import torch
 from mteb.abstasks.text.bitext_mining import AbsTaskBitextMining
 from mteb.types import PromptType
 from test_retrieval import corpus, saved  # noqa: F401  # fixtures
-from test_training import make_split
 from test_unseen import QUESTIONS, candidates, cldr, xquad  # noqa: F401  # fixtures
+from tiny_corpus import make_split
 
 from eval.__main__ import app
 from eval.benchmarks.mteb_model import CODES, LiraEncoder, subsets_spoken

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_training import make_split
-from tiny_corpus import write_corpus
+from tiny_corpus import make_split, write_corpus
 from torch.testing import assert_close
 from typer.testing import CliRunner
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 from huggingface_hub import ModelCard
-from test_reasoning import opened, save_language_model
 from test_reasoning_eval import LANGUAGES, called, write_questions
+from tiny_language_models import opened, save_language_model
 
 from modeling_lira import LiraError, LiraForCausalLM
 from modeling_lira.records.model_card import CardSources

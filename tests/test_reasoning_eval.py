@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_reasoning import opened, save_language_model
+from tiny_language_models import opened, save_language_model
 
 from eval.__main__ import app
 from eval.answers import measure as reasoning

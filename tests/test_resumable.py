@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_training import make_split
+from tiny_corpus import make_split
 
 from eval.studies import systems as systems_module
 from eval.studies.systems import SYSTEMS, SilentCritic, TrainingPlan, Variant

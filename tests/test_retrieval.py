@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_training import make_split
+from tiny_corpus import make_split
 
 from dataset_builder.generator import corpus as corpus_module
 from dataset_builder.generator.splits import Quota, Release

@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from conftest import MULTILINGUAL_TEXTS, disturb
+from helpers import COMMIT, content, put_on_hub
 from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
-from test_hub_roundtrip import COMMIT, content, put_on_hub
 from torch.testing import assert_close
 
 from modeling_lira import LiraError, LiraModel

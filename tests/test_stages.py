@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from conftest import disturb
-from test_training import make_split
+from tiny_corpus import make_split
 from torch.nn import functional as F
 
 from modeling_lira import LiraModel

@@ -12,7 +12,7 @@ import numpy as np
 import optuna
 import pytest
 import torch
-from test_training import make_split
+from tiny_corpus import make_split
 
 from dataset_builder.generator.queries import Query
 from dataset_builder.lexicon import load_lexicon

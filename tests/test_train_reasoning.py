@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_reasoning import save_language_model
+from tiny_language_models import save_language_model
 
 from modeling_lira import LiraError, LiraForCausalLM
 from modeling_lira.cli import main

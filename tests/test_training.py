@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import MULTILINGUAL_TEXTS, disturb
+from conftest import disturb
+from tiny_corpus import SCORES, make_split
 
 from modeling_lira import LiraError, LiraModel
 from modeling_lira.data.corpus import RetrievalSplit, Texts
@@ -31,42 +32,6 @@ from modeling_lira.training.resumable import run_stage
 from modeling_lira.training.stages import ArcaStage, LasrStage, frozen_embedding
 from modeling_lira.training.trainer import TermTrainer, average_with_start, trained_parts
 from modeling_lira.training.validation import validation_scores
-
-WORDS = (
-    "white shirt",
-    "used phone",
-    "red rice",
-    "small bottle",
-    "warm blanket",
-    "new camera",
-    "fresh fish",
-    "old book",
-)
-SCORES = (9.0, 5.0, 5.0)
-
-
-def make_split(language: str, offset: int) -> RetrievalSplit:
-    """Eight products and eight queries; a query wants the product of its number (3) and its neighbour (1)."""
-    local = [f"{MULTILINGUAL_TEXTS[(2 * offset + i) % 14]} {i}" for i in range(8)]
-    candidates = [[WORDS[i], WORDS[(i + 3) % 8]] if i % 4 else [] for i in range(8)]
-    queries = Texts(
-        texts=[text.split()[0] + f" {i}" for i, text in enumerate(local)],
-        languages=[language] * 8,
-        candidates=candidates,
-        scores=[[SCORES, (2.0, 5.0, 5.0)] if row else [] for row in candidates],
-    )
-    return RetrievalSplit(
-        language=language,
-        queries=queries,
-        kinds=["bare"] * 8,
-        unseen_type=[False] * 8,
-        document_ids=[f"{language}-{i}" for i in range(8)],
-        titles=local,
-        english_titles=[f"{word} {i}" for i, word in enumerate(WORDS)],
-        gains=[{i: 3, (i + 1) % 8: 1} for i in range(8)],
-        hard_negatives=[[(i + 2) % 8, (i + 5) % 8] for i in range(8)],
-        pairs=[[(i, 1.0), ((i + 1) % 8, 0.4), ((i + 4) % 8, 0.0)] for i in range(8)],
-    )
 
 
 @pytest.fixture

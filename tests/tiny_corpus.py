@@ -1,4 +1,4 @@
-"""A corpus folder of a few rows in the layout that training reads: for tests that load one by its name."""
+"""A corpus of a few rows, as a split and as a folder in the layout that training reads."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,9 +6,46 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
-from test_training import make_split
+from conftest import MULTILINGUAL_TEXTS
+
+from modeling_lira.data.corpus import RetrievalSplit, Texts
 
 PARTS = ("train", "validation", "test")
+WORDS = (
+    "white shirt",
+    "used phone",
+    "red rice",
+    "small bottle",
+    "warm blanket",
+    "new camera",
+    "fresh fish",
+    "old book",
+)
+SCORES = (9.0, 5.0, 5.0)
+
+
+def make_split(language: str, offset: int) -> RetrievalSplit:
+    """Eight products and eight queries; a query wants the product of its number (3) and its neighbour (1)."""
+    local = [f"{MULTILINGUAL_TEXTS[(2 * offset + i) % 14]} {i}" for i in range(8)]
+    candidates = [[WORDS[i], WORDS[(i + 3) % 8]] if i % 4 else [] for i in range(8)]
+    queries = Texts(
+        texts=[text.split()[0] + f" {i}" for i, text in enumerate(local)],
+        languages=[language] * 8,
+        candidates=candidates,
+        scores=[[SCORES, (2.0, 5.0, 5.0)] if row else [] for row in candidates],
+    )
+    return RetrievalSplit(
+        language=language,
+        queries=queries,
+        kinds=["bare"] * 8,
+        unseen_type=[False] * 8,
+        document_ids=[f"{language}-{i}" for i in range(8)],
+        titles=local,
+        english_titles=[f"{word} {i}" for i, word in enumerate(WORDS)],
+        gains=[{i: 3, (i + 1) % 8: 1} for i in range(8)],
+        hard_negatives=[[(i + 2) % 8, (i + 5) % 8] for i in range(8)],
+        pairs=[[(i, 1.0), ((i + 1) % 8, 0.4), ((i + 4) % 8, 0.0)] for i in range(8)],
+    )
 
 
 def write_corpus(

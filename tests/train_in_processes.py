@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from test_training import make_split
+from tiny_corpus import make_split
 
 from modeling_lira import LiraModel
 from modeling_lira.data.stream_cache import StreamCache

@@ -21,7 +21,7 @@ from helpers import modules_beyond
 from huggingface_hub import ModelCard, constants
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
-from test_reasoning import opened, save_language_model
+from tiny_language_models import opened, save_language_model
 from torch.testing import assert_close
 from transformers import TrainingArguments
 
