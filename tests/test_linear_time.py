@@ -53,10 +53,10 @@ def modules() -> Iterator[ModuleType]:
 def patterns_in(value: object) -> Iterator["re.Pattern[str]"]:
     if isinstance(value, re.Pattern):
         yield value
-    elif isinstance(value, dict):
+    elif type(value) is dict:
         for inner in value.values():
             yield from patterns_in(inner)
-    elif isinstance(value, (list, tuple)):
+    elif type(value) is list or type(value) is tuple:
         for inner in value:
             yield from patterns_in(inner)
 
