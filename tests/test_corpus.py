@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import datasets
 import pytest
@@ -221,7 +222,7 @@ def test_interrupted_build_leaves_nothing_and_goes_on_where_it_was(
 ) -> None:
     built: list[str] = []
 
-    def interrupt_at_thai(lexicon: object, language: str, *rest: object) -> None:
+    def interrupt_at_thai(lexicon: object, language: str, *rest: Any) -> None:
         if language == "th" and "th" not in built:
             built.append("th")
             write_language(lexicon, language, *rest)

@@ -3,6 +3,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import mteb
 import pytest
@@ -43,8 +44,8 @@ def _no_results_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
 def test_a_text_gets_its_language_prefix_and_translations(model: LiraModel, tmp_path: Path) -> None:
     split = make_split("th", 1)
     task, cache = splits_task("Tiny", "Tiny", [split]), StreamCache(tmp_path)
-    own = {("th", text): [] for text in split.queries.texts}
-    encoder = LiraEncoder(model, cache, own)
+    untranslated: dict[tuple[str, str], list[Any]] = {("th", text): [] for text in split.queries.texts}
+    encoder = LiraEncoder(model, cache, untranslated)
     batches = [{"text": split.queries.texts[:5]}, {"text": split.queries.texts[5:]}]
     order = {"task_metadata": task.metadata, "hf_split": "test", "hf_subset": "th"}
     found = encoder.encode(batches, **order, prompt_type=PromptType.query)

@@ -37,7 +37,7 @@ def titles_of(folder: Path) -> RetrievalSplit:
 def test_what_repeats_the_title_or_is_missing_is_no_english_title(
     english: object, has_column: bool, tmp_path: Path
 ) -> None:
-    split = titles_of(write_corpus(tmp_path, english=english, has_column=has_column))  # type: ignore[arg-type]
+    split = titles_of(write_corpus(tmp_path, english=english, has_column=has_column))
     assert not any(split.english_titles) and not split.has_english_titles
     assert split.searched_titles(True) == split.searched_titles(False) == split.titles
 

@@ -35,7 +35,8 @@ def run(folder: Path, backbones: dict[str, Path], launcher: list[str], **lasr: o
     command = [sys.executable, *launcher, str(SCRIPT), str(folder / "task.json")]
     done = subprocess.run(command, capture_output=True, text=True, cwd=SCRIPT.parent, timeout=240, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    logs, weights = [], {}
+    logs: list[dict] = []
+    weights: dict[str, torch.Tensor] = {}
     for stage in ("arca", "lasr"):
         (found,) = (folder / "run").glob(f"{stage}-*")
         logs += json.loads((found / "log.json").read_text())

@@ -22,7 +22,8 @@ def documents(ids: list[int], group: int = 0, value: float = 0.0) -> dict[str, t
 @settings(max_examples=50, deadline=None)
 @given(capacity=st.integers(0, 6), sizes=st.lists(st.integers(0, 5), max_size=6))
 def test_a_queue_holds_the_newest_rows_in_order(capacity: int, sizes: list[int]) -> None:
-    queue, pushed = CorrQueue(capacity), []
+    queue = CorrQueue(capacity)
+    pushed: list[float] = []
     for size in sizes:
         values = [float(len(pushed) + row) for row in range(size)]
         pushed += values

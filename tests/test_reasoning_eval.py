@@ -84,7 +84,7 @@ def write_questions(folder: Path, examples=EXAMPLES) -> Path:
 def called(*arguments: object) -> int:
     with pytest.raises(SystemExit) as done:
         run(app, "python -m eval", [str(own) for own in arguments])
-    return done.value.code
+    return int(done.value.code or 0)
 
 
 # ---------------------------------------------------------------- systems and steps

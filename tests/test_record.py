@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,14 +18,15 @@ from modeling_lira.records.provenance import revision, versions
 
 
 def test_a_record_comes_back_as_it_was_written(tmp_path: Path) -> None:
-    written = Meter("retrieval", seeds=(0, 1), corpus="abc").record({"vi": {"ndcg@10": 0.5}, 3: float("nan")})
+    payload: dict[Any, Any] = {"vi": {"ndcg@10": 0.5}, 3: float("nan")}
+    written = Meter("retrieval", seeds=(0, 1), corpus="abc").record(payload)
     path = written.write(tmp_path)
     found = read_record(path, "retrieval", "abc")
     assert path == tmp_path / "retrieval.json"
     assert found.payload == {"vi": {"ndcg@10": 0.5}, "3": None}
     assert {**vars(found), "payload": 0} == {**vars(written), "payload": 0}
-    assert found.seeds == (0, 1) and found.versions["torch"] and found.hardware["threads"] >= 1
-    assert found.hardware["ram_gib"] > 0.1 and 0.01 < found.peak_memory_gib < 100 and found.seconds >= 0
+    assert found.seeds == (0, 1) and found.versions["torch"] and int(found.hardware["threads"]) >= 1
+    assert float(found.hardware["ram_gib"]) > 0.1 and 0.01 < found.peak_memory_gib < 100 and found.seconds >= 0
 
 
 def test_time_is_counted_from_the_meters_start() -> None:

@@ -79,11 +79,11 @@ def test_the_same_outcomes_in_seven_languages_are_worth_those_of_one() -> None:
     generator = torch.Generator().manual_seed(0)
     first, second = ((torch.rand(100, generator=generator) < share).double() for share in (0.50, 0.47))
     alone = paired_differences({"vi": first}, {"vi": second})["mean"]
-    sides = [dict.fromkeys(SEVEN, values) for values in (first, second)]
-    together = paired_differences(*sides, questions=dict.fromkeys(SEVEN, range(100)))["mean"]
+    one_side, other_side = (dict.fromkeys(SEVEN, values) for values in (first, second))
+    together = paired_differences(one_side, other_side, questions=dict.fromkeys(SEVEN, range(100)))["mean"]
     assert (together.low, together.high, together.p) == pytest.approx((alone.low, alone.high, alone.p))
     assert (together.count, together.questions) == (700, 100)
-    apart = paired_differences(*sides)["mean"]  # as if they were 700 questions
+    apart = paired_differences(one_side, other_side)["mean"]  # as if they were 700 questions
     assert apart.high - apart.low < 0.5 * (together.high - together.low)
     assert (apart.count, apart.questions) == (700, 700)
     one, seven = point_of([first]), point_of([first] * 7, [range(100)] * 7)

@@ -274,7 +274,7 @@ def test_truncated_embeddings_are_trained_too(model: LiraModel, splits: list[Spl
 
 def test_learning_rates_go_by_the_longest_name_and_the_rest_is_frozen(model: LiraModel) -> None:
     stage = ArcaStage(model, {"lasr": 1e-5, "lasr.gate": 1e-3, "arca.adaptor": 1e-3, "lasr.norm": 0.0}, ArcaWeights())
-    groups = {group["lr"]: {id(p) for p in group["params"]} for group in stage.parameter_groups()}
+    groups = {group["lr"]: {id(p) for p in list(group["params"])} for group in stage.parameter_groups()}
     assert set(groups) == {1e-5, 1e-3}
     named = dict(model.named_parameters())
     assert id(named["lasr.gate.output.weight"]) in groups[1e-3]
@@ -419,7 +419,7 @@ def test_decay_pulls_towards_the_start(model: LiraModel) -> None:
         for parameter in stage.parameters():
             parameter.add_(1.0)
     optimizer = torch.optim.SGD(stage.parameter_groups(), lr=1.0)
-    callback.on_optimizer_step(None, None, None, optimizer=optimizer)  # type: ignore[arg-type]
+    callback.on_optimizer_step(None, None, None, optimizer=optimizer)
     for name, left in (("lasr.gate.hidden.bias", 0.9), ("lasr.leave.bias", 0.8), ("lasr.norm.bias", 1.0)):
         moved = trained_parts(model)[name] - start[name]
         torch.testing.assert_close(moved, torch.full_like(moved, left), atol=1e-5, rtol=0)
