@@ -283,7 +283,7 @@ def test_contrastive_loss_is_cross_entropy_for_one_positive():
 
 def test_contrastive_loss_weighs_positives_by_grade_and_lets_them_not_compete():
     scores, gains = torch.tensor([[0.4, 0.1, 0.3]]), torch.tensor([[3.0, 1.0, 0.0]])
-    first, second = (log(1 + 2.718281828459045 ** (10 * (0.3 - own))) for own in (0.4, 0.1))
+    first, second = (log(1 + 2.718281828459045 ** (10 * (0.3 - score))) for score in (0.4, 0.1))
     assert contrastive_loss(scores, gains, 0.1).item() == pytest.approx((3 * first + second) / 4, rel=1e-5)
 
 

@@ -78,7 +78,7 @@ def test_no_title_is_its_own_translation(tables: list[SplitTables]) -> None:
     assert not tables[0].local.has_english.any() and not tables[0].english.has_english.any()
     assert set(tables[0].english.language_ids) == set(tables[0].local.language_ids)
     assert tables[1].local.has_english.all()
-    pairs = {(number, row) for number, row, _ in (PairRows(tables)[place] for place in range(len(PairRows(tables))))}
+    pairs = {(number, row) for number, row, _ in (PairRows(tables)[index] for index in range(len(PairRows(tables))))}
     assert {number for number, _ in pairs} == {0, 2, 3}  # no local titles of the first language
 
 

@@ -38,9 +38,11 @@ def run(folder: Path, backbones: dict[str, Path], launcher: list[str], **lasr: o
     logs: list[dict] = []
     weights: dict[str, torch.Tensor] = {}
     for stage in ("arca", "lasr"):
-        (found,) = (folder / "run").glob(f"{stage}-*")
-        logs += json.loads((found / "log.json").read_text())
-        weights |= {f"{stage}.{name}": value for name, value in load_file(found / "best" / "model.safetensors").items()}
+        (stage_folder,) = (folder / "run").glob(f"{stage}-*")
+        logs += json.loads((stage_folder / "log.json").read_text())
+        weights |= {
+            f"{stage}.{name}": value for name, value in load_file(stage_folder / "best" / "model.safetensors").items()
+        }
     return logs, weights
 
 
