@@ -26,11 +26,21 @@ def reading(what: str) -> Iterator[None]:
         yield
     except (LiraError, ImportError):
         raise
-    except OSError as error:
-        problem = "is damaged" if isinstance(error.__context__, ValueError) else "cannot be loaded"  # not JSON, say
-        raise LiraError(f"{what} {problem}: {one_line(error)}") from error
     except Exception as error:
-        raise LiraError(f"{what} is damaged: {one_line(error)}") from error
+        if _names_nothing(error):
+            reason = "there is no such folder, and no repository can be called so"
+            raise LiraError(f"{what} cannot be loaded: {reason}") from error
+        is_missing = isinstance(error, OSError) and not isinstance(error.__context__, ValueError)  # not JSON, say
+        raise LiraError(f"{what} {'cannot be loaded' if is_missing else 'is damaged'}: {one_line(error)}") from error
+
+
+def _names_nothing(error: BaseException | None) -> bool:
+    """Return whether a name that is neither a folder's nor a possible repository's is behind an error."""
+    from huggingface_hub.errors import HFValidationError  # only now: importing it takes time that --help has not
+
+    while error is not None and not isinstance(error, HFValidationError):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def one_line(error: BaseException | None) -> str:

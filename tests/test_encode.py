@@ -329,6 +329,7 @@ def test_the_command(model, tmp_path):
 def test_bad_input_is_one_line_and_exit_code_2(model, tmp_path, capfd):
     model.save_pretrained(tmp_path / "model")
     file = write(tmp_path / "rows.jsonl", ROWS)
+    capfd.readouterr()  # the progress of saving
     for model_name, input_name, message in (
         (tmp_path / "none", file, "cannot be loaded"),
         (tmp_path / "model", tmp_path / "none.jsonl", "no input file"),
