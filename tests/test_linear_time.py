@@ -64,6 +64,7 @@ def patterns_in(value: object) -> Iterator["re.Pattern[str]"]:
 ANCHORED = {
     "_PUBLIC",
     "_TEMPORARY",
+    "_METRIC",
     "_HUB_ID",
     "_QUANTITY",
     "_PHONE_GROUP",

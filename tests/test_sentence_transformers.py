@@ -155,8 +155,8 @@ def test_tokens_are_the_fused_ones(st, model):
     tokens = st.encode_query(rows, batch_size=3, output_value="token_embeddings")
     with torch.no_grad():
         output = model(**model.processor(TEXTS, CANDIDATES, CODES, critic_scores=SCORES))
-    for rows, states, mask in zip(tokens, output.fused_states, output.fused_mask, strict=True):
-        same(rows, states[mask])
+    for vectors, states, mask in zip(tokens, output.fused_states, output.fused_mask, strict=True):
+        same(vectors, states[mask])
     everything = st.encode_query(rows, batch_size=3, output_value=None)
     same(torch.stack([row["sentence_embedding"] for row in everything]), output.sentence_embedding)
 

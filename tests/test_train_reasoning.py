@@ -97,7 +97,7 @@ def test_questions_are_read_with_the_answers_text(tmp_path):
         ('{"question": "\\u3164\\u0301", "language": "vi", "answer": "y"}', "question must be a text"),
         (
             '{"question": "x", "language": "vi", "answer": 2, "choices": ["a", "b"]}',
-            "not the place of one of 2 choices",
+            "not the position of one of 2 choices",
         ),
         ('{"question": "x", "language": "vi", "answer": "y", "candidates": "z"}', "candidates must be a list"),
     ],

@@ -213,9 +213,9 @@ class _Stopped(StoppingCriteria):
 
 
 def cut(text: str, stops: Sequence[str]) -> str:
-    """Return a text up to the first of `stops`, without space around it; a stop before any text is none."""
+    """Return a text up to the first of `stops`, without space around it; a stop at its very beginning does not count."""
     text = text.lstrip()
-    ends = [position for stop in stops if (position := text.find(stop)) > 0]
+    ends = [position for stop in stops if (position := text.find(stop, 1)) > 0]
     return text[: min(ends, default=len(text))].strip()
 
 
