@@ -158,7 +158,6 @@ def generated(
         rows = [[*prefix, *prompts[position]] for position in places]
         _check_room(model, rows, max_new_tokens, bool(given))
         ids, mask = left_padded(model, rows)
-        start = 0 if given else ids.shape[1]  # with soft tokens the language model is given embeddings, and no ids
         written = model.generate(
             ids,
             mask,
@@ -166,7 +165,7 @@ def generated(
             num_beams=1,
             max_new_tokens=max_new_tokens,
             pad_token_id=tokenizer.pad_token_id,
-            stopping_criteria=StoppingCriteriaList([_Stopped(tokenizer, start, stops)]),
+            stopping_criteria=StoppingCriteriaList([_Stopped(tokenizer, ids.shape[1], stops)]),
             past_key_values=None if shared is None else _shifted(shared, (mask == 0).sum(1)),
             **given,
         )
@@ -213,9 +212,9 @@ class _Stopped(StoppingCriteria):
 
 
 def cut(text: str, stops: Sequence[str]) -> str:
-    """Return a text up to the first of `stops`, without space around it; a stop at its very beginning does not count."""
+    """Return a text up to the first of `stops`, without space around it; a stop before any text is none."""
     text = text.lstrip()
-    ends = [position for stop in stops if (position := text.find(stop, 1)) > 0]
+    ends = [position for stop in stops if (position := text.find(stop)) > 0]
     return text[: min(ends, default=len(text))].strip()
 
 
