@@ -3,9 +3,8 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from modeling_lira.errors import LiraError
+from modeling_lira.faces.progress import Progress
 
 from .candidate_source import CANDIDATES_FILE, CandidateSource
 from .card import write_card
@@ -52,7 +51,7 @@ def build_cldr_corpus(
         raise LiraError(f"{annotations_path(annotations, empty[0])} has no keyword to ask for")
     source = CandidateSource(load_lexicon(languages=tuple(languages)), candidates)
     with staged(folder, {"annotations": str(annotations), "seed": seed}) as stage:
-        for language, table in tqdm(tables.items(), desc="languages", unit="language", disable=None):
+        for language, table in Progress(tables.items(), desc="corpus", unit="language"):
             items = [
                 CatalogueItem(item_id(language, character), row.name, english[character].name)
                 for character, row in table.items()

@@ -9,11 +9,11 @@ import pytest
 from tiny_corpus import write_corpus
 
 from modeling_lira import LiraModel
-from modeling_lira.data import progress
 from modeling_lira.data.corpus import load_split
-from modeling_lira.data.progress import Progress
 from modeling_lira.data.stream_cache import StreamCache
 from modeling_lira.data.tables import cache_split
+from modeling_lira.faces import progress
+from modeling_lira.faces.progress import Progress
 from modeling_lira.training.options import LasrOptions
 from modeling_lira.training.resumable import run_stage
 

@@ -29,7 +29,9 @@ def write_sources(folder: Path) -> None:
     modules = [module for package in PACKAGES for module in modules_of(package)]
     for module in modules:
         title = f"{module}\n{'=' * len(module)}\n\n"
-        (folder / f"{module}.rst").write_text(f"{title}.. automodule:: {module}\n", encoding="utf-8")
+        # A package's face repeats the names of its modules, each of which has a page.
+        members = "   :no-members:\n" if hasattr(import_module(module), "__path__") else ""
+        (folder / f"{module}.rst").write_text(f"{title}.. automodule:: {module}\n{members}", encoding="utf-8")
     entries = "\n".join(f"   {name}" for name in [*PAGES, *modules])
     index = f"LiRA\n====\n\n.. toctree::\n   :maxdepth: 1\n\n{entries}\n"
     (folder / "index.rst").write_text(index, encoding="utf-8")

@@ -13,6 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from modeling_lira.errors import LiraError
+from modeling_lira.faces.progress import Progress
 
 from ..candidate_source import CANDIDATES_FILE, CandidateSource
 from ..layout import SPLITS, PartWriter
@@ -64,7 +65,7 @@ def build_corpus(
     total = release.products.total * len(codes)
     with (
         staged(Path(folder), settings) as stage,
-        tqdm(total=total, desc="products", unit=" products", disable=None) as progress,
+        Progress(total=total, desc="corpus", unit="product") as progress,
     ):
         for language in codes:
             progress.set_postfix_str(language)

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from modeling_lira.data.table_file import NO_TEXT
 from modeling_lira.errors import LiraError
 from modeling_lira.evaluation.bm25 import tokens
+from modeling_lira.faces.progress import Progress
 from modeling_lira.faces.terminal import one_line
 
 from ..candidate_source import CANDIDATES_FILE, CandidateSource
@@ -79,7 +79,7 @@ def build_log_corpus(
         If the log cannot be read, is in another encoding than UTF-8 or UTF-16, or has no usable query.
     """
     with staged(folder, {"log": str(path), "seed": seed}) as stage:
-        rows = tqdm(read_log(path, columns), desc="rows", unit=" rows", disable=None)
+        rows = Progress(read_log(path, columns), desc="log", unit="row")
         log = collect(rows, min_sessions, stage.folder)
         _check_encoding(log, path)
         by_language = by_languages(log, languages or QUERY_LANGUAGES)

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
+from modeling_lira.faces.progress import Progress
 from modeling_lira.files import atomic_write_text
 
 from ..counting import SplitCounts, count_corpus
@@ -97,7 +96,7 @@ def measure(corpus: Path, systems: Mapping[str, System]) -> Findings:
     names = english_names(load_lexicon(languages=()))
     leaks, quality = {}, {}
     baselines: Baselines = {name: {} for name in systems}
-    for language in tqdm(languages_in(corpus), desc="languages", unit="language", disable=None):
+    for language in Progress(languages_in(corpus), desc="report", unit="language"):
         leaks[language] = check_language(corpus, language)
         quality[language] = candidate_quality(corpus, language, names)
         for name, system in systems.items():

@@ -1,13 +1,12 @@
 """Time and peak memory of building a corpus from logs of several sizes, and the exponent by which they grow."""
 
+import json
 import logging
 import math
-import os
 import random
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +22,14 @@ LANGUAGES = ("vi", "th", "id")
 _SHELF = 40
 _RARE_SHARE = 0.3
 _CLICKED = 0.1
+_MEASURE = """
+import json, resource, subprocess, sys, time
+start = time.perf_counter()
+code = subprocess.call(sys.argv[1:], stdout=subprocess.DEVNULL)
+usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(json.dumps([code, time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss]))
+"""
+"""Run by a small process of its own: Linux counts the memory of the process that starts another as the other's."""
 
 
 @dataclass(frozen=True)
@@ -70,15 +77,12 @@ def _measure(lexicon: Lexicon, size: int, seed: int) -> Measured:
         log = Path(name) / "log.csv"
         rows = write_log(lexicon, log, size * 1_000_000, seed)
         command = [sys.executable, "-m", "dataset_builder", "build", "--source", "logs", "--input", str(log)]
-        start = time.perf_counter()
-        process = subprocess.Popen([*command, "--output", str(Path(name) / "corpus")], stderr=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            raise LiraError(f"building from a log of {size} MB ended with exit code {process.returncode}")
-        seconds = time.perf_counter() - start
-        cpu = usage.ru_utime + usage.ru_stime
-        return Measured(log.stat().st_size / 1e6, rows, seconds, cpu, usage.ru_maxrss / 1024)
+        measuring = [sys.executable, "-c", _MEASURE, *command, "--output", str(Path(name) / "corpus")]
+        printed = subprocess.run(measuring, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True).stdout
+        code, seconds, cpu, kibibytes = json.loads(printed.splitlines()[-1])
+        if code:
+            raise LiraError(f"building from a log of {size} MB ended with exit code {code}")
+        return Measured(log.stat().st_size / 1e6, rows, seconds, cpu, kibibytes / 1024)
 
 
 def _exponent(measured: Sequence[Measured], name: str) -> float:

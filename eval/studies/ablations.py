@@ -14,10 +14,10 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
-from modeling_lira.data.progress import Progress
 from modeling_lira.evaluation.embedded import Embedded
 from modeling_lira.evaluation.metrics import bootstrap_means_of_languages, interval_of
 from modeling_lira.evaluation.names import ENCODER, LIRA
+from modeling_lira.faces.progress import Progress
 from modeling_lira.faces.terminal import PlainConsole
 from modeling_lira.files import atomic_write_text
 from modeling_lira.records.provenance import Clock

@@ -10,9 +10,9 @@ import torch
 from rich.table import Table
 
 from modeling_lira.backbones import resolve
-from modeling_lira.data.progress import Progress
 from modeling_lira.errors import LiraError
 from modeling_lira.evaluation.names import ENCODER, LIRA, TRANSLATE
+from modeling_lira.faces.progress import Progress
 from modeling_lira.faces.terminal import PlainConsole
 
 from ..drawing import COLOURS, figure_of

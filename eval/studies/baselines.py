@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from modeling_lira.data.progress import Progress
 from modeling_lira.data.tables import SplitTables, Table
 from modeling_lira.evaluation.comparison import english_vectors, multilingual_vectors, streams_of
 from modeling_lira.evaluation.embedded import Embedded
+from modeling_lira.faces.progress import Progress
 from modeling_lira.modeling_lira import LiraModel
 from modeling_lira.training.batches import QueryRows, RetrievalCollator
 from modeling_lira.training.losses import contrastive_loss

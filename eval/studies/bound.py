@@ -32,9 +32,9 @@ from torch.nn import functional as F
 
 from modeling_lira.arca import critic_features
 from modeling_lira.backbones.anchors import english_anchors
-from modeling_lira.data.progress import Progress
 from modeling_lira.data.tables import SplitTables
 from modeling_lira.errors import LiraError
+from modeling_lira.faces.progress import Progress
 from modeling_lira.faces.terminal import PlainConsole
 from modeling_lira.modeling_lira import LiraModel
 from modeling_lira.training.resumable import run_stage

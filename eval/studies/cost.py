@@ -14,8 +14,8 @@ import torch
 from rich.table import Table
 from torch import Tensor, nn
 
-from modeling_lira.data.progress import Progress
 from modeling_lira.evaluation.names import ENCODER, LIRA, LIRA_FREE, TRANSLATE
+from modeling_lira.faces.progress import Progress
 from modeling_lira.faces.terminal import PlainConsole
 from modeling_lira.modeling_lira import LiraModel
 from modeling_lira.training.stage import Stage

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from rich.table import Table
 
-from modeling_lira.data.progress import Progress
 from modeling_lira.errors import LiraError
 from modeling_lira.evaluation.embedded import embed_split
 from modeling_lira.evaluation.names import ENCODER, LIRA, TRANSLATE
+from modeling_lira.faces.progress import Progress
 from modeling_lira.faces.terminal import PlainConsole
 from modeling_lira.training.options import LasrOptions
 

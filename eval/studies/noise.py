@@ -15,11 +15,11 @@ from torch import Tensor
 from dataset_builder.gloss import glosser
 from dataset_builder.lexicon import LANGUAGES, load_lexicon
 from dataset_builder.noise import KINDS, add_noise
-from modeling_lira.data.progress import Progress
 from modeling_lira.data.tables import SplitTables
 from modeling_lira.errors import LiraError
 from modeling_lira.evaluation.metrics import ndcg
 from modeling_lira.evaluation.names import ENCODER, LIRA, TRANSLATE
+from modeling_lira.faces.progress import Progress
 from modeling_lira.faces.terminal import PlainConsole
 
 from ..drawing import curves, figure_of

@@ -18,9 +18,9 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 from rich.table import Table
 
-from modeling_lira.data.progress import Progress
 from modeling_lira.data.tables import SplitTables, StreamTable
 from modeling_lira.errors import LiraError
+from modeling_lira.faces.progress import Progress
 from modeling_lira.faces.terminal import PlainConsole
 from modeling_lira.modeling_lira import LiraModel
 from modeling_lira.training.digests import code_version

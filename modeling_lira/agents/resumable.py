@@ -10,6 +10,7 @@ from typing import NoReturn, TypeVar
 
 from tqdm import tqdm
 
+from ..faces.progress import Progress
 from .calibration import Calibration
 from .candidate import Candidate, Critic, NoAnswerError, Scores, Translator
 from .store import CandidateStore, Record, Value
@@ -203,7 +204,9 @@ def _warn_of_few(pairs: Counter[str]) -> None:
 def _bar(total: int, done: int, what: str, progress: bool) -> "tqdm[NoReturn]":
     if done:
         logger.info("%s: %d of %d are in the store already", what, done, total)
-    return tqdm(total=total, initial=done, desc=what, unit="", disable=None if progress else True)
+    if not progress:
+        return tqdm(disable=True)
+    return Progress(total=total, initial=done, desc=what, unit="text")
 
 
 def _take(items: Sequence[T], positions: Sequence[int]) -> list[T]:

@@ -13,10 +13,10 @@ from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
 from ..errors import LiraError
+from ..faces.progress import Progress
 from ..files import atomic_write_text
 from ..modeling_lira import LiraModel
 from ..processing_lira import normalise
-from .progress import Progress
 
 logger = logging.getLogger(__name__)
 

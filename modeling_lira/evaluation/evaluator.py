@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from ..configuration_lira import LiraConfig
 from ..data.corpus import RetrievalSplit, corpus_languages, load_split
 from ..data.stream_cache import StreamCache
 from ..data.tables import SplitTables, cache_split
 from ..errors import LiraError
+from ..faces.progress import Progress
 from ..modeling_lira import LiraModel
 from ..records.model_card import MEAN, weights_digest
 from ..records.provenance import SUBJECT, Clock, corpus_version, write_record
@@ -118,7 +118,7 @@ class _Table:
 def _scores(model: LiraModel, splits: Sequence[SplitTables]) -> list[_Table]:
     """Score every system on every task; what needs translations or English titles only where there are any."""
     tables = {documents: _Table(task, {}, {}) for documents, task in TASKS.items()}
-    for split in tqdm(splits, desc="score", unit="language", disable=None):
+    for split in Progress(splits, desc="score", unit="language"):
         language, answerable = split.split.language, _answerable(split)
         systems = systems_of([model], any(split.split.queries.candidates))
         questions = [name for name, real in zip(split.split.questions, answerable.tolist(), strict=True) if real]

@@ -7,11 +7,11 @@ the registration imports modules that may be in the middle of being imported.
 """
 
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
-from threading import Lock
 from types import ModuleType
 
 from .extras import EXTRAS, MissingPackageError
@@ -27,7 +27,7 @@ class ImportWatcher(MetaPathFinder):
     def __init__(self) -> None:
         self._waiting: list[tuple[str, Callable[[], object]]] = []
         self._depth = 0
-        self._lock = Lock()
+        self._lock = threading.Lock()
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None

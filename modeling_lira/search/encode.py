@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
+from ..faces.progress import Progress
 from ..modeling_lira import LiraModel
 from ..records.saved_model import fingerprint
 from .choices import DType, Format, Kind
@@ -84,7 +84,7 @@ def _write_missing(model: LiraModel, file: TextFile, output: EmbeddingFolder, ba
     done = file.rows - sum(min(shard_size, file.rows - number * shard_size) for number in missing)
     if done:
         logger.info("encode: %d of %d rows are in the folder already", done, file.rows)
-    with tqdm(total=file.rows, initial=done, desc="encode", unit=" rows", disable=None) as bar:
+    with Progress(total=file.rows, initial=done, desc="encode", unit="row") as bar:
         for number, rows in enumerate(file.batches(shard_size)):
             if number not in missing:
                 continue

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from ..data.table_file import parse_json
 from ..errors import LiraError
+from ..faces.progress import Progress
 from ..files import atomic_path, atomic_write_text
 from ..leftovers import final_name, sweep
 from .choices import DType, Method
@@ -230,7 +231,7 @@ class SearchIndex:
         settings = source.settings
         self._take_model(settings.model, settings.fingerprint)
         done, before = self.manifest.sources.get(settings.input, 0), len(self)
-        with tqdm(total=settings.rows, initial=done, desc="index", unit=" rows", disable=None) as bar:
+        with Progress(total=settings.rows, initial=done, desc="index", unit="row") as bar:
             position = 0
             for shard in source:
                 skip = max(0, done - position)

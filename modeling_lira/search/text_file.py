@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from tqdm import tqdm
-
 from ..data.cells import CANDIDATES, LANGUAGES, candidate_fields, critic_scores, identifier, is_missing, shown
 from ..data.table_file import Row, column_names, read_rows
 from ..errors import LiraError, is_blank
+from ..faces.progress import Progress
 
 ID_COLUMNS = ("_id", "id")
 
@@ -83,7 +82,7 @@ class TextFile:
     def _check(self) -> tuple[int, str]:
         """Parse every row; return the number of rows and a digest of their contents."""
         digest, seen = hashlib.sha256(), set()
-        for position, (number, row) in enumerate(tqdm(self._raw(), desc="check", unit=" rows", disable=None)):
+        for position, (number, row) in enumerate(Progress(self._raw(), desc="check", unit="row")):
             parsed = self._parsed([(position, (number, row))])
             name = parsed.ids[0]
             if name in seen:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-from tqdm import tqdm
 from usearch.index import BatchMatches, Index, Matches, ScalarKind
 from usearch.index import search as usearch_exact
 
 from ..errors import LiraError
+from ..faces.progress import Progress
 from ..files import atomic_path
 from .choices import DType
 
@@ -269,7 +269,7 @@ class Graph(Vectors):
     def _unreached(self, keys: np.ndarray) -> np.ndarray:
         """Return those of these vectors that a search for themselves does not find."""
         missed = [np.empty(0, np.int64)]
-        with tqdm(total=len(keys), desc="check", unit=" rows", disable=None) as bar:
+        with Progress(total=len(keys), desc="check", unit="row") as bar:
             for part, vectors in self._chunks(keys):
                 again = self._not_near(part, vectors, _QUICK, 10)
                 missed.append(part[again][self._not_near(part[again], vectors[again], EXPANSION_SEARCH, _SPARE)])

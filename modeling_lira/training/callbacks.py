@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from transformers import ProgressCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from ..data.progress import Pace
+from ..faces.progress import Pace
 from .checkpoints import checkpoint_name
 from .stage import Stage
 from .validation import BEST

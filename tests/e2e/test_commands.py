@@ -63,6 +63,7 @@ def test_ctrl_c_says_how_to_go_on(backbones: dict[str, Path], tmp_path: Path) ->
         stderr=subprocess.PIPE,
         text=True,
         cwd=tmp_path,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores Ctrl-C
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
