@@ -3,6 +3,7 @@
 import csv
 import io
 import random
+import sqlite3
 import time
 from collections import Counter
 from pathlib import Path
@@ -18,6 +19,7 @@ from dataset_builder.logs.clicks import ACTION_NUMBERS
 from dataset_builder.logs.collect import Log, collect
 from dataset_builder.logs.corpus import build_log_corpus, by_languages, item_id, judge
 from dataset_builder.logs.reading import BadRow, LogRow
+from dataset_builder.logs.spill import full_disk_named
 from dataset_builder.quality.leakage import check_language
 from modeling_lira.errors import LiraError
 
@@ -380,3 +382,13 @@ def test_hard_negatives_are_for_training_alone(tmp_path: Path) -> None:
     write_judged(tmp_path, "vi", items, queries, None, 0)
     negatives = {split: read_part(tmp_path, "vi", "queries", split)["hard_negatives"].to_pylist() for split in SPLITS}
     assert negatives == {"train": [["b"]], "validation": [[]], "test": [[]]}
+
+
+def test_a_disk_too_full_for_the_events_is_one_clear_error(tmp_path):
+    @full_disk_named()
+    def write() -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with pytest.raises(LiraError, match=r"events cannot be stored on disk .*: database or disk is full"):
+        write()
+    assert build_log_corpus.__wrapped__  # it stands under the same rule

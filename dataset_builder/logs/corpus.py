@@ -28,6 +28,7 @@ from .collect import Log, LogQuery, collect
 from .language_id import tell_languages
 from .negatives import SafeNegatives
 from .reading import read_log
+from .spill import full_disk_named
 
 logger = logging.getLogger(__name__)
 MIN_SESSIONS = 3
@@ -40,6 +41,7 @@ _CODE = re.compile("[a-z]{2,3}")
 Judged = dict[str, list[JudgedQuery]]
 
 
+@full_disk_named()
 def build_log_corpus(
     folder: Path,
     path: Path,

@@ -6,10 +6,13 @@ in one file, which is small enough to be read at once. Each text is stored once,
 
 import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
+
+from modeling_lira.errors import LiraError
 
 EVENT = np.dtype(
     [
@@ -22,6 +25,15 @@ SHARES = 64
 _HELD = 100_000
 """Events, and texts, in memory before they are written."""
 _ASKED_AT_ONCE = 500
+
+
+@contextmanager
+def full_disk_named() -> Iterator[None]:
+    """Turn what SQLite raises where it cannot write, on a full disk above all, into one clear `LiraError`."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise LiraError(f"the log's events cannot be stored on disk while they are counted: {error}") from error
 
 
 class EventSpill:
