@@ -194,6 +194,8 @@ def _child(command: Callable[[], None], watch: Watch, prepare: Callable[[], None
             traceback.print_exc()
             code = 1
         watch.busy = True
+        with contextlib.suppress(ValueError):  # the list itself may be longer than the run's files were allowed to be
+            resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         os.write(handle, json.dumps(watch.operations).encode())
     finally:
         with contextlib.suppress(BaseException):
