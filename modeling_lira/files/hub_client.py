@@ -1,6 +1,5 @@
 """Talk to a Hub: patient with a server that is busy, one clear error for everything else."""
 
-import hashlib
 import json
 import re
 import time
@@ -193,19 +192,3 @@ def _model_type(config: Content) -> str:
         return str(json.loads(data)["model_type"])
     except (ValueError, KeyError, TypeError):
         return "config.json"
-
-
-def check_download(path: Path | str) -> None:
-    """Raise `LiraError` for a large file of the Hub's cache whose content is not what the Hub said it would be.
-
-    The client names such a file by its SHA-256 and compares nothing but its size. Other files pass.
-    """
-    blob = Path(path).resolve()
-    if blob.parent.name != "blobs" or not re.fullmatch("[0-9a-f]{64}", blob.name):
-        return
-    with blob.open("rb") as opened:
-        if hashlib.file_digest(opened, "sha256").hexdigest() != blob.name:
-            raise LiraError(
-                f"{Path(path).name} was damaged on its way from the Hub (its SHA-256 is not {blob.name[:12]}…): "
-                f"delete {blob} and load again"
-            )
