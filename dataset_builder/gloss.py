@@ -114,7 +114,7 @@ def _senses(lexicon: Lexicon, language: str) -> dict[str, tuple[str, ...]]:
     """Return the English names by word; function words have an empty one."""
     vocabulary, english = lexicon.vocabularies[language], lexicon.vocabularies[ENGLISH]
     senses: dict[str, dict[str, None]] = {}
-    for key, entry in vocabulary.entries.items():
+    for key, entry in vocabulary.rows():
         if key.startswith(_NOT_WORDS) or key not in english.entries:
             continue
         name = english[key].name.replace("{n}", "").strip()

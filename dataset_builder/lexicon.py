@@ -3,7 +3,7 @@
 import csv
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -68,6 +68,11 @@ class ProductType:
     attributes: Mapping[str, tuple[str, ...]]
     complements: tuple[str, ...]
 
+    @property
+    def scopes(self) -> tuple[str, str, str]:
+        """What a row of the lexicon may be limited to, the narrowest first: the type, its category, its department."""
+        return self.name, self.category, self.department
+
 
 @dataclass(frozen=True)
 class Brand:
@@ -94,16 +99,32 @@ class Entry:
 
 @dataclass(frozen=True, eq=False)
 class Vocabulary:
-    """One language's file: entries by key, such as `type:rice_cooker`, `colour:red`, `query:3`."""
+    """One language's file: entries by key, such as `type:rice_cooker`, `colour:red`, `query:3`.
+
+    `scoped` holds, by key and scope, the words that replace an entry's for some types, categories or departments: the
+    file's row `feature:wireless@ironing,massagers` says what is wireless with these.
+    """
 
     language: str
     entries: Mapping[str, Entry]
+    scoped: Mapping[str, Mapping[str, Entry]] = field(default_factory=dict)
 
     def __getitem__(self, key: str) -> Entry:
         try:
             return self.entries[key]
         except KeyError:
             raise LiraError(f"lexicon/{self.language}.tsv has no entry {key!r}: add a line for it") from None
+
+    def entry(self, key: str, scopes: Sequence[str] = ()) -> Entry:
+        """Return the words of a key, those of the first of the scopes that has words of its own for it."""
+        by_scope = self.scoped.get(key, {})
+        return next((by_scope[scope] for scope in scopes if scope in by_scope), None) or self[key]
+
+    def rows(self) -> Iterator[tuple[str, Entry]]:
+        """Yield every key with each of its entries, the scoped ones too."""
+        yield from self.entries.items()
+        for key, by_scope in self.scoped.items():
+            yield from ((key, entry) for entry in dict.fromkeys(by_scope.values()))
 
     def templates(self, kind: str, romanised: bool = False) -> tuple[str, ...]:
         """Return the sentence patterns of a kind in file order."""
@@ -309,14 +330,18 @@ def _read_brands(path: Path) -> tuple[Brand, ...]:
 
 def _read_vocabulary(path: Path, language: str) -> Vocabulary:
     romanised = ("romanised",) if language in ROMANISED_LANGUAGES else ()
-    entries: dict[str, Entry] = {}
+    entries: dict[str, dict[str, Entry]] = {}
     for row in _read_table(path, ("key", "name", "synonyms", *romanised)):
-        if row["key"] in entries:
-            raise LiraError(f"{path.name}: key {row['key']!r} is there twice")
         if not row["name"]:
             raise LiraError(f"{path.name}: key {row['key']!r} has no name")
-        entries[row["key"]] = Entry(row["name"], _names(row["synonyms"]), _names(row.get("romanised", "")))
-    return Vocabulary(language, entries)
+        entry = Entry(row["name"], _names(row["synonyms"]), _names(row.get("romanised", "")))
+        key, _, listed = row["key"].partition("@")
+        for scope in listed.split(","):
+            if scope in entries.setdefault(key, {}):
+                raise LiraError(f"{path.name}: key {row['key']!r} is there twice")
+            entries[key][scope] = entry
+    general = {key: by_scope.pop("") for key, by_scope in entries.items() if "" in by_scope}
+    return Vocabulary(language, general, {key: by_scope for key, by_scope in entries.items() if by_scope})
 
 
 def _names(cell: str) -> tuple[str, ...]:
@@ -340,10 +365,25 @@ def _check_vocabulary(vocabulary: Vocabulary, types: Mapping[str, ProductType]) 
                 owner = owners.setdefault(normalise_text(form), name)
                 if owner != name:
                     raise LiraError(f"lexicon/{vocabulary.language}.tsv: {form!r} names both {owner!r} and {name!r}")
-    for key in _needed_keys(types):
-        entry = vocabulary[key]
+    _check_scopes(vocabulary, types)
+    needed = [(key, vocabulary[key]) for key in _needed_keys(types)]
+    scoped = [(key, entry) for key, by_scope in vocabulary.scoped.items() for entry in by_scope.values()]
+    for key, entry in [*needed, *scoped]:
         if romanised and not entry.romanised:
             raise LiraError(f"lexicon/{vocabulary.language}.tsv: key {key!r} has no romanised form")
+
+
+def _check_scopes(vocabulary: Vocabulary, types: Mapping[str, ProductType]) -> None:
+    """Raise LiraError for a row limited to what is no type, category or department, or whose key has no usual words."""
+    known = {scope for product_type in types.values() for scope in product_type.scopes}
+    for key, by_scope in vocabulary.scoped.items():
+        vocabulary[key]
+        for scope in by_scope:
+            if scope not in known:
+                raise LiraError(
+                    f"lexicon/{vocabulary.language}.tsv: key '{key}@{scope}' is limited to {scope!r}, which is no "
+                    "type, category or department of structure.tsv"
+                )
 
 
 def _needed_keys(types: Mapping[str, ProductType]) -> list[str]:

@@ -8,6 +8,7 @@ import pytest
 from dataset_builder.generator.catalogue import (
     Catalogue,
     Popularity,
+    Product,
     contradictions,
     draw_price,
     price_band,
@@ -15,8 +16,9 @@ from dataset_builder.generator.catalogue import (
     stable_hash,
 )
 from dataset_builder.generator.products import ProductList
+from dataset_builder.generator.queries import Writer
 from dataset_builder.generator.wording import Speaker, fill, says
-from dataset_builder.lexicon import ENGLISH, Lexicon, load_lexicon
+from dataset_builder.lexicon import ENGLISH, LANGUAGES, Lexicon, load_lexicon
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +47,34 @@ def test_titles_say_every_attribute(lexicon: Lexicon, language: str) -> None:
         for group, value in product.attributes:
             key = f"{group}:{value}"
             number = re.match(r"[\d.]+", value)
-            forms = english[key].forms() if key in english.entries else (number[0] if number else value,)
+            entry = english.entry(key, lexicon.types[product.type].scopes) if key in english.entries else None
+            forms = entry.forms() if entry else (number[0] if number else value,)
             assert any(form.casefold() in product.title_en.casefold() for form in forms), (product.title_en, key)
+
+
+def scoped_attributes(lexicon: Lexicon, product: Product) -> list[str]:
+    """The keys of a product's attributes that have words of their own for its type."""
+    keys = [f"{group}:{value}" for group, value in product.attributes]
+    vocabulary, scopes = lexicon.vocabularies[product.language], lexicon.types[product.type].scopes
+    return [key for key in keys if set(scopes) & set(vocabulary.scoped.get(key, ()))]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_titles_and_queries_use_the_words_of_the_type(language: str) -> None:
+    """An iron is cordless and glass of a table a pane, in titles, descriptions and queries alike."""
+    lexicon = load_lexicon(languages=(language,))
+    vocabulary, seen = lexicon.vocabularies[language], 0
+    for product in (Catalogue(lexicon, language, 11).product(index) for index in range(1_500)):
+        scopes, keys = lexicon.types[product.type].scopes, scoped_attributes(lexicon, product)
+        texts = [product.title, product.text] if keys else []
+        draft = Writer(lexicon, language, random.Random(product.id)).write("attribute", product) if keys else None
+        for key in keys:
+            asked = draft is not None and tuple(key.split(":")) in draft.constraints
+            forms = [form.casefold() for form in vocabulary.entry(key, scopes).forms()]
+            for text in [*texts, *([draft.text] if draft is not None and asked else [])]:
+                assert any(form in text.casefold() for form in forms), (key, text)
+                seen += 1
+    assert seen > 20
 
 
 def test_titles_are_clean(lexicon: Lexicon) -> None:

@@ -89,6 +89,41 @@ def test_brands_are_limited_to_their_departments(lexicon: Lexicon) -> None:
     assert "Lunaveli" not in names
 
 
+def test_a_row_for_some_types_replaces_the_usual_one_with_them(lexicon: Lexicon) -> None:
+    english = lexicon.vocabularies[ENGLISH]
+    assert english.entry("feature:wireless", lexicon.types["steam_iron"].scopes).forms() == ("cordless",)
+    assert "bluetooth" in english.entry("feature:wireless", lexicon.types["headphones"].scopes).forms()
+    assert "bluetooth" not in english["feature:wireless"].forms()
+    assert english.entry("colour:red", lexicon.types["steam_iron"].scopes) == english["colour:red"]
+
+
+def test_the_narrowest_row_wins(folder: Path) -> None:
+    rows = ["colour:red@kitchen\twide\t", "colour:red@stoves,drinkware\tmiddle\t", "colour:red@gas_stove\tnarrow\t"]
+    change(folder, "vi.tsv", lambda lines: [*lines, *rows])
+    lexicon = load_lexicon(folder, ("vi",))
+    vocabulary = lexicon.vocabularies["vi"]
+    words = [
+        vocabulary.entry("colour:red", lexicon.types[name].scopes).name
+        for name in ("gas_stove", "coffee_mug", "frying_pan")
+    ]
+    assert words == ["narrow", "middle", "wide"]
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "message"),
+    [
+        ("vi", "colour:red@cars\tđỏ\t", "'colour:red@cars' is limited to 'cars', which is no type, category"),
+        ("vi", "colour:red@pets\tđỏ\t\ncolour:red@baby,pets\tđỏ\t", "key 'colour:red@baby,pets' is there twice"),
+        ("vi", "colour:glowing@pets\tsáng\t", r"lexicon/vi\.tsv has no entry 'colour:glowing'"),
+        ("ur", "colour:red@pets\tلال\t\t", "key 'colour:red' has no romanised form"),
+    ],
+)
+def test_a_wrong_row_for_some_types_is_refused(folder: Path, file: str, line: str, message: str) -> None:
+    change(folder, f"{file}.tsv", lambda lines: [*lines, line])
+    with pytest.raises(LiraError, match=message):
+        load_lexicon(folder, (file,))
+
+
 def test_abbreviations_come_longest_first(lexicon: Lexicon) -> None:
     lengths = [len(full) for full, _ in lexicon.vocabularies["fil"].abbreviations()]
     assert lengths == sorted(lengths, reverse=True)

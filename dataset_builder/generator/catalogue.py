@@ -99,6 +99,10 @@ class Catalogue:
         brand = rng.choice(_brands(self.lexicon, self.language, product_type.department))
         word = f"word:{rng.choice(_seller_words(product_type.department))}" if rng.random() < 0.35 else ""
         english = self.lexicon.vocabularies[ENGLISH]
+
+        def speaker(vocabulary: Vocabulary, usual: float) -> Speaker:
+            return Speaker(vocabulary, rng, usual, scopes=product_type.scopes)
+
         return Product(
             id=product_id(self.language, index),
             index=index,
@@ -106,9 +110,9 @@ class Catalogue:
             type=product_type.name,
             department=product_type.department,
             category=product_type.category,
-            title=write_title(Speaker(self.vocabulary, rng, 0.7), product_type, attributes, brand.name, word),
-            title_en=write_title(Speaker(english, rng, 0.85), product_type, attributes, brand.latin, word),
-            text=write_description(Speaker(self.vocabulary, rng, 0.8), product_type, attributes, brand.name),
+            title=write_title(speaker(self.vocabulary, 0.7), product_type, attributes, brand.name, word),
+            title_en=write_title(speaker(english, 0.85), product_type, attributes, brand.latin, word),
+            text=write_description(speaker(self.vocabulary, 0.8), product_type, attributes, brand.name),
             attributes=attributes,
             price=draw_price(product_type, attributes, rng),
         )

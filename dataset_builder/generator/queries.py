@@ -202,7 +202,8 @@ class Writer:
         words: Sequence[str] = _SHOPPER_WORDS,
     ) -> Draft | None:
         """Fill a pattern from the product; None if the text would name a value twice or be longer than `_MAX_WORDS`."""
-        local = Speaker(self.vocabulary, self.random, 0.65, romanised)
+        product_type = self.lexicon.types[product.type]
+        local = Speaker(self.vocabulary, self.random, 0.65, romanised, product_type.scopes)
         type_forms = self.vocabulary[f"type:{product.type}"].forms(romanised)
         needed = slots(template)
         constraints = self._asked(product.attributes, needed)
@@ -212,7 +213,7 @@ class Writer:
             return None
         values["type"] = name
         if "word" in needed:
-            suited = _suited_words(words, self.lexicon.types[product.type])
+            suited = _suited_words(words, product_type)
             values["word"] = local.word(f"word:{self.random.choice(suited)}")
         if "department" in needed:
             values["department"] = local.word(f"department:{product.department}")
@@ -221,7 +222,8 @@ class Writer:
         return Draft(text, product.type, "", constraints) if len(text.split()) <= _MAX_WORDS else None
 
     def _english_values(self, product: Product, constraints: tuple[Attribute, ...]) -> dict[str, str]:
-        speaker = Speaker(self.lexicon.vocabularies[ENGLISH], self.random, 0.9)
+        scopes = self.lexicon.types[product.type].scopes
+        speaker = Speaker(self.lexicon.vocabularies[ENGLISH], self.random, 0.9, scopes=scopes)
         values = {f"en_{slot}": text for slot, text in speaker.values_by_slot(constraints).items()}
         values["en_type"] = speaker.word(f"type:{product.type}")
         for group, value in constraints:

@@ -61,16 +61,19 @@ class Speaker:
         Probability of the usual name.
     romanised : bool
         Whether to write Latin script in a language that is usually written otherwise.
+    scopes : sequence of str
+        What the words are said of, the narrowest first, see `ProductType.scopes`.
     """
 
     vocabulary: Vocabulary
     random: random.Random
     usual: float = 1.0
     romanised: bool = False
+    scopes: Sequence[str] = ()
 
     def word(self, key: str) -> str:
         """Return one form of a key."""
-        return self.choose(self.vocabulary[key].forms(self.romanised))
+        return self.choose(self.vocabulary.entry(key, self.scopes).forms(self.romanised))
 
     def choose(self, forms: tuple[str, ...]) -> str:
         """Return the first form with probability `usual`, else one of the others."""

@@ -63,8 +63,8 @@ def _word_scores(languages: tuple[str, ...]) -> dict[str, np.ndarray]:
     lexicon = load_lexicon(languages=LANGUAGES)
     counts = []
     for language in languages:
-        entries = lexicon.vocabularies[language].entries.values()
-        forms = (form for entry in entries for form in (*entry.forms(), *entry.forms(romanised=True)))
+        rows = lexicon.vocabularies[language].rows()
+        forms = (form for _, entry in rows for form in (*entry.forms(), *entry.forms(romanised=True)))
         counts.append(Counter(word for form in forms for word in tokens(form, "")))
     totals = np.array([count.total() for count in counts])
     words = set().union(*counts)

@@ -24,7 +24,8 @@ def english_reference(lexicon: Lexicon, query: Query) -> str:
 
     A shopper's words that ask for nothing (cheap, original) are not in it.
     """
-    speaker = Speaker(lexicon.vocabularies[ENGLISH], random.Random(0))
+    scopes = lexicon.types[query.type].scopes if query.type else ()
+    speaker = Speaker(lexicon.vocabularies[ENGLISH], random.Random(0), scopes=scopes)
     values = speaker.values_by_slot(query.constraints)
     if query.type:
         values["type"] = speaker.word(f"type:{query.type}")
