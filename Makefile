@@ -30,7 +30,7 @@ quick: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy modeling_lira dataset_builder eval
+	$(BIN)/mypy modeling_lira dataset_builder eval tests
 
 # Guide and API as HTML; any warning is an error.
 docs: setup

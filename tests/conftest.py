@@ -19,6 +19,15 @@ from transformers import (
 from modeling_lira import LiraModel
 from modeling_lira.backbones.anchors import english_anchors
 
+SLOW = {
+    "e2e", "hub", "test_bare_install", "test_checkpoint", "test_code_of_each_folder", "test_corpus",
+    "test_damaged_models", "test_dataset_commands", "test_export", "test_faces", "test_gemma", "test_hostile",
+    "test_hub_roundtrip", "test_kill_points", "test_linear_time", "test_log_benchmark", "test_markup", "test_mteb",
+    "test_mutations", "test_processes", "test_reasoning", "test_resumable", "test_search", "test_server_commands",
+    "test_sentence_transformers", "test_studies", "test_train_reasoning", "test_training",
+}  # fmt: skip
+"""Folders and files whose tests start processes, train, or read real models: `make quick` leaves them out."""
+
 MULTILINGUAL_TEXTS = (
     "áo sơ mi trắng cho bé trai",
     "điện thoại cũ giá rẻ ở Hà Nội",
@@ -67,6 +76,12 @@ TOKENS = {
     "modernbert": {"unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]"},
 }
 """Special tokens in the order of their ids."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if {item.path.stem, item.path.parent.name} & SLOW:
+            item.add_marker("slow")
 
 
 @pytest.fixture(autouse=True)

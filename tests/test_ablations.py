@@ -32,7 +32,7 @@ from modeling_lira.training.options import ArcaOptions, LasrOptions, TrainingOpt
 @pytest.fixture(scope="module")
 def tables(build_model: Callable[..., LiraModel], tmp_path_factory: pytest.TempPathFactory) -> list[SplitTables]:
     cache = StreamCache(tmp_path_factory.mktemp("streams"))
-    return [cache_split(build_model(), cache, make_split(code, place)) for place, code in enumerate(("vi", "th"))]
+    return [cache_split(build_model(), cache, make_split(code, row)) for row, code in enumerate(("vi", "th"))]
 
 
 def means(streams: np.ndarray) -> torch.Tensor:
@@ -40,10 +40,10 @@ def means(streams: np.ndarray) -> torch.Tensor:
 
 
 def test_the_encoder_alone_is_the_cosine_of_mean_vectors(tables: list[SplitTables]) -> None:
-    own = tables[0]
-    queries, titles = means(streams_of(own.queries).multilingual), means(streams_of(own.english).multilingual)
-    expected = ndcg(queries @ titles.T, own.split.gain_matrix())
-    assert torch.equal(encoder_alone(own).ndcg(english_titles=True), expected)
+    table = tables[0]
+    queries, titles = means(streams_of(table.queries).multilingual), means(streams_of(table.english).multilingual)
+    expected = ndcg(queries @ titles.T, table.split.gain_matrix())
+    assert torch.equal(encoder_alone(table).ndcg(english_titles=True), expected)
 
 
 def test_translating_first_uses_the_greedy_candidate_and_finds_nothing_without_one(tables: list[SplitTables]) -> None:
@@ -56,20 +56,20 @@ def test_translating_first_uses_the_greedy_candidate_and_finds_nothing_without_o
 def test_concatenation_without_english_is_the_encoder_alone(tables: list[SplitTables]) -> None:
     both, alone = concatenation(tables[0]), encoder_alone(tables[0])
     for english in (True, False):
-        found = both.ndcg(english_titles=english, with_candidates=False)
-        assert torch.equal(found, alone.ndcg(english_titles=english, with_candidates=False))
+        scores_of = both.ndcg(english_titles=english, with_candidates=False)
+        assert torch.equal(scores_of, alone.ndcg(english_titles=english, with_candidates=False))
 
 
 def test_what_the_ablations_take_away(tables: list[SplitTables]) -> None:
-    own = tables[0]
-    assert np.isnan(streams_of(without_critic_scores(own).queries).scores).all()
-    greedy = streams_of(first_candidate_only(own).queries).rows
-    assert (greedy[:, 0] == own.queries.rows[:, 0]).all()
+    table = tables[0]
+    assert np.isnan(streams_of(without_critic_scores(table).queries).scores).all()
+    greedy = streams_of(first_candidate_only(table).queries).rows
+    assert (greedy[:, 0] == table.queries.rows[:, 0]).all()
     assert (greedy[:, 1:] == -1).all()
-    nothing = without_translations(own)
+    nothing = without_translations(table)
     assert not nothing.queries.has_english.any() and not nothing.local.has_english.any()
     assert nothing.english.has_english.all()
-    assert own.queries.has_english.any()  # the tables themselves stay
+    assert table.queries.has_english.any()  # the tables themselves stay
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
@@ -79,10 +79,10 @@ def test_every_system_trains_and_embeds(
     arca = ArcaOptions(epochs=1, batch_size=8)
     lasr = LasrOptions(epochs=1, batch_size=4, doc_queue=8)
     embed, details = SYSTEMS[name].build(TrainingPlan(build_model, tables, tables, arca, lasr, tmp_path), 0)
-    found = score(SYSTEMS[name], embed(tables[0]))
-    values = found["English titles/vi"]
+    columns = score(SYSTEMS[name], embed(tables[0]))
+    values = columns["English titles/vi"]
     assert values.shape == (8,) and ((values >= 0) & (values <= 1)).all()
-    assert bool(found["local titles/vi"].isnan().all()) == (not SYSTEMS[name].local_titles)
+    assert bool(columns["local titles/vi"].isnan().all()) == (not SYSTEMS[name].local_titles)
     assert all(np.isfinite(value) for value in details.values())
 
 

@@ -25,9 +25,9 @@ def asked(model):
     """The question of some rows, as the evaluation gives it."""
 
     def given(places):
-        rows = [[own[place] for place in places] for own in (QUESTIONS, CANDIDATES, LANGUAGES)]
+        rows = [[column[position] for position in places] for column in (QUESTIONS, CANDIDATES, LANGUAGES)]
         encoded = model.processor(*rows)
-        return {name: own for name, own in encoded.items() if name not in ("input_ids", "attention_mask")}
+        return {name: item for name, item in encoded.items() if name not in ("input_ids", "attention_mask")}
 
     return given
 
@@ -48,19 +48,19 @@ def brute_force(model, row, answer, question):
 def test_likelihoods_are_those_of_one_choice_at_a_time(model, with_question):
     question = asked(model) if with_question else alone
     for batch_size in (1, 3, 16):
-        found = choice_likelihoods(model, PROMPTS, CHOICES, question, batch_size)
+        likelihoods = choice_likelihoods(model, PROMPTS, CHOICES, question, batch_size)
         for row, choices in enumerate(CHOICES):
-            assert len(found[row]) == len(choices)
-            for own, choice in zip(found[row], choices, strict=True):
+            assert len(likelihoods[row]) == len(choices)
+            for answer, choice in zip(likelihoods[row], choices, strict=True):
                 total, tokens = brute_force(model, row, choice, question)
-                assert own.tokens == tokens
-                assert own.total == pytest.approx(total, abs=2e-4)
-                assert own.mean == pytest.approx(total / tokens, abs=2e-4)
+                assert answer.tokens == tokens
+                assert answer.total == pytest.approx(total, abs=2e-4)
+                assert answer.mean == pytest.approx(total / tokens, abs=2e-4)
 
 
 def test_the_question_is_heard(model):
     sides = [choice_likelihoods(model, PROMPTS, CHOICES, question) for question in (asked(model), alone)]
-    totals = [torch.tensor([own.total for row in side for own in row]) for side in sides]
+    totals = [torch.tensor([answer.total for row in side for answer in row]) for side in sides]
     assert (totals[0] - totals[1]).abs().max() > 0.05
 
 
@@ -72,11 +72,11 @@ def test_answers_are_those_of_the_whole_prompt_alone(model, with_question):
     prefix = tokenizer("Question: cheap used phone for boys?\nAnswer: 7\n\n")["input_ids"]
     prompts = [tokenizer(prompt, add_special_tokens=False)["input_ids"] for prompt in PROMPTS]
     for batch_size in (2, 16):
-        found = generated(model, prompts, question, 6, prefix=prefix, batch_size=batch_size)
-        for row, own in enumerate(prompts):
-            ids = torch.tensor([prefix + own])
+        texts = generated(model, prompts, question, 6, prefix=prefix, batch_size=batch_size)
+        for row, prompt in enumerate(prompts):
+            ids = torch.tensor([prefix + prompt])
             written = model.generate(ids, torch.ones_like(ids), do_sample=False, max_new_tokens=6, **question([row]))
-            assert found[row] == tokenizer.decode(written[0, ids.shape[1] :], skip_special_tokens=True).strip()
+            assert texts[row] == tokenizer.decode(written[0, ids.shape[1] :], skip_special_tokens=True).strip()
 
 
 def test_generation_ends_at_a_stop(model):

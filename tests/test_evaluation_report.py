@@ -108,8 +108,8 @@ def test_every_model_has_its_part_of_the_page_and_other_corpora_are_left_out(run
     for model, corpus in (("b", "c1"), ("b", "c0"), ("a", "c1")):
         payload = {**retrieval_payload(), "models": [model]}
         Meter("retrieval", corpus=corpus, subject={"weights": model}).record(payload).write(runs / "records")
-    found = [result.payload["models"] for result in found_results(runs, "c1") if result.name == "retrieval"]
-    assert sorted(found) == [["a"], ["b"], ["runs/mine"]]
+    models = [result.payload["models"] for result in found_results(runs, "c1") if result.name == "retrieval"]
+    assert sorted(models) == [["a"], ["b"], ["runs/mine"]]
     text = write_report(runs, tmp_path / "page", "c1").with_name("evaluation.md").read_text(encoding="utf-8")
     assert len(re.findall(r"^## Search and ranking", text, re.MULTILINE)) == 3
     assert len(set(re.findall(r"!\[Gains[^]]*\]\((.*?)\)", text))) == 3
@@ -124,8 +124,8 @@ def test_the_command_ends_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_every_payload_has_a_form(runs: Path) -> None:
-    (own,) = (found for found in found_results(runs) if found.name == "noise-quick")
-    lines = list(generic(own))
+    (study,) = (result for result in found_results(runs) if result.name == "noise-quick")
+    lines = list(generic(study))
     assert [line for line in lines if line.startswith("#")] == [
         "### noise",
         "#### swap",

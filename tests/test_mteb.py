@@ -48,8 +48,8 @@ def test_a_text_gets_its_language_prefix_and_translations(model: LiraModel, tmp_
     encoder = LiraEncoder(model, cache, untranslated)
     batches = [{"text": split.queries.texts[:5]}, {"text": split.queries.texts[5:]}]
     order = {"task_metadata": task.metadata, "hf_split": "test", "hf_subset": "th"}
-    found = encoder.encode(batches, **order, prompt_type=PromptType.query)
-    torch.testing.assert_close(found, model.encode_query(split.queries.texts, "th"), atol=5e-3, rtol=0)
+    encoded = encoder.encode(batches, **order, prompt_type=PromptType.query)
+    torch.testing.assert_close(encoded, model.encode_query(split.queries.texts, "th"), atol=5e-3, rtol=0)
     documents = encoder.encode([{"text": split.english_titles}], **order, prompt_type=PromptType.document)
     torch.testing.assert_close(documents, model.encode_document(split.english_titles, "en"), atol=5e-3, rtol=0)
     untold = encoder.encode([{"text": split.english_titles}], **order)  # a symmetric task of two languages
@@ -66,7 +66,9 @@ def test_its_scores_on_unseen_text_are_the_evaluations_own(
     cache = StreamCache(tmp_path)
     sets = unseen_tables(model, cache, xquad, candidates=candidates)
     ours = measure_unseen(model, sets, samples=100)[XQUAD]["ndcg@10"]
-    task = splits_task("Questions", "Questions", [own.split for own in sets[XQUAD] if own.split.language != "en"])
+    task = splits_task(
+        "Questions", "Questions", [parsed.split for parsed in sets[XQUAD] if parsed.split.language != "en"]
+    )
     for name, given in ((LIRA, read_candidates(candidates)), (LIRA_FREE, None)):
         result = mteb.evaluate(
             LiraEncoder(model, cache, given), task, cache=None, co2_tracker=False, show_progress_bar=False
@@ -81,23 +83,23 @@ def test_the_corpus_is_a_task_whose_lists_do_not_stop_mteb(
     corpus: Path,
     tmp_path: Path,
 ) -> None:
-    found = run_mteb(
+    measured = run_mteb(
         str(saved), [PRODUCTS, ENGLISH_PRODUCTS], Sources(str(corpus)), tmp_path / "streams", records=tmp_path
     )
-    assert set(found[PRODUCTS]["test"]) == {"vi", "th"}
+    assert set(measured[PRODUCTS]["test"]) == {"vi", "th"}
     loaded = LiraModel.from_pretrained(saved)
     tables = cache_split(loaded, StreamCache(tmp_path / "streams"), load_split(str(corpus), "vi", "test"))
     expected = float(embed_split(loaded, tables).ndcg().mean())
-    assert found[ENGLISH_PRODUCTS]["test"]["vi"]["ndcg_at_10"] == pytest.approx(expected, abs=1e-4)
+    assert measured[ENGLISH_PRODUCTS]["test"]["vi"]["ndcg_at_10"] == pytest.approx(expected, abs=1e-4)
     record = read_record(tmp_path / "mteb-products.json", "mteb-products", corpus_version(str(corpus)))
-    assert record.payload["scores"] == found[PRODUCTS] and record.payload["translations"]
+    assert record.payload["scores"] == measured[PRODUCTS] and record.payload["translations"]
 
 
 @pytest.mark.parametrize("name", PUBLIC)
 def test_public_tasks_are_run_on_what_the_model_speaks(name: str) -> None:
     task = mteb.get_task(name)
     subsets = subsets_spoken(task.metadata, list(CODES))
-    spoken = {code for subset in subsets for code in task.metadata.eval_langs[subset]}
+    spoken = {code for subset in subsets for code in task.metadata.hf_subsets_to_langscripts[subset]}
     if name.startswith("STS22"):
         assert subsets == []  # it has none of the seven languages
     else:
@@ -146,18 +148,18 @@ def plain_model(backbones: dict[str, Path], tmp_path_factory: pytest.TempPathFac
 def test_any_sentence_transformers_model_is_measured_alike(
     plain_model: Path, saved: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    own = run_mteb(str(plain_model), [ENGLISH_PRODUCTS], Sources(str(corpus)), tmp_path / "streams", records=tmp_path)
+    alone = run_mteb(str(plain_model), [ENGLISH_PRODUCTS], Sources(str(corpus)), tmp_path / "streams", records=tmp_path)
     record = read_record(tmp_path / f"mteb-{ENGLISH_PRODUCTS}.json")
     assert record.payload["model"] == plain_model.name and not record.payload["translations"]
     order = ["--corpus", str(corpus), "--streams", str(tmp_path / "streams"), "--records", str(tmp_path)]
     with pytest.raises(SystemExit) as left:
         run(app, "python -m eval", ["retrieval", "--model", str(saved), "--baseline", str(plain_model), *order])
     assert left.value.code == 0
-    found = read_record(tmp_path / "retrieval.json").payload
-    beside = found["search"]["English titles"][plain_model.name]["ndcg@10"]
+    payload = read_record(tmp_path / "retrieval.json").payload
+    beside = payload["search"]["English titles"][plain_model.name]["ndcg@10"]
     for language in ("vi", "th"):
-        assert beside[language] == pytest.approx(own[ENGLISH_PRODUCTS]["test"][language]["ndcg_at_10"], abs=1e-4)
-    assert f"{LIRA} against {plain_model.name}" in found["differences"]["English titles"]
+        assert beside[language] == pytest.approx(alone[ENGLISH_PRODUCTS]["test"][language]["ndcg_at_10"], abs=1e-4)
+    assert f"{LIRA} against {plain_model.name}" in payload["differences"]["English titles"]
     with pytest.raises(SystemExit) as left:
         run(app, "python -m eval", ["retrieval", "--model", str(saved), "--baseline", "nowhere/at-all", *order])
     assert left.value.code == 2

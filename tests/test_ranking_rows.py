@@ -53,6 +53,6 @@ def test_the_seed_decides_which_documents_a_query_is_given():
         products = [product("shirt", ("number", str(row))) for row in range(200)]
         part = Made(queries=[QUERY], judgements=[Made(rows=np.arange(0), grades=np.arange(0))], products=products)
         rows = ranking_rows(LEXICON, Made(seed=seed, splits={"test": part}, language="vi"), "test")
-        return [row["title"] for row in rows]
+        return [str(row["title"]) for row in rows]
 
     assert titles(0) == titles(0) != titles(1)

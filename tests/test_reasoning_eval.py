@@ -76,14 +76,14 @@ def sources(folders) -> Sources:
 
 def write_questions(folder: Path, examples=EXAMPLES) -> Path:
     folder.mkdir(exist_ok=True)
-    rows = [{**vars(own), "answer": own.choices.index(own.answer)} for own in examples]
+    rows = [{**vars(example), "answer": example.choices.index(example.answer)} for example in examples]
     (folder / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return folder
 
 
 def called(*arguments: object) -> int:
     with pytest.raises(SystemExit) as done:
-        run(app, "python -m eval", [str(own) for own in arguments])
+        run(app, "python -m eval", [str(argument) for argument in arguments])
     return int(done.value.code or 0)
 
 
@@ -101,20 +101,24 @@ def test_every_system_reads_what_its_name_says(sources, tmp_path):
 
     names = [system.name for system in systems_of(EXAMPLES)]
     assert names == [BARE, TRANSLATED, ALL_TRANSLATIONS, REFERENCE, LIRA_FREE, LIRA]
-    scores, told = measure(Task("t", score, CORRECT), EXAMPLES, sources, tmp_path / "streams", tmp_path)
-    own = ["áo sơ mi trắng?", "điện thoại cũ?"]
+    scores, details = measure(Task("t", score, CORRECT), EXAMPLES, sources, tmp_path / "streams", tmp_path)
+    texts = ["áo sơ mi trắng?", "điện thoại cũ?"]
     assert seen["vi"] == [
-        (own, False, [0, 0]),
+        (texts, False, [0, 0]),
         (["white shirt?", "điện thoại cũ?"], False, [0, 0]),
         (["white shirt? / a shirt?", "điện thoại cũ?"], False, [0, 0]),
         (["shirt?", "used phone?"], False, [0, 0]),
-        (own, True, [0, 0]),
-        (own, True, [2, 0]),
+        (texts, True, [0, 0]),
+        (texts, True, [2, 0]),
     ]
     # An English question is its own translation and reference: one run of the language model serves all of them.
     assert seen["en"] == [(["white shirt?"], False, [0])] + [(["white shirt?"], True, [1])] * 2
     assert set(scores) == set(names) and set(scores[LIRA]) == {"vi", "bn", "en"}
-    assert told["parameters"] > 1000 and told["dtype"] == "float32" and told["weights"].startswith("those of the model")
+    assert (
+        details["parameters"] > 1000
+        and details["dtype"] == "float32"
+        and details["weights"].startswith("those of the model")
+    )
     plain = [replace(example, candidates=(), english="") for example in EXAMPLES]
     assert [system.name for system in systems_of(plain)] == [BARE, LIRA_FREE]
 
@@ -151,10 +155,10 @@ def test_likelihood_picks_the_likeliest_choice(sources, tmp_path):
     scores, _ = measure(choice_task("own"), EXAMPLES, sources, tmp_path / "streams", tmp_path)
     model = load_reasoner(sources.models[0])
     for name in (BARE, LIRA):
-        for place, example in enumerate(EXAMPLES[:2]):
+        for position, example in enumerate(EXAMPLES[:2]):
             prompt = model.processor.tokenizer(f"Question: {example.question}\nAnswer:")["input_ids"]
             encoded = model.processor([example.question], [example.candidates], ["vi"])
-            question = {key: own for key, own in encoded.items() if key not in ("input_ids", "attention_mask")}
+            question = {key: item for key, item in encoded.items() if key not in ("input_ids", "attention_mask")}
             values = {"mean": [], "sum": []}
             for choice in example.choices:
                 end = model.processor.tokenizer(f" {choice}", add_special_tokens=False)["input_ids"]
@@ -163,25 +167,25 @@ def test_likelihood_picks_the_likeliest_choice(sources, tmp_path):
                     loss = model(torch.tensor([prompt + end]), labels=labels, **(question if name == LIRA else {})).loss
                 values["mean"].append(-float(loss))
                 values["sum"].append(-float(loss) * len(end))
-            for rule, own in values.items():
-                expected = example.choices[own.index(max(own))] == example.answer
-                assert scores[name]["vi"][0].measures[rule][place] == expected
+            for rule, ranks in values.items():
+                expected = example.choices[ranks.index(max(ranks))] == example.answer
+                assert scores[name]["vi"][0].measures[rule][position] == expected
 
 
 def test_generated_answers_are_matched_with_the_choices(sources, tmp_path, monkeypatch):
     prompts = []
 
     def generated(model, ids, *rest, **named):
-        prompts.extend(model.processor.tokenizer.decode(own, skip_special_tokens=True) for own in ids)
+        prompts.extend(model.processor.tokenizer.decode(row, skip_special_tokens=True) for row in ids)
         return ["Shirt.", "(A)"][: len(ids)]
 
     monkeypatch.setattr(tasks, "generated", generated)
     for listed, second in ((False, (0, 1)), (True, (1, 0))):
         task = choice_task("own", "generation", listed=listed)
         scores, _ = measure(task, EXAMPLES[:2], sources, tmp_path / "streams", tmp_path / str(listed))
-        found = scores[BARE]["vi"][0]
-        assert found.measures == {CORRECT: [1, second[0]], UNMATCHED: [0, second[1]]}
-        assert found.answers == ["Shirt.", "(A)"]
+        outcomes = scores[BARE]["vi"][0]
+        assert outcomes.measures == {CORRECT: [1, second[0]], UNMATCHED: [0, second[1]]}
+        assert outcomes.answers == ["Shirt.", "(A)"]
     assert prompts[1] == "Question: điện thoại cũ?\nAnswer:"
     assert "Question: điện thoại cũ?\nA. cheap phone\nB. shirt\nC. boys\nAnswer:" in prompts
 
@@ -191,7 +195,7 @@ def test_generated_answers_are_matched_with_the_choices(sources, tmp_path, monke
 
 def test_numbers_by_hand():
     def outcomes(*runs):
-        return [Outcome({"mean": list(own), "sum": [0] * len(own)}) for own in runs]
+        return [Outcome({"mean": list(run), "sum": [0] * len(run)}) for run in runs]
 
     scores = {
         BARE: {"vi": outcomes((0, 1, 0, 0)), "th": outcomes((0, 0)), "en": outcomes((1, 1))},
@@ -208,26 +212,28 @@ def test_numbers_by_hand():
         },
     }
     kinds = {"vi": ["size", "total", "size", "total"], "th": ["size", "size"], "en": ["total", "size"]}
-    found = summarise(scores, "mean", kinds)
-    assert found["languages"] == ["vi", "th"] and found["questions"] == {"vi": 4, "th": 2, "en": 2}
-    lira = found["measures"]["mean"][LIRA]
+    summary = summarise(scores, "mean", kinds)
+    assert summary["languages"] == ["vi", "th"] and summary["questions"] == {"vi": 4, "th": 2, "en": 2}
+    lira = summary["measures"]["mean"][LIRA]
     assert lira == pytest.approx({"vi": 0.875, "th": 1.0, "en": 0.75, "mean": 0.9375})
-    assert found["measures"]["sum"][LIRA]["mean"] == 0
-    assert found["deviation_over_models"][LIRA] == pytest.approx(0.125 / 2**0.5)  # 0.875 and 1
-    assert found["deviation_over_models"][BARE] == 0
-    gain = found["differences"][f"{LIRA} against {BARE}"]
-    assert {code: own["mean"] for code, own in gain.items()} == pytest.approx({"vi": 0.625, "th": 1.0, "mean": 0.8125})
+    assert summary["measures"]["sum"][LIRA]["mean"] == 0
+    assert summary["deviation_over_models"][LIRA] == pytest.approx(0.125 / 2**0.5)  # 0.875 and 1
+    assert summary["deviation_over_models"][BARE] == 0
+    gain = summary["differences"][f"{LIRA} against {BARE}"]
+    assert {code: difference["mean"] for code, difference in gain.items()} == pytest.approx(
+        {"vi": 0.625, "th": 1.0, "mean": 0.8125}
+    )
     assert gain["vi"]["low"] <= 0.625 <= gain["vi"]["high"] and gain["vi"]["count"] == 4
-    assert found["by_other_rule"]["sum"][f"{LIRA} against {BARE}"]["mean"]["mean"] == 0
-    shown = answers_block({"payload": found, "command": "python -m eval own"})
+    assert summary["by_other_rule"]["sum"][f"{LIRA} against {BARE}"]["mean"]["mean"] == 0
+    shown = answers_block({"payload": summary, "command": "python -m eval own"})
     assert "With `--rule sum` instead, LiRA's mean is 0.0; against language model alone +0.0 (+0.0 … +0.0)" in shown
     assert {f"{LIRA} against {MAPPING}", f"{LIRA_FREE} against {BARE}", f"{LIRA_FREE} against {MAPPING}"} < set(
-        found["differences"]
+        summary["differences"]
     )
-    drop = found["english"][f"{LIRA} against {BARE}"]
+    drop = summary["english"][f"{LIRA} against {BARE}"]
     assert set(drop) == {"en"} and drop["en"]["mean"] == pytest.approx(-0.25)
-    assert found["kinds"][BARE] == pytest.approx({"size": 0.0, "total": 0.5})
-    only = summarise({name: {"en": own["en"]} for name, own in scores.items()}, "mean")
+    assert summary["kinds"][BARE] == pytest.approx({"size": 0.0, "total": 0.5})
+    only = summarise({name: {"en": by_language["en"]} for name, by_language in scores.items()}, "mean")
     assert only["languages"] == [] and only["differences"] == {} and only["english"]
 
 
@@ -242,8 +248,8 @@ def test_the_same_question_in_two_languages_counts_once():
         LIRA: {code: outcomes(*right) for code in languages},
         LIRA_FREE: {code: outcomes(*right) for code in languages},
     }
-    found = summarise(scores, "mean", ids={key: [str(row) for row in range(8)] for key in languages})
-    for pairs in (found["differences"], found["by_other_rule"]["sum"]):
+    summary = summarise(scores, "mean", ids={key: [str(row) for row in range(8)] for key in languages})
+    for pairs in (summary["differences"], summary["by_other_rule"]["sum"]):
         gain = pairs[f"{LIRA} against {BARE}"]
         assert (gain["mean"]["low"], gain["mean"]["high"]) == pytest.approx((gain["vi"]["low"], gain["vi"]["high"]))
         assert (gain["mean"]["count"], gain["mean"]["questions"]) == (24, 8)
@@ -270,11 +276,11 @@ def test_own_questions_to_the_record(folders, tmp_path, capsys):
         "--output", tmp_path / "own", "--records", tmp_path / "records",
     ]  # fmt: skip
     assert called(*arguments) == 0
-    found = read_record(tmp_path / "records" / "questions.json", "questions").payload
-    assert found["differences"][f"{LIRA} against {BARE}"]["mean"]["questions"] == 1  # "0", in both languages
-    assert found["questions"] == {"bn": 1, "vi": 1, "en": 1} and found["languages"] == ["bn", "vi"]
-    assert set(found["measures"]) == {"mean", "sum"} and found["main"] == "sum" and len(found["weights"]) == 2
-    assert set(found["measures"]["mean"]) == {
+    payload = read_record(tmp_path / "records" / "questions.json", "questions").payload
+    assert payload["differences"][f"{LIRA} against {BARE}"]["mean"]["questions"] == 1  # "0", in both languages
+    assert payload["questions"] == {"bn": 1, "vi": 1, "en": 1} and payload["languages"] == ["bn", "vi"]
+    assert set(payload["measures"]) == {"mean", "sum"} and payload["main"] == "sum" and len(payload["weights"]) == 2
+    assert set(payload["measures"]["mean"]) == {
         BARE, TRANSLATED, ALL_TRANSLATIONS, REFERENCE, LIRA, LIRA_FREE, MAPPING,
     }  # fmt: skip
     shown = capsys.readouterr().out
@@ -297,12 +303,12 @@ def problems(tmp_path) -> Path:
 
 
 def test_word_problems_are_read(problems):
-    found = read_mgsm(str(problems), ["th"])
-    assert [(own.language, own.question, own.answer) for own in found] == [
+    problems_read = read_mgsm(str(problems), ["th"])
+    assert [(problem.language, problem.question, problem.answer) for problem in problems_read] == [
         ("th", "เสื้อ 2 ตัว ราคา 3 บาท?", "6"),
         ("th", "กี่ตัว?", "1,200"),
     ]
-    assert {own.language for own in read_mgsm(str(problems))} == {"en", "th"}
+    assert {problem.language for problem in read_mgsm(str(problems))} == {"en", "th"}
     with pytest.raises(LiraError, match=r"has no mgsm_bn.tsv, only en, th"):
         read_mgsm(str(problems), ["bn"])
     (problems / "mgsm_bn.tsv").write_text("no tab here\n")
@@ -332,10 +338,10 @@ def test_worked_examples(problems):
     assert ours.labels == LABELS and ours.source == "ours, in English"
     assert ours.text.count("Question: ") == ours.text.count("The answer is") == 8
     (problems / "mgsm_th_exemplars.tsv").write_text("a: b?\t1\nc?\tit is: 2\n", encoding="utf-8")
-    own = read_shots(str(problems), "th", 2)
-    assert own.source == "mgsm_th_exemplars.tsv" and own.labels == LABELS  # not all have labels: none is one
-    assert own.text == "Question: a: b?\nStep-by-Step Answer: 1\n\nQuestion: c?\nStep-by-Step Answer: it is: 2\n\n"
-    assert {own.language for own in read_mgsm(str(problems))} == {"en", "th"}
+    shots = read_shots(str(problems), "th", 2)
+    assert shots.source == "mgsm_th_exemplars.tsv" and shots.labels == LABELS  # not all have labels: none is one
+    assert shots.text == "Question: a: b?\nStep-by-Step Answer: 1\n\nQuestion: c?\nStep-by-Step Answer: it is: 2\n\n"
+    assert {problem.language for problem in read_mgsm(str(problems))} == {"en", "th"}
 
 
 def test_our_worked_examples_are_right():
@@ -368,13 +374,13 @@ def test_word_problems_to_the_record(folders, problems, tmp_path, capsys, shots,
         "--dtype", "float32", "--streams", tmp_path / "s", "--output", tmp_path / "o", "--records", tmp_path / "r",
     ) == 0  # fmt: skip
     name = "mgsm-8-shot" if shots else "mgsm"
-    found = read_record(tmp_path / "r" / f"{name}.json", name).payload
-    assert found["measures"][CORRECT] == {BARE: dict.fromkeys(("th", "en", "mean"), 1.0),
+    payload = read_record(tmp_path / "r" / f"{name}.json", name).payload
+    assert payload["measures"][CORRECT] == {BARE: dict.fromkeys(("th", "en", "mean"), 1.0),
                                           LIRA_FREE: dict.fromkeys(("th", "en", "mean"), 1.0)}  # fmt: skip
-    assert found["settings"]["exemplars"] == ({"th": "ours, in English", "en": "ours, in English"} if shots else {})
+    assert payload["settings"]["exemplars"] == ({"th": "ours, in English", "en": "ours, in English"} if shots else {})
     assert [(count, given) for count, given, _, _ in calls] == [(2, False), (1, False), (2, True), (1, True)]
     assert all((prefix > 0) == bool(shots) and stops[0].startswith("\n") for *_, stops, prefix in calls)
-    assert "score near zero" in capsys.readouterr().out and "score near zero" in found["remark"]
+    assert "score near zero" in capsys.readouterr().out and "score near zero" in payload["remark"]
     assert size_note(7_000_000_000) == ""
 
 
@@ -384,7 +390,7 @@ def test_word_problems_are_answered(folders, problems, tmp_path):
     sources = Sources([str(folders["first"])], dtype="bfloat16")
     task = mgsm_task(str(problems), ["en"], 2, max_new_tokens=4)
     scores, _ = measure(task, read_mgsm(str(problems), ["en"]), sources, tmp_path / "streams", tmp_path)
-    assert all(len(own["en"][0].answers) == 1 for own in scores.values())
+    assert all(len(by_language["en"][0].answers) == 1 for by_language in scores.values())
 
 
 # ---------------------------------------------------------------- X-CSQA
@@ -432,7 +438,7 @@ def test_multiple_choice_of_the_hub(monkeypatch):
         return [ROW]
 
     monkeypatch.setattr("datasets.load_dataset", load_dataset)
-    assert [own.answer for own in read_mcqa("someone/xcsr", ["vi"])] == ["cũ"]
+    assert [question.answer for question in read_mcqa("someone/xcsr", ["vi"])] == ["cũ"]
     assert asked[-1] == ("someone/xcsr", "X-CSQA-vi", "validation", "refs/convert/parquet")
     with pytest.raises(
         LiraError, match=r"no dataset with 'X-CSQA-th' validation: BuilderConfig 'X-CSQA-th' not found.$"
@@ -453,11 +459,11 @@ def test_multiple_choice_with_translations_to_the_record(folders, tmp_path, by):
         "--dtype", "float32", "--streams", tmp_path / "s", "--output", tmp_path / "o", "--records", tmp_path / "r",
     ) == 0  # fmt: skip
     name = "mcqa-generation" if by == "generation" else "mcqa"
-    found = read_record(tmp_path / "r" / f"{name}.json", name).payload
-    main = found["measures"][found["main"]]
+    payload = read_record(tmp_path / "r" / f"{name}.json", name).payload
+    main = payload["measures"][payload["main"]]
     assert set(main) == {BARE, TRANSLATED, ALL_TRANSLATIONS, LIRA_FREE, LIRA}
     if by == "generation":
-        assert found["settings"]["listed"] is True
+        assert payload["settings"]["listed"] is True
     with pytest.raises(LiraError, match="has translations of none"):
         with_candidates([Example("1", "vi", "khác?", (), "1")], scored)
 

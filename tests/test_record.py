@@ -21,12 +21,12 @@ def test_a_record_comes_back_as_it_was_written(tmp_path: Path) -> None:
     payload: dict[Any, Any] = {"vi": {"ndcg@10": 0.5}, 3: float("nan")}
     written = Meter("retrieval", seeds=(0, 1), corpus="abc").record(payload)
     path = written.write(tmp_path)
-    found = read_record(path, "retrieval", "abc")
+    reread = read_record(path, "retrieval", "abc")
     assert path == tmp_path / "retrieval.json"
-    assert found.payload == {"vi": {"ndcg@10": 0.5}, "3": None}
-    assert {**vars(found), "payload": 0} == {**vars(written), "payload": 0}
-    assert found.seeds == (0, 1) and found.versions["torch"] and int(found.hardware["threads"]) >= 1
-    assert float(found.hardware["ram_gib"]) > 0.1 and 0.01 < found.peak_memory_gib < 100 and found.seconds >= 0
+    assert reread.payload == {"vi": {"ndcg@10": 0.5}, "3": None}
+    assert {**vars(reread), "payload": 0} == {**vars(written), "payload": 0}
+    assert reread.seeds == (0, 1) and reread.versions["torch"] and int(reread.hardware["threads"]) >= 1
+    assert float(reread.hardware["ram_gib"]) > 0.1 and 0.01 < reread.peak_memory_gib < 100 and reread.seconds >= 0
 
 
 def test_time_is_counted_from_the_meters_start() -> None:

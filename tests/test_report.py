@@ -3,7 +3,9 @@
 import json
 import math
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -42,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def write_rows(folder: Path, rows: dict[tuple[str, str], list[dict]]) -> None:
+def write_rows(folder: Path, rows: Mapping[tuple[str, str], Sequence[Mapping[str, Any]]]) -> None:
     for part in PARTS:
         for split in SPLITS:
             with PartWriter(folder, "fil", part, split) as writer:
@@ -77,7 +79,7 @@ def test_candidate_quality_by_hand(tmp_path: Path) -> None:
     def candidate(text: str, semantic: float | None = None) -> dict:
         return {"text": text, "agent": "model", "semantic": semantic, "emotional": semantic, "pragmatic": semantic}
 
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "_id": "1",
             "text": "medyas",

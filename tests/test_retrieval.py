@@ -46,7 +46,7 @@ def model(build_model: Callable[..., LiraModel]) -> LiraModel:
 @pytest.fixture(scope="module")
 def tables(model: LiraModel, tmp_path_factory: pytest.TempPathFactory) -> list[SplitTables]:
     cache = StreamCache(tmp_path_factory.mktemp("streams"))
-    splits = [make_split(code, place) for place, code in enumerate(CODES)]
+    splits = [make_split(code, seed) for seed, code in enumerate(CODES)]
     kinds, unseen = ["bare"] * 6 + ["vague"] * 2, [False] * 5 + [True] * 3
     return [cache_split(model, cache, replace(split, kinds=kinds, unseen_type=unseen)) for split in splits]
 
@@ -86,8 +86,8 @@ def test_every_way_of_searching_is_that_of_the_models_own_encoding(
 def test_slices_and_means_by_hand() -> None:
     def values(first: list[float], second: list[float]) -> dict[str, dict[str, torch.Tensor]]:
         return {
-            code: dict.fromkeys(METRICS, torch.tensor([own], dtype=torch.float64))
-            for code, own in (("vi", first), ("th", second))
+            code: dict.fromkeys(METRICS, torch.tensor([amount], dtype=torch.float64))
+            for code, amount in (("vi", first), ("th", second))
         }
 
     made = Scores(
@@ -102,28 +102,28 @@ def test_slices_and_means_by_hand() -> None:
             }
         },
     )
-    found = summarise(made)
+    summary = summarise(made)
     asked = summarise(replace(made, questions={"vi": ["a", "b", "c"], "th": ["a", "b"]}))
     count = [
-        one["differences"][ENGLISH_TITLES][f"{LIRA} against {ENCODER}"]["mean"]["questions"] for one in (found, asked)
+        one["differences"][ENGLISH_TITLES][f"{LIRA} against {ENCODER}"]["mean"]["questions"] for one in (summary, asked)
     ]
     assert count == [5, 3]  # the same queries in two languages are the same questions
     assert asked["differences_unseen_types"][ENGLISH_TITLES][f"{LIRA} against {ENCODER}"]["mean"]["questions"] == 2
-    assert found["queries"] == {"vi": 3, "th": 2} and found["documents"] == {"vi": 9, "th": 8}
-    lira = found["search"][ENGLISH_TITLES][LIRA]
+    assert summary["queries"] == {"vi": 3, "th": 2} and summary["documents"] == {"vi": 9, "th": 8}
+    lira = summary["search"][ENGLISH_TITLES][LIRA]
     assert set(lira) == {NDCG, RECALL, MRR}
     assert lira[NDCG] == pytest.approx({"vi": 0.6, "th": 0.3, "mean": 0.45})
-    kinds = found["kinds"][ENGLISH_TITLES][LIRA]
+    kinds = summary["kinds"][ENGLISH_TITLES][LIRA]
     assert kinds["bare"] == pytest.approx({"vi": 0.6, "th": 0.3, "mean": 0.45})
     assert kinds["vague"] == pytest.approx({"vi": 0.6, "mean": 0.6})  # no vague Thai query
-    types = found["types"][ENGLISH_TITLES][LIRA]
+    types = summary["types"][ENGLISH_TITLES][LIRA]
     assert types[SEEN] == pytest.approx({"vi": 0.4, "th": 0.3, "mean": 0.35})
     assert types[UNSEEN] == pytest.approx({"vi": 0.7, "mean": 0.7})
-    gain = found["differences"][ENGLISH_TITLES][f"{LIRA} against {ENCODER}"]
+    gain = summary["differences"][ENGLISH_TITLES][f"{LIRA} against {ENCODER}"]
     assert (gain["vi"]["mean"], gain["th"]["mean"], gain["mean"]["mean"]) == pytest.approx((0.2, 0.1, 0.15))
-    unseen = found["differences_unseen_types"][ENGLISH_TITLES][f"{LIRA} against {ENCODER}"]
+    unseen = summary["differences_unseen_types"][ENGLISH_TITLES][f"{LIRA} against {ENCODER}"]
     assert list(unseen) == ["vi", "mean"] and unseen["vi"]["count"] == 2
-    assert found["deviation_over_models"][ENGLISH_TITLES][LIRA] == 0.0
+    assert summary["deviation_over_models"][ENGLISH_TITLES][LIRA] == 0.0
 
 
 def test_models_of_several_seeds_are_averaged_and_their_spread_is_told(
@@ -133,12 +133,12 @@ def test_models_of_several_seeds_are_averaged_and_their_spread_is_told(
     with torch.no_grad():
         other.arca.multilingual_projection.weight.add_(torch.randn(other.arca.multilingual_projection.weight.shape))
     both = summarise(score_corpus([model, other], tables))
-    alone = [summarise(score_corpus([own], tables)) for own in (model, other)]
-    means = [own["search"][LOCAL_TITLES][LIRA][NDCG]["mean"] for own in alone]
+    alone = [summarise(score_corpus([amount_model], tables)) for amount_model in (model, other)]
+    means = [amount_model["search"][LOCAL_TITLES][LIRA][NDCG]["mean"] for amount_model in alone]
     assert means[0] != means[1]
     assert both["search"][LOCAL_TITLES][LIRA][NDCG]["mean"] == pytest.approx(np.mean(means))
     assert both["deviation_over_models"][LOCAL_TITLES][LIRA] == pytest.approx(np.std(means, ddof=1))
-    ranked = [own["ranking"][LIRA]["pearson"]["th"] for own in alone]
+    ranked = [amount_model["ranking"][LIRA]["pearson"]["th"] for amount_model in alone]
     assert both["ranking"][LIRA]["pearson"]["th"] == pytest.approx(np.mean(ranked))
 
 
@@ -147,8 +147,8 @@ def test_without_candidates_no_row_pretends_to_have_them(
 ) -> None:
     split = tables[0].split
     bare = replace(split, queries=replace(split.queries, candidates=[[]] * 8, scores=[[]] * 8))
-    found = summarise(score_corpus([model], [cache_split(model, StreamCache(tmp_path), bare)]))
-    assert set(found["search"][ENGLISH_TITLES]) == {ENCODER, LIRA_FREE}
+    summary = summarise(score_corpus([model], [cache_split(model, StreamCache(tmp_path), bare)]))
+    assert set(summary["search"][ENGLISH_TITLES]) == {ENCODER, LIRA_FREE}
 
 
 # ---------------------------------------------------------------- ranking
@@ -170,11 +170,11 @@ def test_correlations_over_sums_are_the_correlations_of_the_pairs() -> None:
 def test_the_interval_of_a_correlations_difference_holds_it() -> None:
     owners, wanted = torch.arange(60).repeat_interleave(4), torch.rand(240)
     good, poor = (CorrelationSums.of(wanted + noise * torch.randn(240), wanted, owners) for noise in (0.1, 1.0))
-    found = correlation_difference([good], [poor], "pearson")
-    assert found["mean"] == pytest.approx(good.correlation("pearson") - poor.correlation("pearson"))
-    assert 0 < found["low"] < found["mean"] < found["high"]
-    assert found == correlation_difference([good], [poor], "pearson", seed=0)
-    assert found["low"] != correlation_difference([good], [poor], "pearson", seed=1)["low"]
+    difference = correlation_difference([good], [poor], "pearson")
+    assert difference["mean"] == pytest.approx(good.correlation("pearson") - poor.correlation("pearson"))
+    assert 0 < difference["low"] < difference["mean"] < difference["high"]
+    assert difference == correlation_difference([good], [poor], "pearson", seed=0)
+    assert difference["low"] != correlation_difference([good], [poor], "pearson", seed=1)["low"]
     assert set(correlation_difference([good], [good], "spearman").values()) == {0.0}
     with pytest.raises(LiraError, match="correlation 'kendall' is unknown"):
         good.correlation("kendall")

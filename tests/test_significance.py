@@ -18,18 +18,18 @@ def skewed(count: int, generator: torch.Generator) -> Tensor:
 
 
 def test_hand_values() -> None:
-    found = paired_differences(
+    differences = paired_differences(
         {"vi": torch.tensor([0.5, 0.8, 0.3, float("nan")]), "th": torch.tensor([0.2, 0.4])},
         {"vi": torch.tensor([0.4, 0.5, 0.3, float("nan")]), "th": torch.tensor([0.4, 0.4])},
     )
-    assert list(found) == ["vi", "th", "mean"]
-    vi, th, mean = found.values()
+    assert list(differences) == ["vi", "th", "mean"]
+    vi, th, mean = differences.values()
     assert (vi.mean, th.mean) == pytest.approx((0.4 / 3, -0.1))
     assert mean.mean == pytest.approx((0.4 / 3 - 0.1) / 2)  # of languages, not of queries
     assert (vi.count, th.count, mean.count) == (3, 2, 5)
     assert (vi.better, vi.worse) == pytest.approx((2 / 3, 0))
-    differences = torch.tensor([0.1, 0.3, 0.0])
-    assert vi.effect == pytest.approx(float(differences.mean() / differences.std()), abs=1e-6)
+    by_query = torch.tensor([0.1, 0.3, 0.0])
+    assert vi.effect == pytest.approx(float(by_query.mean() / by_query.std()), abs=1e-6)
     assert vi.low <= vi.mean <= vi.high
 
 
@@ -38,15 +38,15 @@ def test_randomisation_equals_exact_enumeration() -> None:
     means = [sum(sign * value for sign, value in zip(signs, values.tolist(), strict=True)) / 8
              for signs in product((-1, 1), repeat=8)]  # fmt: skip
     exact = sum(abs(mean) >= float(values.mean()) - 1e-6 for mean in means) / len(means)
-    found = paired_differences({"vi": values}, {"vi": values * 0}, samples=20_000)
-    assert found["vi"].p == pytest.approx(exact, abs=0.005)
-    assert found["mean"].p == found["vi"].p
+    differences = paired_differences({"vi": values}, {"vi": values * 0}, samples=20_000)
+    assert differences["vi"].p == pytest.approx(exact, abs=0.005)
+    assert differences["mean"].p == differences["vi"].p
 
 
 def test_one_language_has_the_interval_of_the_plain_bootstrap() -> None:
     values = torch.rand(50)
-    found = paired_differences({"vi": values}, {"vi": values * 0.5}, seed=3)
-    assert (found["vi"].low, found["vi"].high) == pytest.approx(bootstrap_interval(values * 0.5, seed=3))
+    differences = paired_differences({"vi": values}, {"vi": values * 0.5}, seed=3)
+    assert (differences["vi"].low, differences["vi"].high) == pytest.approx(bootstrap_interval(values * 0.5, seed=3))
 
 
 def test_intervals_cover_the_truth_and_chance_is_not_called_a_gain() -> None:
@@ -54,12 +54,12 @@ def test_intervals_cover_the_truth_and_chance_is_not_called_a_gain() -> None:
     trials, covered, covered_mean, wrong = 300, 0, 0, 0
     for trial in range(trials):
         values = {"vi": skewed(80, generator), "th": skewed(120, generator)}
-        nothing = {name: own * 0 for name, own in values.items()}
-        found = paired_differences(values, nothing, samples=400, seed=trial)
-        covered += found["vi"].low <= 0.05 <= found["vi"].high
-        covered_mean += found["mean"].low <= 0.05 <= found["mean"].high
+        nothing = {name: row * 0 for name, row in values.items()}
+        differences = paired_differences(values, nothing, samples=400, seed=trial)
+        covered += differences["vi"].low <= 0.05 <= differences["vi"].high
+        covered_mean += differences["mean"].low <= 0.05 <= differences["mean"].high
         noise = {name: torch.randn(60, generator=generator) for name in values}
-        wrong += paired_differences(noise, {name: own * 0 for name, own in noise.items()}, 400, trial)["mean"].p < 0.05
+        wrong += paired_differences(noise, {name: row * 0 for name, row in noise.items()}, 400, trial)["mean"].p < 0.05
     assert 0.91 <= covered / trials <= 0.98
     assert 0.91 <= covered_mean / trials <= 0.98
     assert 0.02 <= wrong / trials <= 0.08
@@ -67,9 +67,9 @@ def test_intervals_cover_the_truth_and_chance_is_not_called_a_gain() -> None:
 
 def test_seeds_are_averaged_query_by_query() -> None:
     runs = torch.tensor([[0.2, 0.6], [0.4, 0.8]])
-    found = paired_differences({"vi": runs}, {"vi": torch.tensor([0.1, 0.3])})
-    assert found["vi"].mean == pytest.approx((0.2 + 0.4) / 2)
-    assert found["vi"].count == 2
+    differences = paired_differences({"vi": runs}, {"vi": torch.tensor([0.1, 0.3])})
+    assert differences["vi"].mean == pytest.approx((0.2 + 0.4) / 2)
+    assert differences["vi"].count == 2
 
 
 SEVEN = ("vi", "th", "id", "ms", "ur", "bn", "fil")
@@ -139,9 +139,9 @@ def test_draws_are_those_of_their_seed() -> None:
     assert torch.equal(bootstrap_means(values, 50, seed=1), bootstrap_means(values, 50, seed=1))
     assert not torch.equal(bootstrap_means(values, 50, seed=1), bootstrap_means(values, 50, seed=2))
     assert bootstrap_interval(values, samples=50, seed=1) != bootstrap_interval(values, samples=50, seed=2)
-    found = [paired_differences({"vi": values}, {"vi": values * 0.9}, 50, seed)["vi"] for seed in (1, 1, 2)]
-    assert found[0] == found[1]
-    assert (found[0].low, found[0].high) != (found[2].low, found[2].high)
+    differences = [paired_differences({"vi": values}, {"vi": values * 0.9}, 50, seed)["vi"] for seed in (1, 1, 2)]
+    assert differences[0] == differences[1]
+    assert (differences[0].low, differences[0].high) != (differences[2].low, differences[2].high)
     several = [bootstrap_means_of_languages([values, values], None, 50, seed) for seed in (1, 2)]
     assert not torch.equal(several[0], several[1])
     assert not torch.equal(several[0][0], several[0][1])  # languages that share no question are drawn apart
@@ -152,8 +152,8 @@ def test_draws_are_those_of_their_seed() -> None:
 
 def test_what_does_not_differ_has_no_effect() -> None:
     same = torch.rand(30)
-    found = paired_differences({"vi": same}, {"vi": same})["vi"]
-    assert (found.mean, found.low, found.high, found.p, found.effect) == (0, 0, 0, 1, 0)
+    differences = paired_differences({"vi": same}, {"vi": same})["vi"]
+    assert (differences.mean, differences.low, differences.high, differences.p, differences.effect) == (0, 0, 0, 1, 0)
 
 
 def test_holm_by_hand() -> None:
@@ -164,19 +164,19 @@ def test_holm_by_hand() -> None:
 
 def test_shared_questions_leave_the_family_of_comparisons_as_it_is() -> None:
     values = {code: torch.full((20,), 0.5) for code in ("vi", "th")}
-    found = paired_differences(
-        values, {code: own * 0 for code, own in values.items()}, questions=dict.fromkeys(values, range(20))
+    differences = paired_differences(
+        values, {code: row * 0 for code, row in values.items()}, questions=dict.fromkeys(values, range(20))
     )
-    assert list(found) == ["vi", "th", "mean"]
-    assert correct(found)["vi"].corrected_p == pytest.approx(3 * found["vi"].p)
+    assert list(differences) == ["vi", "th", "mean"]
+    assert correct(differences)["vi"].corrected_p == pytest.approx(3 * differences["vi"].p)
 
 
 def test_a_table_is_corrected_as_a_whole() -> None:
     generator = torch.Generator().manual_seed(5)
     first = {code: torch.rand(40, generator=generator) for code in ("vi", "th", "id")}
-    found = paired_differences(first, {code: own - 0.2 * (code == "vi") for code, own in first.items()})
-    table = correct(found)
-    assert table["vi"].corrected_p == pytest.approx(4 * found["vi"].p) and table["vi"].significant
+    differences = paired_differences(first, {code: row - 0.2 * (code == "vi") for code, row in first.items()})
+    table = correct(differences)
+    assert table["vi"].corrected_p == pytest.approx(4 * differences["vi"].p) and table["vi"].significant
     assert table["th"].corrected_p == 1.0 and not table["th"].significant
 
 
@@ -192,7 +192,7 @@ def test_a_table_is_corrected_as_a_whole() -> None:
 )
 def test_wrong_scores_are_named(first: dict, second: dict, message: str) -> None:
     with pytest.raises(LiraError, match=message):
-        paired_differences(*({name: torch.tensor(own) for name, own in side.items()} for side in (first, second)))
+        paired_differences(*({name: torch.tensor(row) for name, row in side.items()} for side in (first, second)))
 
 
 def test_the_smallest_p_is_one_of_all_draws_and_the_sample() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, astuple, replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import optuna
@@ -67,28 +68,28 @@ def setting(build_model: Callable[..., LiraModel], tmp_path_factory: pytest.Temp
         arca=ArcaOptions(epochs=1, batch_size=8),
         lasr=LasrOptions(epochs=1, batch_size=4, doc_queue=0, corr_queue=0),
     )
-    own = Setting(options, folder / "out", folder / "streams", (0,), records=folder / "records")
+    setting = Setting(options, folder / "out", folder / "streams", (0,), records=folder / "records")
     model = build_model()
-    splits = [make_split(code, place) for place, code in enumerate(LANGUAGES)]
+    splits = [make_split(code, numberion) for numberion, code in enumerate(LANGUAGES)]
     tables = [cache_split(model, StreamCache(folder / "streams"), split) for split in splits]
-    own.__dict__.update(
+    setting.__dict__.update(
         languages=LANGUAGES,
         corpus="0" * 12,
         _template=model,
         tables=dict.fromkeys(("train", "validation", "test"), tables),
     )
     for split in splits:
-        found = {text: split.english_titles[row] for row, text in enumerate(split.queries.texts)}
+        references = {text: split.english_titles[row] for row, text in enumerate(split.queries.texts)}
         (folder / "out").mkdir(exist_ok=True)
-        (folder / "out" / f"references-{split.language}-0.json").write_text(json.dumps(found), encoding="utf-8")
-    return own
+        (folder / "out" / f"references-{split.language}-0.json").write_text(json.dumps(references), encoding="utf-8")
+    return setting
 
 
 def payload_of(path: Path) -> dict:
-    found = json.loads(path.read_text(encoding="utf-8"))
-    assert found["corpus"] == "0" * 12
-    assert found["seeds"] == [0]
-    return found["payload"]
+    record = json.loads(path.read_text(encoding="utf-8"))
+    assert record["corpus"] == "0" * 12
+    assert record["seeds"] == [0]
+    return record["payload"]
 
 
 # ---------------------------------------------------------------------- what the studies share
@@ -115,26 +116,26 @@ def test_the_interval_of_a_point_is_that_of_the_mean() -> None:
 def test_a_reduced_split_keeps_a_best_document_of_each_query_and_all_judgements_between_what_stays() -> None:
     split = make_split("vi", 0)
     rows, places = reduced_rows(split, 3, 5)
-    found = reduced_split(split, rows, places)
-    assert (len(found.queries), len(found.titles)) == (3, 5)
+    smaller = reduced_split(split, rows, places)
+    assert (len(smaller.queries), len(smaller.titles)) == (3, 5)
     for new, old in enumerate(rows):
-        assert found.queries.texts[new] == split.queries.texts[old]
-        assert found.queries.candidates[new] == split.queries.candidates[old]
-        named = {found.document_ids[place]: grade for place, grade in found.gains[new].items()}
+        assert smaller.queries.texts[new] == split.queries.texts[old]
+        assert smaller.queries.candidates[new] == split.queries.candidates[old]
+        named = {smaller.document_ids[position]: grade for position, grade in smaller.gains[new].items()}
         assert named == {
-            split.document_ids[place]: grade for place, grade in split.gains[old].items() if place in places
+            split.document_ids[position]: grade for position, grade in split.gains[old].items() if position in places
         }
         assert 3 in named.values()
-        assert {found.titles[place] for place, _ in found.pairs[new]} <= set(split.titles)
+        assert {smaller.titles[position] for position, _ in smaller.pairs[new]} <= set(split.titles)
 
 
 def test_few_queries_of_a_seed_are_among_more_of_them(setting: Setting) -> None:
     tables = setting.tables["train"][0]
 
     def kept(count: int, seed: int) -> set[int]:
-        found = few_queries(tables, count, seed)
-        assert not streams_of(found.queries).has_english[[not gains for gains in found.split.gains]].any()
-        return {row for row, gains in enumerate(found.split.gains) if gains}
+        few = few_queries(tables, count, seed)
+        assert not streams_of(few.queries).has_english[[not gains for gains in few.split.gains]].any()
+        return {row for row, gains in enumerate(few.split.gains) if gains}
 
     assert kept(2, 0) < kept(5, 0)
     assert len(kept(5, 0)) == 5
@@ -167,11 +168,11 @@ def test_models_of_a_setting_share_backbones_but_nothing_else(setting: Setting) 
 
 def test_a_model_starts_the_same_whether_it_is_the_first_or_not(backbones: dict[str, Path], tmp_path: Path) -> None:
     options = TrainingOptions("none", str(backbones["xlm-roberta"]), str(backbones["bert"]), ("vi",))
-    own = Setting(options, tmp_path, tmp_path, (0,))
+    other = Setting(options, tmp_path, tmp_path, (0,))
     weights = []
     for _ in range(2):
         torch.manual_seed(5)
-        weights.append(own.start().lasr.enter.weight)
+        weights.append(other.start().lasr.enter.weight)
     assert torch.equal(*weights)
 
 
@@ -201,7 +202,7 @@ def test_stacked_conditions_have_their_own_candidates_and_critics(setting: Setti
 
     def shown(name: str) -> list[list[str]]:
         rows = queries.rows[names.index(name) * count :][:count]
-        return [[texts[place] for place in row if place >= 0] for row in rows]
+        return [[texts[position] for position in row if position >= 0] for row in rows]
 
     clean = tables.split.queries.candidates
     assert shown(SAMPLED) == shown("untranslated 0") == clean
@@ -215,17 +216,17 @@ def test_stacked_conditions_have_their_own_candidates_and_critics(setting: Setti
 
 def test_noise_measures_what_it_says(setting: Setting) -> None:
     path = measure_noise(setting, [LIRA, ENCODER], ["swap", "drop"], [0.0, 1.0])
-    found = payload_of(path)
-    sampled = found["translators"][LIRA][SAMPLED]
-    assert found["noise"]["swap"][LIRA][0] == found["noise"]["drop"][LIRA][0] == sampled
-    alone = found["translators"][ENCODER]
-    assert all(own == alone["none"] for own in alone.values())
+    payload = payload_of(path)
+    sampled = payload["translators"][LIRA][SAMPLED]
+    assert payload["noise"]["swap"][LIRA][0] == payload["noise"]["drop"][LIRA][0] == sampled
+    alone = payload["translators"][ENCODER]
+    assert all(scores == alone["none"] for scores in alone.values())
     embed, _ = SYSTEMS[ENCODER].build(setting.plan(), 0)
     expected = [embed(tables).ndcg() for tables in setting.tables["test"]]
-    assert alone["none"]["mean"]["mean"] == pytest.approx(float(torch.stack([own.mean() for own in expected]).mean()))
+    assert alone["none"]["mean"]["mean"] == pytest.approx(float(torch.stack([mean.mean() for mean in expected]).mean()))
     for name in ("noise.png", "translators.png"):
         assert (setting.output / name).stat().st_size > 10_000
-    assert set(found["translators"][LIRA][REFERENCE]) == {"mean", *LANGUAGES}
+    assert set(payload["translators"][LIRA][REFERENCE]) == {"mean", *LANGUAGES}
 
 
 @pytest.mark.parametrize(
@@ -250,13 +251,13 @@ def test_divergence_and_the_bound_by_hand() -> None:
     """Two anchors at a right angle: p = (e, 1) / (e + 1) for a text on the first, (1, 1) / 2 for one between them."""
     bank = torch.eye(2)
     on, between = torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 1.0]])
-    log_p, log_q = (anchor_log_probabilities(own, bank, 1.0) for own in (on, between))
+    log_p, log_q = (anchor_log_probabilities(point, bank, 1.0) for point in (on, between))
     first = math.e / (math.e + 1)
     expected = first * math.log(2 * first) + (1 - first) * math.log(2 * (1 - first))
     assert float(divergence(log_p, log_q)) == pytest.approx(expected)
     assert float(divergence(log_p, log_p)) == 0.0
-    found = right_side(torch.tensor([0.5]), torch.tensor([0.02]), kernel=0.7, times=2.0)
-    assert float(found) == pytest.approx(0.5 + 2 * 0.7 * 0.2)
+    bound = right_side(torch.tensor([0.5]), torch.tensor([0.02]), kernel=0.7, times=2.0)
+    assert float(bound) == pytest.approx(0.5 + 2 * 0.7 * 0.2)
 
 
 def test_lipschitz_ratios_of_a_linear_map_are_between_its_singular_values() -> None:
@@ -280,11 +281,11 @@ def test_shares_say_where_the_inequalities_hold() -> None:
         "distance": torch.tensor([1.5, 2.0, 2.0]),
         "downstream": torch.tensor([0.4, 0.5, 2.0]),
     }
-    found = shares_of(values, kernel=1.0, lipschitz=0.5)
-    assert found["holds"].tolist() == [0, 1, 1]
-    assert found["holds_twice"].tolist() == [0, 1, 1]
-    assert found["holds_downstream"].tolist() == [1, 1, 0]
-    assert found["says_something"].tolist() == [1, 1, 0]
+    shares = shares_of(values, kernel=1.0, lipschitz=0.5)
+    assert shares["holds"].tolist() == [0, 1, 1]
+    assert shares["holds_twice"].tolist() == [0, 1, 1]
+    assert shares["holds_downstream"].tolist() == [1, 1, 0]
+    assert shares["says_something"].tolist() == [1, 1, 0]
     assert pytest.approx(float(torch.tensor([1.0, 0, 1, 0]).sub(torch.tensor([-1.0, 0, -1, 0])).norm())) == FARTHEST
 
 
@@ -294,22 +295,22 @@ def test_an_edit_changes_one_word() -> None:
         before, after = ["red", "cotton", "shirt"], edited("red cotton shirt", ["zebra"], rng).split()
         assert abs(len(after) - len(before)) <= 1
         assert [word for word in after if word != "zebra"] in (
-            before, *([word for place, word in enumerate(before) if place != out] for out in range(3)),
+            before, *([word for position, word in enumerate(before) if position != out] for out in range(3)),
         )  # fmt: skip
         assert after != before
     assert {edited("shirt", ["zebra"], rng) for _ in range(20)} == {"zebra", "shirt zebra"}
 
 
 def test_the_bound_is_measured_in_every_state(setting: Setting) -> None:
-    found = payload_of(measure_bound(setting, 0.1))
-    assert list(found["states"]) == ["untrained", "after Arca", "LaSR, epoch 1"]
-    for state in found["states"].values():
-        own = state["mean"]
-        assert own["C"] == pytest.approx(1.0, abs=1e-4)
-        assert 0 <= own["distance"]["mean"] <= FARTHEST
-        assert own["eps1"]["mean"] <= own["bound"]["mean"]
-        assert own["L_p95"] > 0
-        assert all(0 <= share["mean"] <= 1 for share in own["shares"].values())
+    payload = payload_of(measure_bound(setting, 0.1))
+    assert list(payload["states"]) == ["untrained", "after Arca", "LaSR, epoch 1"]
+    for state in payload["states"].values():
+        state_mean = state["mean"]
+        assert state_mean["C"] == pytest.approx(1.0, abs=1e-4)
+        assert 0 <= state_mean["distance"]["mean"] <= FARTHEST
+        assert state_mean["eps1"]["mean"] <= state_mean["bound"]["mean"]
+        assert state_mean["L_p95"] > 0
+        assert all(0 <= share["mean"] <= 1 for share in state_mean["shares"].values())
     assert (setting.output / "bound.png").stat().st_size > 10_000
     with pytest.raises(LiraError, match="temperature must be positive, got 0"):
         measure_bound(setting, 0)
@@ -329,11 +330,11 @@ def _tiny_job(backbones: dict[str, Path], way: str, translator: str = "none") ->
 def test_ways_to_serve_are_timed(backbones: dict[str, Path], way: str) -> None:
     threads = torch.get_num_threads()
     try:
-        found = serve(_tiny_job(backbones, way))
+        latencies = serve(_tiny_job(backbones, way))
     finally:
         torch.set_num_threads(threads)
-    assert len(found["latencies"]) == 2
-    assert all(own > 0 for values in found.values() for own in values)
+    assert len(latencies["latencies"]) == 2
+    assert all(latency > 0 for values in latencies.values() for latency in values)
 
 
 def test_a_failed_process_is_one_line(backbones: dict[str, Path]) -> None:
@@ -349,29 +350,38 @@ def test_cost_counts_what_is_trained(setting: Setting, monkeypatch: pytest.Monke
         return {"latencies": [0.01, 0.03], "rate": [50.0], "memory": [1.5]}
 
     monkeypatch.setattr(cost, "probe", probe)
-    found = payload_of(cost.measure_cost(setting, [LIRA, LINEAR], 2, 3, "none"))
+    payload = payload_of(cost.measure_cost(setting, [LIRA, LINEAR], 2, 3, "none"))
     assert [job.way for job in served] == list(WAYS)
     assert served[0].texts[:2] == [tables.split.queries.texts[0] for tables in setting.tables["test"]]
     width = setting.start().config.width
-    linear = found["training"][LINEAR]
+    linear = payload["training"][LINEAR]
     assert linear["parameters_trained"] == width * width + width
-    encoder = found["training"][ENCODER]["parameters"]
+    encoder = payload["training"][ENCODER]["parameters"]
     assert linear["parameters"] == encoder + width * width + width
-    assert encoder == sum(own.numel() for own in setting.start().multilingual_encoder.parameters())
-    assert 0 < found["training"][LIRA]["parameters_trained"] < found["training"][LIRA]["parameters"]
-    assert found["training"][LIRA]["cpu_seconds"] > 0
-    own = found["serving"][LIRA]
-    assert (own["p50_ms"], own["texts_per_second"]) == (pytest.approx(20.0), 50.0)
-    assert own["index_bytes_per_document"] == 4 * 2 * width
-    assert found["serving"][ENCODER]["index_bytes_per_document"] == 4 * width
+    assert encoder == sum(parameter.numel() for parameter in setting.start().multilingual_encoder.parameters())
+    assert 0 < payload["training"][LIRA]["parameters_trained"] < payload["training"][LIRA]["parameters"]
+    assert payload["training"][LIRA]["cpu_seconds"] > 0
+    serving = payload["serving"][LIRA]
+    assert (serving["p50_ms"], serving["texts_per_second"]) == (pytest.approx(20.0), 50.0)
+    assert serving["index_bytes_per_document"] == 4 * 2 * width
+    assert payload["serving"][ENCODER]["index_bytes_per_document"] == 4 * width
     assert (setting.output / "cost.png").stat().st_size > 10_000
 
 
 def test_encoding_the_texts_is_no_part_of_the_training_time(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
     plan = Setting.plan
-    monkeypatch.setattr(Setting, "plan", lambda self, **own: (plan(self, **own), order.append("texts"))[0])
-    monkeypatch.setattr(cost, "time", SimpleNamespace(perf_counter=lambda: (order.append("clock"), 1.0)[1]))
+
+    def planned(self: Setting, **changed: Any) -> Any:
+        order.append("texts")
+        return plan(self, **changed)
+
+    def clock() -> float:
+        order.append("clock")
+        return 1.0
+
+    monkeypatch.setattr(Setting, "plan", planned)
+    monkeypatch.setattr(cost, "time", SimpleNamespace(perf_counter=clock))
     assert cost._train(setting, LINEAR)["seconds"][0] == 0
     assert order == ["texts", "clock", "clock"]
 
@@ -381,16 +391,16 @@ def test_encoding_the_texts_is_no_part_of_the_training_time(setting: Setting, mo
 
 def test_small_training_sets_are_read_more_often_in_smaller_batches() -> None:
     options = LasrOptions(epochs=3, batch_size=24)
-    shapes = [(own.batch_size, own.epochs) for own in (options_for(options, count) for count in (16, 64, 256, 1024))]
+    shapes = [(size.batch_size, size.epochs) for size in (options_for(options, count) for count in (16, 64, 256, 1024))]
     assert shapes == [(16, 12), (24, 12), (24, 3), (24, 3)]
 
 
 def test_few_shot_goes_from_none_to_all(setting: Setting) -> None:
-    found = payload_of(measure_few_shot(setting, [LIRA, CONNECTOR, ENCODER], ["0", "4", "all"]))
-    assert found["training_queries_per_language"] == [0, 4, 8]
-    curves = found["ways"]["English titles"]
+    payload = payload_of(measure_few_shot(setting, [LIRA, CONNECTOR, ENCODER], ["0", "4", "all"]))
+    assert payload["training_queries_per_language"] == [0, 4, 8]
+    curves = payload["ways"]["English titles"]
     untrained = [embed_split(setting.start(), tables).ndcg() for tables in setting.tables["test"]]
-    expected = float(torch.stack([own.mean() for own in untrained]).mean())
+    expected = float(torch.stack([row.mean() for row in untrained]).mean())
     assert curves[LIRA][0]["mean"]["mean"] == pytest.approx(expected)
     assert curves[CONNECTOR][0] is None and curves[CONNECTOR][1] is not None
     assert curves[ENCODER][0] == curves[ENCODER][2]
@@ -404,10 +414,10 @@ def test_wrong_sizes_are_named(setting: Setting, size: str) -> None:
 
 
 def test_a_pair_of_backbones_is_scored_with_paired_gains(setting: Setting) -> None:
-    found = _measured(setting, [LIRA, ENCODER, TRANSLATE])
-    systems, gains = found["systems"]["English titles"], found["gains"]["English titles"]
+    payload = _measured(setting, [LIRA, ENCODER, TRANSLATE])
+    systems, gains = payload["systems"]["English titles"], payload["gains"]["English titles"]
     assert gains[ENCODER]["mean"] == pytest.approx(systems[LIRA]["mean"] - systems[ENCODER]["mean"])
-    assert TRANSLATE not in found["gains"]["local titles"]
+    assert TRANSLATE not in payload["gains"]["local titles"]
     assert _pair("a/b+c/d") == ("a/b", "c/d")
     with pytest.raises(LiraError, match="pair 'alone': expected MULTILINGUAL"):
         _pair("alone")
@@ -421,8 +431,8 @@ def test_fewer_bins_are_those_of_a_model_with_fewer(setting: Setting, build_mode
     choice = replace(default_choice(setting), bins=2, candidates=1)
     changed = changed_tables(tables, choice)
     expected = build_model(num_feature_bins=2).encode_streams(tables.split.titles, "multilingual", "document")
-    found = torch.from_numpy(streams_of(changed.local).multilingual.astype(np.float32))
-    assert torch.allclose(found, expected, atol=2e-2 * float(expected.abs().max()))
+    noisy = torch.from_numpy(streams_of(changed.local).multilingual.astype(np.float32))
+    assert torch.allclose(noisy, expected, atol=2e-2 * float(expected.abs().max()))
     assert (streams_of(changed.queries).rows[:, 1:] == -1).all()
     assert halvings(8) == [8, 4, 2, 1]
     assert halvings(6) == [6, 3]
@@ -432,10 +442,12 @@ def test_a_search_begins_with_the_default_and_one_change_at_a_time(setting: Sett
     start = replace(default_choice(setting), bins=1, candidates=4)
     first = first_choices(start, 8)
     assert first[0] == start
-    assert [own.bins for own in first[1:4]] == [8, 4, 2]
-    assert [own.candidates for own in first[4:6]] == [2, 1]
-    assert [own.gate for own in first[6:]] == [not start.gate]
-    assert all(sum(old != new for old, new in zip(astuple(start), astuple(own), strict=True)) == 1 for own in first[1:])
+    assert [choice.bins for choice in first[1:4]] == [8, 4, 2]
+    assert [choice.candidates for choice in first[4:6]] == [2, 1]
+    assert [choice.gate for choice in first[6:]] == [not start.gate]
+    assert all(
+        sum(old != new for old, new in zip(astuple(start), astuple(choice), strict=True)) == 1 for choice in first[1:]
+    )
 
 
 def test_the_default_stays_unless_the_best_wins_again() -> None:
@@ -446,16 +458,16 @@ def test_the_default_stays_unless_the_best_wins_again() -> None:
 
 def test_a_search_goes_on_where_it_was(setting: Setting) -> None:
     payload_of(measure_sensitivity(setting, 2, 8))
-    found = payload_of(measure_sensitivity(setting, 3, 8))
-    assert len(found["trials"]) == 3
-    start = found["default"]
+    payload = payload_of(measure_sensitivity(setting, 3, 8))
+    assert len(payload["trials"]) == 3
+    start = payload["default"]
     usual = default_choice(setting)
     finest = usual.bins * -(-8 // usual.bins)
-    for trial, choice in zip(found["trials"], first_choices(usual, finest)[:3], strict=True):
+    for trial, choice in zip(payload["trials"], first_choices(usual, finest)[:3], strict=True):
         assert {name: trial[name] for name in start} == pytest.approx(asdict(choice))
-    assert found["best"] == {name: max(found["trials"], key=lambda own: own["score"])[name] for name in start}
-    assert found["scores_over_seeds"]["default"] == pytest.approx([found["trials"][0]["score"]])
-    assert found["values"] == start  # one seed decides nothing
+    assert payload["best"] == {name: max(payload["trials"], key=lambda trial: trial["score"])[name] for name in start}
+    assert payload["scores_over_seeds"]["default"] == pytest.approx([payload["trials"][0]["score"]])
+    assert payload["values"] == start  # one seed decides nothing
     assert (setting.output / "sensitivity.png").stat().st_size > 10_000
     assert optuna.logging.get_verbosity() == optuna.logging.WARNING
     with pytest.raises(LiraError, match="needs two trials"):
@@ -505,8 +517,8 @@ def test_wrong_arguments_are_one_line(
     with pytest.raises(SystemExit) as stop:
         run(app, "python -m eval", arguments)
     assert stop.value.code == 2
-    said = capsys.readouterr().err.strip().splitlines()
-    assert len(said) == 1 and message in said[0]
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and message in lines[0]
     assert list(tmp_path.iterdir()) == []
 
 

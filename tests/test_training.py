@@ -3,13 +3,13 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from conftest import disturb
 from tiny_corpus import SCORES, make_split
+from transformers import TrainingArguments
 
 from modeling_lira import LiraError, LiraModel
 from modeling_lira.data.corpus import RetrievalSplit, Texts
@@ -443,6 +443,6 @@ def test_a_full_disk_under_a_checkpoint_is_named(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr("transformers.Trainer._save_checkpoint", full)
     trainer = object.__new__(TermTrainer)
-    trainer.args = SimpleNamespace(output_dir="run")
+    trainer.args = TrainingArguments(output_dir="run")
     with pytest.raises(LiraError, match="cannot write a checkpoint to run: unexpected pos"):
         trainer._save_checkpoint(torch.nn.Identity(), None)

@@ -33,10 +33,10 @@ def xquad(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for code, questions in QUESTIONS.items():
         paragraphs = [
             {
-                "context": f"{code}: {ENGLISH[2 * place]} and {ENGLISH[2 * place + 1]}",
-                "qas": [{"id": f"q{row}", "question": questions[row]} for row in (2 * place, 2 * place + 1)],
+                "context": f"{code}: {ENGLISH[2 * number]} and {ENGLISH[2 * number + 1]}",
+                "qas": [{"id": f"q{row}", "question": questions[row]} for row in (2 * number, 2 * number + 1)],
             }
-            for place in range(3)
+            for number in range(3)
         ]
         articles = [{"paragraphs": paragraphs[:2]}, {"paragraphs": paragraphs[2:]}]
         (folder / f"xquad.{code}.json").write_text(json.dumps({"data": articles}))
@@ -47,9 +47,9 @@ def xquad(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cldr(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four things with names in English; the last has no keywords in Bengali, a fifth no English name."""
     folder = tmp_path_factory.mktemp("cldr")
-    tables = {"en": {f"c{place}": {"tts": [name]} for place, name in enumerate(ENGLISH[:4])}}
+    tables = {"en": {f"c{number}": {"tts": [name]} for number, name in enumerate(ENGLISH[:4])}}
     for code, words in KEYWORDS.items():
-        tables[code] = {f"c{place}": {"tts": [word], "default": [word, "x"]} for place, word in enumerate(words)}
+        tables[code] = {f"c{number}": {"tts": [word], "default": [word, "x"]} for number, word in enumerate(words)}
     del tables["bn"]["c3"]["default"]
     tables["vi"]["c9"] = {"tts": ["lạ"], "default": ["lạ"]}
     for code, rows in tables.items():
@@ -107,7 +107,7 @@ def test_scores_are_those_of_the_models_own_encoding(
     model: LiraModel, xquad: Path, cldr: Path, candidates: Path, tmp_path: Path
 ) -> None:
     sets = unseen_tables(model, StreamCache(tmp_path), xquad, cldr, candidates)
-    found = measure_unseen(model, sets, samples=200)
+    measured = measure_unseen(model, sets, samples=200)
     paragraphs = sets[XQUAD][0].split.english_titles
     documents, gains = model.encode_document(paragraphs, "en"), torch.eye(3).repeat_interleave(2, 0)
     texts, given = QUESTIONS["th"], sets[XQUAD][1].split.queries
@@ -116,35 +116,35 @@ def test_scores_are_those_of_the_models_own_encoding(
         LIRA: model.encode_query(texts, "th", given.candidates, given.scores),
         LIRA_FREE: model.encode_query(texts, "th"),
     }
-    own = found[XQUAD]["ndcg@10"]
+    scores = measured[XQUAD]["ndcg@10"]
     for name, queries in expected.items():
-        assert own[name]["th"] == pytest.approx(float(ndcg(queries @ documents.T, gains).mean()), abs=1e-6)
+        assert scores[name]["th"] == pytest.approx(float(ndcg(queries @ documents.T, gains).mean()), abs=1e-6)
     alone = [F.normalize(model.encode_streams(part, "multilingual", kind).mean(1), dim=-1)
              for part, kind in ((texts, "query"), (paragraphs, "document"))]  # fmt: skip
-    assert own[ENCODER]["th"] == pytest.approx(float(ndcg(alone[0] @ alone[1].T, gains).mean()), abs=1e-6)
-    assert own[LIRA]["en"] == own[LIRA_FREE]["en"]  # an English text is its own translation
-    assert own[ENCODER]["mean"] == pytest.approx((own[ENCODER]["vi"] + own[ENCODER]["th"]) / 2)
-    assert found[XQUAD]["gap_to_english"][LIRA] == pytest.approx(own[LIRA]["en"] - own[LIRA]["th"])
-    assert found[XQUAD]["with_candidates"] == {"vi": 0, "th": 5, "en": 6}
-    assert "vi" not in own[LIRA] and "vi" in own[LIRA_FREE]  # no question in it has a translation
-    assert set(found[CLDR]["ndcg@10"]) == {ENCODER, LIRA_FREE}
+    assert scores[ENCODER]["th"] == pytest.approx(float(ndcg(alone[0] @ alone[1].T, gains).mean()), abs=1e-6)
+    assert scores[LIRA]["en"] == scores[LIRA_FREE]["en"]  # an English text is its own translation
+    assert scores[ENCODER]["mean"] == pytest.approx((scores[ENCODER]["vi"] + scores[ENCODER]["th"]) / 2)
+    assert measured[XQUAD]["gap_to_english"][LIRA] == pytest.approx(scores[LIRA]["en"] - scores[LIRA]["th"])
+    assert measured[XQUAD]["with_candidates"] == {"vi": 0, "th": 5, "en": 6}
+    assert "vi" not in scores[LIRA] and "vi" in scores[LIRA_FREE]  # no question in it has a translation
+    assert set(measured[CLDR]["ndcg@10"]) == {ENCODER, LIRA_FREE}
 
 
 def test_differences_are_paired_and_corrected_for_all_of_them(
     model: LiraModel, xquad: Path, cldr: Path, candidates: Path, tmp_path: Path
 ) -> None:
     sets = unseen_tables(model, StreamCache(tmp_path), xquad, cldr, candidates)
-    found = measure_unseen(model, sets, samples=200)
-    differences = found[XQUAD]["differences"]
+    measured = measure_unseen(model, sets, samples=200)
+    differences = measured[XQUAD]["differences"]
     assert set(differences) == {
         f"{LIRA} against {ENCODER}", f"{LIRA} against {TRANSLATE}", f"{LIRA} against {LIRA_FREE}",
         f"{LIRA_FREE} against {ENCODER}",
     }  # fmt: skip
-    own, means = differences[f"{LIRA} against {ENCODER}"], found[XQUAD]["ndcg@10"]
-    assert list(own) == ["th", "mean"] and own["th"]["count"] == 6
-    assert own["th"]["mean"] == pytest.approx(means[LIRA]["th"] - means[ENCODER]["th"])
-    assert own["th"]["corrected_p"] >= own["th"]["p"]
-    assert set(found[CLDR]["differences"]) == {f"{LIRA_FREE} against {ENCODER}"}
+    differences_of, means = differences[f"{LIRA} against {ENCODER}"], measured[XQUAD]["ndcg@10"]
+    assert list(differences_of) == ["th", "mean"] and differences_of["th"]["count"] == 6
+    assert differences_of["th"]["mean"] == pytest.approx(means[LIRA]["th"] - means[ENCODER]["th"])
+    assert differences_of["th"]["corrected_p"] >= differences_of["th"]["p"]
+    assert set(measured[CLDR]["differences"]) == {f"{LIRA_FREE} against {ENCODER}"}
 
 
 def test_the_same_question_in_two_languages_counts_once(
@@ -153,9 +153,9 @@ def test_the_same_question_in_two_languages_counts_once(
     sets = unseen_tables(model, StreamCache(tmp_path), xquad, cldr)
     assert [tables.split.questions for tables in sets[XQUAD]] == [[f"q{row}" for row in range(6)]] * 3
     assert [tables.split.questions for tables in sets[CLDR]] == [["c0", "c1", "c2", "c3"], ["c0", "c1", "c2"]]
-    found = measure_unseen(model, sets, samples=200)
+    measured = measure_unseen(model, sets, samples=200)
     for name, rows, questions in ((XQUAD, 12, 6), (CLDR, 7, 4)):
-        mean = found[name]["differences"][f"{LIRA_FREE} against {ENCODER}"]["mean"]
+        mean = measured[name]["differences"][f"{LIRA_FREE} against {ENCODER}"]["mean"]
         assert (mean["count"], mean["questions"]) == (rows, questions)
 
 
@@ -222,4 +222,4 @@ def test_weights_that_are_not_finite_are_named(
     with torch.no_grad():
         broken.arca.multilingual_projection.centre.fill_(float("nan"))
     with pytest.raises(LiraError, match="LiRA without translations gives a th query embedding that is not finite"):
-        measure_unseen(broken, {XQUAD: [own for own in sets[XQUAD] if own.split.language == "th"]})
+        measure_unseen(broken, {XQUAD: [task for task in sets[XQUAD] if task.split.language == "th"]})

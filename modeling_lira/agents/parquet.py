@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,9 +9,7 @@ import pyarrow.parquet as pq
 from ..data.parquet_file import plain_values
 from ..errors import LiraError
 from ..files import atomic_path
-
-if TYPE_CHECKING:
-    from .tables import Content, Row
+from .content import Content, Row
 
 CANDIDATE_TYPE = pa.list_(
     pa.struct(
@@ -76,13 +73,13 @@ class ParquetColumns:
         except Exception as error:  # what pyarrow raises differs by type
             raise LiraError(f"{str(self.path)!r}: column {name!r} cannot be read: {error}") from error
 
-    def rows(self) -> "list[Row]":
+    def rows(self) -> list[Row]:
         """Return all rows as dictionaries; errors as in `column`."""
         columns = [self.column(name) for name in self.names]
         return [dict(zip(self.names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
-def write_parquet(path: Path, content: "Content", column: str, values: "list[list[Row]]") -> None:
+def write_parquet(path: Path, content: Content, column: str, values: list[list[Row]]) -> None:
     """Write rows with their candidates to a Parquet file, which is replaced as a whole or not at all.
 
     Parameters
@@ -108,7 +105,7 @@ def write_parquet(path: Path, content: "Content", column: str, values: "list[lis
         pq.write_table(table.append_column(column, pa.array(values, CANDIDATE_TYPE)), temporary)
 
 
-def _fitted(content: "Content", names: list[str]) -> pa.Table:
+def _fitted(content: Content, names: list[str]) -> pa.Table:
     table = {}
     for name in names:
         try:

@@ -4,40 +4,16 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
 
 from ..data.cells import CANDIDATES, LANGUAGES, candidate_fields, cell_text, critic_scores, is_missing, shown
 from ..data.table_file import read_rows, table_format
 from ..errors import LiraError, is_blank
 from ..files import atomic_path
 from .candidate import Candidate
+from .content import Content, Row
 from .prompts import LANGUAGE_NAMES
 
-Row = dict[str, object]
-
 OUTPUT_FORMATS = (".jsonl", ".parquet")
-
-
-class Content(Protocol):
-    """The rows of a file, whatever its format."""
-
-    @property
-    def names(self) -> list[str]:
-        """Return the columns' names."""
-        ...
-
-    @property
-    def numbers(self) -> Sequence[int]:
-        """Return the rows' numbers in the file, from 1."""
-        ...
-
-    def column(self, name: str) -> list[object]:
-        """Return a column's values, None where a row has none."""
-        ...
-
-    def rows(self) -> list[Row]:
-        """Return all rows as dictionaries."""
-        ...
 
 
 @dataclass

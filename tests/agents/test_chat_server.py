@@ -219,7 +219,8 @@ def test_many_bad_answers_in_a_row_end_the_run_and_keep_what_is_finished() -> No
     texts = [f"áo {number}" for number in range(100)]
     rule = lambda fields, body: translations(fields) if int(fields["text"][3:]) < 5 else {"text": "I cannot"}  # noqa: E731
     with serving(rule) as server:
-        agent, answers = ServerTranslator(chat(server, concurrency=2)), {}
+        agent = ServerTranslator(chat(server, concurrency=2))
+        answers: dict[int, object] = {}
         with pytest.raises(LiraError, match=f"{IN_A_ROW} questions in a row have no valid answer, at last: .*'text'"):
             for batch in agent.translate(texts, ["vi"] * 100):
                 answers |= dict(batch)

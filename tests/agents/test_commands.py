@@ -93,7 +93,8 @@ def test_a_killed_command_goes_on(
     rows = [{"lang": s, "text": t} for t, s in zip(TEXTS, SPOKEN, strict=True)]
     source = write_lines(tmp_path / "in.jsonl", rows)
     assert lira.call("translate", "--input", source, "--output", tmp_path / "whole.jsonl") == 0
-    put, calls = CandidateStore.put, []
+    put = CandidateStore.put
+    calls: list[None] = []
 
     def interrupted(store: CandidateStore, records: object) -> None:
         calls.append(None)

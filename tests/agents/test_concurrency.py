@@ -10,7 +10,7 @@ from modeling_lira.errors import LiraError
 
 
 def test_no_more_is_begun_than_the_caller_takes() -> None:
-    begun = []
+    begun: list[int] = []
     batches = as_finished(begun.append, 100, 3)
     taken = len(next(batches))
     time.sleep(0.1)

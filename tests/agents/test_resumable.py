@@ -73,6 +73,7 @@ def test_critique_scores_each_pair_once_and_keeps_the_order(tmp_path: Path, capl
     assert scored[3] == []
     assert [c.text for c in scored[0]] == [pairs[0].english, "no", pairs[0].english]
     first, second, third = scored[0]
+    assert first.semantic is not None and second.semantic is not None
     assert first.semantic == third.semantic and first.semantic > second.semantic
     assert (first.emotional, first.pragmatic) == (5.5, 5.5)
     assert first.agent == "a" and third.agent == "b"

@@ -85,7 +85,7 @@ def greedy(kind: str, pair: Pair, text: str, language: str, limit: int) -> str:
     model, tokenizer = pair
     source, start = framed(kind, tokenizer, text, language)
     ids = torch.tensor([tokenizer.convert_tokens_to_ids(source)])
-    answer = tokenizer.convert_tokens_to_ids(start)
+    answer: list[int] = list(tokenizer.convert_tokens_to_ids(start))
     begun = len(answer)
     banned = [tokenizer.pad_token_id] if kind == "marian" else []
     while len(answer) < 1 + limit:
@@ -162,7 +162,7 @@ def test_opus_mt_with_several_targets_is_told_which(tmp_path: Path) -> None:
     assert {route.before for route in routes(tokenizer, "x").values()} == {">>eng<< "}
     agent = Seq2SeqTranslator(AutoModelForSeq2SeqLM.from_config(config("marian", tokenizer)), tokenizer, name="x")
     row = agent._row(">>deu<< áo", "vi")
-    codes = tokenizer.convert_tokens_to_ids([">>eng<<", ">>deu<<"])
+    codes = list(tokenizer.convert_tokens_to_ids([">>eng<<", ">>deu<<"]))
     assert row[0] == codes[0] and codes[1] not in row
 
 

@@ -3,6 +3,7 @@
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 from llm_server import Fault, Request, serving
@@ -157,7 +158,7 @@ EVIL = [
 ]
 
 
-def obeys(fields: dict[str, str], body: dict[str, object]) -> object:
+def obeys(fields: dict[str, str], body: dict[str, Any]) -> dict[str, Any]:
     """A gullible model: it does what is said anywhere outside of the data, and else follows the rule."""
     lines = body["messages"][-1]["content"].split("\n")
     around = " ".join(line for line in lines if not line.startswith("{"))

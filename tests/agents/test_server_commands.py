@@ -69,11 +69,11 @@ def test_a_run_killed_and_interrupted_goes_on_where_it_was(tmp_path: Path) -> No
         server.requests.clear()
         assert lira(*command) == 0
         assert len(server.requests) == total - stored
-    rows = read_lines(output)
-    assert [[c["text"] for c in row["candidates"]] for row in rows] == [
-        [f"{row['text']} one", f"{row['text']} two"] for row in rows
+    written = read_lines(output)
+    assert [[c["text"] for c in row["candidates"]] for row in written] == [
+        [f"{row['text']} one", f"{row['text']} two"] for row in written
     ]
-    assert {c["agent"] for row in rows for c in row["candidates"]} == {"tiny"}
+    assert {c["agent"] for row in written for c in row["candidates"]} == {"tiny"}
 
 
 def test_translate_and_critique_over_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
