@@ -2,7 +2,7 @@
 
 import csv
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -40,6 +40,7 @@ SIZE_GROUPS = {
     "size_clothing": ("XS", "S", "M", "L", "XL", "2XL", "3XL"),
     "size_shoe": tuple(str(size) for size in range(36, 46)),
 }
+EVERYWHERE = "*"
 VALUE_GROUPS = (
     "colour", "material", "pattern", "gender", "age", "style", "feature", "flavour", "scent", "compatibility",
 )  # fmt: skip
@@ -157,6 +158,8 @@ class Lexicon:
     types: Mapping[str, ProductType]
     brands: tuple[Brand, ...]
     vocabularies: Mapping[str, Vocabulary]
+    suited: Mapping[str, Mapping[str, bool]]
+    """By word of sellers and shoppers: whether it suits the types of a scope; a word that is not there suits all."""
 
     @cached_property
     def by_category(self) -> Mapping[tuple[str, str], tuple[str, ...]]:
@@ -173,6 +176,14 @@ class Lexicon:
             other for other in self.by_category[product_type.department, product_type.category] if other != name
         )
 
+    def suits(self, word: str, name: str) -> bool:
+        """Return whether a word such as `durable` can be said of a type; words for children never of one for adults."""
+        product_type = self.types[name]
+        if word in CHILD_WORDS and product_type.audience == ADULT:
+            return False
+        by_scope = self.suited.get(word, {})
+        return next((by_scope[scope] for scope in (*product_type.scopes, EVERYWHERE) if scope in by_scope), True)
+
     def brands_for(self, language: str, department: str) -> tuple[Brand, ...]:
         """Return the brands that sell a department in a language."""
         return tuple(
@@ -188,7 +199,7 @@ def load_lexicon(folder: Path = LEXICON_FOLDER, languages: tuple[str, ...] = LAN
     Parameters
     ----------
     folder : Path
-        Holds `structure.tsv`, `quantities.tsv`, `brands.tsv` and one `{language}.tsv` each.
+        Holds `structure.tsv`, `quantities.tsv`, `brands.tsv`, `words.tsv` and one `{language}.tsv` each.
     languages : tuple of str
         Vocabularies to load besides English.
 
@@ -202,7 +213,7 @@ def load_lexicon(folder: Path = LEXICON_FOLDER, languages: tuple[str, ...] = LAN
     brands = _read_brands(folder / "brands.tsv")
     names = (ENGLISH, *(language for language in languages if language != ENGLISH))
     vocabularies = {language: _read_vocabulary(folder / f"{language}.tsv", language) for language in names}
-    lexicon = Lexicon(types, brands, vocabularies)
+    lexicon = Lexicon(types, brands, vocabularies, _read_words(folder / "words.tsv", types))
     _check_complements(types)
     for vocabulary in vocabularies.values():
         _check_vocabulary(vocabulary, types)
@@ -328,6 +339,24 @@ def _read_brands(path: Path) -> tuple[Brand, ...]:
     )
 
 
+def _read_words(path: Path, types: Mapping[str, ProductType]) -> dict[str, dict[str, bool]]:
+    """Read what each word suits and what not; the narrowest scope decides."""
+    words: dict[str, dict[str, bool]] = {}
+    for row in _read_table(path, ("word", "suits", "except")):
+        by_scope = {scope: suits for suits in (True, False) for scope in row["suits" if suits else "except"].split()}
+        _check_known(by_scope, types, f"{path.name}: word {row['word']!r}", EVERYWHERE)
+        words[row["word"]] = by_scope
+    return words
+
+
+def _check_known(scopes: Iterable[str], types: Mapping[str, ProductType], where: str, *more: str) -> None:
+    """Raise LiraError for a scope that is no type, category or department."""
+    known = {scope for product_type in types.values() for scope in product_type.scopes}
+    for scope in scopes:
+        if scope not in known and scope not in more:
+            raise LiraError(f"{where} is limited to {scope!r}, which is no type, category or department")
+
+
 def _read_vocabulary(path: Path, language: str) -> Vocabulary:
     romanised = ("romanised",) if language in ROMANISED_LANGUAGES else ()
     entries: dict[str, dict[str, Entry]] = {}
@@ -375,15 +404,9 @@ def _check_vocabulary(vocabulary: Vocabulary, types: Mapping[str, ProductType]) 
 
 def _check_scopes(vocabulary: Vocabulary, types: Mapping[str, ProductType]) -> None:
     """Raise LiraError for a row limited to what is no type, category or department, or whose key has no usual words."""
-    known = {scope for product_type in types.values() for scope in product_type.scopes}
     for key, by_scope in vocabulary.scoped.items():
         vocabulary[key]
-        for scope in by_scope:
-            if scope not in known:
-                raise LiraError(
-                    f"lexicon/{vocabulary.language}.tsv: key '{key}@{scope}' is limited to {scope!r}, which is no "
-                    "type, category or department of structure.tsv"
-                )
+        _check_known(by_scope, types, f"lexicon/{vocabulary.language}.tsv: key {key!r}")
 
 
 def _needed_keys(types: Mapping[str, ProductType]) -> list[str]:

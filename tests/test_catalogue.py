@@ -77,6 +77,17 @@ def test_titles_and_queries_use_the_words_of_the_type(language: str) -> None:
     assert seen > 20
 
 
+@pytest.mark.parametrize("language", ["vi", "th"])
+def test_sellers_say_no_word_that_does_not_suit_the_type(lexicon: Lexicon, language: str) -> None:
+    local, english = (lexicon.vocabularies[code]["word:with_warranty"].forms() for code in (language, ENGLISH))
+    seen = 0
+    for product in (Catalogue(lexicon, language, 9).product(index) for index in range(2_000)):
+        if any(form in product.title for form in local) or any(form in product.title_en for form in english):
+            assert lexicon.suits("with_warranty", product.type), product.title
+            seen += 1
+    assert seen > 2
+
+
 def test_titles_are_clean(lexicon: Lexicon) -> None:
     for product in (Catalogue(lexicon, "vi", 0).product(index) for index in range(500)):
         for text in (product.title, product.title_en, product.text):

@@ -112,7 +112,7 @@ def test_the_narrowest_row_wins(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "line", "message"),
     [
-        ("vi", "colour:red@cars\tđỏ\t", "'colour:red@cars' is limited to 'cars', which is no type, category"),
+        ("vi", "colour:red@cars\tđỏ\t", "'colour:red' is limited to 'cars', which is no type, category or department"),
         ("vi", "colour:red@pets\tđỏ\t\ncolour:red@baby,pets\tđỏ\t", "key 'colour:red@baby,pets' is there twice"),
         ("vi", "colour:glowing@pets\tsáng\t", r"lexicon/vi\.tsv has no entry 'colour:glowing'"),
         ("ur", "colour:red@pets\tلال\t\t", "key 'colour:red' has no romanised form"),
@@ -122,6 +122,44 @@ def test_a_wrong_row_for_some_types_is_refused(folder: Path, file: str, line: st
     change(folder, f"{file}.tsv", lambda lines: [*lines, line])
     with pytest.raises(LiraError, match=message):
         load_lexicon(folder, (file,))
+
+
+def test_words_suit_the_types_that_they_can_be_said_of(lexicon: Lexicon) -> None:
+    fits = {
+        "with_warranty": ("rice_cooker", "laptop", "wheelchair"),
+        "durable": ("backpack", "hammer_drill"),
+        "birthday": ("greeting_card",),
+        "cheap": ("lipstick", "rice_cooker"),
+    }
+    unfit = {
+        "with_warranty": ("lipstick", "bentonite_litter", "t_shirt", "phone_case"),
+        "durable": ("lipstick", "cooking_oil", "laundry_powder"),
+        "for_kids": ("bra", "cooking_oil", "dumbbell"),
+    }
+    for word, names in fits.items():
+        assert [name for name in names if not lexicon.suits(word, name)] == []
+    for word, names in unfit.items():
+        assert [name for name in names if lexicon.suits(word, name)] == []
+
+
+HOUSE_WORDS = ("nhà", "bếp", "ครัว", "โฮม", "rumah", "griya", "گھر", "ঘর", "হোম", "bahay", "home")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_brand_whose_name_says_kitchen_or_colour_does_not_sell_everything(lexicon: Lexicon, language: str) -> None:
+    vocabulary = lexicon.vocabularies[language]
+    colours = {form for key, entry in vocabulary.rows() if key.startswith("colour:") for form in entry.forms()}
+    for brand in lexicon.brands:
+        if brand.language == language:
+            assert brand.name not in colours
+            says = [word for word in HOUSE_WORDS if word in brand.name.casefold()]
+            assert brand.departments or not says, brand
+
+
+def test_a_word_that_suits_what_there_is_not_is_refused(folder: Path) -> None:
+    change(folder, "words.tsv", lambda lines: [*lines, "shiny\tcars\t*"])
+    with pytest.raises(LiraError, match=r"words\.tsv: word 'shiny' is limited to 'cars', which is no type"):
+        load_lexicon(folder, ("vi",))
 
 
 def test_abbreviations_come_longest_first(lexicon: Lexicon) -> None:

@@ -16,7 +16,6 @@ SELLER_WORDS = (
     "original", "new_arrival", "best_seller", "promo", "free_shipping", "ready_stock", "imported", "local_made",
     "with_warranty", "good_quality", "durable",
 )  # fmt: skip
-_FOOD_DEPARTMENTS = ("groceries", "local_food")
 _MARKS = {"ur": ("، ", "۔"), "bn": (", ", "।"), "th": (" ", "")}
 PRICE_BANDS = ("low", "mid", "high")
 ZIPF_OFFSET, ZIPF_EXPONENT = 25, 0.9
@@ -97,7 +96,11 @@ class Catalogue:
         product_type = self.lexicon.types[self.popularity.draw(rng)]
         attributes = draw_attributes(product_type, rng)
         brand = rng.choice(_brands(self.lexicon, self.language, product_type.department))
-        word = f"word:{rng.choice(_seller_words(product_type.department))}" if rng.random() < 0.35 else ""
+        word = (
+            f"word:{rng.choice(suited_words(self.lexicon, SELLER_WORDS, product_type.name))}"
+            if rng.random() < 0.35
+            else ""
+        )
         english = self.lexicon.vocabularies[ENGLISH]
 
         def speaker(vocabulary: Vocabulary, usual: float) -> Speaker:
@@ -118,11 +121,10 @@ class Catalogue:
         )
 
 
-@lru_cache(maxsize=1024)
-def _seller_words(department: str) -> tuple[str, ...]:
-    if department in _FOOD_DEPARTMENTS:
-        return tuple(word for word in SELLER_WORDS if word not in ("with_warranty", "durable"))
-    return SELLER_WORDS
+@lru_cache(maxsize=8192)
+def suited_words(lexicon: Lexicon, words: tuple[str, ...], name: str) -> tuple[str, ...]:
+    """Return the words that can be said of a product type."""
+    return tuple(word for word in words if lexicon.suits(word, name))
 
 
 @lru_cache(maxsize=1024)

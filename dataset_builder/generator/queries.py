@@ -8,17 +8,14 @@ from functools import lru_cache
 
 from ..layout import SPLITS
 from ..lexicon import (
-    ADULT,
     BANDS,
-    CHILD_WORDS,
     ENGLISH,
     ROMANISED_LANGUAGES,
     Lexicon,
-    ProductType,
     Vocabulary,
     normalise_text,
 )
-from .catalogue import Product
+from .catalogue import Product, suited_words
 from .misspelling import abbreviate, misspell, strip_diacritics
 from .splits import Release
 from .wording import Attribute, Speaker, fill, says, slot_of, slots
@@ -48,20 +45,6 @@ _SHORTENED_WORDS = (
     "birthday",
     "beautiful",
 )
-_UNSUITED_WORDS = {
-    "durable": ("groceries", "local_food", "beauty", "health", "pets"),
-    "beautiful": (
-        "groceries", "local_food", "health", "electronics", "automotive", "tools_garden", "pets", "sports",
-    ),
-    "for_kids": (
-        "automotive", "tools_garden", "beauty", "electronics", "home", "kitchen", "pets", "baby", "local_food",
-    ),
-    "birthday": (
-        "automotive", "tools_garden", "health", "baby", "home", "kitchen", "pets", "local_food", "groceries", "sports",
-        "electronics", "books_stationery",
-    ),
-    "original": ("books_stationery", "toys", "religious_festive", "pets"),
-}  # fmt: skip
 _MAX_WORDS = 8
 _MAX_ATTEMPTS = 200
 
@@ -199,11 +182,10 @@ class Writer:
         template: str,
         usual_type: float = 0.8,
         romanised: bool = False,
-        words: Sequence[str] = _SHOPPER_WORDS,
+        words: tuple[str, ...] = _SHOPPER_WORDS,
     ) -> Draft | None:
         """Fill a pattern from the product; None if the text would name a value twice or be longer than `_MAX_WORDS`."""
-        product_type = self.lexicon.types[product.type]
-        local = Speaker(self.vocabulary, self.random, 0.65, romanised, product_type.scopes)
+        local = Speaker(self.vocabulary, self.random, 0.65, romanised, self.lexicon.types[product.type].scopes)
         type_forms = self.vocabulary[f"type:{product.type}"].forms(romanised)
         needed = slots(template)
         constraints = self._asked(product.attributes, needed)
@@ -213,7 +195,7 @@ class Writer:
             return None
         values["type"] = name
         if "word" in needed:
-            suited = _suited_words(words, product_type)
+            suited = suited_words(self.lexicon, words, product.type)
             values["word"] = local.word(f"word:{self.random.choice(suited)}")
         if "department" in needed:
             values["department"] = local.word(f"department:{product.department}")
@@ -250,16 +232,6 @@ class Writer:
         if normalise_text(text) == normalise_text(draft.text):
             return None
         return Draft(text, draft.type, draft.department, draft.constraints)
-
-
-def _suited_words(words: Sequence[str], product_type: ProductType) -> list[str]:
-    """Return the words that suit a product type; words for children never suit a type for adults."""
-    return [
-        word
-        for word in words
-        if product_type.department not in _UNSUITED_WORDS.get(word, ())
-        and not (product_type.audience == ADULT and word in CHILD_WORDS)
-    ]
 
 
 @lru_cache(maxsize=8192)
