@@ -117,9 +117,9 @@ def _senses(lexicon: Lexicon, language: str) -> dict[str, tuple[str, ...]]:
     for key, entry in vocabulary.rows():
         if key.startswith(_NOT_WORDS) or key not in english.entries:
             continue
-        name = english[key].name.replace("{n}", "").strip()
+        name = _SLOT.sub("", english[key].name).strip()
         for form in (*entry.forms(), *entry.romanised):
-            for word in _spellings(_key(form.replace("{n}", "")), language):
+            for word in _spellings(_key(_SLOT.sub("", form)), language):
                 senses.setdefault(word, {})[name] = None
     for word in _function_words(vocabulary):
         for spelling in _spellings(word, language):

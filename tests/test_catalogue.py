@@ -131,6 +131,9 @@ def test_price_bands_are_thirds_in_the_logarithm(lexicon: Lexicon) -> None:
         ({"feature": "unscented", "scent": "rose"}, ["scent"]),
         ({"pattern": "plain", "colour": "multicolour"}, ["pattern"]),
         ({"material": "sterling_silver", "colour": "red"}, ["colour"]),
+        ({"weight": "3kg", "volume": "10l"}, ["weight"]),
+        ({"size": "small", "length": "1.8m", "pack": "2pcs"}, ["size"]),
+        ({"size_bed": "single", "length": "2m"}, []),
     ],
 )
 def test_contradictions(values: dict[str, str], dropped: list[str]) -> None:

@@ -243,3 +243,34 @@ def test_no_adult_type_has_a_child_s_value(lexicon: Lexicon) -> None:
             assert not stated & children, product_type.name
         elif stated & children and product_type.department == "fashion":
             assert not stated & {("material", "lace"), ("style", "luxury")}, product_type.name
+
+
+@pytest.mark.parametrize(("language", "things"), [("vi", {"cái", "chiếc"}), ("th", {"ชิ้น", "pcs"})])
+def test_what_is_no_single_thing_is_counted_by_a_word_of_its_own(language: str, things: set[str]) -> None:
+    """Bottles, packets, tablets, pairs and volumes are not said to be "6 cái" or "6 ชิ้น"."""
+    lexicon = load_lexicon(languages=(language,))
+    vocabulary = lexicon.vocabularies[language]
+    assert set(vocabulary["unit:pieces"].forms()) == things
+    counted = [row for row in lexicon.types.values() if "pack" in row.attributes]
+    frozen_breads = [row.name for row in counted if row.category == "frozen_breads"]
+    for row in counted:
+        held = {"volume", "weight", "pages"} & set(row.attributes) and row.department != "kitchen"
+        eaten = row.department in ("groceries", "local_food") or row.category in ("vitamins", "herbal_supplements")
+        if (held or eaten) and row.name not in frozen_breads:
+            assert not things & set(vocabulary.entry("unit:pieces", row.scopes).forms()), row.name
+    for name in ("socks", "chopsticks", "earrings"):
+        assert {"đôi", "คู่"} & set(vocabulary.entry("unit:pieces", lexicon.types[name].scopes).forms())
+
+
+@pytest.mark.parametrize("language", [ENGLISH, *LANGUAGES])
+def test_sheets_are_not_pages(lexicon: Lexicon, language: str) -> None:
+    sheets, pages = (lexicon.vocabularies[language][f"unit:{unit}"] for unit in ("sheets", "pages"))
+    assert not {*sheets.forms(), *sheets.romanised} & {*pages.forms(), *pages.romanised}
+    paged = {row.category for row in lexicon.types.values() if "pages" in str(row.attributes.get("pages", ""))}
+    assert paged == {"reading_books", "study_books", "activity_books"}
+
+
+def test_no_flavour_is_the_thing_itself(lexicon: Lexicon) -> None:
+    """Dried mango is not sold with the flavour mango."""
+    for row in lexicon.types.values():
+        assert not set(row.attributes.get("flavour", ())) & set(row.name.split("_")), row.name

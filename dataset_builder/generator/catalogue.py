@@ -19,6 +19,8 @@ SELLER_WORDS = (
 _MARKS = {"ur": ("، ", "۔"), "bn": (", ", "।"), "th": (" ", "")}
 PRICE_BANDS = ("low", "mid", "high")
 ZIPF_OFFSET, ZIPF_EXPONENT = 25, 0.9
+_MEASURES = ("volume", "length", "weight", "size")
+"""Groups that each say how much of a product there is; of a type that has several, a product states the first."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,7 @@ def contradictions(values: dict[str, str]) -> list[str]:
         dropped.append("pattern")
     if values.get("material") in ("gold_plated", "sterling_silver"):
         dropped.append("colour")
-    return dropped
+    return dropped + [group for group in _MEASURES if group in values][1:]
 
 
 def draw_price(product_type: ProductType, attributes: tuple[Attribute, ...], rng: random.Random) -> float:

@@ -13,7 +13,8 @@ Attribute = tuple[str, str]
 _SLOT = re.compile(r"\{(\w+)\}")
 _QUANTITY = re.compile(r"([\d.]+)([^\d.]\D*)")
 _EMPTY_BRACKETS = re.compile(r"\(\s*\)|\[\s*\]")
-_UNIT_KEYS = {"pcs": "unit:pieces"}
+_COUNTED = {"pcs": "unit:pieces", "sheets": "unit:sheets", "pages": "unit:pages"}
+"""Units that count things; a language says them with a space, and the things of a pack as `unit:pieces@TYPE` says."""
 _BENGALI_DIGITS = str.maketrans("0123456789", "০১২৩৪৫৬৭৮৯")
 
 
@@ -95,10 +96,10 @@ class Speaker:
         number, unit = _parse_quantity(value)
         if self.vocabulary.language == "bn" and not self.romanised and self.random.random() < 0.5:
             number = number.translate(_BENGALI_DIGITS)
+        name = self.word(_COUNTED.get(unit, f"unit:{unit}"))
         if group == "pack" and self.random.random() < 0.5:
-            return self.word("unit:pack_of").replace("{n}", number)
-        name = self.word(_UNIT_KEYS.get(unit, f"unit:{unit}"))
-        glue = "" if len(name) <= 3 and name.isascii() and unit not in ("pcs", "sheets") else " "
+            return fill(self.word("unit:pack_of"), {"n": number, "unit": name})
+        glue = "" if len(name) <= 3 and name.isascii() and unit not in _COUNTED else " "
         return f"{number}{glue}{name}"
 
     def values_by_slot(self, attributes: tuple[Attribute, ...]) -> dict[str, str]:
