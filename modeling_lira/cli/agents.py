@@ -199,7 +199,7 @@ def translate(
     table, texts, languages = _read(input, text_column, language_column)
     before = table.candidates()
     with agents.CandidateStore(store or _store_of(output)) as finished:
-        translator = _translator(options, wanted, dictionary)
+        translator = translator_of(options, wanted, dictionary)
         after = agents.translate(translator, texts, languages, finished)
     table.write(output, [old + [c for c in new if c not in old] for old, new in zip(before, after, strict=True)])
     logger.info("%s: %d texts, %d candidates", output, len(texts), sum(map(len, after)))
@@ -325,7 +325,8 @@ def _read(path: Path, text_column: str, language_column: str | None) -> tuple[Ta
     return table, texts, table.languages(language_column, "--language-column")
 
 
-def _translator(options: ModelOptions, wanted: CandidateOptions, dictionary: Path | None) -> "Translator":
+def translator_of(options: ModelOptions, wanted: CandidateOptions, dictionary: Path | None) -> "Translator":
+    """Return the translator that the options name: a dictionary, a model behind a server or a local model."""
     if dictionary is not None:
         return _dictionary_translator(dictionary, wanted)
     if options.server is not None:

@@ -12,6 +12,7 @@ from .agents import CRITIQUE_EXAMPLE, TRANSLATE_EXAMPLE, critique, translate
 from .hub import EVALUATE_EXAMPLE, PUSH_EXAMPLE, evaluate, push
 from .running import run
 from .search import ENCODE_EXAMPLE, SEARCH_EXAMPLE, encode, search
+from .serve import SERVE_EXAMPLE, serve
 from .train import REASONING_EXAMPLE, TRAIN_EXAMPLE, train, train_reasoning
 
 app = typer.Typer(
@@ -43,6 +44,7 @@ app.command("evaluate", epilog=EVALUATE_EXAMPLE)(evaluate)
 app.command("push", epilog=PUSH_EXAMPLE)(push)
 app.command("encode", epilog=ENCODE_EXAMPLE)(encode)
 app.command("search", epilog=SEARCH_EXAMPLE)(search)
+app.command("serve", epilog=SERVE_EXAMPLE)(serve)
 
 
 @app.command(epilog="Example: lira demo --output runs/demo")

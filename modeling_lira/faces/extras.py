@@ -10,6 +10,7 @@ from ..errors import LiraError
 EXTRAS = {
     "search": ("pyarrow", "usearch"),
     "llm": ("httpx", "pyarrow", "sentencepiece"),
+    "serve": ("fastapi", "uvicorn", "prometheus_client", "httpx", "pyarrow", "sentencepiece"),
     "train": ("accelerate", "datasets", "peft"),
     "data": ("datasets", "matplotlib", "py3langid", "pyarrow"),
     "eval": (
