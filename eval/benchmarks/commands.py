@@ -18,6 +18,7 @@ def register(app: typer.Typer) -> None:
         mteb_tasks
     )
     app.command(epilog="Example: python -m eval logs --sizes 30 --sizes 100 --sizes 300")(logs)
+    app.command(epilog="Example: python -m eval serving --model runs/mine")(serving)
     app.command(epilog="Example: python -m eval report --keep")(report)
     app.command("all", epilog="Example: python -m eval all --quick --model runs/mine/model")(everything)
 
@@ -104,6 +105,30 @@ def logs(
     from .log_benchmark import measure_logs
 
     measure_logs(sizes, records, seed)
+
+
+def serving(
+    model: Annotated[str, typer.Option("--model", help="Run of lira train, folder or Hub id of a model.")],
+    corpus: Annotated[str, typer.Option(help="Corpus folder or Hub dataset, whose test queries are asked.")] = (
+        "runs/corpus"
+    ),
+    language: Annotated[str, typer.Option(help="Language of the queries.")] = "id",
+    requests: Annotated[int, typer.Option(min=8, help="Queries each number of clients asks.")] = 200,
+    clients: Annotated[list[int] | None, typer.Option(help="How many ask at a time; repeat. By default 1, 8, 32.")] = (
+        None
+    ),
+    translator: Annotated[str | None, typer.Option(help="Of lira serve: translate the queries by this model.")] = None,
+    records: Records = RECORDS,
+) -> None:
+    """Start lira serve and measure its latency under load."""
+    from modeling_lira.data.corpus import load_split
+
+    from .serving_benchmark import measure_serving
+
+    texts = load_split(corpus, language, "test").queries.texts
+    options = ["--model", model, *(["--translator", translator] if translator else [])]
+    asked = [texts[number % len(texts)] for number in range(requests)]
+    measure_serving(options, asked, language, clients or (1, 8, 32)).write(records)
 
 
 def report(

@@ -243,7 +243,8 @@ async def _refused(request: Request, limits: Limits, key: str) -> Response | Non
 def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
+        # Of a field that may be a text or a list, the error that is not about the other type says more.
+        first = min(error.errors(), key=lambda one: one["type"].endswith("_type"))
         where = ".".join(str(part) for part in first["loc"][1:2]) or "the body"
         return _error(422, f"{where}: {first['msg']}")
 
