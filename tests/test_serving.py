@@ -1,6 +1,7 @@
 """`lira serve`: OpenAI's client over real HTTP, live translation, limits, a full queue and a stop in the middle."""
 
 import asyncio
+import re
 import signal
 import socket
 import subprocess
@@ -277,3 +278,14 @@ def test_bad_options_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[
         assert lira("serve", *model, *arguments) == 2
         lines = capsys.readouterr().err.strip().splitlines()
         assert len(lines) == 1 and message in lines[0]
+
+
+def test_the_readmes_client_code_runs_as_written(tiny_model: LiraModel) -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    (source,) = (block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "openai" in block)
+    assert "http://localhost:8080" in source
+    names: dict[str, Any] = {}
+    with serving(tiny_model) as url:
+        exec(source.replace("http://localhost:8080", url), names)
+    expected = tiny_model.encode_query(["kemeja putih"], "id")
+    np.testing.assert_allclose([item.embedding for item in names["answer"].data], expected, atol=2e-6)
