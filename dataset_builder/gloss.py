@@ -12,8 +12,8 @@ from .lexicon import ENGLISH, Lexicon, Vocabulary
 
 AGENT = "gloss"
 UNSPACED = ("th",)
-_PATTERNS = ("query:", "vague:", "codemix:")
-_NOT_WORDS = ("title:", "desc:", "abbrev", *_PATTERNS)
+_PATTERNS = ("query:", "brandquery:", "pricequery:", "notquery:", "codemix:", "shortened:")
+_NOT_WORDS = ("title:", "desc:", "abbrev", "money:", "latin:", "english_names", *_PATTERNS)
 _SLOT = re.compile(r"\{\w+\}")
 _UNSPACED_ATOM = re.compile(r"[!-~]+|[^\x00-\x7f]")
 _CLOSE = 0.8

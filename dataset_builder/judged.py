@@ -115,6 +115,7 @@ def _query_row(name: str, query: JudgedQuery, language: str, split: str, candida
         "band": query.band,
         "type": "",
         "unseen_type": False,
+        "constraints": [],
         "hard_negatives": list(query.hard_negatives) if split == "train" else [],
         "candidates": [asdict(candidate) for candidate in translations],
     }

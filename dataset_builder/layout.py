@@ -55,6 +55,7 @@ SCHEMAS = {
             ("band", pa.string()),
             ("type", pa.string()),
             ("unseen_type", pa.bool_()),
+            ("constraints", pa.list_(pa.string())),
             ("hard_negatives", pa.list_(pa.string())),
             ("candidates", pa.list_(CANDIDATE)),
         ]

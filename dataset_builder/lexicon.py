@@ -41,6 +41,17 @@ SIZE_GROUPS = {
     "size_shoe": tuple(str(size) for size in range(36, 46)),
 }
 EVERYWHERE = "*"
+SIZE_RANGES = {
+    **{
+        f"{first}-{last}": SIZE_GROUPS["size_clothing"][SIZE_GROUPS["size_clothing"].index(first) :][:count]
+        for first, last, count in (("S", "XL", 4), ("S", "2XL", 5), ("S", "3XL", 6), ("M", "2XL", 4), ("M", "3XL", 5))
+    },
+    **{
+        f"{first}-{last}": tuple(str(size) for size in range(first, last + 1))
+        for first, last in ((36, 40), (36, 45), (38, 43), (39, 44), (40, 45))
+    },
+}
+"""The sizes that a product is sold in which states a range of them."""
 VALUE_GROUPS = (
     "colour", "material", "pattern", "gender", "age", "style", "feature", "flavour", "scent", "compatibility",
 )  # fmt: skip
@@ -83,6 +94,18 @@ class Brand:
     latin: str
     language: str
     departments: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Need:
+    """What shoppers name without naming a product: a gift for a father, camping. `types` are the products that fit.
+
+    A product that states a group of `wishes` must have the value wished: no gift for a father is for women.
+    """
+
+    name: str
+    wishes: tuple[tuple[str, str], ...]
+    types: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -160,6 +183,12 @@ class Lexicon:
     vocabularies: Mapping[str, Vocabulary]
     suited: Mapping[str, Mapping[str, bool]]
     """By word of sellers and shoppers: whether it suits the types of a scope; a word that is not there suits all."""
+    needs: tuple[Need, ...] = ()
+
+    @cached_property
+    def needs_of(self) -> Mapping[str, tuple[Need, ...]]:
+        """The needs that each product type fits, in file order."""
+        return {name: tuple(need for need in self.needs if name in need.types) for name in self.types}
 
     @cached_property
     def by_category(self) -> Mapping[tuple[str, str], tuple[str, ...]]:
@@ -200,6 +229,8 @@ def load_lexicon(folder: Path = LEXICON_FOLDER, languages: tuple[str, ...] = LAN
     ----------
     folder : Path
         Holds `structure.tsv`, `quantities.tsv`, `brands.tsv`, `words.tsv` and one `{language}.tsv` each.
+        Holds `structure.tsv`, `quantities.tsv`, `brands.tsv`, `needs.tsv` and for each language `{language}.tsv`, its
+        words, and `{language}-queries.tsv`, how its shoppers type.
     languages : tuple of str
         Vocabularies to load besides English.
 
@@ -212,11 +243,13 @@ def load_lexicon(folder: Path = LEXICON_FOLDER, languages: tuple[str, ...] = LAN
     types = _read_structure(folder / "structure.tsv", quantities)
     brands = _read_brands(folder / "brands.tsv")
     names = (ENGLISH, *(language for language in languages if language != ENGLISH))
-    vocabularies = {language: _read_vocabulary(folder / f"{language}.tsv", language) for language in names}
-    lexicon = Lexicon(types, brands, vocabularies, _read_words(folder / "words.tsv", types))
+    vocabularies = {language: _read_vocabulary(folder, language, brands) for language in names}
+    suited, needs = _read_words(folder / "words.tsv", types), _read_needs(folder / "needs.tsv", types)
+    lexicon = Lexicon(types, brands, vocabularies, suited, needs)
     _check_complements(types)
     for vocabulary in vocabularies.values():
         _check_vocabulary(vocabulary, types)
+        _check_needs(vocabulary, lexicon)
     return lexicon
 
 
@@ -304,7 +337,8 @@ def _parse_attribute(
     if listed:
         return group, tuple(listed.split(","))
     if group in SIZE_GROUPS:
-        return group, SIZE_GROUPS[group]
+        sizes = SIZE_GROUPS[group]
+        return group, (*sizes, *(name for name, listed in SIZE_RANGES.items() if set(listed) <= set(sizes)))
     if group in _OPEN_VALUES:
         return group, _OPEN_VALUES[group]
     for scope in scopes:
@@ -357,20 +391,48 @@ def _check_known(scopes: Iterable[str], types: Mapping[str, ProductType], where:
             raise LiraError(f"{where} is limited to {scope!r}, which is no type, category or department")
 
 
-def _read_vocabulary(path: Path, language: str) -> Vocabulary:
+def _read_needs(path: Path, types: Mapping[str, ProductType]) -> tuple[Need, ...]:
+    """Read the needs.
+
+    Raises
+    ------
+    LiraError
+        If a need fits an unknown type, or is a child's and fits a type for adults.
+    """
+    needs = []
+    for row in _read_table(path, ("need", "wishes", "types")):
+        wishes = tuple((group, value) for group, _, value in (wish.partition("=") for wish in row["wishes"].split()))
+        need = Need(row["need"], wishes, tuple(row["types"].split()))
+        childs = any(value in CHILD_VALUES.get(group, ()) for group, value in wishes)
+        for name in need.types:
+            if name not in types or (childs and types[name].audience == ADULT):
+                raise LiraError(f"{path.name}: need {need.name!r} does not go with the type {name!r}")
+        needs.append(need)
+    return tuple(needs)
+
+
+def _read_vocabulary(folder: Path, language: str, brands: Sequence[Brand]) -> Vocabulary:
+    """Read a language's words and how its shoppers type; the brands' names are words as well."""
     romanised = ("romanised",) if language in ROMANISED_LANGUAGES else ()
-    entries: dict[str, dict[str, Entry]] = {}
-    for row in _read_table(path, ("key", "name", "synonyms", *romanised)):
-        if not row["name"]:
-            raise LiraError(f"{path.name}: key {row['key']!r} has no name")
-        entry = Entry(row["name"], _names(row["synonyms"]), _names(row.get("romanised", "")))
-        key, _, listed = row["key"].partition("@")
-        for scope in listed.split(","):
-            if scope in entries.setdefault(key, {}):
-                raise LiraError(f"{path.name}: key {row['key']!r} is there twice")
-            entries[key][scope] = entry
+    entries: dict[str, dict[str, Entry]] = {f"brand:{brand.latin}": {"": _brand(brand, language)} for brand in brands}
+    for path in (folder / f"{language}.tsv", folder / f"{language}-queries.tsv"):
+        for row in _read_table(path, ("key", "name", "synonyms", *romanised)):
+            if not row["name"]:
+                raise LiraError(f"{path.name}: key {row['key']!r} has no name")
+            entry = Entry(row["name"], _names(row["synonyms"]), _names(row.get("romanised", "")))
+            key, _, listed = row["key"].partition("@")
+            for scope in listed.split(","):
+                if scope in entries.setdefault(key, {}):
+                    raise LiraError(f"{path.name}: key {row['key']!r} is there twice")
+                entries[key][scope] = entry
     general = {key: by_scope.pop("") for key, by_scope in entries.items() if "" in by_scope}
     return Vocabulary(language, general, {key: by_scope for key, by_scope in entries.items() if by_scope})
+
+
+def _brand(brand: Brand, language: str) -> Entry:
+    """Return a brand's name: in its own script, or else in Latin letters; in English in Latin letters alone."""
+    native = brand.latin if language == ENGLISH else brand.name
+    return Entry(native, () if native == brand.latin else (brand.latin,), (brand.latin,))
 
 
 def _names(cell: str) -> tuple[str, ...]:
@@ -407,6 +469,15 @@ def _check_scopes(vocabulary: Vocabulary, types: Mapping[str, ProductType]) -> N
     for key, by_scope in vocabulary.scoped.items():
         vocabulary[key]
         _check_known(by_scope, types, f"lexicon/{vocabulary.language}.tsv: key {key!r}")
+
+
+def _check_needs(vocabulary: Vocabulary, lexicon: Lexicon) -> None:
+    """Raise LiraError for a need without words, or with those of a product type, which would not be vague."""
+    names = {normalise_text(form) for name in lexicon.types for form in vocabulary[f"type:{name}"].forms()}
+    for need in lexicon.needs:
+        for form in vocabulary[f"need:{need.name}"].forms():
+            if normalise_text(form) in names:
+                raise LiraError(f"lexicon/{vocabulary.language}-queries.tsv: need {form!r} is a product type's name")
 
 
 def _needed_keys(types: Mapping[str, ProductType]) -> list[str]:

@@ -65,7 +65,7 @@ def test_no_title_or_query_of_an_adult_type_speaks_of_children(lexicon: Lexicon,
     rng, seen = random.Random(5), 0
     for product in adult_products(lexicon, language):
         texts = [(product.title, local), (product.text, local), (product.title_en, english)]
-        for kind in KINDS if language in ("vi", *ROMANISED_LANGUAGES) else KINDS[:-1]:
+        for kind in KINDS if language in ("vi", "th", *ROMANISED_LANGUAGES) else KINDS[:-1]:
             draft = Writer(lexicon, language, rng).write(kind, product)
             if draft is not None and draft.type and kind not in ("misspelt", "code_mixed"):
                 texts.append((draft.text, local))
@@ -89,7 +89,7 @@ def test_a_child_s_query_never_gets_a_product_for_adults(lexicon: Lexicon, langu
                 continue
             asked += 1
             query = Query(
-                "q", draft.text, language, "train", kind, "head", draft.type, draft.department, draft.constraints, False
+                "q", draft.text, language, "train", kind, "head", draft.type, draft.types, draft.constraints, False
             )
             judged = index.judge(query)
             assert all(lexicon.types[products[row].type].audience != ADULT for row in judged.rows), draft

@@ -182,10 +182,13 @@ def test_a_model_starts_the_same_whether_it_is_the_first_or_not(backbones: dict[
 def test_an_english_reference_says_what_the_query_asks_for() -> None:
     lexicon = load_lexicon(languages=("th",))
     asked = (("colour", "red"), ("volume", "350ml"), ("gender", "boys"))
-    query = Query("1", "ขวดนม", "th", "test", "bare", "head", "baby_bottle", "", asked, False)
+    query = Query("1", "ขวดนม", "th", "test", "bare", "head", "baby_bottle", (), asked, False)
     assert english_reference(lexicon, query) == "red baby bottle for boys 350ml"
-    vague = replace(query, type="", department="kitchen", constraints=(("colour", "red"),))
-    assert english_reference(lexicon, vague) == "red kitchen"
+    wishes = (("fits:gender", "men"), ("price_up_to", "8.5714"))
+    need = next(need for need in lexicon.needs if need.name == "gift_father")
+    assert english_reference(lexicon, replace(query, type="", types=need.types, constraints=wishes)) == (
+        "gift for father under 8.57 dollars"
+    )
 
 
 def test_a_text_without_a_reference_is_named(setting: Setting) -> None:

@@ -97,7 +97,8 @@ class Catalogue:
         rng = random.Random(f"{self.seed}:{self.language}:{index}")
         product_type = self.lexicon.types[self.popularity.draw(rng)]
         attributes = draw_attributes(product_type, rng)
-        brand = rng.choice(_brands(self.lexicon, self.language, product_type.department))
+        if rng.random() < 0.75:
+            attributes += (("brand", rng.choice(_brands(self.lexicon, self.language, product_type.department)).latin),)
         word = (
             f"word:{rng.choice(suited_words(self.lexicon, SELLER_WORDS, product_type.name))}"
             if rng.random() < 0.35
@@ -115,9 +116,9 @@ class Catalogue:
             type=product_type.name,
             department=product_type.department,
             category=product_type.category,
-            title=write_title(speaker(self.vocabulary, 0.7), product_type, attributes, brand.name, word),
-            title_en=write_title(speaker(english, 0.85), product_type, attributes, brand.latin, word),
-            text=write_description(speaker(self.vocabulary, 0.8), product_type, attributes, brand.name),
+            title=write_title(speaker(self.vocabulary, 0.7), product_type, attributes, word),
+            title_en=write_title(speaker(english, 0.85), product_type, attributes, word),
+            text=write_description(speaker(self.vocabulary, 0.8), product_type, attributes),
             attributes=attributes,
             price=draw_price(product_type, attributes, rng),
         )
@@ -178,9 +179,7 @@ def price_band(product_type: ProductType, price: float) -> str:
     return PRICE_BANDS[min(max(int(3 * position), 0), 2)]
 
 
-def write_title(
-    speaker: Speaker, product_type: ProductType, attributes: tuple[Attribute, ...], brand: str, word: str
-) -> str:
+def write_title(speaker: Speaker, product_type: ProductType, attributes: tuple[Attribute, ...], word: str) -> str:
     """Write a title from one of the language's patterns; attributes that the pattern lacks follow at the end."""
     rng = speaker.random
     forms = speaker.vocabulary[f"type:{product_type.name}"].forms()
@@ -190,7 +189,7 @@ def write_title(
     rest = [text for slot, text in spoken.items() if slot not in slots(template)]
     if len(forms) > 1 and rng.random() < 0.2:
         rest.append(rng.choice([form for form in forms if form != main]))
-    spoken |= {"type": main, "brand": brand, "word": speaker.word(word) if word else ""}
+    spoken |= {"type": main, "word": speaker.word(word) if word else ""}
     return " ".join([fill(template, spoken), *rest])
 
 
@@ -202,12 +201,10 @@ def _best_templates(vocabulary: Vocabulary, stated: frozenset[str]) -> tuple[str
     return tuple(template for template, count in placed.items() if count >= max(most - 1, min(most, 1)))
 
 
-def write_description(
-    speaker: Speaker, product_type: ProductType, attributes: tuple[Attribute, ...], brand: str
-) -> str:
-    """Write a short description: type and brand, the stated attributes, one closing sentence."""
+def write_description(speaker: Speaker, product_type: ProductType, attributes: tuple[Attribute, ...]) -> str:
+    """Write a short description: the type, the stated attributes, one closing sentence."""
     comma, stop = _MARKS.get(speaker.vocabulary.language, (", ", "."))
     name = speaker.vocabulary[f"type:{product_type.name}"].name
     stated = comma.join(speaker.value(attribute) for attribute in attributes)
     closing = speaker.random.choice(speaker.vocabulary.templates("desc"))
-    return f"{name} {brand}{stop} {stated}{stop} {closing}" if stated else f"{name} {brand}{stop} {closing}"
+    return f"{stop} ".join(part for part in (name, stated, closing) if part)

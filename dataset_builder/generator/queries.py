@@ -11,18 +11,26 @@ from ..lexicon import (
     BANDS,
     ENGLISH,
     ROMANISED_LANGUAGES,
+    SIZE_RANGES,
     Lexicon,
     Vocabulary,
     normalise_text,
 )
 from .catalogue import Product, suited_words
 from .misspelling import abbreviate, misspell, strip_diacritics
+from .money import in_dollars, round_amount, say_amount
 from .splits import Release
-from .wording import Attribute, Speaker, fill, says, slot_of, slots
+from .wording import Attribute, Speaker, accepted_values, fill, says, slot_of, slots
 
-KINDS = ("bare", "synonym", "attribute", "vague", "misspelt", "code_mixed", "abbreviated", "romanised")
-_WEIGHTS = {"bare": 12, "synonym": 15, "attribute": 34, "vague": 8, "misspelt": 10, "code_mixed": 12, "abbreviated": 5}
-_ROMANISED_WEIGHT = {"vi": 12, "ur": 16, "bn": 16}
+KINDS = (
+    "bare", "synonym", "attribute", "brand", "price", "negation", "vague", "misspelt", "code_mixed", "abbreviated",
+    "romanised",
+)  # fmt: skip
+_WEIGHTS = {
+    "bare": 10, "synonym": 12, "attribute": 24, "brand": 12, "price": 7, "negation": 3, "vague": 9, "misspelt": 11,
+    "code_mixed": 11, "abbreviated": 6,
+}  # fmt: skip
+_ROMANISED_WEIGHT = {"vi": 12, "ur": 16, "bn": 16, "th": 3}
 _BAND_WEIGHTS = (40, 35, 25)
 _SHOPPER_WORDS = (
     "cheap",
@@ -40,11 +48,10 @@ _SHORTENED_WORDS = (
     "original",
     "how_much",
     "good_quality",
-    "for_kids",
     "free_shipping",
-    "birthday",
     "beautiful",
 )
+_PATTERNS = {"attribute": "query", "brand": "brandquery", "price": "pricequery", "negation": "notquery"}
 _MAX_WORDS = 8
 _MAX_ATTEMPTS = 200
 
@@ -53,8 +60,10 @@ _MAX_ATTEMPTS = 200
 class Query:
     """One query with what it asks for.
 
-    `type` is empty for a vague query, which asks for a `department` (empty: anywhere in the shop) instead.
-    `constraints` are the attributes asked for.
+    `type` is empty for a vague query, which any of `types` may answer instead. `constraints` are the attributes asked
+    for, `("brand", …)` among them, and three kinds of wishes: `("price_up_to", "8.0000")` and `("price_from", …)` in US
+    dollars; `("not:material", "plastic")` for a stated material that is not plastic; `("fits:gender", "men")` for a
+    product that does not state another gender.
     """
 
     id: str
@@ -64,7 +73,7 @@ class Query:
     kind: str
     band: str
     type: str
-    department: str
+    types: tuple[str, ...]
     constraints: tuple[Attribute, ...]
     unseen_type: bool
 
@@ -75,7 +84,7 @@ class Draft:
 
     text: str
     type: str
-    department: str
+    types: tuple[str, ...]
     constraints: tuple[Attribute, ...]
 
 
@@ -102,31 +111,29 @@ class Writer:
 
     def write(self, kind: str, product: Product) -> Draft | None:
         """Return a draft of the kind, or None if none can be made from the product in the language."""
-        if kind == "vague":
-            return self._vague(product)
-        if kind == "code_mixed":
-            return self._code_mixed(product)
         if kind == "bare":
             return self._draft(product, "{type}", usual_type=1.0)
-        if kind == "synonym":
-            return self._synonym(product)
         if kind == "misspelt":
-            return self._changed(self._plain(product), lambda text: misspell(text, self.language, self.random))
-        if kind == "abbreviated":
-            return self._abbreviated(product)
-        if kind == "romanised":
-            return self._romanised(product)
-        return self._attribute(product)
+            return self._misspelt(product)
+        writers = {
+            "synonym": self._synonym,
+            "vague": self._vague,
+            "code_mixed": self._code_mixed,
+            "abbreviated": self._abbreviated,
+            "romanised": self._romanised,
+        }
+        return writers[kind](product) if kind in writers else self._patterned(_PATTERNS[kind], product)
 
-    def _attribute(self, product: Product, romanised: bool = False) -> Draft | None:
-        template = self._pick("query", product, romanised)
+    def _patterned(self, patterns: str, product: Product, romanised: bool = False) -> Draft | None:
+        template = self._pick(patterns, product, romanised)
         return self._draft(product, template, romanised=romanised) if template else None
 
-    def _plain(self, product: Product) -> Draft | None:
-        """Return a bare or an attribute query, which `_changed` misspells, shortens or romanises."""
-        return (
-            self._draft(product, "{type}", usual_type=0.7) if self.random.random() < 0.5 else self._attribute(product)
-        )
+    def _plain(self, product: Product, romanised: bool = False) -> Draft | None:
+        """Return a query of a plain kind, which `_changed` misspells, shortens or romanises."""
+        draw = self.random.random()
+        if draw < 0.45:
+            return self._draft(product, "{type}", usual_type=0.65, romanised=romanised)
+        return self._patterned("brandquery" if draw > 0.88 else "query", product, romanised)
 
     def _synonym(self, product: Product) -> Draft | None:
         if len(self.vocabulary[f"type:{product.type}"].forms()) < 2:
@@ -135,46 +142,104 @@ class Writer:
         return self._draft(product, template or "{type}", usual_type=0.0)
 
     def _vague(self, product: Product) -> Draft | None:
-        template = self._pick("vague", product)
-        if template is None:
+        """Name a need that the product meets, at times with a budget."""
+        stated = dict(product.attributes)
+        needs = [
+            need
+            for need in self.lexicon.needs_of[product.type]
+            if all(stated.get(group, value) in accepted_values((group, value)) for group, value in need.wishes)
+        ]
+        if not needs:
             return None
-        draft = self._draft(product, template)
-        if draft is None or _asks_for_everyone(draft.constraints):
-            return None
-        return Draft(draft.text, "", product.department if "department" in slots(template) else "", draft.constraints)
+        need, romanised = self.random.choice(needs), self._romanises(0.3)
+        words = Speaker(self.vocabulary, self.random, 0.3, romanised).word(f"need:{need.name}")
+        patterns = [
+            pattern
+            for pattern in self.vocabulary.templates("pricequery", romanised)
+            if slots(pattern) == {"type", "price"}
+        ]
+        pattern = self.random.choice(patterns) if self.random.random() < 0.35 else "{type}"
+        prices, wishes = self._budget(product, slots(pattern), romanised)
+        text = unicodedata.normalize("NFC", fill(pattern, {"type": words, **prices}))
+        wishes = (*((f"fits:{group}", value) for group, value in need.wishes), *wishes)
+        return Draft(text, "", need.types, wishes) if len(text.split()) <= _MAX_WORDS else None
+
+    def _romanises(self, share: float) -> bool:
+        return self.language in ROMANISED_LANGUAGES and self.random.random() < share
+
+    def _misspelt(self, product: Product) -> Draft | None:
+        romanised = self._romanises(0.3)
+        draft = self._plain(product, romanised)
+        return self._changed(draft, lambda text: misspell(text, self.language, self.random, romanised))
 
     def _code_mixed(self, product: Product) -> Draft | None:
-        romanised = self.language in ROMANISED_LANGUAGES and self.random.random() < 0.3
+        """Mix in English words that the language's shoppers use, and that differ from its own."""
+        romanised = self._romanises(0.4)
         template = self._pick("codemix", product, romanised)
         if template is None:
             return None
-        local = {normalise_text(form) for form in self.vocabulary[f"type:{product.type}"].forms(romanised)}
-        english = {normalise_text(form) for form in self.lexicon.vocabularies[ENGLISH][f"type:{product.type}"].forms()}
-        if "en_type" in slots(template) and local & english:
+        english = self.lexicon.vocabularies[ENGLISH]
+        if "en_type" in slots(template) and product.type not in self.vocabulary["english_names"].name.split():
             return None
+        keys = {"en_type": f"type:{product.type}"}
+        keys |= {f"en_{slot_of(group)}": f"{group}:{value}" for group, value in product.attributes}
+        for slot in slots(template) & keys.keys():
+            local = {normalise_text(form) for form in self.vocabulary[keys[slot]].forms(romanised)}
+            if local & {normalise_text(form) for form in english[keys[slot]].forms()}:
+                return None
         return self._draft(product, template, romanised=romanised)
 
     def _abbreviated(self, product: Product) -> Draft | None:
-        romanised = self.language in ROMANISED_LANGUAGES and self.random.random() < 0.4
-        draft = self._attribute(product, romanised) if self.random.random() < 0.5 else None
-        draft = draft or self._draft(product, "{type} {word}", romanised=romanised, words=_SHORTENED_WORDS)
+        romanised = self._romanises(0.5)
+        if self.random.random() < 0.85:
+            draft = self._patterned("shortened", product, romanised)
+        else:
+            draft = self._draft(product, "{type} {word}", romanised=romanised, words=_SHORTENED_WORDS)
         pairs = self.vocabulary.abbreviations(romanised)
         return self._changed(draft, lambda text: abbreviate(text, pairs, spaced=self.language != "th"))
 
     def _romanised(self, product: Product) -> Draft | None:
         if self.language == "vi":
             return self._changed(self._plain(product), strip_diacritics)
-        if self.random.random() < 0.45:
-            return self._draft(product, "{type}", usual_type=0.6, romanised=True)
-        return self._attribute(product, romanised=True)
+        if self.language in ROMANISED_LANGUAGES:
+            return self._plain(product, romanised=True)
+        key = f"latin:{product.type}"
+        if key not in self.vocabulary.entries:
+            return None
+        return Draft(self.random.choice(self.vocabulary[key].forms()), product.type, (), ())
 
     def _pick(self, kind: str, product: Product, romanised: bool = False) -> str | None:
         """Return a pattern whose slots the product can all fill, rather one with many slots; None if there is none."""
-        stated = frozenset(slot_of(group) for group, _ in product.attributes)
+        stated = frozenset(slot_of(group) for group, _ in _askable(product))
+        if self._denied(product):
+            stated |= {"not"}
         fitting = _fitting(self.vocabulary, kind, romanised, stated)
         if not fitting:
             return None
         return self.random.choices(fitting, [1 + 2 * len(_asked_slots(template) & stated) for template in fitting])[0]
+
+    def _denied(self, product: Product) -> list[Attribute]:
+        """Return what may be said not to be wanted: values that the type comes in, where the product states another."""
+        values = self.lexicon.types[product.type].attributes
+        return [
+            (f"not:{group}", value)
+            for group, stated in product.attributes
+            for value in values.get(group, ())
+            if value != stated and f"not:{group}:{value}" in self.vocabulary.entries
+        ]
+
+    def _budget(
+        self, product: Product, needed: frozenset[str], romanised: bool
+    ) -> tuple[dict[str, str], tuple[Attribute, ...]]:
+        """Return the words and the wishes of the price slots of a pattern; the product's price lies between them."""
+        formats, number = self.vocabulary.templates("money", romanised), self.random.randrange(100)
+        values, wishes = {}, []
+        for slot, group in (("price", "price_up_to"), ("least", "price_from")):
+            if slot in needed:
+                amount = round_amount(product.price, self.language, slot == "price", self.random)
+                values[slot] = say_amount(amount, formats, number)
+                wishes.append((group, in_dollars(amount, self.language)))
+        return values, tuple(wishes)
 
     def _draft(
         self,
@@ -188,20 +253,23 @@ class Writer:
         local = Speaker(self.vocabulary, self.random, 0.65, romanised, self.lexicon.types[product.type].scopes)
         type_forms = self.vocabulary[f"type:{product.type}"].forms(romanised)
         needed = slots(template)
-        constraints = self._asked(product.attributes, needed)
+        constraints = self._asked(product, needed)
         values = local.values_by_slot(constraints)
         name = Speaker(self.vocabulary, self.random, usual_type, romanised).choose(type_forms)
         if any(says(name, value) for slot, value in values.items() if slot in needed):
             return None
+        if _literals(template) & set(name.casefold().split()):
+            return None
         values["type"] = name
+        prices, wishes = self._budget(product, needed, romanised)
         if "word" in needed:
             suited = suited_words(self.lexicon, words, product.type)
             values["word"] = local.word(f"word:{self.random.choice(suited)}")
-        if "department" in needed:
-            values["department"] = local.word(f"department:{product.department}")
-        values |= self._english_values(product, constraints)
+        values |= self._english_values(product, constraints) | prices
+        if "raw_size" in needed - values.keys():
+            return None
         text = unicodedata.normalize("NFC", fill(template, values))
-        return Draft(text, product.type, "", constraints) if len(text.split()) <= _MAX_WORDS else None
+        return Draft(text, product.type, (), (*constraints, *wishes)) if len(text.split()) <= _MAX_WORDS else None
 
     def _english_values(self, product: Product, constraints: tuple[Attribute, ...]) -> dict[str, str]:
         scopes = self.lexicon.types[product.type].scopes
@@ -209,18 +277,20 @@ class Writer:
         values = {f"en_{slot}": text for slot, text in speaker.values_by_slot(constraints).items()}
         values["en_type"] = speaker.word(f"type:{product.type}")
         for group, value in constraints:
-            if slot_of(group) == "size":
+            if group in ("size_clothing", "size_shoe"):
                 values["raw_size"] = value
         return values
 
-    def _asked(self, attributes: tuple[Attribute, ...], needed: frozenset[str]) -> tuple[Attribute, ...]:
+    def _asked(self, product: Product, needed: frozenset[str]) -> tuple[Attribute, ...]:
         """Return the attributes that a pattern asks for, one for each slot."""
         wanted = {_local_slot(slot) for slot in needed}
         asked: dict[str, Attribute] = {}
-        for attribute in attributes:
+        for attribute in _askable(product):
             slot = slot_of(attribute[0])
             if slot in wanted and (slot not in asked or self.random.random() < 0.5):
                 asked[slot] = attribute
+        if "not" in wanted:
+            asked["not"] = self.random.choice(self._denied(product))
         return tuple(asked.values())
 
     @staticmethod
@@ -231,7 +301,7 @@ class Writer:
         text = unicodedata.normalize("NFC", change(draft.text))
         if normalise_text(text) == normalise_text(draft.text):
             return None
-        return Draft(text, draft.type, draft.department, draft.constraints)
+        return Draft(text, draft.type, draft.types, draft.constraints)
 
 
 @lru_cache(maxsize=8192)
@@ -243,15 +313,22 @@ def _fitting(vocabulary: Vocabulary, kind: str, romanised: bool, stated: frozens
 @lru_cache(maxsize=4096)
 def _asked_slots(template: str) -> frozenset[str]:
     """Return the attribute slots of a pattern; `en_colour`, the English word, counts as `colour`."""
-    return frozenset(_local_slot(slot) for slot in slots(template)) - {"type", "word", "department"}
+    return frozenset(_local_slot(slot) for slot in slots(template)) - {"type", "word", "price", "least"}
 
 
 def _local_slot(slot: str) -> str:
     return slot.removeprefix("en_").removeprefix("raw_")
 
 
-def _asks_for_everyone(constraints: tuple[Attribute, ...]) -> bool:
-    return ("gender", "unisex") in constraints or ("compatibility", "universal") in constraints
+@lru_cache(maxsize=4096)
+def _literals(template: str) -> frozenset[str]:
+    """Return the words of a pattern itself."""
+    return frozenset(word for word in template.casefold().split() if "{" not in word)
+
+
+def _askable(product: Product) -> tuple[Attribute, ...]:
+    """Return the attributes that a query may name: not a range of sizes, of which a shopper needs one."""
+    return tuple(attribute for attribute in product.attributes if attribute[1] not in SIZE_RANGES)
 
 
 class Anchors:
@@ -277,7 +354,7 @@ def generate_queries(
     products: Mapping[str, Sequence[Product]],
     unseen: frozenset[str],
 ) -> Iterator[Query]:
-    """Generate the queries of a language; no text occurs twice, not even in different splits.
+    """Generate the queries of a language; no text occurs twice, in any order of words, not even in another split.
 
     Parameters
     ----------
@@ -305,10 +382,10 @@ def generate_queries(
             stream = _drafts(lexicon, language, f"{seed}:{language}:{release.name}:{split}", anchors)
             while counts[split] < release.queries[split]:
                 kind, product, draft = next(stream)
-                key = normalise_text(draft.text)
-                if key in texts:
+                keys = {normalise_text(draft.text), " ".join(sorted(draft.text.casefold().split()))}
+                if texts & keys:
                     continue
-                texts.add(key)
+                texts |= keys
                 number, counts[split] = counts[split], counts[split] + 1
                 yield Query(
                     id=f"{language}-q-{split}-{number:05d}",
@@ -318,7 +395,7 @@ def generate_queries(
                     kind=kind,
                     band=lexicon.types[product.type].band if draft.type else "head",
                     type=draft.type,
-                    department=draft.department,
+                    types=draft.types,
                     constraints=draft.constraints,
                     unseen_type=draft.type in unseen,
                 )

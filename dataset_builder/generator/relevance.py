@@ -2,7 +2,7 @@
 
 import random
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Generic, TypeVar
@@ -12,27 +12,23 @@ import numpy as np
 from ..lexicon import ADULT, CHILD_VALUES, Lexicon, normalise_text
 from .catalogue import Product
 from .queries import Query
-from .wording import Attribute
+from .wording import Attribute, accepted_values
 
 EXACT, SUBSTITUTE, PARTIAL = 3, 2, 1
 Key = TypeVar("Key", str, Attribute)
-_ACCEPTED: Mapping[Attribute, tuple[str, ...]] = {
-    ("gender", "men"): ("unisex",),
-    ("gender", "women"): ("unisex",),
-    ("compatibility", "iphone"): ("universal",),
-    ("compatibility", "samsung"): ("android", "universal"),
-    ("compatibility", "xiaomi"): ("android", "universal"),
-    ("compatibility", "oppo"): ("android", "universal"),
-    ("compatibility", "android"): ("universal",),
-    ("compatibility", "car"): ("universal",),
-    ("compatibility", "motorcycle"): ("universal",),
-    ("compatibility", "bicycle"): ("universal",),
-}
 
 
-def accepted_values(attribute: Attribute) -> tuple[str, ...]:
-    """Return the values that satisfy a wanted attribute: unisex satisfies men, a cable for Android one for Samsung."""
-    return (attribute[1], *_ACCEPTED.get(attribute, ()))
+def satisfies(product: Product, wish: Attribute) -> bool:
+    """Return whether a product satisfies one of the wishes of `Query.constraints`."""
+    relation, _, group = wish[0].rpartition(":")
+    if group == "price_up_to":
+        return product.price <= float(wish[1])
+    if group == "price_from":
+        return product.price >= float(wish[1])
+    stated = dict(product.attributes).get(group)
+    if relation == "not":
+        return stated not in (None, wish[1])
+    return stated in accepted_values((group, wish[1])) or (relation == "fits" and stated is None)
 
 
 @dataclass(frozen=True)
@@ -59,6 +55,8 @@ class SplitIndex:
         self._types: _Postings[str] = _Postings()
         self._departments: _Postings[str] = _Postings()
         self._attributes: _Postings[Attribute] = _Postings()
+        self._groups: _Postings[str] = _Postings()
+        self._prices = array("d")
         self._satisfying: dict[Attribute, np.ndarray] = {}
         for product in products:
             self.add(product)
@@ -67,29 +65,46 @@ class SplitIndex:
         """Add the next row; all rows must be added before the first call of any other method."""
         self._types.add(product.type, self.count)
         self._departments.add(product.department, self.count)
+        self._prices.append(product.price)
         for attribute in product.attributes:
             self._attributes.add(attribute, self.count)
+            self._groups.add(attribute[0], self.count)
         self.count += 1
 
     def of_types(self, names: Sequence[str]) -> np.ndarray:
         """Return the rows of several types, ascending."""
         return _union([self._types.rows(name) for name in names])
 
-    def satisfying(self, attribute: Attribute) -> np.ndarray:
-        """Return the rows that satisfy a wanted attribute, ascending; see `accepted_values`."""
-        if attribute not in self._satisfying:
-            wishes = [(attribute[0], value) for value in accepted_values(attribute)]
-            self._satisfying[attribute] = _union([self._attributes.rows(wish) for wish in wishes])
-        return self._satisfying[attribute]
+    def satisfying(self, wish: Attribute) -> np.ndarray:
+        """Return the rows that satisfy a wish, ascending; see `Query.constraints` and `accepted_values`."""
+        group, value = wish
+        if group in ("price_up_to", "price_from"):
+            prices, limit = np.frombuffer(self._prices), float(value)
+            return np.flatnonzero(prices <= limit if group == "price_up_to" else prices >= limit).astype(np.int32)
+        if wish not in self._satisfying:
+            self._satisfying[wish] = self._rows_satisfying(group, value)
+        return self._satisfying[wish]
+
+    def _rows_satisfying(self, group: str, value: str) -> np.ndarray:
+        relation, _, stated = group.rpartition(":")
+        if relation == "not":
+            return _without(self._groups.rows(stated), self._attributes.rows((stated, value)))
+        accepted = [(stated, other) for other in accepted_values((stated, value))]
+        rows = _union([self._attributes.rows(attribute) for attribute in accepted])
+        if relation == "fits":
+            contradicting = _without(self._groups.rows(stated), rows)
+            return _without(np.arange(self.count, dtype=np.int32), contradicting)
+        return rows
 
     def judge(self, query: Query) -> Judgements:
         """Grade the whole split for a query.
 
         For a query that names a type, a product is graded 3 if it is of the type and has every attribute asked for, 2
-        if it is of the type, 1 if its type is of the same category or a complement. For a vague query it is graded 3
-        if it is of the department (or anywhere in the shop, if none is named) and has every attribute asked for, 1 if
-        it is of the named department and has some of them. Other products have grade 0 and are not listed, and neither
-        are products for adults if the query asks for something for children.
+        if it is of the type, 1 if its type is of the same category or a complement.
+
+        For a vague query it is graded 3 if it is of a type that fits and satisfies every wish, 1 if it fails that for
+        the price alone. Other products have grade 0 and are not listed, and neither are products for adults if the
+        query asks for something for children.
         """
         judged = self._judge_type(query) if query.type else self._judge_vague(query)
         if not any(value in CHILD_VALUES.get(group, ()) for group, value in query.constraints):
@@ -110,12 +125,11 @@ class SplitIndex:
         return _ordered(np.concatenate([same_type, partial]), np.concatenate([grades, np.full(len(partial), PARTIAL)]))
 
     def _judge_vague(self, query: Query) -> Judgements:
-        rows = self.department(query.department) if query.department else np.arange(self.count, dtype=np.int32)
+        rows = self.of_types(query.types)
+        wishes = tuple(wish for wish in query.constraints if not wish[0].startswith("price"))
+        rows = rows[self._matched(rows, wishes) == len(wishes)]
         matched = self._matched(rows, query.constraints)
-        grades = np.where(matched == len(query.constraints), EXACT, 0)
-        if query.department:
-            grades = np.where((matched > 0) & (grades == 0), PARTIAL, grades)
-        return _ordered(rows[grades > 0], grades[grades > 0])
+        return _ordered(rows, np.where(matched == len(query.constraints), EXACT, PARTIAL))
 
     def _matched(self, rows: np.ndarray, constraints: tuple[Attribute, ...]) -> np.ndarray:
         """Count the satisfied constraints of each row, [len(rows)]."""
@@ -197,10 +211,11 @@ class HardNegatives:
         """Return rows of the split with grade 0, ascending."""
         rng = random.Random(f"{self.seed}:{query.id}:negatives")
         similar = _without(self.index.of_types(self.lookalike_types(query.type)), judged.rows)
-        sharing = _without(_union([self.index.satisfying(wish) for wish in query.constraints]), judged.rows)
+        plain = [wish for wish in query.constraints if wish[0] not in ("price_up_to", "price_from")]
+        sharing = _without(_union([self.index.satisfying(wish) for wish in plain]), judged.rows)
         drawn = {*_sample(rng, similar, self.lookalikes), *_sample(rng, sharing, self.attribute_sharers)}
         if not drawn:
-            department = self.lexicon.types[query.type].department if query.type else query.department
+            department = self.lexicon.types[(query.type or query.types[0])].department
             drawn.update(_sample(rng, _without(self.index.department(department), judged.rows), self.lookalikes))
         return sorted(drawn)
 

@@ -14,7 +14,7 @@ from ..ranking import draw_documents
 from .catalogue import Product, price_band, product_id
 from .products import ProductList
 from .queries import Query
-from .relevance import Judgements
+from .relevance import Judgements, satisfies
 
 QRELS_PER_TABLE = 500_000
 
@@ -69,6 +69,7 @@ def query_rows(data: LanguageData, split: str, candidates: CandidateSource) -> I
             "band": query.band,
             "type": query.type,
             "unseen_type": query.unseen_type,
+            "constraints": [f"{group}={value}" for group, value in query.constraints],
             "hard_negatives": [_id(data, part, row) for row in negatives],
             "candidates": [asdict(candidate) for candidate in candidates.of(query.language, query.text)],
         }
@@ -110,14 +111,14 @@ def similarity(lexicon: Lexicon, query: Query, product: Product, grade: int) -> 
     if grade == 3:
         return 1.0
     if query.type and product.type == query.type:
-        matched = sum(attribute in product.attributes for attribute in query.constraints)
+        matched = sum(satisfies(product, wish) for wish in query.constraints)
         return round(0.6 + 0.3 * matched / len(query.constraints), 4)
     if grade == 1:
         if not query.type:
             return 0.5
         return 0.35 if product.type in lexicon.siblings(query.type) else 0.25
-    department = lexicon.types[query.type].department if query.type else query.department
-    return 0.1 if product.department == department else 0.0
+    departments = {lexicon.types[name].department for name in ((query.type,) if query.type else query.types)}
+    return 0.1 if product.department in departments else 0.0
 
 
 def ranking_rows(lexicon: Lexicon, data: LanguageData, split: str) -> Iterator[Row]:

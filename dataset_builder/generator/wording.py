@@ -6,10 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ..lexicon import QUANTITY_GROUPS, SIZE_GROUPS, Vocabulary
+from ..lexicon import QUANTITY_GROUPS, SIZE_GROUPS, SIZE_RANGES, Vocabulary
 
 Attribute = tuple[str, str]
 
+_ACCEPTED: Mapping[Attribute, tuple[str, ...]] = {
+    ("gender", "men"): ("unisex",),
+    ("gender", "women"): ("unisex",),
+    ("compatibility", "iphone"): ("universal",),
+    ("compatibility", "samsung"): ("android", "universal"),
+    ("compatibility", "xiaomi"): ("android", "universal"),
+    ("compatibility", "oppo"): ("android", "universal"),
+    ("compatibility", "android"): ("universal",),
+    ("compatibility", "car"): ("universal",),
+    ("compatibility", "motorcycle"): ("universal",),
+    ("compatibility", "bicycle"): ("universal",),
+}
 _SLOT = re.compile(r"\{(\w+)\}")
 _QUANTITY = re.compile(r"([\d.]+)([^\d.]\D*)")
 _EMPTY_BRACKETS = re.compile(r"\(\s*\)|\[\s*\]")
@@ -22,7 +34,16 @@ def slot_of(group: str) -> str:
     """Return the pattern slot that an attribute group fills: all quantities fill `quantity`, all sizes `size`."""
     if group in QUANTITY_GROUPS:
         return "quantity"
+    if group.startswith("not:"):
+        return "not"
     return "size" if group in SIZE_GROUPS else group
+
+
+def accepted_values(attribute: Attribute) -> tuple[str, ...]:
+    """Return the values that satisfy a wanted attribute: unisex satisfies men, "S-XL" is sold in M too."""
+    group, value = attribute
+    ranges = (name for name, sizes in SIZE_RANGES.items() if value in sizes and group.startswith("size_"))
+    return (value, *_ACCEPTED.get(attribute, ()), *ranges)
 
 
 @lru_cache(maxsize=4096)

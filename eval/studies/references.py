@@ -14,9 +14,11 @@ from modeling_lira.errors import LiraError
 from modeling_lira.files import atomic_write_text
 
 PATTERN = (
-    "{style} {pattern} {colour} {material} {feature} {flavour} {scent} {type} {gender} {age} {compatibility} {size} "
-    "{quantity}"
+    "{brand} {style} {pattern} {colour} {material} {feature} {flavour} {scent} {type} {gender} {age} {compatibility} "
+    "{size} {quantity} {not} {price}"
 )
+_UNSPOKEN = ("price_from", "price_up_to", "fits:gender")
+"""Wishes that are no words of their own: prices have a slot, and whom a gift fits its need says."""
 
 
 def english_reference(lexicon: Lexicon, query: Query) -> str:
@@ -26,11 +28,12 @@ def english_reference(lexicon: Lexicon, query: Query) -> str:
     """
     scopes = lexicon.types[query.type].scopes if query.type else ()
     speaker = Speaker(lexicon.vocabularies[ENGLISH], random.Random(0), scopes=scopes)
-    values = speaker.values_by_slot(query.constraints)
-    if query.type:
-        values["type"] = speaker.word(f"type:{query.type}")
-    elif query.department:
-        values["type"] = speaker.word(f"department:{query.department}")
+    values = speaker.values_by_slot(tuple(wish for wish in query.constraints if wish[0] not in _UNSPOKEN))
+    need = next((need.name for need in lexicon.needs if need.types == query.types), "")
+    values["type"] = speaker.word(f"type:{query.type}" if query.type else f"need:{need}")
+    wishes = dict(query.constraints)
+    bounds = (("over", wishes.get("price_from")), ("under", wishes.get("price_up_to")))
+    values["price"] = " and ".join(f"{word} {float(limit):.3g} dollars" for word, limit in bounds if limit)
     return fill(PATTERN, values)
 
 
