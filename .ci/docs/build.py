@@ -11,7 +11,10 @@ from sphinx.cmd.build import main as sphinx_build
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("modeling_lira", "dataset_builder", "eval")
-PAGES = {"method": ROOT / "modeling_lira" / "METHOD.md"}
+PAGES = {
+    "method": ROOT / "modeling_lira" / "METHOD.md",
+    "databases": ROOT / "modeling_lira" / "search" / "DATABASES.md",
+}
 
 
 def modules_of(package: str) -> list[str]:
