@@ -172,9 +172,29 @@ def test_speaker_says_quantities(lexicon: Lexicon) -> None:
     speaker = Speaker(lexicon.vocabularies[ENGLISH], random.Random(0))
     assert speaker.value(("volume", "500ml")) == "500ml"
     assert speaker.value(("size_shoe", "38")) == "size 38"
-    assert says("digital thermometer", "Digital")
+    assert says("digital thermometer", "digital")
+    assert not says("digital thermometer", "mete")
     with pytest.raises(ValueError, match="quantity 'many' is not a number with a unit"):
         speaker.value(("volume", "many"))
+
+
+@pytest.mark.parametrize(
+    ("language", "name", "attribute", "kept"),
+    [
+        ("vi", "tôm khô", ("feature", "dried"), False),
+        ("vi", "nhiệt kế hồng ngoại", ("colour", "pink"), True),
+        ("vi", "camera hành trình", ("colour", "orange"), True),
+        ("th", "กางเกงในผู้หญิง", ("gender", "women"), False),
+        ("th", "โต๊ะกลาง", ("size", "medium"), True),
+    ],
+)
+def test_only_what_the_name_says_is_left_out(
+    lexicon: Lexicon, language: str, name: str, attribute: tuple[str, str], kept: bool
+) -> None:
+    """Whatever synonym is drawn, "tôm khô phơi khô" is not said; a colour is not taken for a part of a word."""
+    for seed in range(20):
+        speaker = Speaker(lexicon.vocabularies[language], random.Random(seed), 0.5)
+        assert bool(speaker.values_by_slot((attribute,), name)) is kept
 
 
 def test_product_list_makes_products_again(lexicon: Lexicon) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ..lexicon import BANDS, ENGLISH, Brand, Lexicon, ProductType, Vocabulary
-from .wording import Attribute, Speaker, fill, says, slots
+from .wording import Attribute, Speaker, fill, slots
 
 SELLER_WORDS = (
     "original", "new_arrival", "best_seller", "promo", "free_shipping", "ready_stock", "imported", "local_made",
@@ -184,7 +184,7 @@ def write_title(speaker: Speaker, product_type: ProductType, attributes: tuple[A
     rng = speaker.random
     forms = speaker.vocabulary[f"type:{product_type.name}"].forms()
     main = speaker.choose(forms)
-    spoken = {slot: text for slot, text in speaker.values_by_slot(attributes).items() if not says(main, text)}
+    spoken = speaker.values_by_slot(attributes, main)
     template = rng.choice(_best_templates(speaker.vocabulary, frozenset(spoken)))
     rest = [text for slot, text in spoken.items() if slot not in slots(template)]
     if len(forms) > 1 and rng.random() < 0.2:

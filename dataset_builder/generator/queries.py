@@ -20,7 +20,7 @@ from .catalogue import Product, suited_words
 from .misspelling import abbreviate, misspell, strip_diacritics
 from .money import in_dollars, round_amount, say_amount
 from .splits import Release
-from .wording import Attribute, Speaker, accepted_values, fill, says, slot_of, slots
+from .wording import Attribute, Speaker, accepted_values, fill, slot_of, slots
 
 KINDS = (
     "bare", "synonym", "attribute", "brand", "price", "negation", "vague", "misspelt", "code_mixed", "abbreviated",
@@ -254,9 +254,9 @@ class Writer:
         type_forms = self.vocabulary[f"type:{product.type}"].forms(romanised)
         needed = slots(template)
         constraints = self._asked(product, needed)
-        values = local.values_by_slot(constraints)
         name = Speaker(self.vocabulary, self.random, usual_type, romanised).choose(type_forms)
-        if any(says(name, value) for slot, value in values.items() if slot in needed):
+        values = local.values_by_slot(constraints, name)
+        if needed & {slot_of(group) for group, _ in constraints} - values.keys():
             return None
         if _literals(template) & set(name.casefold().split()):
             return None

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ..lexicon import QUANTITY_GROUPS, SIZE_GROUPS, SIZE_RANGES, Vocabulary
+from ..lexicon import QUANTITY_GROUPS, SIZE_GROUPS, SIZE_RANGES, VALUE_GROUPS, Vocabulary
 
 Attribute = tuple[str, str]
 
@@ -52,9 +52,9 @@ def slots(template: str) -> frozenset[str]:
     return frozenset(_SLOT.findall(template))
 
 
-def says(name: str, value: str) -> bool:
-    """Return whether a type's name contains a value already, as "digital thermometer" contains "digital"."""
-    return value.casefold() in name.casefold()
+def says(name: str, words: str, spaced: bool = True) -> bool:
+    """Return whether a type's name contains words already, as "digital thermometer" contains "digital"."""
+    return f" {words} " in f" {name} " if spaced else words in name
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:
@@ -123,14 +123,30 @@ class Speaker:
         glue = "" if len(name) <= 3 and name.isascii() and unit not in _COUNTED else " "
         return f"{number}{glue}{name}"
 
-    def values_by_slot(self, attributes: tuple[Attribute, ...]) -> dict[str, str]:
-        """Return the words of every attribute by slot; those of several quantities are joined by a space."""
+    def values_by_slot(self, attributes: tuple[Attribute, ...], name: str = "") -> dict[str, str]:
+        """Return the words of the attributes by slot; those of several quantities are joined by a space.
+
+        What the type's name says already is left out.
+        """
         spoken: dict[str, str] = {}
         for attribute in attributes:
             slot = slot_of(attribute[0])
             text = self.value(attribute)
-            spoken[slot] = f"{spoken[slot]} {text}" if slot in spoken else text
+            if not self._said(attribute, text, name):
+                spoken[slot] = f"{spoken[slot]} {text}" if slot in spoken else text
         return spoken
+
+    def _said(self, attribute: Attribute, text: str, name: str) -> bool:
+        """Return whether a name says an attribute, by the given words or its usual ones: dried shrimp is dried.
+
+        A name never says a colour or a size: Vietnamese "nhiệt kế hồng ngoại", an infrared thermometer, is not pink.
+        """
+        group, value = attribute
+        if group not in VALUE_GROUPS or group == "colour":
+            return False
+        usual = self.vocabulary.entry(f"{group}:{value}", self.scopes).forms(self.romanised)[0]
+        spaced = self.vocabulary.language != "th" or self.romanised
+        return any(says(name.casefold(), words.casefold(), spaced) for words in (text, usual))
 
 
 @lru_cache(maxsize=4096)
