@@ -186,6 +186,7 @@ def test_speaker_says_quantities(lexicon: Lexicon) -> None:
         ("vi", "camera hành trình", ("colour", "orange"), True),
         ("th", "กางเกงในผู้หญิง", ("gender", "women"), False),
         ("th", "โต๊ะกลาง", ("size", "medium"), True),
+        ("vi", "cầu lông nhựa", ("not:material", "plastic"), False),
     ],
 )
 def test_only_what_the_name_says_is_left_out(

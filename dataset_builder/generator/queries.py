@@ -256,7 +256,7 @@ class Writer:
         constraints = self._asked(product, needed)
         name = Speaker(self.vocabulary, self.random, usual_type, romanised).choose(type_forms)
         values = local.values_by_slot(constraints, name)
-        if needed & {slot_of(group) for group, _ in constraints} - values.keys():
+        if {_local_slot(slot) for slot in needed} & {slot_of(group) for group, _ in constraints} - values.keys():
             return None
         if _literals(template) & set(name.casefold().split()):
             return None

@@ -141,7 +141,7 @@ class Speaker:
 
         A name never says a colour or a size: Vietnamese "nhiệt kế hồng ngoại", an infrared thermometer, is not pink.
         """
-        group, value = attribute
+        group, value = attribute[0].removeprefix("not:"), attribute[1]
         if group not in VALUE_GROUPS or group == "colour":
             return False
         usual = self.vocabulary.entry(f"{group}:{value}", self.scopes).forms(self.romanised)[0]
