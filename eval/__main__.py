@@ -84,8 +84,8 @@ def readme(
         Path | None, typer.Option(help="What `python -m eval generalisation` wrote.")
     ] = None,
 ) -> None:
-    """Keep measured results beside the code and write them into the README's marked blocks."""
-    from .report.readme import keep, update
+    """Keep measured results beside the code and write them into the marked blocks of the pages."""
+    from .report.readme import keep, update_all
 
     root = Path(__file__).parents[1]
     if demo is not None:
@@ -101,7 +101,7 @@ def readme(
     for name, path in files.items():
         if path is not None:
             keep(path, name)
-    update(root / "README.md")
+    update_all(root)
 
 
 evidence_commands.register(app)

@@ -15,23 +15,26 @@ from eval.report.readme import (
     WITHOUT_ENCODERS,
     card_of,
     keep_found,
+    pages_of,
     render,
     rendered,
     update_all,
 )
 from modeling_lira import LiraError
 
-README = Path(__file__).parents[1] / "README.md"
-CARDS = README.parent / "model_cards"
+ROOT = Path(__file__).parents[1]
+CARDS = ROOT / "model_cards"
+TEXTS = {page: page.read_text(encoding="utf-8") for page in pages_of(ROOT)}
+SHOWN = {name: text for text in TEXTS.values() for name in BLOCKS if f"<!-- {name} -->" in text}
 
 
-def blocks_in(text: str) -> list[str]:
-    return [name for name in BLOCKS if f"<!-- {name} -->" in text]
+def test_the_readme_is_read_in_five_minutes() -> None:
+    assert len(TEXTS[ROOT / "README.md"].splitlines()) <= 180
 
 
-@pytest.mark.parametrize("name", blocks_in(README.read_text(encoding="utf-8")))
+@pytest.mark.parametrize("name", SHOWN)
 def test_a_block_says_what_its_results_say(name: str) -> None:
-    text = README.read_text(encoding="utf-8")
+    text = SHOWN[name]
     block = re.search(rf"<!-- {name} -->\n(.*?)<!-- /{name} -->", text, re.DOTALL)
     assert block is not None
     results = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
@@ -40,7 +43,8 @@ def test_a_block_says_what_its_results_say(name: str) -> None:
 
 def test_every_result_that_is_kept_is_shown() -> None:
     kept = {path.stem for path in RESULTS.glob("*.json")}
-    assert kept <= set(blocks_in(README.read_text(encoding="utf-8")))
+    assert kept <= SHOWN.keys()
+    assert sum(f"<!-- {name} -->" in text for text in TEXTS.values() for name in BLOCKS) == len(SHOWN)  # each once
 
 
 @pytest.mark.parametrize(
@@ -51,7 +55,7 @@ def test_a_card_says_what_its_records_say(folder: Path) -> None:
 
 
 def test_a_figure_that_was_typed_by_hand_does_not_stay() -> None:
-    text = README.read_text(encoding="utf-8")
+    text = SHOWN["demo"]
     start = text.index("<!-- demo -->")
     number = re.compile(r"\d\.\d").search(text, start)
     assert number is not None
@@ -83,11 +87,18 @@ def test_a_block_without_results_is_an_error(tmp_path: Path) -> None:
         render("<!-- throughput -->\n<!-- /throughput -->\n", tmp_path)
 
 
-def test_every_relative_link_leads_somewhere() -> None:
-    links = re.findall(r"\]\((?!https?://)([^)#]+)\)", README.read_text(encoding="utf-8"))
-    assert links
-    for link in links:
-        assert (README.parent / link).is_file(), link
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_relative_link_leads_somewhere(page: Path) -> None:
+    for link, anchor in re.findall(r"\]\((?!https?://)([^)#\s]*)(?:#([^)\s]+))?\)", TEXTS[page]):
+        target = page.parent / link if link else page
+        assert target.is_file(), link
+        if anchor:
+            assert anchor in {anchor_of(heading) for heading in re.findall(r"^#+ (.*)$", TEXTS[target.resolve()], re.M)}
+
+
+def anchor_of(heading: str) -> str:
+    """The anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def test_a_card_is_of_its_own_weights(tmp_path: Path) -> None:

@@ -281,7 +281,7 @@ def test_bad_options_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 def test_the_readmes_client_code_runs_as_written(tiny_model: LiraModel) -> None:
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    readme = (Path(__file__).parents[1] / "modeling_lira" / "serving" / "README.md").read_text(encoding="utf-8")
     (source,) = (block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "openai" in block)
     assert "http://localhost:8080" in source
     names: dict[str, Any] = {}

@@ -1,9 +1,11 @@
 """Build the documentation: `.ci/docs/build.py TARGET`; any warning ends the build with an error."""
 
 import pkgutil
+import re
 import shutil
 import sys
 import tempfile
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -12,9 +14,18 @@ from sphinx.cmd.build import main as sphinx_build
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("modeling_lira", "dataset_builder", "eval")
 PAGES = {
-    "method": ROOT / "modeling_lira" / "METHOD.md",
-    "databases": ROOT / "modeling_lira" / "search" / "DATABASES.md",
+    "readme": "README.md",
+    "method": "modeling_lira/METHOD.md",
+    "corpus": "dataset_builder/README.md",
+    "agents": "modeling_lira/agents/README.md",
+    "training": "modeling_lira/training/README.md",
+    "reasoning": "modeling_lira/training/REASONING.md",
+    "search": "modeling_lira/search/README.md",
+    "databases": "modeling_lira/search/DATABASES.md",
+    "serving": "modeling_lira/serving/README.md",
+    "evidence": "eval/README.md",
 }
+LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?://)([^)#\s]*)(#[^)\s]*)?\)")
 
 
 def modules_of(package: str) -> list[str]:
@@ -24,11 +35,26 @@ def modules_of(package: str) -> list[str]:
     return [package, *sorted(name for name in names if not name.endswith(("__main__", ".app", "demo.reload")))]
 
 
+def linked(home: Path, folder: Path, link: re.Match[str]) -> str:
+    """Return a page's link as it is in the documentation: to another page, to a copied picture, or only its text."""
+    picture, text, target, anchor = link[1], link[2], link[3], link[4] or ""
+    if not target:
+        return link[0]
+    path = (home / target).resolve()
+    pages = {(ROOT / page).resolve(): page_name for page_name, page in PAGES.items()}
+    if picture:
+        shutil.copy(path, folder / path.name)
+        return f"![{text}]({path.name})"
+    return f"[{text}]({pages[path]}.md{anchor})" if path in pages else text
+
+
 def write_sources(folder: Path) -> None:
     """Write the pages that Sphinx reads: an index, the Markdown pages, and one page a module."""
     shutil.copy(Path(__file__).with_name("conf.py"), folder)
     for name, page in PAGES.items():
-        shutil.copy(page, folder / f"{name}.md")
+        text = (ROOT / page).read_text(encoding="utf-8")
+        link = partial(linked, (ROOT / page).parent, folder)
+        (folder / f"{name}.md").write_text(LINK.sub(link, text), encoding="utf-8")
     modules = [module for package in PACKAGES for module in modules_of(package)]
     for module in modules:
         title = f"{module}\n{'=' * len(module)}\n\n"

