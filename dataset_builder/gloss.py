@@ -7,8 +7,8 @@ from difflib import get_close_matches
 from functools import lru_cache
 from itertools import groupby
 
-from .generator.misspelling import strip_diacritics
 from .lexicon import ENGLISH, Lexicon, Vocabulary
+from .scripts import strip_diacritics
 
 AGENT = "gloss"
 UNSPACED = ("th",)

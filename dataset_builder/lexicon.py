@@ -9,6 +9,8 @@ from pathlib import Path
 
 from modeling_lira.errors import LiraError
 
+from .scripts import strip_diacritics
+
 LEXICON_FOLDER = Path(__file__).parent / "lexicon"
 LANGUAGES = ("vi", "th", "id", "ms", "ur", "bn", "fil")
 ENGLISH = "en"
@@ -149,6 +151,13 @@ class Vocabulary:
         yield from self.entries.items()
         for key, by_scope in self.scoped.items():
             yield from ((key, entry) for entry in dict.fromkeys(by_scope.values()))
+
+    def latin_names(self, name: str) -> tuple[str, ...]:
+        """Return a product type's names in plain Latin letters, if people type these instead of the language's own."""
+        if self.language == "vi":
+            return tuple(strip_diacritics(form) for form in self[f"type:{name}"].forms())
+        latin = self.entries.get(f"latin:{name}")
+        return latin.forms() if latin else self[f"type:{name}"].romanised
 
     def templates(self, kind: str, romanised: bool = False) -> tuple[str, ...]:
         """Return the sentence patterns of a kind in file order."""

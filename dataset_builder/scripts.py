@@ -26,3 +26,9 @@ def script_shares(texts: Iterable[str]) -> dict[str, float]:
     """Return each script's share of the letters, largest first."""
     counts = script_counts(texts)
     return {script: count / counts.total() for script, count in counts.most_common()}
+
+
+def strip_diacritics(text: str) -> str:
+    """Return Vietnamese without diacritics: "nồi cơm điện" becomes "noi com dien"."""
+    plain = text.replace("đ", "d").replace("Đ", "D")
+    return "".join(char for char in unicodedata.normalize("NFD", plain) if not unicodedata.combining(char))

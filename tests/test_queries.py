@@ -9,11 +9,12 @@ from wishes import satisfies
 
 from dataset_builder.generator.catalogue import Catalogue
 from dataset_builder.generator.keyboards import on_english_layout, telex, vni
-from dataset_builder.generator.misspelling import abbreviate, misspell, strip_diacritics
+from dataset_builder.generator.misspelling import abbreviate, misspell
 from dataset_builder.generator.queries import KINDS, Query, Writer, generate_queries
 from dataset_builder.generator.splits import Quota, Release, split_products, unseen_types
 from dataset_builder.layout import SPLITS
 from dataset_builder.lexicon import Lexicon, load_lexicon, normalise_text
+from dataset_builder.scripts import strip_diacritics
 
 SMALL = Release("small", Quota(300, 80, 180), Quota(120, 30, 60))
 LARGER = Release("larger", Quota(500, 120, 300), Quota(240, 50, 100))

@@ -5,17 +5,14 @@ import hashlib
 import itertools
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ..lexicon import BANDS, ENGLISH, Brand, Lexicon, ProductType, Vocabulary
+from ..lexicon import ADULT, BANDS, ENGLISH, Brand, Lexicon, ProductType, Vocabulary
+from .selling import SELLER_WORDS, Style, draw_style, needs_met
 from .wording import Attribute, Speaker, fill, slots
 
-SELLER_WORDS = (
-    "original", "new_arrival", "best_seller", "promo", "free_shipping", "ready_stock", "imported", "local_made",
-    "with_warranty", "good_quality", "durable",
-)  # fmt: skip
 _MARKS = {"ur": ("، ", "۔"), "bn": (", ", "।"), "th": (" ", "")}
 PRICE_BANDS = ("low", "mid", "high")
 ZIPF_OFFSET, ZIPF_EXPONENT = 25, 0.9
@@ -99,16 +96,16 @@ class Catalogue:
         attributes = draw_attributes(product_type, rng)
         if rng.random() < 0.75:
             attributes += (("brand", rng.choice(_brands(self.lexicon, self.language, product_type.department)).latin),)
-        word = (
-            f"word:{rng.choice(suited_words(self.lexicon, SELLER_WORDS, product_type.name))}"
-            if rng.random() < 0.35
-            else ""
-        )
+        words = suited_words(self.lexicon, SELLER_WORDS, product_type.name)
+        needs = self._advertised(product_type, attributes)
+        style = draw_style(words, needs, rng)
         english = self.lexicon.vocabularies[ENGLISH]
 
         def speaker(vocabulary: Vocabulary, usual: float) -> Speaker:
             return Speaker(vocabulary, rng, usual, scopes=product_type.scopes)
 
+        local = speaker(self.vocabulary, 0.25)
+        in_english = speaker(english, 0.7)
         return Product(
             id=product_id(self.language, index),
             index=index,
@@ -116,12 +113,30 @@ class Catalogue:
             type=product_type.name,
             department=product_type.department,
             category=product_type.category,
-            title=write_title(speaker(self.vocabulary, 0.7), product_type, attributes, word),
-            title_en=write_title(speaker(english, 0.85), product_type, attributes, word),
-            text=write_description(speaker(self.vocabulary, 0.8), product_type, attributes),
+            title=style.dress(
+                write_title(local, product_type, attributes, style.word),
+                local,
+                self._more_names(style, product_type, rng),
+            ),
+            title_en=style.dress(write_title(in_english, product_type, attributes, style.word), in_english),
+            text=write_description(speaker(self.vocabulary, 0.5), product_type, attributes, needs),
             attributes=attributes,
             price=draw_price(product_type, attributes, rng),
         )
+
+    def _advertised(self, product_type: ProductType, attributes: tuple[Attribute, ...]) -> list[str]:
+        """Return the keys of the needs that a seller names; none for adults' products, birthdays may be children's."""
+        met = needs_met(self.lexicon, product_type, attributes) if product_type.audience != ADULT else ()
+        return [f"need:{need.name}" for need in met]
+
+    def _more_names(self, style: Style, product_type: ProductType, rng: random.Random) -> list[str]:
+        """Return further names for a title: synonyms, and as sellers do the English and the romanised name."""
+        names = [
+            *self.vocabulary[f"type:{product_type.name}"].forms(),
+            *self.vocabulary.latin_names(product_type.name)[:2],
+            self.lexicon.vocabularies[ENGLISH][f"type:{product_type.name}"].name,
+        ]
+        return rng.sample(names, min(style.names, len(names)))
 
 
 @lru_cache(maxsize=8192)
@@ -187,8 +202,6 @@ def write_title(speaker: Speaker, product_type: ProductType, attributes: tuple[A
     spoken = speaker.values_by_slot(attributes, main)
     template = rng.choice(_best_templates(speaker.vocabulary, frozenset(spoken)))
     rest = [text for slot, text in spoken.items() if slot not in slots(template)]
-    if len(forms) > 1 and rng.random() < 0.2:
-        rest.append(rng.choice([form for form in forms if form != main]))
     spoken |= {"type": main, "word": speaker.word(word) if word else ""}
     return " ".join([fill(template, spoken), *rest])
 
@@ -201,10 +214,17 @@ def _best_templates(vocabulary: Vocabulary, stated: frozenset[str]) -> tuple[str
     return tuple(template for template, count in placed.items() if count >= max(most - 1, min(most, 1)))
 
 
-def write_description(speaker: Speaker, product_type: ProductType, attributes: tuple[Attribute, ...]) -> str:
-    """Write a short description: the type, the stated attributes, one closing sentence."""
+def write_description(
+    speaker: Speaker, product_type: ProductType, attributes: tuple[Attribute, ...], needs: Sequence[str]
+) -> str:
+    """Write a short description: at times the stated attributes again, a closing sentence, words to be found by."""
     comma, stop = _MARKS.get(speaker.vocabulary.language, (", ", "."))
-    name = speaker.vocabulary[f"type:{product_type.name}"].name
-    stated = comma.join(speaker.value(attribute) for attribute in attributes)
-    closing = speaker.random.choice(speaker.vocabulary.templates("desc"))
-    return f"{stop} ".join(part for part in (name, stated, closing) if part)
+    rng = speaker.random
+    stated = comma.join(speaker.value(attribute) for attribute in attributes) if rng.random() < 0.3 else ""
+    closing = rng.choice(speaker.vocabulary.templates("desc"))
+    found_by = [speaker.word(need) for need in needs if rng.random() < 0.6 / (1 + len(needs))]
+    latin = speaker.vocabulary.latin_names(product_type.name)
+    if latin and rng.random() < 0.2:
+        found_by.append(rng.choice(latin))
+    parts = (stated, closing.removesuffix(stop), comma.join(found_by))
+    return f"{stop} ".join(part for part in parts if part) + stop

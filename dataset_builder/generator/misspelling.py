@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from ..scripts import strip_diacritics
 from .keyboards import NEIGHBOURS, on_english_layout, telex, vni
 
 Slip = Callable[[str, random.Random], str]
@@ -67,12 +68,6 @@ _SOUNDS: Mapping[str, Sequence[tuple[str, str]]] = {
 }  # fmt: skip
 _TONES = {"\u0309": "\u0303", "\u0303": "\u0309"}
 """Hook and tilde, which sound alike in the south."""
-
-
-def strip_diacritics(text: str) -> str:
-    """Return Vietnamese without diacritics: "nồi cơm điện" becomes "noi com dien"."""
-    plain = text.replace("đ", "d").replace("Đ", "D")
-    return "".join(char for char in unicodedata.normalize("NFD", plain) if not unicodedata.combining(char))
 
 
 def abbreviate(text: str, pairs: Iterable[tuple[str, str]], spaced: bool) -> str:

@@ -16,11 +16,13 @@ from ..lexicon import (
     Vocabulary,
     normalise_text,
 )
+from ..scripts import strip_diacritics
 from .catalogue import Product, suited_words
-from .misspelling import abbreviate, misspell, strip_diacritics
+from .misspelling import abbreviate, misspell
 from .money import in_dollars, round_amount, say_amount
+from .selling import needs_met
 from .splits import Release
-from .wording import Attribute, Speaker, accepted_values, fill, slot_of, slots
+from .wording import Attribute, Speaker, fill, slot_of, slots
 
 KINDS = (
     "bare", "synonym", "attribute", "brand", "price", "negation", "vague", "misspelt", "code_mixed", "abbreviated",
@@ -143,12 +145,7 @@ class Writer:
 
     def _vague(self, product: Product) -> Draft | None:
         """Name a need that the product meets, at times with a budget."""
-        stated = dict(product.attributes)
-        needs = [
-            need
-            for need in self.lexicon.needs_of[product.type]
-            if all(stated.get(group, value) in accepted_values((group, value)) for group, value in need.wishes)
-        ]
+        needs = needs_met(self.lexicon, self.lexicon.types[product.type], product.attributes)
         if not needs:
             return None
         need, romanised = self.random.choice(needs), self._romanises(0.3)
@@ -203,10 +200,8 @@ class Writer:
             return self._changed(self._plain(product), strip_diacritics)
         if self.language in ROMANISED_LANGUAGES:
             return self._plain(product, romanised=True)
-        key = f"latin:{product.type}"
-        if key not in self.vocabulary.entries:
-            return None
-        return Draft(self.random.choice(self.vocabulary[key].forms()), product.type, (), ())
+        names = self.vocabulary.latin_names(product.type)
+        return Draft(self.random.choice(names), product.type, (), ()) if names else None
 
     def _pick(self, kind: str, product: Product, romanised: bool = False) -> str | None:
         """Return a pattern whose slots the product can all fill, rather one with many slots; None if there is none."""
@@ -245,12 +240,12 @@ class Writer:
         self,
         product: Product,
         template: str,
-        usual_type: float = 0.8,
+        usual_type: float = 0.5,
         romanised: bool = False,
         words: tuple[str, ...] = _SHOPPER_WORDS,
     ) -> Draft | None:
         """Fill a pattern from the product; None if the text would name a value twice or be longer than `_MAX_WORDS`."""
-        local = Speaker(self.vocabulary, self.random, 0.65, romanised, self.lexicon.types[product.type].scopes)
+        local = Speaker(self.vocabulary, self.random, 0.5, romanised, self.lexicon.types[product.type].scopes)
         type_forms = self.vocabulary[f"type:{product.type}"].forms(romanised)
         needed = slots(template)
         constraints = self._asked(product, needed)
