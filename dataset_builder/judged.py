@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .candidate_source import CandidateSource
 from .generator.catalogue import stable_hash
-from .layout import SPLITS, PartWriter, Row
+from .layout import SPLITS, WHOLE, PartWriter, Row
 from .ranking import draw_documents
 
 SIMILARITY = {3: 1.0, 2: 0.7, 1: 0.4, 0: 0.0}
@@ -67,7 +67,7 @@ def write_judged(
 ) -> None:
     """Write a language's four configs; every split has the whole catalogue, so that each query searches all of it.
 
-    A split without queries is not written.
+    The catalogue is written once. A split without queries is not written.
 
     Parameters
     ----------
@@ -80,19 +80,20 @@ def write_judged(
     seed : int
     """
     titles = {item.id: item.title for item in items}
+    with PartWriter(folder, language, "corpus", WHOLE) as corpus:
+        corpus.add_all(_corpus_row(item, language) for item in items)
     for split in filter(queries.get, SPLITS):
         with ExitStack() as stack:
-            corpus, rows, qrels, ranking = (
+            rows, qrels, ranking = (
                 stack.enter_context(PartWriter(folder, language, part, split))
-                for part in ("corpus", "queries", "qrels", "ranking")
+                for part in ("queries", "qrels", "ranking")
             )
-            corpus.add_all(_corpus_row(item, language) for item in items)
             for number, query in enumerate(queries[split]):
                 name = f"{language}-q-{split}-{number:05d}"
                 rows.add(_query_row(name, query, language, split, candidates))
                 grades = dict(sorted(query.grades.items()))
                 for item, grade in grades.items():
-                    qrels.add({"query-id": name, "corpus-id": item, "score": grade})
+                    qrels.add({"query-id": name, "corpus-id": item, "score": grade, "relation": ""})
                 rng = random.Random(f"{seed}:{name}:ranking")
                 for item, grade in draw_documents(rng, grades, list(titles), query.hard_negatives).items():
                     pair = {"query": query.text, "title": titles[item], "similarity": SIMILARITY[grade]}

@@ -18,6 +18,14 @@ from .lexicon import LANGUAGES
 PARTS = ("corpus", "queries", "qrels", "ranking")
 ALL = "all"
 CARD = "README.md"
+TEXTS = (CARD, "LICENSE.md", "NOTICE")
+"""What a corpus folder may hold beside the configs' folders."""
+VERSION = "2.0.0"
+"""Of the published corpora: their texts, judgements and columns; `cards/catalogue.versions.md` says what changed."""
+WHOLE = "all"
+"""Begins the names of a config's files that every split has in common, as the documents of a shop's log."""
+RELATIONS = ("complement", "substitute", "partial", "exact")
+"""What a product is to a query, by grade; empty in corpora that are not judged by what products are."""
 ROWS_PER_SHARD = 250_000
 ROWS_PER_GROUP = 20_000
 CANDIDATE = pa.struct(
@@ -60,7 +68,9 @@ SCHEMAS = {
             ("candidates", pa.list_(CANDIDATE)),
         ]
     ),
-    "qrels": pa.schema([("query-id", pa.string()), ("corpus-id", pa.string()), ("score", pa.int64())]),
+    "qrels": pa.schema(
+        [("query-id", pa.string()), ("corpus-id", pa.string()), ("score", pa.int64()), ("relation", pa.string())]
+    ),
     "ranking": pa.schema(
         [("query", pa.string()), ("title", pa.string()), ("similarity", pa.float64()), ("language", pa.string())]
     ),
@@ -73,7 +83,14 @@ def shards(folder: Path, config: str, split: str) -> list[Path]:
     language, part = config.rsplit("-", 1)
     if language == ALL:
         return [path for language in languages_in(folder) for path in shards(folder, f"{language}-{part}", split)]
-    return sorted((folder / config).glob(f"{split}-*.parquet"))
+    return sorted((folder / config).glob(f"{stem_of(folder, config, split)}-*.parquet"))
+
+
+def stem_of(folder: Path, config: str, split: str) -> str:
+    """Return what the names of a split's files begin with: `WHOLE` if all splits with queries have the same files."""
+    whole = any((folder / config).glob(f"{WHOLE}-*.parquet"))
+    queries = folder / f"{config.rsplit('-', 1)[0]}-queries"
+    return WHOLE if whole and any(queries.glob(f"{split}-*.parquet")) else split
 
 
 def languages_in(folder: Path) -> list[str]:
@@ -135,6 +152,7 @@ class PartWriter:
     folder : Path
         The corpus folder.
     language, part, split : str
+        `split` may be `WHOLE`.
     rows_per_shard : int
     """
 

@@ -59,9 +59,20 @@ VALUE_GROUPS = (
 )  # fmt: skip
 
 
+EXCLUSIVE_GROUPS = frozenset({*VALUE_GROUPS, *SIZE_GROUPS} - {"feature"})
+"""Groups of which a product has one value: what is red is not blue, but what is waterproof may be light as well."""
+Attribute = tuple[str, str]
+"""A group and a value, such as ("colour", "red")."""
+
+
 def normalise_text(text: str) -> str:
     """Return the form by which two texts count as the same: NFC, casefolded, without white space."""
     return "".join(unicodedata.normalize("NFC", text).casefold().split())
+
+
+def bag_of_words(text: str) -> str:
+    """Return the form by which two texts have the same words, in whatever order."""
+    return " ".join(sorted(unicodedata.normalize("NFC", text).casefold().split()))
 
 
 @dataclass(frozen=True)
@@ -193,6 +204,7 @@ class Lexicon:
     suited: Mapping[str, Mapping[str, bool]]
     """By word of sellers and shoppers: whether it suits the types of a scope; a word that is not there suits all."""
     needs: tuple[Need, ...] = ()
+    folder: Path = LEXICON_FOLDER
 
     @cached_property
     def needs_of(self) -> Mapping[str, tuple[Need, ...]]:
@@ -206,13 +218,6 @@ class Lexicon:
         for product_type in self.types.values():
             groups.setdefault((product_type.department, product_type.category), []).append(product_type.name)
         return {key: tuple(names) for key, names in groups.items()}
-
-    def siblings(self, name: str) -> tuple[str, ...]:
-        """Return the other types of the type's category."""
-        product_type = self.types[name]
-        return tuple(
-            other for other in self.by_category[product_type.department, product_type.category] if other != name
-        )
 
     def suits(self, word: str, name: str) -> bool:
         """Return whether a word such as `durable` can be said of a type; words for children never of one for adults."""
@@ -254,7 +259,7 @@ def load_lexicon(folder: Path = LEXICON_FOLDER, languages: tuple[str, ...] = LAN
     names = (ENGLISH, *(language for language in languages if language != ENGLISH))
     vocabularies = {language: _read_vocabulary(folder, language, brands) for language in names}
     suited, needs = _read_words(folder / "words.tsv", types), _read_needs(folder / "needs.tsv", types)
-    lexicon = Lexicon(types, brands, vocabularies, suited, needs)
+    lexicon = Lexicon(types, brands, vocabularies, suited, needs, folder)
     _check_complements(types)
     for vocabulary in vocabularies.values():
         _check_vocabulary(vocabulary, types)
@@ -262,7 +267,7 @@ def load_lexicon(folder: Path = LEXICON_FOLDER, languages: tuple[str, ...] = LAN
     return lexicon
 
 
-def _read_table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+def read_table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     """Read a TSV whose header is exactly `columns`; cells are NFC."""
     if not path.is_file():
         raise LiraError(f"lexicon file {path} does not exist")
@@ -280,7 +285,7 @@ def _read_table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
 
 
 def _read_quantities(path: Path) -> dict[tuple[str, str], tuple[str, ...]]:
-    table = _read_table(path, ("group", "scope", "values"))
+    table = read_table(path, ("group", "scope", "values"))
     return {(row["group"], row["scope"]): tuple(row["values"].split()) for row in table}
 
 
@@ -289,7 +294,7 @@ def _read_structure(path: Path, quantities: Mapping[tuple[str, str], tuple[str, 
         "type", "department", "category", "band", "audience", "price_low", "price_high", "attributes", "complements"
     )  # fmt: skip
     types: dict[str, ProductType] = {}
-    for row in _read_table(path, columns):
+    for row in read_table(path, columns):
         name = row["type"]
         if name in types:
             raise LiraError(f"{path.name}: type {name!r} is there twice")
@@ -378,14 +383,14 @@ def _read_brands(path: Path) -> tuple[Brand, ...]:
             language="" if row["language"] == "*" else row["language"],
             departments=() if row["departments"] == "*" else tuple(row["departments"].split()),
         )
-        for row in _read_table(path, ("name", "latin", "language", "departments"))
+        for row in read_table(path, ("name", "latin", "language", "departments"))
     )
 
 
 def _read_words(path: Path, types: Mapping[str, ProductType]) -> dict[str, dict[str, bool]]:
     """Read what each word suits and what not; the narrowest scope decides."""
     words: dict[str, dict[str, bool]] = {}
-    for row in _read_table(path, ("word", "suits", "except")):
+    for row in read_table(path, ("word", "suits", "except")):
         by_scope = {scope: suits for suits in (True, False) for scope in row["suits" if suits else "except"].split()}
         _check_known(by_scope, types, f"{path.name}: word {row['word']!r}", EVERYWHERE)
         words[row["word"]] = by_scope
@@ -409,7 +414,7 @@ def _read_needs(path: Path, types: Mapping[str, ProductType]) -> tuple[Need, ...
         If a need fits an unknown type, or is a child's and fits a type for adults.
     """
     needs = []
-    for row in _read_table(path, ("need", "wishes", "types")):
+    for row in read_table(path, ("need", "wishes", "types")):
         wishes = tuple((group, value) for group, _, value in (wish.partition("=") for wish in row["wishes"].split()))
         need = Need(row["need"], wishes, tuple(row["types"].split()))
         childs = any(value in CHILD_VALUES.get(group, ()) for group, value in wishes)
@@ -425,7 +430,7 @@ def _read_vocabulary(folder: Path, language: str, brands: Sequence[Brand]) -> Vo
     romanised = ("romanised",) if language in ROMANISED_LANGUAGES else ()
     entries: dict[str, dict[str, Entry]] = {f"brand:{brand.latin}": {"": _brand(brand, language)} for brand in brands}
     for path in (folder / f"{language}.tsv", folder / f"{language}-queries.tsv"):
-        for row in _read_table(path, ("key", "name", "synonyms", *romanised)):
+        for row in read_table(path, ("key", "name", "synonyms", *romanised)):
             if not row["name"]:
                 raise LiraError(f"{path.name}: key {row['key']!r} has no name")
             entry = Entry(row["name"], _names(row["synonyms"]), _names(row.get("romanised", "")))

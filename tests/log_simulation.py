@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from dataset_builder.lexicon import Lexicon
 from dataset_builder.logs.reading import LogRow
+from dataset_builder.substitutes import substitutes
 
 CLICKED = {3: 0.45, 2: 0.3, 1: 0.15, 0: 0.02}
 """How often a product of a grade is clicked when it is looked at."""
@@ -32,8 +33,8 @@ def simulate(
 ) -> Simulation:
     """Return a log in which each session asks one product type by one of its names and sees ten products in turn.
 
-    Of a type's products some have the asked attribute (3), some not (2); those of its category are 1, and others that
-    the shop promotes with it 0.
+    Of a type's products some have the asked attribute (3), some not (2); those that can stand in for it are 1,
+    and others that the shop promotes with it 0.
     """
     rng = random.Random(seed)
     log = Simulation()
@@ -45,7 +46,7 @@ def simulate(
         query = rng.choice(lexicon.vocabularies[language][f"type:{name}"].forms())
         log.languages.setdefault(query, language)
         grades = {product: 3 if row < SHELF // 2 else 2 for row, product in enumerate(shelf[name])}
-        for sibling in lexicon.siblings(name):
+        for sibling in substitutes(lexicon)[name]:
             grades.update(dict.fromkeys(shelf.get(sibling, ())[:2], 1))
         others = random.Random(name).sample(sorted(shelf), 3)
         promoted = [product for other in others for product in shelf[other][:2] if product not in grades]

@@ -17,6 +17,8 @@ from dataset_builder.lexicon import (
     load_lexicon,
     normalise_text,
 )
+from dataset_builder.name_values import name_values
+from dataset_builder.substitutes import substitutes
 from modeling_lira.errors import LiraError
 
 
@@ -76,11 +78,28 @@ def test_indonesian_and_malay_differ_where_they_differ(lexicon: Lexicon) -> None
     assert indonesian["type:socks"].name == "kaus kaki"
 
 
-def test_siblings_share_the_category(lexicon: Lexicon) -> None:
-    siblings = lexicon.siblings("jeans")
-    assert "jeans" not in siblings
-    assert "trousers" in siblings
-    assert {lexicon.types[name].category for name in siblings} == {"bottoms"}
+def test_substitutes_stand_in_both_ways_or_one(lexicon: Lexicon) -> None:
+    others = substitutes(lexicon)
+    assert others["shampoo"] == ("baby_shampoo",)
+    assert "shampoo" in others["baby_shampoo"]
+    assert "baby_blanket" in others["blanket"]
+    assert "blanket" not in others["baby_blanket"]
+    assert others["wallpaper"] == ()
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "message"),
+    [
+        ("substitutes.tsv", "jeans jean\t", r"substitutes\.tsv: type 'jean' is unknown"),
+        ("substitutes.tsv", "jeans\tjean", r"substitutes\.tsv: type 'jean' is unknown"),
+        ("names.tsv", "vi\tjean\t*\t-colour", r"names\.tsv: type 'jean' is unknown"),
+    ],
+)
+def test_a_row_about_an_unknown_type_is_refused(folder: Path, file: str, line: str, message: str) -> None:
+    change(folder, file, lambda lines: [*lines, line])
+    lexicon = load_lexicon(folder, ("vi",))
+    with pytest.raises(LiraError, match=message):
+        (substitutes if file == "substitutes.tsv" else name_values)(lexicon)
 
 
 def test_brands_are_limited_to_their_departments(lexicon: Lexicon) -> None:

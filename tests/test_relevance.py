@@ -1,15 +1,22 @@
 """Grades equal a brute-force reading of the rules; hard negatives are irrelevant and look relevant."""
 
+from collections import Counter
+
+import numpy as np
 import pytest
 from wishes import satisfies
 
-from dataset_builder.generator.catalogue import Catalogue, Product
+from dataset_builder.generator.catalogue import Catalogue, Product, implied_values
+from dataset_builder.generator.negatives import COUNT, HardNegatives
 from dataset_builder.generator.queries import Query, generate_queries
-from dataset_builder.generator.relevance import HardNegatives, SplitIndex, accepted_values, name_parts
+from dataset_builder.generator.relevance import COMPLEMENTS, SplitIndex, accepted_values
 from dataset_builder.generator.rows import similarity
 from dataset_builder.generator.splits import Quota, Release, split_products, unseen_types
 from dataset_builder.layout import SPLITS
 from dataset_builder.lexicon import CHILD_VALUES, Lexicon, load_lexicon
+from dataset_builder.name_values import FOR_CHILDREN
+from dataset_builder.substitutes import substitutes
+from modeling_lira.evaluation.bm25 import BM25, tokens
 
 RELEASE = Release("small", Quota(250, 60, 150), Quota(150, 30, 60))
 
@@ -30,21 +37,41 @@ def split(lexicon: Lexicon, request: pytest.FixtureRequest) -> tuple[list[Produc
     return products["train"], queries
 
 
+def contradicts(product: Product, wish: tuple[str, str]) -> bool:
+    """Whether a product of another type cannot stand in: it has another value, or not the brand or price."""
+    relation, _, group = wish[0].rpartition(":")
+    if group in ("brand", "price_up_to", "price_from"):
+        return not satisfies(product, wish)
+    if relation == "not":
+        return (group, wish[1]) in product.facts
+    groups = ("gender", "age") if wish == FOR_CHILDREN else (group,)
+    stated = [group for group, _ in product.facts if group in groups and group in EXCLUSIVE]
+    return bool(stated) and not satisfies(product, wish)
+
+
+EXCLUSIVE = (
+    "colour", "material", "pattern", "gender", "age", "style", "flavour", "scent", "compatibility", "size", "size_bed",
+    "size_clothing", "size_shoe",
+)  # fmt: skip
+
+
+def for_child(wish: tuple[str, str]) -> bool:
+    return wish == FOR_CHILDREN or wish[1] in CHILD_VALUES.get(wish[0].split(":")[-1], ())
+
+
 def grade(lexicon: Lexicon, query: Query, product: Product) -> int:
     matched = sum(satisfies(product, wish) for wish in query.constraints)
-    for_child = any(value in CHILD_VALUES.get(group, ()) for group, value in query.constraints)
-    if for_child and lexicon.types[product.type].audience == "adult":
+    if any(map(for_child, query.constraints)) and lexicon.types[product.type].audience == "adult":
         return 0
+    if product.type == query.type:
+        return 3 if matched == len(query.constraints) else 2
     if query.type:
-        wanted, product_type = lexicon.types[query.type], lexicon.types[product.type]
-        if product.type == query.type:
-            return 3 if matched == len(query.constraints) else 2
-        sibling = (product_type.department, product_type.category) == (wanted.department, wanted.category)
-        return 1 if sibling or product.type in wanted.complements else 0
+        stands_in = product.type in substitutes(lexicon)[query.type]
+        return int(stands_in and not any(contradicts(product, wish) for wish in query.constraints))
     unpriced = [wish for wish in query.constraints if not wish[0].startswith("price")]
     if product.type not in query.types or not all(satisfies(product, wish) for wish in unpriced):
         return 0
-    return 3 if matched == len(query.constraints) else 1
+    return 3 if matched == len(query.constraints) else 2
 
 
 def test_grades_equal_brute_force(lexicon: Lexicon, split: tuple[list[Product], list[Query]]) -> None:
@@ -70,30 +97,147 @@ def test_rows_added_one_by_one_are_the_same(lexicon: Lexicon, split: tuple[list[
         assert whole.judge(query).rows.tolist() == grown.judge(query).rows.tolist()
 
 
-def test_hard_negatives_are_irrelevant_but_share_words_or_wishes(
+def test_hard_negatives_are_irrelevant_and_rank_high(
+    lexicon: Lexicon, split: tuple[list[Product], list[Query]]
+) -> None:
+    """Each shares a word with the query or its category or department, and those with words come in BM25's order."""
+    products, queries = split
+    index = SplitIndex(lexicon, products)
+    language = products[0].language
+    finder = HardNegatives(lexicon, index, products)
+    words = [{*tokens(product.title, language), *tokens(product.title_en, language)} for product in products]
+    search = BM25([*tokens(product.title, language), *tokens(product.title_en, language)] for product in products)
+    sharing = 0
+    for query in queries:
+        negatives = finder.find(query, index.judge(query))
+        assert len(set(negatives)) == len(negatives) <= COUNT
+        assert max(Counter(products[row].type for row in negatives).values(), default=0) <= 2
+        scores = search.scores(tokens(query.text, language))[negatives]
+        assert (np.diff(scores) <= 1e-5).all()
+        for row in negatives:
+            assert grade(lexicon, query, products[row]) == 0
+            near = (query.type, *substitutes(lexicon)[query.type]) if query.type else query.types
+            assert products[row].type not in near
+            shared = bool(words[row] & {*tokens(query.text, language)})
+            departments = {lexicon.types[name].department for name in (query.type,) if name} or {
+                lexicon.types[name].department for name in query.types
+            }
+            assert shared or products[row].department in departments
+            sharing += shared
+    assert sharing > 0.6 * COUNT * len(queries)
+
+
+def test_only_the_first_products_are_searched_for_hard_negatives(
     lexicon: Lexicon, split: tuple[list[Product], list[Query]]
 ) -> None:
     products, queries = split
     index = SplitIndex(lexicon, products)
-    language = products[0].language
-    finder = HardNegatives(lexicon, language, index, 0)
-    with_negatives = 0
+    finder = HardNegatives(lexicon, index, products[:50])
+    drawn = [row for query in queries for row in finder.find(query, index.judge(query))]
+    assert drawn
+    assert max(drawn) < 50
+
+
+def test_complements_go_with_what_is_asked_for_and_have_no_grade(
+    lexicon: Lexicon, split: tuple[list[Product], list[Query]]
+) -> None:
+    products, queries = split
+    index, smaller = SplitIndex(lexicon, products), SplitIndex(lexicon, products[:100])
+    listed = 0
     for query in queries:
-        judged = index.judge(query)
-        negatives = finder.find(query, judged)
-        assert negatives == sorted(set(negatives))
-        assert len(negatives) <= 8
-        for row in negatives:
-            product = products[row]
-            assert grade(lexicon, query, product) == 0
-            wishes = any(satisfies(product, wish) for wish in query.constraints)
-            words = query.type and name_parts(lexicon, language, query.type) & name_parts(
-                lexicon, language, product.type
-            )
-            department = lexicon.types[query.type or query.types[0]].department
-            assert wishes or words or product.department == department
-        with_negatives += bool(negatives)
-    assert with_negatives > 0.9 * len(queries)
+        rows = index.complements(query, index.judge(query)).tolist()
+        assert len(rows) <= COMPLEMENTS
+        assert set(smaller.complements(query, smaller.judge(query)).tolist()) <= set(rows)
+        for row in rows:
+            assert products[row].type in lexicon.types[query.type].complements
+            assert products[row].type not in substitutes(lexicon)[query.type]
+            assert grade(lexicon, query, products[row]) == 0
+        listed += len(rows)
+    assert listed > 0.5 * len(queries)
+
+
+def product(type_name: str, *attributes: tuple[str, str], price: float = 5.0, index: int = 0) -> Product:
+    """A product of some type with these attributes alone."""
+    lexicon = load_lexicon(languages=())
+    row = lexicon.types[type_name]
+    implied = implied_values(lexicon, row, attributes, [])
+    return Product(
+        f"ms-p{index}", index, "ms", type_name, row.department, row.category, "", "", "", attributes, implied, price
+    )
+
+
+def judged(type_name: str, constraints: tuple[tuple[str, str], ...], *products: Product) -> list[int]:
+    """The grades of some products for a query of a type with these wishes."""
+    lexicon = load_lexicon(languages=())
+    query = Query("q", "", "ms", "train", "attribute", "head", type_name, (), constraints, False)
+    result = SplitIndex(lexicon, products).judge(query)
+    grades = dict(zip(result.rows.tolist(), result.grades.tolist(), strict=True))
+    return [grades.get(row, 0) for row in range(len(products))]
+
+
+@pytest.mark.parametrize(
+    ("asked", "other"),
+    [
+        ("shampoo", "baby_shampoo"),
+        ("baby_shampoo", "shampoo"),
+        ("sunflower_oil", "coconut_oil"),
+        ("sunflower_oil", "mustard_oil"),
+        ("soy_sauce", "sweet_soy_sauce"),
+        ("white_rice", "jasmine_rice"),
+        ("tea_bags", "masala_tea"),
+        ("blanket", "baby_blanket"),
+    ],
+)
+def test_types_of_other_departments_stand_in(asked: str, other: str) -> None:
+    assert judged(asked, (), product(other)) == [1]
+
+
+@pytest.mark.parametrize(
+    ("asked", "other"),
+    [
+        ("air_fryer", "chicken_nuggets"),
+        ("cap", "t_shirt"),
+        ("sleeping_pillow", "bed_sheet_set"),
+        ("notebook", "ballpoint_pen"),
+    ],
+)
+def test_complements_are_not_relevant(asked: str, other: str) -> None:
+    assert judged(asked, (), product(other)) == [0]
+
+
+def test_a_substitute_contradicts_no_wish() -> None:
+    red, blue, unknown = (product("tote_bag", *stated) for stated in ((("colour", "red"),), (("colour", "blue"),), ()))
+    assert judged("handbag", (("colour", "red"),), red, blue, unknown) == [1, 0, 1]
+    light, proof = (product("duffel_bag", ("feature", value)) for value in ("lightweight", "waterproof"))
+    assert judged("backpack", (("feature", "waterproof"),), light, proof) == [1, 1]
+
+
+def test_for_kids_is_a_wish() -> None:
+    bikes = [product("mountain_bike", *stated) for stated in ((("age", "school"),), (("gender", "men"),), ())]
+    assert judged("mountain_bike", (FOR_CHILDREN,), *bikes) == [3, 2, 2]
+    assert judged("road_bike", (FOR_CHILDREN,), *bikes) == [1, 0, 1]
+    assert judged("toy_car", (FOR_CHILDREN,), product("toy_car")) == [3]
+
+
+def test_a_price_is_a_wish() -> None:
+    dear, cheap = product("handbag", price=20.0), product("handbag", price=19.99)
+    assert judged("handbag", (("price_up_to", "19.99"),), dear, cheap) == [2, 3]
+
+
+def test_a_brand_and_what_is_not_wanted_are_wishes() -> None:
+    ours, other, unknown = (product("headphones", *stated) for stated in ((("brand", "A"),), (("brand", "B"),), ()))
+    assert judged("headphones", (("brand", "A"),), ours, other, unknown) == [3, 2, 2]
+    assert judged("wired_earphones", (("brand", "A"),), ours, other, unknown) == [1, 0, 0]
+    linen, leather, silent = (
+        product("sofa", *stated) for stated in ((("material", "linen"),), (("material", "leather"),), ())
+    )
+    assert judged("sofa", (("not:material", "leather"),), linen, leather, silent) == [3, 2, 2]
+    assert judged("bean_bag", (("not:material", "leather"),), linen, leather, silent) == [1, 0, 1]
+
+
+def test_what_every_product_of_a_type_is_need_not_be_stated() -> None:
+    assert judged("blouse", (("gender", "women"),), product("blouse")) == [3]
+    assert judged("smartwatch", (("feature", "smart"),), product("smartwatch")) == [3]
 
 
 def test_accepted_values() -> None:
@@ -105,29 +249,9 @@ def test_accepted_values() -> None:
 
 def test_similarity_follows_the_grades(lexicon: Lexicon, split: tuple[list[Product], list[Query]]) -> None:
     products, queries = split
-    bounds = {3: (1.0, 1.0), 2: (0.6, 0.9), 1: (0.25, 0.5), 0: (0.0, 0.1)}
+    bounds = {3: (1.0, 1.0), 2: (0.5, 0.9), 1: (0.35, 0.35), 0: (0.0, 0.1)}
     for query in queries:
         for product in products[::5]:
             level = grade(lexicon, query, product)
             low, high = bounds[level]
             assert low <= similarity(lexicon, query, product, level) <= high
-
-
-def test_the_seed_decides_which_hard_negatives_are_drawn(
-    lexicon: Lexicon, split: tuple[list[Product], list[Query]]
-) -> None:
-    products, queries = split
-    index = SplitIndex(lexicon, products)
-    language = products[0].language
-    judged = [index.judge(query) for query in queries[:40]]
-    drawn = [
-        [HardNegatives(lexicon, language, index, seed).find(*pair) for pair in zip(queries, judged, strict=False)]
-        for seed in (0, 0, 1)
-    ]
-    assert drawn[0] == drawn[1] != drawn[2]
-
-
-def test_lookalikes_are_other_types_that_share_a_rare_part(lexicon: Lexicon) -> None:
-    finder = HardNegatives(lexicon, "ms", SplitIndex(lexicon, []), 0)
-    assert not any(name in finder.lookalike_types(name) for name in lexicon.types)
-    assert {len(part) for name in lexicon.types for part in name_parts(lexicon, "th", name)} == {5}

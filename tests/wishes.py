@@ -8,16 +8,16 @@ KNOWN = ("iphone", "samsung", "xiaomi", "oppo", "android", "car", "motorcycle", 
 
 def satisfies(product: Product, wish: tuple[str, str]) -> bool:
     relation, _, group = wish[0].rpartition(":")
-    value, given = wish[1], dict(product.attributes).get(group)
+    value, every = wish[1], [given for other, given in product.facts if other == group]
     if group == "price_up_to":
         return product.price <= float(value)
     if group == "price_from":
         return product.price >= float(value)
     if relation == "not":
-        return given not in (None, value)
-    if given is None:
+        return bool(every) and value not in every
+    if not every:
         return relation == "fits"
-    return given == value or value in SIZE_RANGES.get(given, ()) or _covers(group, given, value)
+    return any(given == value or value in SIZE_RANGES.get(given, ()) or _covers(group, given, value) for given in every)
 
 
 def _covers(group: str, given: str, value: str) -> bool:

@@ -5,13 +5,14 @@ import hashlib
 import itertools
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ..lexicon import ADULT, BANDS, ENGLISH, Brand, Lexicon, ProductType, Vocabulary
+from ..lexicon import ADULT, BANDS, ENGLISH, Attribute, Brand, Lexicon, ProductType, Vocabulary
+from ..name_values import FOR_CHILDREN, name_values
 from .selling import SELLER_WORDS, Style, draw_style, needs_met
-from .wording import Attribute, Speaker, fill, slots
+from .wording import Speaker, fill, slots
 
 _MARKS = {"ur": ("، ", "۔"), "bn": (", ", "।"), "th": (" ", "")}
 PRICE_BANDS = ("low", "mid", "high")
@@ -22,9 +23,11 @@ _MEASURES = ("volume", "length", "weight", "size")
 
 @dataclass(frozen=True)
 class Product:
-    """One product as a seller lists it; both titles name every attribute in `attributes`.
+    """One product as a seller lists it.
 
-    `price` is in US dollars.
+    Both titles name every attribute in `attributes`, the seller's brand among them. What else is true of the product is
+    `implied`: by a name in one of its titles ("ceramic mug"), by its type (a smartwatch is smart), or as a whole (it is
+    for children). `price` is in US dollars.
     """
 
     id: str
@@ -37,7 +40,13 @@ class Product:
     title_en: str
     text: str
     attributes: tuple[Attribute, ...]
+    implied: tuple[Attribute, ...]
     price: float
+
+    @property
+    def facts(self) -> tuple[Attribute, ...]:
+        """All that is true of the product, stated or implied."""
+        return (*self.attributes, *self.implied)
 
 
 def stable_hash(*parts: object) -> int:
@@ -104,8 +113,14 @@ class Catalogue:
         def speaker(vocabulary: Vocabulary, usual: float) -> Speaker:
             return Speaker(vocabulary, rng, usual, scopes=product_type.scopes)
 
-        local = speaker(self.vocabulary, 0.25)
-        in_english = speaker(english, 0.7)
+        local, in_english = speaker(self.vocabulary, 0.25), speaker(english, 0.7)
+        names = name_values(self.lexicon)
+        forms, forms_en = (names.fitting(code, product_type.name, attributes) for code in (self.language, ENGLISH))
+        name, name_en = local.choose(forms), in_english.choose(forms_en)
+        more = self._more_names(style, product_type, forms, rng)
+        title = style.dress(write_title(local, name, attributes, style.word), local, more)
+        used = [(self.language, form) for form in (name, *more) if form.casefold() in title.casefold()]
+        said = [names.said(code, product_type.name, form) for code, form in (*used, (ENGLISH, name_en))]
         return Product(
             id=product_id(self.language, index),
             index=index,
@@ -113,14 +128,11 @@ class Catalogue:
             type=product_type.name,
             department=product_type.department,
             category=product_type.category,
-            title=style.dress(
-                write_title(local, product_type, attributes, style.word),
-                local,
-                self._more_names(style, product_type, rng),
-            ),
-            title_en=style.dress(write_title(in_english, product_type, attributes, style.word), in_english),
+            title=title,
+            title_en=style.dress(write_title(in_english, name_en, attributes, style.word), in_english),
             text=write_description(speaker(self.vocabulary, 0.5), product_type, attributes, needs),
             attributes=attributes,
+            implied=implied_values(self.lexicon, product_type, attributes, said),
             price=draw_price(product_type, attributes, rng),
         )
 
@@ -129,10 +141,12 @@ class Catalogue:
         met = needs_met(self.lexicon, product_type, attributes) if product_type.audience != ADULT else ()
         return [f"need:{need.name}" for need in met]
 
-    def _more_names(self, style: Style, product_type: ProductType, rng: random.Random) -> list[str]:
-        """Return further names for a title: synonyms, and as sellers do the English and the romanised name."""
+    def _more_names(
+        self, style: Style, product_type: ProductType, forms: tuple[str, ...], rng: random.Random
+    ) -> list[str]:
+        """Return further names for a title: fitting ones, and as sellers do the English and the romanised name."""
         names = [
-            *self.vocabulary[f"type:{product_type.name}"].forms(),
+            *forms,
             *self.vocabulary.latin_names(product_type.name)[:2],
             self.lexicon.vocabularies[ENGLISH][f"type:{product_type.name}"].name,
         ]
@@ -194,15 +208,26 @@ def price_band(product_type: ProductType, price: float) -> str:
     return PRICE_BANDS[min(max(int(3 * position), 0), 2)]
 
 
-def write_title(speaker: Speaker, product_type: ProductType, attributes: tuple[Attribute, ...], word: str) -> str:
-    """Write a title from one of the language's patterns; attributes that the pattern lacks follow at the end."""
-    rng = speaker.random
-    forms = speaker.vocabulary[f"type:{product_type.name}"].forms()
-    main = speaker.choose(forms)
-    spoken = speaker.values_by_slot(attributes, main)
-    template = rng.choice(_best_templates(speaker.vocabulary, frozenset(spoken)))
+def implied_values(
+    lexicon: Lexicon, product_type: ProductType, attributes: tuple[Attribute, ...], said: Iterable[Iterable[Attribute]]
+) -> tuple[Attribute, ...]:
+    """Return what is true of a product without being stated: by its type, by what its names say, as a whole."""
+    names = name_values(lexicon)
+    implied = names.inherent(product_type.name).union(*said).difference(attributes)
+    if names.for_children(product_type, dict((*implied, *attributes))):
+        implied |= {FOR_CHILDREN}
+    return tuple(sorted(implied))
+
+
+def write_title(speaker: Speaker, name: str, attributes: tuple[Attribute, ...], word: str) -> str:
+    """Write a title from one of the language's patterns; attributes that the pattern lacks follow at the end.
+
+    `name` is the type's, `word` the key of a seller's word, which may be empty.
+    """
+    spoken = speaker.values_by_slot(attributes, name)
+    template = speaker.random.choice(_best_templates(speaker.vocabulary, frozenset(spoken)))
     rest = [text for slot, text in spoken.items() if slot not in slots(template)]
-    spoken |= {"type": main, "word": speaker.word(word) if word else ""}
+    spoken |= {"type": name, "word": speaker.word(word) if word else ""}
     return " ".join([fill(template, spoken), *rest])
 
 

@@ -20,9 +20,10 @@ from ..layout import SPLITS, PartWriter
 from ..lexicon import ENGLISH, LANGUAGES, LEXICON_FOLDER, Lexicon, load_lexicon
 from ..staging import Settings, staged
 from .catalogue import Catalogue, Product
+from .negatives import POOL, HardNegatives
 from .products import ProductList
 from .queries import Query, generate_queries
-from .relevance import HardNegatives, SplitIndex
+from .relevance import SplitIndex
 from .rows import LanguageData, SplitData, corpus_row, qrel_tables, query_rows, ranking_rows
 from .splits import Release, release_named, releases_up_to, split_products, unseen_types
 
@@ -121,21 +122,20 @@ def build_language(
     queries: dict[str, list[Query]] = {split: [] for split in SPLITS}
     for query in generate_queries(lexicon, language, seed, releases_up_to(release), products, unseen):
         queries[query.split].append(query)
-    splits = {split: _judge(language, seed, split, products[split], indices[split], queries[split]) for split in SPLITS}
+    splits = {split: _judge(seed, split, products[split], indices[split], queries[split]) for split in SPLITS}
     return LanguageData(language, seed, unseen, splits)
 
 
-def _judge(
-    language: str, seed: int, split: str, products: ProductList, index: SplitIndex, queries: Sequence[Query]
-) -> SplitData:
+def _judge(seed: int, split: str, products: ProductList, index: SplitIndex, queries: Sequence[Query]) -> SplitData:
     """Grade every product of the split for every query; only training queries get hard negatives."""
     judgements = [index.judge(query) for query in queries]
-    finder = HardNegatives(index.lexicon, language, index, seed)
-    negatives: list[list[int]] = [
-        finder.find(query, judged) if split == "train" else []
-        for query, judged in zip(queries, judgements, strict=True)
-    ]
-    return SplitData(products, queries, judgements, negatives)
+    if split == "train":
+        finder = HardNegatives(index.lexicon, index, products[:POOL])
+        negatives = [finder.find(query, judged) for query, judged in zip(queries, judgements, strict=True)]
+    else:
+        negatives = [[] for _ in queries]
+    complements = [index.complements(query, judged) for query, judged in zip(queries, judgements, strict=True)]
+    return SplitData(products, queries, judgements, complements, negatives)
 
 
 def write_language(

@@ -12,17 +12,20 @@ from ..lexicon import (
     ENGLISH,
     ROMANISED_LANGUAGES,
     SIZE_RANGES,
+    Attribute,
     Lexicon,
     Vocabulary,
+    bag_of_words,
     normalise_text,
 )
+from ..name_values import name_values
 from ..scripts import strip_diacritics
 from .catalogue import Product, suited_words
 from .misspelling import abbreviate, misspell
 from .money import in_dollars, round_amount, say_amount
 from .selling import needs_met
 from .splits import Release
-from .wording import Attribute, Speaker, fill, slot_of, slots
+from .wording import Speaker, fill, slot_of, slots
 
 KINDS = (
     "bare", "synonym", "attribute", "brand", "price", "negation", "vague", "misspelt", "code_mixed", "abbreviated",
@@ -246,10 +249,11 @@ class Writer:
     ) -> Draft | None:
         """Fill a pattern from the product; None if the text would name a value twice or be longer than `_MAX_WORDS`."""
         local = Speaker(self.vocabulary, self.random, 0.5, romanised, self.lexicon.types[product.type].scopes)
-        type_forms = self.vocabulary[f"type:{product.type}"].forms(romanised)
         needed = slots(template)
         constraints = self._asked(product, needed)
-        name = Speaker(self.vocabulary, self.random, usual_type, romanised).choose(type_forms)
+        name = self._name(product, usual_type, romanised)
+        if name is None:
+            return None
         values = local.values_by_slot(constraints, name)
         if {_local_slot(slot) for slot in needed} & {slot_of(group) for group, _ in constraints} - values.keys():
             return None
@@ -263,14 +267,37 @@ class Writer:
         values |= self._english_values(product, constraints) | prices
         if "raw_size" in needed - values.keys():
             return None
+        for slot, language in (("type", self.language), ("en_type", ENGLISH)):
+            if slot in needed:
+                said = name_values(self.lexicon).said(language, product.type, values[slot])
+                wishes += tuple(sorted(said.difference(constraints, wishes)))
         text = unicodedata.normalize("NFC", fill(template, values))
         return Draft(text, product.type, (), (*constraints, *wishes)) if len(text.split()) <= _MAX_WORDS else None
+
+    def _name(self, product: Product, usual: float, romanised: bool) -> str | None:
+        """Return a name of the product's type that says only what is true of it; the usual one as often as asked for.
+
+        A share of 1 or 0 is always or never the usual name: None if there is no such name.
+        """
+        names = self._true_names(product, self.language, romanised)
+        main = self.vocabulary[f"type:{product.type}"].forms(romanised)[0]
+        if usual in (0, 1):
+            names = [name for name in names if (name == main) == bool(usual)]
+            return self.random.choice(names) if names else None
+        return Speaker(self.vocabulary, self.random, usual).choose(tuple(names)) if names else None
+
+    def _true_names(self, product: Product, language: str, romanised: bool = False) -> list[str]:
+        """Return the names of the product's type that say nothing but what is true of it, the usual one first."""
+        said = name_values(self.lexicon).said
+        forms = self.lexicon.vocabularies[language][f"type:{product.type}"].forms(romanised)
+        return [form for form in forms if said(language, product.type, form) <= {*product.facts}]
 
     def _english_values(self, product: Product, constraints: tuple[Attribute, ...]) -> dict[str, str]:
         scopes = self.lexicon.types[product.type].scopes
         speaker = Speaker(self.lexicon.vocabularies[ENGLISH], self.random, 0.9, scopes=scopes)
         values = {f"en_{slot}": text for slot, text in speaker.values_by_slot(constraints).items()}
-        values["en_type"] = speaker.word(f"type:{product.type}")
+        names = self._true_names(product, ENGLISH) or [self.lexicon.vocabularies[ENGLISH][f"type:{product.type}"].name]
+        values["en_type"] = speaker.choose(tuple(names))
         for group, value in constraints:
             if group in ("size_clothing", "size_shoe"):
                 values["raw_size"] = value
@@ -377,7 +404,7 @@ def generate_queries(
             stream = _drafts(lexicon, language, f"{seed}:{language}:{release.name}:{split}", anchors)
             while counts[split] < release.queries[split]:
                 kind, product, draft = next(stream)
-                keys = {normalise_text(draft.text), " ".join(sorted(draft.text.casefold().split()))}
+                keys = {normalise_text(draft.text), bag_of_words(draft.text)}
                 if texts & keys:
                     continue
                 texts |= keys

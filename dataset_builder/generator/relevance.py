@@ -1,6 +1,5 @@
 """Graded relevance from the products' types and attributes, not from words; every product of a split is graded."""
 
-import random
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,12 +8,19 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from ..lexicon import ADULT, CHILD_VALUES, Lexicon, normalise_text
+from ..layout import RELATIONS
+from ..lexicon import ADULT, CHILD_VALUES, EXCLUSIVE_GROUPS, Attribute, Lexicon
+from ..name_values import FOR_CHILDREN
+from ..substitutes import substitutes
 from .catalogue import Product
 from .queries import Query
-from .wording import Attribute, accepted_values
+from .wording import accepted_values
 
-EXACT, SUBSTITUTE, PARTIAL = 3, 2, 1
+COMPLEMENT, SUBSTITUTE, PARTIAL, EXACT = range(len(RELATIONS))
+COMPLEMENTS = 3
+"""Complements of a query that are listed at most, as examples of what is near and does not answer it."""
+_NEEDED = ("brand", "price_up_to", "price_from")
+"""Groups of which a substitute must satisfy the wish; of others it is enough not to contradict it."""
 Key = TypeVar("Key", str, Attribute)
 
 
@@ -25,10 +31,10 @@ def satisfies(product: Product, wish: Attribute) -> bool:
         return product.price <= float(wish[1])
     if group == "price_from":
         return product.price >= float(wish[1])
-    stated = dict(product.attributes).get(group)
+    values = {value for other, value in product.facts if other == group}
     if relation == "not":
-        return stated not in (None, wish[1])
-    return stated in accepted_values((group, wish[1])) or (relation == "fits" and stated is None)
+        return bool(values) and wish[1] not in values
+    return not values.isdisjoint(accepted_values((group, wish[1]))) or (relation == "fits" and not values)
 
 
 @dataclass(frozen=True)
@@ -66,9 +72,10 @@ class SplitIndex:
         self._types.add(product.type, self.count)
         self._departments.add(product.department, self.count)
         self._prices.append(product.price)
-        for attribute in product.attributes:
+        for attribute in product.facts:
             self._attributes.add(attribute, self.count)
-            self._groups.add(attribute[0], self.count)
+        for group in {group for group, _ in product.facts}:
+            self._groups.add(group, self.count)
         self.count += 1
 
     def of_types(self, names: Sequence[str]) -> np.ndarray:
@@ -97,20 +104,33 @@ class SplitIndex:
         return rows
 
     def judge(self, query: Query) -> Judgements:
-        """Grade the whole split for a query.
+        """Grade the whole split for a query; products of grade 0 are not listed.
 
-        For a query that names a type, a product is graded 3 if it is of the type and has every attribute asked for, 2
-        if it is of the type, 1 if its type is of the same category or a complement.
+        For a query that names a type, a product is graded
 
-        For a vague query it is graded 3 if it is of a type that fits and satisfies every wish, 1 if it fails that for
-        the price alone. Other products have grade 0 and are not listed, and neither are products for adults if the
-        query asks for something for children.
+        - 3, exact: it is of the type and satisfies every wish;
+        - 2, partial: it is of the type and fails a wish;
+        - 1, substitute: it is of a type that does the same job and contradicts no wish.
+
+        For a vague query it is graded 3 if it is of a type that fits and satisfies every wish, 2 if it fails that for
+        the price alone. Products for adults are not relevant if the query asks for something for children.
         """
         judged = self._judge_type(query) if query.type else self._judge_vague(query)
-        if not any(value in CHILD_VALUES.get(group, ()) for group, value in query.constraints):
+        if not any(_is_for_child(wish) for wish in query.constraints):
             return judged
         fit = np.isin(judged.rows, self._adult_rows, assume_unique=True, invert=True)
         return Judgements(judged.rows[fit], judged.grades[fit])
+
+    def complements(self, query: Query, judged: Judgements) -> np.ndarray:
+        """Return up to `COMPLEMENTS` rows of types that go with the type asked for and cannot stand in for it.
+
+        They are the first ones, so that a larger release lists those of a smaller one.
+        """
+        if not query.type:
+            return judged.rows[:0]
+        others = substitutes(self.lexicon)[query.type]
+        names = [name for name in self.lexicon.types[query.type].complements if name not in others]
+        return _without(self.of_types(names), judged.rows)[:COMPLEMENTS]
 
     @cached_property
     def _adult_rows(self) -> np.ndarray:
@@ -120,9 +140,22 @@ class SplitIndex:
     def _judge_type(self, query: Query) -> Judgements:
         same_type = self.of_types([query.type])
         matched = self._matched(same_type, query.constraints)
-        partial = self.of_types((*self.lexicon.siblings(query.type), *self.lexicon.types[query.type].complements))
-        grades = np.where(matched == len(query.constraints), EXACT, SUBSTITUTE)
-        return _ordered(np.concatenate([same_type, partial]), np.concatenate([grades, np.full(len(partial), PARTIAL)]))
+        grades = np.where(matched == len(query.constraints), EXACT, PARTIAL)
+        others = self.of_types(substitutes(self.lexicon)[query.type])
+        for wish in query.constraints:
+            others = self._not_contradicting(others, wish)
+        return _ordered(np.concatenate([same_type, others]), np.concatenate([grades, np.full(len(others), SUBSTITUTE)]))
+
+    def _not_contradicting(self, rows: np.ndarray, wish: Attribute) -> np.ndarray:
+        """Return the rows without those that have another value of a group of which a product has one value."""
+        relation, _, group = wish[0].rpartition(":")
+        if group in _NEEDED:
+            return rows[np.isin(rows, self.satisfying(wish), assume_unique=True)]
+        if relation == "not":
+            return _without(rows, self._attributes.rows((group, wish[1])))
+        groups = tuple(CHILD_VALUES) if wish == FOR_CHILDREN else (group,)
+        stating = _union([self._groups.rows(other) for other in groups if other in EXCLUSIVE_GROUPS])
+        return _without(rows, _without(stating, self.satisfying(wish)))
 
     def _judge_vague(self, query: Query) -> Judgements:
         rows = self.of_types(query.types)
@@ -141,6 +174,10 @@ class SplitIndex:
     def department(self, name: str) -> np.ndarray:
         """Return the rows of a department, ascending."""
         return self._departments.rows(name)
+
+
+def _is_for_child(wish: Attribute) -> bool:
+    return wish == FOR_CHILDREN or wish[1] in CHILD_VALUES.get(wish[0].rpartition(":")[2], ())
 
 
 class _Postings(Generic[Key]):
@@ -172,69 +209,3 @@ def _without(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
 def _ordered(rows: np.ndarray, grades: np.ndarray) -> Judgements:
     order = np.argsort(rows, kind="stable")
     return Judgements(rows[order], grades[order].astype(np.int8))
-
-
-class HardNegatives:
-    """Finds irrelevant products that look relevant: by a similar name of their type, or by the attributes asked for.
-
-    Parameters
-    ----------
-    lexicon : Lexicon
-    language : str
-    index : SplitIndex
-    seed : int
-    lookalikes, attribute_sharers : int
-        Largest number of products with a similar name, and of those with an attribute asked for.
-    """
-
-    def __init__(
-        self,
-        lexicon: Lexicon,
-        language: str,
-        index: SplitIndex,
-        seed: int,
-        lookalikes: int = 4,
-        attribute_sharers: int = 4,
-    ) -> None:
-        self.lexicon = lexicon
-        self.index = index
-        self.seed = seed
-        self.lookalikes = lookalikes
-        self.attribute_sharers = attribute_sharers
-        self._parts = {name: name_parts(lexicon, language, name) for name in lexicon.types}
-        self._owners: dict[str, list[str]] = {}
-        for name, parts in self._parts.items():
-            for part in sorted(parts):
-                self._owners.setdefault(part, []).append(name)
-
-    def find(self, query: Query, judged: Judgements) -> list[int]:
-        """Return rows of the split with grade 0, ascending."""
-        rng = random.Random(f"{self.seed}:{query.id}:negatives")
-        similar = _without(self.index.of_types(self.lookalike_types(query.type)), judged.rows)
-        plain = [wish for wish in query.constraints if wish[0] not in ("price_up_to", "price_from")]
-        sharing = _without(_union([self.index.satisfying(wish) for wish in plain]), judged.rows)
-        drawn = {*_sample(rng, similar, self.lookalikes), *_sample(rng, sharing, self.attribute_sharers)}
-        if not drawn:
-            department = self.lexicon.types[(query.type or query.types[0])].department
-            drawn.update(_sample(rng, _without(self.index.department(department), judged.rows), self.lookalikes))
-        return sorted(drawn)
-
-    def lookalike_types(self, name: str) -> list[str]:
-        """Return the types whose names share a part with the type's that at most a twentieth of all types have."""
-        limit = max(2, len(self.lexicon.types) // 20)
-        parts = sorted(self._parts.get(name, ()))
-        owners = (self._owners[part] for part in parts if len(self._owners[part]) <= limit)
-        return sorted({other for group in owners for other in group} - {name})
-
-
-def name_parts(lexicon: Lexicon, language: str, name: str) -> frozenset[str]:
-    """Return the words of a type's names; in Thai, which has no spaces, runs of five characters."""
-    forms = lexicon.vocabularies[language][f"type:{name}"].forms()
-    if language == "th":
-        keys = [normalise_text(form) for form in forms]
-        return frozenset(key[start : start + 5] for key in keys for start in range(len(key) - 4))
-    return frozenset(word for form in forms for word in form.casefold().split() if len(word) > 2)
-
-
-def _sample(rng: random.Random, rows: np.ndarray, count: int) -> list[int]:
-    return [int(rows[position]) for position in rng.sample(range(len(rows)), min(count, len(rows)))]

@@ -8,24 +8,25 @@ import numpy as np
 import pyarrow as pa
 
 from ..candidate_source import CandidateSource
-from ..layout import SCHEMAS, Row
+from ..layout import RELATIONS, SCHEMAS, Row
 from ..lexicon import Lexicon
 from ..ranking import draw_documents
 from .catalogue import Product, price_band, product_id
 from .products import ProductList
 from .queries import Query
-from .relevance import Judgements, satisfies
+from .relevance import EXACT, PARTIAL, SUBSTITUTE, Judgements, satisfies
 
 QRELS_PER_TABLE = 500_000
 
 
 @dataclass(frozen=True)
 class SplitData:
-    """One language and split: its products, its queries, and each query's judgements and hard negatives, in order."""
+    """One language and split: products and queries; judgements, some complements and hard negatives by query."""
 
     products: ProductList
     queries: Sequence[Query]
     judgements: Sequence[Judgements]
+    complements: Sequence[np.ndarray]
     hard_negatives: Sequence[Sequence[int]]
 
 
@@ -49,7 +50,7 @@ def corpus_row(lexicon: Lexicon, product: Product, unseen: frozenset[str]) -> Ro
         "department": product.department,
         "category": product.category,
         "type": product.type,
-        "attributes": [f"{group}={value}" for group, value in product.attributes],
+        "attributes": [f"{group}={value}" for group, value in product.facts],
         "price": product.price,
         "price_band": price_band(lexicon.types[product.type], product.price),
         "language": product.language,
@@ -80,7 +81,7 @@ def _id(data: LanguageData, part: SplitData, row: int) -> str:
 
 
 def qrel_tables(data: LanguageData, split: str) -> Iterator[pa.Table]:
-    """Yield tables of `{language}-qrels`, of about `QRELS_PER_TABLE` rows; pairs of grade 0 are left out."""
+    """Yield tables of `{language}-qrels`, of about `QRELS_PER_TABLE` rows; of grade 0 it has complements alone."""
     part = data.splits[split]
     ids = pa.array((product_id(data.language, index) for index in part.products.indices), pa.string())
     first, held = 0, 0
@@ -92,31 +93,30 @@ def qrel_tables(data: LanguageData, split: str) -> Iterator[pa.Table]:
 
 
 def _qrel_table(part: SplitData, chosen: slice, ids: pa.Array) -> pa.Table:
-    judgements = part.judgements[chosen]
+    pairs = list(zip(part.judgements[chosen], part.complements[chosen], strict=True))
     names = pa.array([query.id for query in part.queries[chosen]], pa.string())
-    places = np.repeat(np.arange(len(judgements)), [len(judged.rows) for judged in judgements])
-    rows = np.concatenate([judged.rows for judged in judgements])
-    grades = np.concatenate([judged.grades for judged in judgements])
-    columns = [names.take(pa.array(places)), ids.take(pa.array(rows)), pa.array(grades, pa.int64())]
+    queries = np.repeat(np.arange(len(pairs)), [len(judged.rows) + len(others) for judged, others in pairs])
+    rows = np.concatenate([array for judged, others in pairs for array in (judged.rows, others)])
+    grades = np.concatenate([array for judged, others in pairs for array in (judged.grades, 0 * others)])
+    relations = pa.array(RELATIONS).take(pa.array(grades))
+    columns = [names.take(pa.array(queries)), ids.take(pa.array(rows)), pa.array(grades, pa.int64()), relations]
     return pa.Table.from_arrays(columns, schema=SCHEMAS["qrels"])
 
 
 def similarity(lexicon: Lexicon, query: Query, product: Product, grade: int) -> float:
     """Return a graded similarity target in [0, 1], finer than the grades.
 
-    It is 1 for grade 3; 0.6 to 0.9 for the same type, rising with the share of attributes that match; 0.35 for a type
-    of the same category, 0.25 for a complement; 0.5 for a partial match of a vague query; 0.1 for another product of
-    the same department, and 0 for all others.
+    It is 1 for grade 3; 0.6 to 0.9 for the same type, rising with the share of wishes that are satisfied; 0.5 for a
+    partial match of a vague query; 0.35 for a substitute; 0.1 for another product of the same department, and 0 for
+    all others.
     """
-    if grade == 3:
+    if grade == EXACT:
         return 1.0
-    if query.type and product.type == query.type:
+    if grade == PARTIAL:
         matched = sum(satisfies(product, wish) for wish in query.constraints)
-        return round(0.6 + 0.3 * matched / len(query.constraints), 4)
-    if grade == 1:
-        if not query.type:
-            return 0.5
-        return 0.35 if product.type in lexicon.siblings(query.type) else 0.25
+        return round(0.6 + 0.3 * matched / len(query.constraints), 4) if query.type else 0.5
+    if grade == SUBSTITUTE:
+        return 0.35
     departments = {lexicon.types[name].department for name in ((query.type,) if query.type else query.types)}
     return 0.1 if product.department in departments else 0.0
 

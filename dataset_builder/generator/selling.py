@@ -4,8 +4,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..lexicon import Lexicon, Need, ProductType
-from .wording import Attribute, Speaker, accepted_values
+from ..lexicon import Attribute, Lexicon, Need, ProductType
+from .wording import Speaker, accepted_values
 
 SELLER_WORDS = (
     "original", "new_arrival", "best_seller", "promo", "free_shipping", "ready_stock", "imported", "local_made",

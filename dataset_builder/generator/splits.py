@@ -7,7 +7,7 @@ from functools import lru_cache
 from modeling_lira.errors import LiraError
 
 from ..layout import SPLITS
-from ..lexicon import Lexicon, normalise_text
+from ..lexicon import Lexicon, bag_of_words, normalise_text
 from .catalogue import Popularity, Product, stable_hash
 
 UNSEEN_EVERY = 10
@@ -43,7 +43,7 @@ class Release:
 
 RELEASES = (
     Release("slice", Quota(1_300, 300, 800), Quota(220, 60, 140)),
-    Release("default", Quota(6_500, 1_500, 4_000), Quota(2_800, 240, 560)),
+    Release("default", Quota(4_500, 1_500, 4_000), Quota(2_800, 240, 560)),
     Release("mega", Quota(541_000, 126_000, 333_000), Quota(2_800, 240, 560)),
 )
 
@@ -90,8 +90,9 @@ def split_products(
 ) -> Iterator[tuple[str, Product]]:
     """Assign a stream of products to the splits until every split has its quota.
 
-    A product whose title, local or English, occurred before is left out, so that no two splits share a title. Since the
-    stream is the same for every release, a larger one begins with the products of a smaller one.
+    A product is left out if a title, local or English, occurred before, or one of the same words in another order, so
+    that no two splits share a title. Since the stream is the same for every release, a larger one begins with the
+    products of a smaller one.
 
     Parameters
     ----------
@@ -111,7 +112,11 @@ def split_products(
     for product in products:
         if not any(left.values()):
             return
-        keys = {stable_hash(normalise_text(title)) for title in (product.title, product.title_en)}
+        keys = {
+            stable_hash(key(title))
+            for title in (product.title, product.title_en)
+            for key in (normalise_text, bag_of_words)
+        }
         if titles & keys:
             continue
         titles |= keys

@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ..lexicon import QUANTITY_GROUPS, SIZE_GROUPS, SIZE_RANGES, VALUE_GROUPS, Vocabulary
-
-Attribute = tuple[str, str]
+from ..lexicon import QUANTITY_GROUPS, SIZE_GROUPS, SIZE_RANGES, VALUE_GROUPS, Attribute, Vocabulary
 
 _ACCEPTED: Mapping[Attribute, tuple[str, ...]] = {
     ("gender", "men"): ("unisex",),

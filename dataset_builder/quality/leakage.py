@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..layout import SPLITS, languages_in, read_part
-from ..lexicon import normalise_text
+from ..lexicon import bag_of_words, normalise_text
 
 Tables = Mapping[str, pa.Table]
 """One part's tables by split."""
@@ -36,6 +36,7 @@ def check_language(folder: Path, language: str) -> dict[str, int]:
     qrels = read("qrels", "query-id", "corpus-id", "score")
     checks = {
         "query texts in two splits": _shared(queries, "text", normalise_text),
+        "queries of the same words in two splits": _shared(queries, "text", bag_of_words),
         "query ids in two splits": _shared(queries, "_id"),
         "query texts twice in a split": sum(_repeated(table, "text") for table in queries.values()),
         "titles twice in a split": sum(_repeated(table, "title") for table in products.values()),
@@ -49,6 +50,7 @@ def check_language(folder: Path, language: str) -> dict[str, int]:
         **checks,
         "products in two splits": _shared(products, "_id"),
         "titles in two splits": _shared(products, "title", normalise_text),
+        "titles of the same words in two splits": _shared(products, "title", bag_of_words),
         "English titles in two splits": _shared(products, "title_en", normalise_text),
         "unseen types in training queries": sum(queries["train"]["unseen_type"].to_pylist()),
         "unseen types in training products": _unseen_in_training(products, queries),
@@ -97,7 +99,7 @@ def _dangling(products: Tables, queries: Tables, qrels: Tables) -> int:
 def _unanswered(queries: Tables, qrels: Tables) -> int:
     count = 0
     for split, table in queries.items():
-        relevant = qrels[split].filter(pc.greater(qrels[split]["score"], 0))
+        relevant = _relevant(qrels[split])
         count += len(set(table["_id"].to_pylist()) - set(relevant["query-id"].unique().to_pylist()))
     return count
 
@@ -106,9 +108,14 @@ def _relevant_negatives(queries: Tables, qrels: Tables) -> int:
     count = 0
     for split, table in queries.items():
         negatives = [f"{query}\t{name}" for query, names in _rows(table, "_id", "hard_negatives") for name in names]
-        pairs = pc.binary_join_element_wise(qrels[split]["query-id"], qrels[split]["corpus-id"], "\t")
+        relevant = _relevant(qrels[split])
+        pairs = pc.binary_join_element_wise(relevant["query-id"], relevant["corpus-id"], "\t")
         count += pc.sum(pc.is_in(pairs, pa.array(negatives, pa.string()))).as_py() or 0
     return count
+
+
+def _relevant(qrels: pa.Table) -> pa.Table:
+    return qrels.filter(pc.greater(qrels["score"], 0))
 
 
 def _rows(table: pa.Table, *columns: str) -> Iterable[tuple]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 
 from ..layout import SPLITS, read_part
 from ..lexicon import ENGLISH, Lexicon, normalise_text
@@ -54,7 +55,8 @@ def texts_of(folder: Path, language: str, part: str, column: str) -> list[str]:
 def relevant_per_query(folder: Path, language: str, split: str) -> list[int]:
     """Return the number of relevant products of each query of a split."""
     queries = read_part(folder, language, "queries", split, ["_id"])["_id"].to_pylist()
-    counts = read_part(folder, language, "qrels", split, ["query-id"])["query-id"].value_counts().to_pylist()
+    qrels = read_part(folder, language, "qrels", split, ["query-id", "score"])
+    counts = qrels.filter(pc.greater(qrels["score"], 0))["query-id"].value_counts().to_pylist()
     by_query = {row["values"]: row["counts"] for row in counts}
     return [by_query.get(name, 0) for name in queries]
 

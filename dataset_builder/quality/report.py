@@ -231,7 +231,7 @@ def _relevance_blocks(findings: Findings, pictures: Mapping[str, Picture]) -> li
         [language, *(sum(counts.grades.get(grade, 0) for counts in splits.values()) for grade in (3, 2, 1))]
         for language, splits in findings.counts.items()
     ]
-    names = ("3 exact", "2 substitute", "1 partial")
+    names = ("3 exact", "2 partial", "1 substitute")
     words = "Judgements follow from what products are, and are complete within a split."
     if findings.judged_by_actions:
         names = ("3 bought or carted often", "2 clicked often", "1 clicked")

@@ -1,0 +1,190 @@
+"""What a name says beyond its type: a "ceramic mug" is of ceramic, and a smartwatch is smart without saying so."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from modeling_lira.errors import LiraError
+
+from .lexicon import (
+    CHILD_VALUES,
+    ENGLISH,
+    EXCLUSIVE_GROUPS,
+    VALUE_GROUPS,
+    Attribute,
+    Lexicon,
+    ProductType,
+    Vocabulary,
+    read_table,
+)
+
+FOR_CHILDREN: Attribute = ("audience", "children")
+"""What "for kids" asks for, and what products for a child's gender or age, and toys, have."""
+ANY = "*"
+_CHILDRENS_DEPARTMENTS = ("baby", "toys")
+_ALWAYS_OF_THE_TYPE = ("gender", "compatibility")
+_UNSPACED = ("th",)
+
+
+@dataclass(frozen=True)
+class NameRule:
+    """A line of `names.tsv`: what a name says without the word of a value, or does not say in spite of it.
+
+    A `language`, `type` or `form` of "*" stands for all. `dropped` are the values that the name does not say; an empty
+    value stands for the whole group.
+    """
+
+    language: str
+    type: str
+    form: str
+    added: frozenset[Attribute]
+    dropped: frozenset[Attribute]
+
+    def covers(self, language: str, name: str, form: str) -> bool:
+        """Return whether the rule is about a form of a type."""
+        pairs = ((self.language, language), (self.type, name), (self.form, form))
+        return all(mine in (ANY, other) for mine, other in pairs)
+
+
+def _read_rules(lexicon: Lexicon) -> list[NameRule]:
+    """Read lines of a name and its values; a value after a minus sign is one that the name does not say."""
+    rules = []
+    for row in read_table(lexicon.folder / "names.tsv", ("language", "type", "form", "values")):
+        if row["type"] not in lexicon.types and row["type"] != ANY:
+            raise LiraError(f"names.tsv: type {row['type']!r} is unknown")
+        items = row["values"].split()
+        added = frozenset(_attribute(item) for item in items if not item.startswith("-"))
+        dropped = frozenset(_attribute(item[1:]) for item in items if item.startswith("-"))
+        rules.append(NameRule(row["language"], row["type"], row["form"], added, dropped))
+    return rules
+
+
+def _attribute(item: str) -> Attribute:
+    group, _, value = item.partition("=")
+    return group, value
+
+
+@lru_cache(maxsize=8)
+def name_values(lexicon: Lexicon) -> "NameValues":
+    """Return the values that a lexicon's names say; the same object for the same lexicon."""
+    return NameValues(lexicon)
+
+
+class NameValues:
+    """Finds the values that names say: the words of values that the type can have, corrected by the lexicon's rules."""
+
+    def __init__(self, lexicon: Lexicon) -> None:
+        self._types = lexicon.types
+        self._vocabularies = lexicon.vocabularies
+        self._rules: dict[str, list[NameRule]] = {}
+        for rule in _read_rules(lexicon):
+            self._rules.setdefault(rule.type, []).append(rule)
+        self._inherent = {name: self._of_every_product(name) for name in lexicon.types}
+        self._said: dict[tuple[str, str], dict[str, frozenset[Attribute]]] = {}
+
+    def inherent(self, name: str) -> frozenset[Attribute]:
+        """Return what every product of a type has, stated or not."""
+        return self._inherent[name]
+
+    def said(self, language: str, name: str, form: str) -> frozenset[Attribute]:
+        """Return what a form of a type's name says that not every product of the type has; nothing of another text."""
+        key = (language, name)
+        if key not in self._said:
+            entry = self._vocabularies[language][f"type:{name}"]
+            self._said[key] = {
+                one: self._values_in(language, name, one, romanised) - self._inherent[name]
+                for romanised in (True, False)
+                for one in entry.forms(romanised)
+            }
+        return self._said[key].get(form, frozenset())
+
+    def fitting(
+        self, language: str, name: str, stated: Iterable[Attribute], romanised: bool = False
+    ) -> tuple[str, ...]:
+        """Return the forms of a type's name that contradict nothing that a product states; never none."""
+        forms = self._vocabularies[language][f"type:{name}"].forms(romanised)
+        if not any(self.said(language, name, form) for form in forms):
+            return forms
+        values = dict(stated)
+        fits = tuple(form for form in forms if not _contradicts(self.said(language, name, form), values))
+        return fits or forms[:1]
+
+    def for_children(self, product_type: ProductType, values: Mapping[str, str]) -> bool:
+        """Return whether a product is for children: by its gender or age, or because its type is."""
+        if any(values.get(group) in listed for group, listed in CHILD_VALUES.items()):
+            return True
+        return _only_children(product_type) and values.keys().isdisjoint(CHILD_VALUES)
+
+    def _of_every_product(self, name: str) -> frozenset[Attribute]:
+        """Return what the English name of a type says, what it can only be, and what a rule for all names adds."""
+        values = self._values_in(ENGLISH, name, self._vocabularies[ENGLISH][f"type:{name}"].name, False)
+        groups = self._types[name].attributes
+        only = {(group, groups[group][0]) for group in _ALWAYS_OF_THE_TYPE if len(groups.get(group, ())) == 1}
+        return values | only
+
+    def _values_in(self, language: str, name: str, form: str, romanised: bool) -> frozenset[Attribute]:
+        rules = [rule for key in (name, ANY) for rule in self._rules.get(key, ()) if rule.covers(language, name, form)]
+        dropped = {value for rule in rules for value in rule.dropped}
+        values = {
+            (group, value)
+            for group, value in self._words_in(language, name, form, romanised)
+            if (group, value) not in dropped and (group, "") not in dropped
+        }
+        values |= {value for rule in rules for value in rule.added}
+        children = {(group, value) for group, value in values if group == "age" and value in CHILD_VALUES["age"]}
+        if children and not _only_children(self._types[name]):
+            values.add(FOR_CHILDREN)
+        return frozenset(values - children)
+
+    def _words_in(self, language: str, name: str, form: str, romanised: bool) -> set[Attribute]:
+        """Return the values of the type with words in a form; of overlapping words of a group the longest counts."""
+        vocabulary = self._vocabularies[language]
+        spans = [
+            (group, value, match.span())
+            for group, values in self._types[name].attributes.items()
+            if group in VALUE_GROUPS
+            for value in values
+            for word in _words(vocabulary, f"{group}:{value}", self._types[name].scopes, romanised)
+            for match in _pattern(word, language).finditer(form.casefold())
+        ]
+        return {
+            (group, value)
+            for group, value, (start, stop) in spans
+            if not any(
+                other == group and first <= start and stop <= last and last - first > stop - start
+                for other, _, (first, last) in spans
+            )
+        }
+
+
+def _contradicts(said: Iterable[Attribute], values: Mapping[str, str]) -> bool:
+    """Return whether a name says what a product with these values cannot be."""
+    for group, value in said:
+        if (group, value) == FOR_CHILDREN:
+            if any(values.get(other) not in (None, *listed) for other, listed in CHILD_VALUES.items()):
+                return True
+        elif group in EXCLUSIVE_GROUPS and values.get(group, value) != value:
+            return True
+    return False
+
+
+def _only_children(product_type: ProductType) -> bool:
+    """Return whether a type is for children alone, such as a toy without an adult's age."""
+    ages = product_type.attributes.get("age", ())
+    if ages:
+        return set(ages) <= set(CHILD_VALUES["age"])
+    return product_type.department in _CHILDRENS_DEPARTMENTS
+
+
+def _words(vocabulary: Vocabulary, key: str, scopes: tuple[str, ...], romanised: bool) -> set[str]:
+    """Return the usual words of a key and those for a type."""
+    return {*vocabulary[key].forms(romanised), *vocabulary.entry(key, scopes).forms(romanised)}
+
+
+@lru_cache(maxsize=20_000)
+def _pattern(word: str, language: str) -> re.Pattern[str]:
+    """Return the pattern of a whole word; in Thai, which has no spaces, of the letters anywhere."""
+    text = re.escape(word.casefold())
+    # A combining mark after the letters belongs to the word, but is no word character for `re`.
+    return re.compile(text if language in _UNSPACED else rf"(?<!\w){text}(?![\w\u0900-\u0dff])")
