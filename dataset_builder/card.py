@@ -1,5 +1,6 @@
 """The dataset card, README.md of a corpus folder, whose numbers are counted in the folder's files."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,19 +8,26 @@ from string import Template
 
 from modeling_lira.files import atomic_write_text
 
-from .card_yaml import card_data
-from .counting import SplitCounts, count_corpus
-from .layout import CARD, PARTS, SCHEMAS, SPLITS
+from .card_fields import FIELDS
+from .card_yaml import DEFAULT, card_data
+from .counting import SplitCounts, count_corpus, seen_words
+from .layout import CARD, PARTS, SCHEMAS, SPLITS, TEXTS, VERSION, Row, read_part, splits_in
 from .page import Table, to_markdown
 
 TEMPLATES = Path(__file__).parent / "cards"
 TITLES = {
-    "catalogue": ("Product retrieval in low-resource languages", "Products, queries and graded judgements"),
+    "catalogue": ("Product retrieval in Asian languages", "Products, queries and graded judgements"),
     "logs": ("Product retrieval from a shop's search log", "Products, queries and judgements from shoppers' actions"),
     "cldr": ("CLDR names and keywords as retrieval", "Short names and keywords of characters"),
 }
-ANNOTATIONS = {"catalogue": "machine-generated", "logs": "found", "cldr": "found"}
-LICENCES = {"catalogue": "cc-by-4.0", "logs": "other", "cldr": "other"}
+CREATORS = {
+    "catalogue": ("machine-generated", "machine-generated", "original"),
+    "logs": ("found", "found", "original"),
+    "cldr": ("found", "found", "extended"),
+}
+"""Who made the judgements, who made the texts, and from what: words that the Hub knows."""
+SECTIONS = ("provenance", "uses", "bias", "limits", "versions", "licence")
+_GEMMA = {"license": "other", "license_name": "cc-by-4.0-and-gemma", "license_link": "LICENSE.md"}
 _TERMS = (
     ("gloss", "dictionary gloss from the authored lexicon, words left out at random; CC BY 4.0 like the rest"),
     (
@@ -48,19 +56,58 @@ def write_card(folder: Path, source: str, facts: Mapping[str, str | int], extra_
     """
     counts = count_corpus(folder)
     title, summary = TITLES[source]
-    head = card_data(folder, tuple(counts), title, LICENCES[source], (*counts, *extra_languages), ANNOTATIONS[source])
+    gemma = any("gemma" in agent for splits in counts.values() for rows in splits.values() for agent in rows.agents)
+    head = card_data(folder, tuple(counts), (*counts, *extra_languages), _described(source, title, gemma))
     body = Template((TEMPLATES / "frame.md").read_text(encoding="utf-8")).substitute(
         title=title,
         summary=f"{summary} in {len(counts)} languages: {', '.join(counts)}.",
-        columns="\n".join(f"| `{part}` | {', '.join(f'`{name}`' for name in SCHEMAS[part].names)} |" for part in PARTS),
+        version=VERSION,
+        fields="\n\n".join(_fields(folder, next(iter(counts)), part) for part in PARTS),
+        default=DEFAULT,
         example=next(iter(counts)),
         sizes=_sizes(counts),
         kinds=_kinds(counts),
         grades=_grades(counts),
+        words=_words(folder, counts),
         agents=_agents(counts),
-        **{name: _section(source, name, facts) for name in ("provenance", "limits", "licence")},
+        **{name: _section(source, name, facts) for name in SECTIONS},
     )
+    if gemma:
+        for name in TEXTS[1:]:
+            atomic_write_text(folder / name, (TEMPLATES / name).read_text(encoding="utf-8"))
     atomic_write_text(folder / CARD, f"---\n{head.rstrip()}\n---\n\n{body}")
+
+
+def _described(source: str, title: str, gemma: bool) -> dict[str, object]:
+    """Return what the head of the card says of a source; a corpus with candidates by Gemma is under two licences."""
+    annotations, language, origin = CREATORS[source]
+    licence = {"license": "cc-by-4.0" if source == "catalogue" else "other"}
+    return {
+        "pretty_name": title,
+        **(_GEMMA if gemma and source == "catalogue" else licence),
+        "annotations_creators": [annotations],
+        "language_creators": [language],
+        "source_datasets": [origin],
+    }
+
+
+def _fields(folder: Path, language: str, part: str) -> str:
+    """Return a part's columns, what each holds, and a row of it."""
+    columns = "\n".join(f"- `{name}`: {FIELDS[part][name]}" for name in SCHEMAS[part].names)
+    split = splits_in(folder, f"{language}-{part}")[-1]
+    example = read_part(folder, language, part, split).slice(0, 1).to_pylist()
+    text = json.dumps(_shortened(example[0]) if example else {}, ensure_ascii=False, indent=1)
+    return f"### `{{language}}-{part}`\n\n{columns}\n\n```json\n{text}\n```"
+
+
+def _shortened(row: Row) -> dict[str, object]:
+    """Return a row with at most two elements of a list."""
+    return {name: value[:2] if isinstance(value, list) else value for name, value in row.items()}
+
+
+def _words(folder: Path, counts: Counts) -> str:
+    shares = [[language, f"{seen_words(folder, language):.0%}"] for language in counts]
+    return _table(["language", "words of test that occur in training"], shares)
 
 
 def _section(source: str, name: str, facts: Mapping[str, str | int]) -> str:
@@ -94,7 +141,7 @@ def _grades(counts: Counts) -> str:
     for splits in counts.values():
         for rows in splits.values():
             total.update(rows.grades)
-    return ", ".join(f"{total[grade]:,} of grade {grade}" for grade in (3, 2, 1))
+    return ", ".join(f"{total[grade]:,} of grade {grade}" for grade in (3, 2, 1, 0) if grade in total)
 
 
 def _agents(counts: Counts) -> str:

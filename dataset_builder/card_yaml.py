@@ -1,7 +1,8 @@
 """The YAML head of the dataset card: what `load_dataset` and the Hub read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import datasets
 from datasets.info import DatasetInfo, DatasetInfosDict
@@ -10,14 +11,14 @@ from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import DatasetCardData
 
 from .counting import rows_of
-from .layout import ALL, PARTS, SCHEMAS, SPLITS, shards, splits_in
+from .layout import ALL, PARTS, SCHEMAS, SPLITS, VERSION, shards, splits_in, stem_of
 
 DEFAULT = f"{ALL}-queries"
 """The config that `load_dataset` reads without a name."""
 
 
 def card_data(
-    folder: Path, languages: Sequence[str], name: str, licence: str, card_languages: Sequence[str], annotations: str
+    folder: Path, languages: Sequence[str], card_languages: Sequence[str], described: Mapping[str, Any]
 ) -> str:
     """Return the YAML of a corpus folder: configs with their files, features and split sizes.
 
@@ -26,23 +27,19 @@ def card_data(
     folder : Path
     languages : sequence of str
         Languages that have configs.
-    name : str
-        The dataset's readable name.
-    licence : str
-        The Hub's identifier of the licence, such as `cc-by-4.0`.
     card_languages : sequence of str
         All languages that occur in the texts.
-    annotations : str
-        Who made the judgements: a value that the Hub knows for `annotations_creators`.
+    described : mapping
+        What else the Hub knows of a dataset: name, licence, who made texts and judgements from what.
     """
     names = [f"{language}-{part}" for language in (*languages, ALL) for part in PARTS]
     data = DatasetCardData(
-        pretty_name=name,
+        **described,
+        version=VERSION,
         language=list(card_languages),
-        license=licence,
         multilinguality="multilingual",
-        annotations_creators=[annotations],
         task_categories=["text-retrieval", "sentence-similarity"],
+        task_ids=["document-retrieval"],
         size_categories=[_size_category(sum(_config_rows(folder, languages, "all-corpus", split) for split in SPLITS))],
         tags=["product-search", "e-commerce", "low-resource-languages", "mteb"],
     )
@@ -80,12 +77,19 @@ def _files(folder: Path, languages: Sequence[str], config: str) -> list[dict[str
     """Return a config's files by split; the config `all-*` refers to the languages' files instead of copying them."""
     language, part = config.rsplit("-", 1)
     if language != ALL:
-        return [{"split": split, "path": f"{config}/{split}-*"} for split in splits_in(folder, config)]
+        return [{"split": split, "path": _pattern(folder, config, split)} for split in splits_in(folder, config)]
     owners = {code: splits_in(folder, f"{code}-{part}") for code in languages}
     return [
-        {"split": split, "path": [f"{code}-{part}/{split}-*" for code in languages if split in owners[code]]}
+        {
+            "split": split,
+            "path": [_pattern(folder, f"{code}-{part}", split) for code in languages if split in owners[code]],
+        }
         for split in splits_in(folder, config)
     ]
+
+
+def _pattern(folder: Path, config: str, split: str) -> str:
+    return f"{config}/{stem_of(folder, config, split)}-*"
 
 
 def _size_category(rows: int) -> str:

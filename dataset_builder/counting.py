@@ -1,14 +1,18 @@
 """Count the rows, kinds, grades and agents of a corpus folder from its Parquet files."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from modeling_lira.evaluation.bm25 import tokens
+
 from .layout import SPLITS, languages_in, read_part, shards
+
+TITLES_READ = 20_000
 
 
 @dataclass(frozen=True)
@@ -55,3 +59,20 @@ def count_split(folder: Path, language: str, split: str) -> SplitCounts:
 def rows_of(folder: Path, language: str, part: str, split: str) -> int:
     """Return the rows of a config and split, from the files' footers."""
     return sum(pq.read_metadata(path).num_rows for path in shards(folder, f"{language}-{part}", split))
+
+
+def seen_words(folder: Path, language: str) -> float:
+    """Return the share of the words of test queries and titles that occur in those of training; NaN without words.
+
+    Of titles, the first `TITLES_READ` of a split are read. In an unspaced language, a word is a run of three letters.
+    """
+    known = set(_words(folder, language, "train"))
+    counts = Counter(_words(folder, language, "test"))
+    seen = sum(count for word, count in counts.items() if word in known)
+    return seen / counts.total() if counts else float("nan")
+
+
+def _words(folder: Path, language: str, split: str) -> Iterator[str]:
+    for part, column in (("queries", "text"), ("corpus", "title")):
+        for text in read_part(folder, language, part, split, [column])[column].slice(0, TITLES_READ).to_pylist():
+            yield from tokens(text, language)

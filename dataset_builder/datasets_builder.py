@@ -13,7 +13,7 @@ from .candidate_source import CandidateSource
 from .generator.corpus import build_language
 from .generator.rows import LanguageData, corpus_row, qrel_tables, query_rows, ranking_rows
 from .generator.splits import release_named
-from .layout import PARTS, SCHEMAS, SPLITS, Row
+from .layout import PARTS, SCHEMAS, SPLITS, VERSION, Row
 from .lexicon import LANGUAGES, Lexicon, load_lexicon
 
 
@@ -30,7 +30,7 @@ class ProductConfig(datasets.BuilderConfig):
 class ProductRetrieval(datasets.GeneratorBasedBuilder):
     """Generates a config; `download_and_prepare(folder, file_format="parquet")` writes it."""
 
-    VERSION = datasets.Version("1.0.0")
+    VERSION = datasets.Version(VERSION)
     BUILDER_CONFIG_CLASS = ProductConfig
     BUILDER_CONFIGS = [
         ProductConfig(name=f"{language}-{part}", language=language, part=part)

@@ -8,10 +8,10 @@ from huggingface_hub import HfApi
 from modeling_lira.errors import LiraError
 from modeling_lira.files.hub_client import on_hub, require_token
 
-from .layout import CARD, PARTS, check_complete
+from .layout import PARTS, TEXTS, check_complete
 from .staging import staged
 
-FILES = [CARD, *(f"*-{part}/*.parquet" for part in PARTS)]
+FILES = [*TEXTS, *(f"*-{part}/*.parquet" for part in PARTS)]
 """Patterns of the published files; shards of an earlier corpus in the repository are removed."""
 
 
@@ -48,7 +48,7 @@ def publish_to_hub(folder: Path, repo: str, private: bool = False) -> str:
             repo_type="dataset",
             folder_path=folder,
             allow_patterns=FILES,
-            delete_patterns=FILES[1:],
+            delete_patterns=FILES[len(TEXTS) :],
             commit_message="Publish the corpus",
         )
         return str(commit.commit_url)

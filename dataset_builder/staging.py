@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from modeling_lira.errors import LiraError
 from modeling_lira.files import atomic_write_text
 
-from .layout import CARD, PARTS
+from .layout import CARD, PARTS, TEXTS
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ def _check_output(output: Path) -> None:
     if not output.is_dir():
         return
     names = {path.name for path in output.iterdir()} - {_STATE, _LOCK}
-    foreign = sorted(name for name in names - {CARD} if name.rsplit("-", 1)[-1] not in PARTS)
+    foreign = sorted(name for name in names - {*TEXTS} if name.rsplit("-", 1)[-1] not in PARTS)
     if foreign or (names and CARD not in names):
         other = foreign[0] if foreign else min(names)
         raise LiraError(f"output {output} holds something else than a corpus ({other}): name a new or empty folder")

@@ -15,7 +15,7 @@ from dataset_builder.candidate_source import CandidateSource
 from dataset_builder.generator import corpus as corpus_module
 from dataset_builder.generator.corpus import build_corpus, slice_queries, write_language
 from dataset_builder.generator.splits import Quota, Release, release_named
-from dataset_builder.layout import CARD, PARTS, SCHEMAS, SPLITS, PartWriter, read_part, shards
+from dataset_builder.layout import CARD, PARTS, SCHEMAS, SPLITS, TEXTS, PartWriter, read_part, shards
 from dataset_builder.lexicon import LANGUAGES, load_lexicon, normalise_text
 from dataset_builder.quality.leakage import check_leakage
 from modeling_lira.agents.candidate import Candidate
@@ -78,10 +78,34 @@ def test_all_configs_are_the_languages_in_order(folder: Path, cache: str) -> Non
     assert list(every["_id"]) == one_by_one
 
 
-def test_streaming_reads_the_same_rows(folder: Path, cache: str) -> None:
-    streamed = load_dataset(str(folder), "th-queries", split="validation", streaming=True, cache_dir=cache)
-    loaded = load_dataset(str(folder), "th-queries", split="validation", cache_dir=cache)
-    assert list(streamed) == list(loaded)
+@pytest.mark.parametrize("part", PARTS)
+def test_streaming_reads_the_same_rows(folder: Path, cache: str, part: str) -> None:
+    for split in SPLITS:
+        streamed = load_dataset(str(folder), f"th-{part}", split=split, streaming=True, cache_dir=cache)
+        loaded = load_dataset(str(folder), f"th-{part}", split=split, cache_dir=cache)
+        assert list(streamed) == list(loaded)
+
+
+def test_a_folder_loads_without_a_configs_name(folder: Path, cache: str) -> None:
+    every = load_dataset(str(folder), cache_dir=cache)
+    assert every.num_rows == load_dataset(str(folder), "all-queries", cache_dir=cache).num_rows
+
+
+def test_a_grade_has_its_relation(folder: Path) -> None:
+    for split in SPLITS:
+        rows = read_part(folder, "th", "qrels", split)
+        pairs = set(zip(rows["score"].to_pylist(), rows["relation"].to_pylist(), strict=True))
+        assert pairs == {(3, "exact"), (2, "partial"), (1, "substitute"), (0, "complement")}
+
+
+def test_about_twenty_judgements_a_query() -> None:
+    """In the default release, of which every relevant product is judged."""
+    lexicon = load_lexicon(languages=("ms",))
+    data = corpus_module.build_language(lexicon, "ms", release_named("default"), 0)
+    parts = data.splits.values()
+    judged = sum(len(one.rows) for part in parts for one in part.judgements)
+    listed = sum(len(rows) for part in parts for rows in part.complements)
+    assert 17 < (judged + listed) / sum(len(part.queries) for part in parts) < 25
 
 
 def test_nothing_leaks(folder: Path) -> None:
@@ -115,9 +139,11 @@ def test_leakage_checks_see_what_is_wrong(tmp_path: Path) -> None:
                 writer.add_all(rows.get((part, split), []))
     assert check_leakage(tmp_path)["fil"] == {
         "query texts in two splits": 1,
+        "queries of the same words in two splits": 1,
         "query ids in two splits": 1,
         "products in two splits": 1,
         "titles in two splits": 1,
+        "titles of the same words in two splits": 1,
         "English titles in two splits": 1,
         "query texts twice in a split": 1,
         "titles twice in a split": 0,
@@ -140,7 +166,8 @@ def test_rebuilt_corpus_is_byte_identical(tmp_path: Path, folder: Path) -> None:
     build_corpus(tmp_path / "again", languages=("th", "fil"))
     again = digests(tmp_path / "again")
     first = digests(folder)
-    del again[CARD]
+    for name in TEXTS:  # the card counts the languages
+        again.pop(name, None)
     assert len(again) == 2 * len(PARTS) * len(SPLITS)
     assert again.items() <= first.items()
 
@@ -276,9 +303,9 @@ def test_a_failed_rebuild_keeps_the_old_corpus(tmp_path: Path, monkeypatch: pyte
 def test_a_rebuild_leaves_no_old_files(tmp_path: Path, tiny: None) -> None:
     build_corpus(tmp_path / "corpus", languages=("fil", "th"))
     build_corpus(tmp_path / "corpus", languages=("fil",))
-    assert sorted(path.name for path in (tmp_path / "corpus").iterdir()) == [
-        "README.md", "fil-corpus", "fil-qrels", "fil-queries", "fil-ranking",
-    ]  # fmt: skip
+    names = {path.name for path in (tmp_path / "corpus").iterdir()}
+    assert {CARD} <= names & {*TEXTS}
+    assert names - {*TEXTS} == {"fil-corpus", "fil-qrels", "fil-queries", "fil-ranking"}
 
 
 def test_two_builds_of_one_folder_do_not_mix(tmp_path: Path) -> None:
