@@ -18,6 +18,7 @@ from .lexicon import (
     Vocabulary,
     read_table,
 )
+from .scripts import strip_diacritics
 
 FOR_CHILDREN: Attribute = ("audience", "children")
 """What "for kids" asks for, and what products for a child's gender or age, and toys, have."""
@@ -92,23 +93,22 @@ class NameValues:
         key = (language, name)
         if key not in self._said:
             entry = self._vocabularies[language][f"type:{name}"]
-            self._said[key] = {
-                one: self._values_in(language, name, one, romanised) - self._inherent[name]
+            forms = {
+                form: self._values_in(language, name, form, romanised) - self._inherent[name]
                 for romanised in (True, False)
-                for one in entry.forms(romanised)
+                for form in entry.forms(romanised)
             }
+            # Vietnamese is often typed without its marks, and says the same.
+            plain = {strip_diacritics(form): values for form, values in forms.items()} if language == "vi" else {}
+            self._said[key] = plain | forms
         return self._said[key].get(form, frozenset())
 
-    def fitting(
-        self, language: str, name: str, stated: Iterable[Attribute], romanised: bool = False
-    ) -> tuple[str, ...]:
-        """Return the forms of a type's name that contradict nothing that a product states; never none."""
-        forms = self._vocabularies[language][f"type:{name}"].forms(romanised)
+    def fitting(self, language: str, name: str, forms: tuple[str, ...], stated: Iterable[Attribute]) -> tuple[str, ...]:
+        """Return those of a type's names that contradict nothing that a product states."""
         if not any(self.said(language, name, form) for form in forms):
             return forms
         values = dict(stated)
-        fits = tuple(form for form in forms if not _contradicts(self.said(language, name, form), values))
-        return fits or forms[:1]
+        return tuple(form for form in forms if not _contradicts(self.said(language, name, form), values))
 
     def for_children(self, product_type: ProductType, values: Mapping[str, str]) -> bool:
         """Return whether a product is for children: by its gender or age, or because its type is."""

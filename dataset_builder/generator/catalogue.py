@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from ..lexicon import ADULT, BANDS, ENGLISH, Attribute, Brand, Lexicon, ProductType, Vocabulary
 from ..name_values import FOR_CHILDREN, name_values
-from .selling import SELLER_WORDS, Style, draw_style, needs_met
+from .selling import SELLER_WORDS, draw_style, needs_met
 from .wording import Speaker, fill, slots
 
 _MARKS = {"ur": ("، ", "۔"), "bn": (", ", "।"), "th": (" ", "")}
@@ -115,9 +115,12 @@ class Catalogue:
 
         local, in_english = speaker(self.vocabulary, 0.25), speaker(english, 0.7)
         names = name_values(self.lexicon)
-        forms, forms_en = (names.fitting(code, product_type.name, attributes) for code in (self.language, ENGLISH))
+        forms, forms_en = (self._fitting(code, product_type, attributes) for code in (self.language, ENGLISH))
+        latin = self.vocabulary.latin_names(product_type.name)
+        latin = names.fitting(self.language, product_type.name, latin, attributes)
         name, name_en = local.choose(forms), in_english.choose(forms_en)
-        more = self._more_names(style, product_type, forms, rng)
+        more = [*forms, *latin[:2], self.lexicon.vocabularies[ENGLISH][f"type:{product_type.name}"].name]
+        more = rng.sample(more, min(style.names, len(more)))
         title = style.dress(write_title(local, name, attributes, style.word), local, more)
         used = [(self.language, form) for form in (name, *more) if form.casefold() in title.casefold()]
         said = [names.said(code, product_type.name, form) for code, form in (*used, (ENGLISH, name_en))]
@@ -130,7 +133,7 @@ class Catalogue:
             category=product_type.category,
             title=title,
             title_en=style.dress(write_title(in_english, name_en, attributes, style.word), in_english),
-            text=write_description(speaker(self.vocabulary, 0.5), product_type, attributes, needs),
+            text=write_description(speaker(self.vocabulary, 0.5), attributes, needs, latin),
             attributes=attributes,
             implied=implied_values(self.lexicon, product_type, attributes, said),
             price=draw_price(product_type, attributes, rng),
@@ -141,16 +144,10 @@ class Catalogue:
         met = needs_met(self.lexicon, product_type, attributes) if product_type.audience != ADULT else ()
         return [f"need:{need.name}" for need in met]
 
-    def _more_names(
-        self, style: Style, product_type: ProductType, forms: tuple[str, ...], rng: random.Random
-    ) -> list[str]:
-        """Return further names for a title: fitting ones, and as sellers do the English and the romanised name."""
-        names = [
-            *forms,
-            *self.vocabulary.latin_names(product_type.name)[:2],
-            self.lexicon.vocabularies[ENGLISH][f"type:{product_type.name}"].name,
-        ]
-        return rng.sample(names, min(style.names, len(names)))
+    def _fitting(self, language: str, product_type: ProductType, attributes: tuple[Attribute, ...]) -> tuple[str, ...]:
+        """Return the type's names that fit a product; the usual one if none does."""
+        forms = self.lexicon.vocabularies[language][f"type:{product_type.name}"].forms()
+        return name_values(self.lexicon).fitting(language, product_type.name, forms, attributes) or forms[:1]
 
 
 @lru_cache(maxsize=8192)
@@ -240,7 +237,7 @@ def _best_templates(vocabulary: Vocabulary, stated: frozenset[str]) -> tuple[str
 
 
 def write_description(
-    speaker: Speaker, product_type: ProductType, attributes: tuple[Attribute, ...], needs: Sequence[str]
+    speaker: Speaker, attributes: tuple[Attribute, ...], needs: Sequence[str], latin: Sequence[str]
 ) -> str:
     """Write a short description: at times the stated attributes again, a closing sentence, words to be found by."""
     comma, stop = _MARKS.get(speaker.vocabulary.language, (", ", "."))
@@ -248,7 +245,6 @@ def write_description(
     stated = comma.join(speaker.value(attribute) for attribute in attributes) if rng.random() < 0.3 else ""
     closing = rng.choice(speaker.vocabulary.templates("desc"))
     found_by = [speaker.word(need) for need in needs if rng.random() < 0.6 / (1 + len(needs))]
-    latin = speaker.vocabulary.latin_names(product_type.name)
     if latin and rng.random() < 0.2:
         found_by.append(rng.choice(latin))
     parts = (stated, closing.removesuffix(stop), comma.join(found_by))
