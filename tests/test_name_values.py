@@ -39,7 +39,7 @@ def with_names(lexicon: Lexicon, language: str, name: str, *forms: str) -> NameV
         ("vi", "perfume", "nước hoa nam", {("gender", "men")}),
         ("vi", "perfume", "nuoc hoa nam", {("gender", "men")}),
         ("vi", "vacuum_cleaner", "robot hút bụi", {("feature", "smart")}),
-        ("vi", "formal_shoes", "giày da nam", {("gender", "men"), ("material", "leather")}),
+        ("vi", "formal_shoes", "giày da nam", {("material", "leather")}),
         ("id", "tasbih", "tasbih kayu", {("material", "wood")}),
         ("th", "dinner_plate", "จานเซรามิก", {("material", "ceramic")}),
         ("fil", "mattress", "foam na higaan", {("material", "foam")}),
