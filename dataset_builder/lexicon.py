@@ -59,8 +59,6 @@ VALUE_GROUPS = (
 )  # fmt: skip
 
 
-EXCLUSIVE_GROUPS = frozenset({*VALUE_GROUPS, *SIZE_GROUPS} - {"feature"})
-"""Groups of which a product has one value: what is red is not blue, but what is waterproof may be light as well."""
 Attribute = tuple[str, str]
 """A group and a value, such as ("colour", "red")."""
 
@@ -68,11 +66,6 @@ Attribute = tuple[str, str]
 def normalise_text(text: str) -> str:
     """Return the form by which two texts count as the same: NFC, casefolded, without white space."""
     return "".join(unicodedata.normalize("NFC", text).casefold().split())
-
-
-def bag_of_words(text: str) -> str:
-    """Return the form by which two texts have the same words, in whatever order."""
-    return " ".join(sorted(unicodedata.normalize("NFC", text).casefold().split()))
 
 
 @dataclass(frozen=True)

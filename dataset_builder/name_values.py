@@ -10,7 +10,7 @@ from modeling_lira.errors import LiraError
 from .lexicon import (
     CHILD_VALUES,
     ENGLISH,
-    EXCLUSIVE_GROUPS,
+    SIZE_GROUPS,
     VALUE_GROUPS,
     Attribute,
     Lexicon,
@@ -20,6 +20,8 @@ from .lexicon import (
 )
 from .scripts import strip_diacritics
 
+EXCLUSIVE_GROUPS = frozenset({*VALUE_GROUPS, *SIZE_GROUPS} - {"feature"})
+"""Groups of which a product has one value: what is red is not blue, but what is waterproof may be light as well."""
 FOR_CHILDREN: Attribute = ("audience", "children")
 """What "for kids" asks for, and what products for a child's gender or age, and toys, have."""
 ANY = "*"

@@ -32,3 +32,8 @@ def strip_diacritics(text: str) -> str:
     """Return Vietnamese without diacritics: "nồi cơm điện" becomes "noi com dien"."""
     plain = text.replace("đ", "d").replace("Đ", "D")
     return "".join(char for char in unicodedata.normalize("NFD", plain) if not unicodedata.combining(char))
+
+
+def bag_of_words(text: str) -> str:
+    """Return the form by which two texts have the same words, in whatever order."""
+    return " ".join(sorted(unicodedata.normalize("NFC", text).casefold().split()))

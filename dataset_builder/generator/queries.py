@@ -15,11 +15,10 @@ from ..lexicon import (
     Attribute,
     Lexicon,
     Vocabulary,
-    bag_of_words,
     normalise_text,
 )
 from ..name_values import name_values
-from ..scripts import strip_diacritics
+from ..scripts import bag_of_words, strip_diacritics
 from .catalogue import Product, suited_words
 from .misspelling import abbreviate, misspell
 from .money import in_dollars, round_amount, say_amount

@@ -9,8 +9,8 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from ..layout import RELATIONS
-from ..lexicon import ADULT, CHILD_VALUES, EXCLUSIVE_GROUPS, Attribute, Lexicon
-from ..name_values import FOR_CHILDREN
+from ..lexicon import ADULT, CHILD_VALUES, Attribute, Lexicon
+from ..name_values import EXCLUSIVE_GROUPS, FOR_CHILDREN
 from ..substitutes import substitutes
 from .catalogue import Product
 from .queries import Query

@@ -7,7 +7,8 @@ from functools import lru_cache
 from modeling_lira.errors import LiraError
 
 from ..layout import SPLITS
-from ..lexicon import Lexicon, bag_of_words, normalise_text
+from ..lexicon import Lexicon, normalise_text
+from ..scripts import bag_of_words
 from .catalogue import Popularity, Product, stable_hash
 
 UNSEEN_EVERY = 10

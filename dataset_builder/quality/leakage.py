@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..layout import SPLITS, languages_in, read_part
-from ..lexicon import bag_of_words, normalise_text
+from ..lexicon import normalise_text
+from ..scripts import bag_of_words
 
 Tables = Mapping[str, pa.Table]
 """One part's tables by split."""
