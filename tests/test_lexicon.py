@@ -293,3 +293,19 @@ def test_no_flavour_is_the_thing_itself(lexicon: Lexicon) -> None:
     """Dried mango is not sold with the flavour mango."""
     for row in lexicon.types.values():
         assert not set(row.attributes.get("flavour", ())) & set(row.name.split("_")), row.name
+
+
+MAKERS = frozenset({
+    "maggi", "milo", "barbie", "panadol", "stabilo", "scotch", "vaseline", "tupperware", "pampers", "nescafe",
+    "indomie", "lego", "gopro", "dettol", "betadine", "hansaplast", "salonpas", "rinso", "baygon", "velcro",
+    "moltyfoam", "colgate", "nutella", "pepsi", "nokia", "sony", "philips", "dyson", "ariel", "drifit", "dryfit",
+})  # fmt: skip
+"""Makers whose names people use for the thing itself: the lexicon names real makers for what fits their phones only."""
+
+
+@pytest.mark.parametrize("language", [ENGLISH, *LANGUAGES])
+def test_no_word_is_a_maker_s_name(lexicon: Lexicon, language: str) -> None:
+    for key, entry in lexicon.vocabularies[language].rows():
+        if not key.startswith(("compatibility:", "title:")):
+            words = {word for form in (*entry.forms(), *entry.romanised) for word in form.casefold().split()}
+            assert not words & MAKERS, key
