@@ -28,6 +28,7 @@ def script_shares(texts: Iterable[str]) -> dict[str, float]:
     return {script: count / counts.total() for script, count in counts.most_common()}
 
 
+@lru_cache(maxsize=65_536)
 def strip_diacritics(text: str) -> str:
     """Return Vietnamese without diacritics: "nồi cơm điện" becomes "noi com dien"."""
     plain = text.replace("đ", "d").replace("Đ", "D")

@@ -309,3 +309,48 @@ def test_no_word_is_a_maker_s_name(lexicon: Lexicon, language: str) -> None:
         if not key.startswith(("compatibility:", "title:")):
             words = {word for form in (*entry.forms(), *entry.romanised) for word in form.casefold().split()}
             assert not words & MAKERS, key
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("outing\t\tjeans moon", "need 'outing' does not go with the type 'moon'"),
+        ("gift\tgender=girls\tteddy_bear perfume", "need 'gift' does not go with the type 'perfume'"),
+        ("outing\t\tjeans", "has no entry 'need:outing'"),
+    ],
+)
+def test_a_need_that_does_not_fit_is_refused(folder: Path, line: str, message: str) -> None:
+    change(folder, "needs.tsv", lambda lines: [*lines, line])
+    with pytest.raises(LiraError, match=message):
+        load_lexicon(folder, ("vi",))
+
+
+def test_a_need_is_not_called_as_a_type(folder: Path) -> None:
+    change(folder, "vi-queries.tsv", lambda lines: [*lines, "need:outing\tÁo  thun\t"])
+    change(folder, "en-queries.tsv", lambda lines: [*lines, "need:outing\touting\t"])
+    change(folder, "needs.tsv", lambda lines: [*lines, "outing\t\tjeans"])
+    with pytest.raises(LiraError, match="need 'Áo  thun' is a product type's name"):
+        load_lexicon(folder, ("vi",))
+
+
+@pytest.mark.parametrize(
+    ("language", "name", "latin"),
+    [("vi", "rice_cooker", "noi com dien"), ("th", "mattress", "thi non"), ("ur", "cap", "cap"), ("id", "cap", None)],
+)
+def test_names_in_plain_latin_letters(lexicon: Lexicon, language: str, name: str, latin: str | None) -> None:
+    names = lexicon.vocabularies[language].latin_names(name)
+    assert latin in names if latin else names == ()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_short_form_has_a_place_where_it_is_used(lexicon: Lexicon, language: str) -> None:
+    """In the first release a third of the abbreviations stood for words that no pattern or name has."""
+    vocabulary = lexicon.vocabularies[language]
+    for romanised in (False, True):
+        rows = [entry for key, entry in vocabulary.rows() if not key.startswith(("abbrev", "title:", "desc:", "need:"))]
+        texts = [form.casefold() for entry in rows for form in entry.forms(romanised)]
+        texts += [text.casefold() for text in vocabulary.templates("shortened", romanised)]
+        unused = [
+            full for full, _ in vocabulary.abbreviations(romanised) if not any(full.casefold() in t for t in texts)
+        ]
+        assert not unused

@@ -113,7 +113,7 @@ class Catalogue:
         def speaker(vocabulary: Vocabulary, usual: float) -> Speaker:
             return Speaker(vocabulary, rng, usual, scopes=product_type.scopes)
 
-        local, in_english = speaker(self.vocabulary, 0.25), speaker(english, 0.7)
+        local, in_english = speaker(self.vocabulary, 0.45), speaker(english, 0.7)
         names = name_values(self.lexicon)
         forms, forms_en = (self._fitting(code, product_type, attributes) for code in (self.language, ENGLISH))
         latin = self.vocabulary.latin_names(product_type.name)
@@ -242,10 +242,10 @@ def write_description(
     """Write a short description: at times the stated attributes again, a closing sentence, words to be found by."""
     comma, stop = _MARKS.get(speaker.vocabulary.language, (", ", "."))
     rng = speaker.random
-    stated = comma.join(speaker.value(attribute) for attribute in attributes) if rng.random() < 0.3 else ""
+    stated = comma.join(speaker.value(attribute) for attribute in attributes) if rng.random() < 0.5 else ""
     closing = rng.choice(speaker.vocabulary.templates("desc"))
-    found_by = [speaker.word(need) for need in needs if rng.random() < 0.6 / (1 + len(needs))]
-    if latin and rng.random() < 0.2:
+    found_by = [speaker.word(need) for need in needs if rng.random() < 0.75 / (1 + len(needs))]
+    if latin and rng.random() < 0.3:
         found_by.append(rng.choice(latin))
     parts = (stated, closing.removesuffix(stop), comma.join(found_by))
     return f"{stop} ".join(part for part in parts if part) + stop
