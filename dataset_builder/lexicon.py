@@ -43,16 +43,12 @@ SIZE_GROUPS = {
     "size_shoe": tuple(str(size) for size in range(36, 46)),
 }
 EVERYWHERE = "*"
-SIZE_RANGES = {
-    **{
-        f"{first}-{last}": SIZE_GROUPS["size_clothing"][SIZE_GROUPS["size_clothing"].index(first) :][:count]
-        for first, last, count in (("S", "XL", 4), ("S", "2XL", 5), ("S", "3XL", 6), ("M", "2XL", 4), ("M", "3XL", 5))
-    },
-    **{
-        f"{first}-{last}": tuple(str(size) for size in range(first, last + 1))
-        for first, last in ((36, 40), (36, 45), (38, 43), (39, 44), (40, 45))
-    },
-}
+_CLOTHING = SIZE_GROUPS["size_clothing"]
+_RANGES = (
+    *(_CLOTHING[first:last] for first, last in ((1, 5), (1, 6), (1, 7), (2, 6), (2, 7))),
+    *(tuple(map(str, range(first, last + 1))) for first, last in ((36, 40), (36, 45), (38, 43), (39, 44), (40, 45))),
+)
+SIZE_RANGES = {f"{sizes[0]}-{sizes[-1]}": sizes for sizes in _RANGES}
 """The sizes that a product is sold in which states a range of them."""
 VALUE_GROUPS = (
     "colour", "material", "pattern", "gender", "age", "style", "feature", "flavour", "scent", "compatibility",
