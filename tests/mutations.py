@@ -474,7 +474,7 @@ MUTATIONS: list[Mutation] = [
         "test_ranking_rows.py",
         ("random.Random(f\"{data.seed}:{query.id}:ranking\")", "random.Random(f\"{query.id}:ranking\")"),
         ("0.6 + 0.3 * matched", "0.6 - 0.3 * matched"),
-        ("0.35 if product.type in", "0.25 if product.type in"),
+        ("return 0.35", "return 0.25"),
     ),
     *_of(
         "dataset_builder/ranking.py",
