@@ -102,12 +102,14 @@ class Brand:
 class Need:
     """What shoppers name without naming a product: a gift for a father, camping. `types` are the products that fit.
 
-    A product that states a group of `wishes` must have the value wished: no gift for a father is for women.
+    A product that states a group of `wishes` must have the value wished: no gift for a father is for women. Products
+    of the types `also` fit less well.
     """
 
     name: str
     wishes: tuple[tuple[str, str], ...]
     types: tuple[str, ...]
+    also: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -403,11 +405,11 @@ def _read_needs(path: Path, types: Mapping[str, ProductType]) -> tuple[Need, ...
         If a need fits an unknown type, or is a child's and fits a type for adults.
     """
     needs = []
-    for row in read_table(path, ("need", "wishes", "types")):
+    for row in read_table(path, ("need", "wishes", "types", "also")):
         wishes = tuple((group, value) for group, _, value in (wish.partition("=") for wish in row["wishes"].split()))
-        need = Need(row["need"], wishes, tuple(row["types"].split()))
+        need = Need(row["need"], wishes, tuple(row["types"].split()), tuple(row["also"].split()))
         childs = any(value in CHILD_VALUES.get(group, ()) for group, value in wishes)
-        for name in need.types:
+        for name in (*need.types, *need.also):
             if name not in types or (childs and types[name].audience == ADULT):
                 raise LiraError(f"{path.name}: need {need.name!r} does not go with the type {name!r}")
         needs.append(need)

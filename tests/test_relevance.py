@@ -69,9 +69,18 @@ def grade(lexicon: Lexicon, query: Query, product: Product) -> int:
         stands_in = product.type in substitutes(lexicon)[query.type]
         return int(stands_in and not any(contradicts(product, wish) for wish in query.constraints))
     unpriced = [wish for wish in query.constraints if not wish[0].startswith("price")]
-    if product.type not in query.types or not all(satisfies(product, wish) for wish in unpriced):
+    if not all(satisfies(product, wish) for wish in unpriced):
         return 0
-    return 3 if matched == len(query.constraints) else 2
+    if product.type in query.types:
+        near = all(misses_by_less_than_half(product, wish) for wish in query.constraints if wish not in unpriced)
+        return 3 if matched == len(query.constraints) else 2 * near
+    [also] = [need.also for need in lexicon.needs if need.types == query.types]
+    return 2 if product.type in also and matched == len(query.constraints) else 0
+
+
+def misses_by_less_than_half(product: Product, wish: tuple[str, str]) -> bool:
+    limit = float(wish[1])
+    return product.price <= limit * 1.5 if wish[0] == "price_up_to" else product.price >= limit / 1.5
 
 
 def test_grades_equal_brute_force(lexicon: Lexicon, split: tuple[list[Product], list[Query]]) -> None:
@@ -118,6 +127,8 @@ def test_hard_negatives_are_irrelevant_and_rank_high(
             assert grade(lexicon, query, products[row]) == 0
             near = (query.type, *substitutes(lexicon)[query.type]) if query.type else query.types
             assert products[row].type not in near
+            fitting = {lexicon.types[name].category for name in near}
+            assert query.type or products[row].category not in fitting
             shared = bool(words[row] & {*tokens(query.text, language)})
             departments = {lexicon.types[name].department for name in (query.type,) if name} or {
                 lexicon.types[name].department for name in query.types
@@ -210,6 +221,18 @@ def test_a_substitute_contradicts_no_wish() -> None:
     assert judged("handbag", (("colour", "red"),), red, blue, unknown) == [1, 0, 1]
     light, proof = (product("duffel_bag", ("feature", value)) for value in ("lightweight", "waterproof"))
     assert judged("backpack", (("feature", "waterproof"),), light, proof) == [1, 1]
+
+
+def test_a_vague_query_is_fitted_well_less_well_or_not() -> None:
+    lexicon = load_lexicon(languages=())
+    [need] = [need for need in lexicon.needs if need.name == "new_phone"]
+    query = Query("q", "", "ms", "train", "vague", "head", "", need.types, (("price_up_to", "10"),), False)
+    cases = [("power_bank", 9.0, 3), ("power_bank", 14.0, 2), ("power_bank", 16.0, 0)]
+    cases += [("car_phone_holder", 9.0, 2), ("car_phone_holder", 11.0, 0), ("sofa", 9.0, 0)]
+    products = [product(name, price=price) for name, price, _ in cases]
+    result = SplitIndex(lexicon, products).judge(query)
+    grades = dict(zip(result.rows.tolist(), result.grades.tolist(), strict=True))
+    assert [grades.get(row, 0) for row in range(len(cases))] == [level for *_, level in cases]
 
 
 def test_for_kids_is_a_wish() -> None:

@@ -44,7 +44,8 @@ class HardNegatives:
         """Return up to `COUNT` rows of grade 0, `OF_A_TYPE` of a type, the highest ranked first.
 
         Where too few share words with the query, others of the category and of the department follow. Products of a
-        type that can stand in for the one asked for are left out, even if they contradict a wish.
+        type that can stand in for the one asked for are left out, even if they contradict a wish, and for a vague query
+        those of the categories that fit it.
         """
         drawn: list[int] = []
         of_type: dict[str, int] = {}
@@ -61,7 +62,11 @@ class HardNegatives:
         return drawn
 
     def _near(self, query: Query) -> tuple[str, ...]:
-        return (query.type, *substitutes(self.lexicon)[query.type]) if query.type else query.types
+        if query.type:
+            return (query.type, *substitutes(self.lexicon)[query.type])
+        fitting = (*query.types, *self.index.also(query))
+        categories = {self.lexicon.types[name].scopes[1:] for name in fitting}
+        return tuple(name for category, department in categories for name in self._category(department, category))
 
     def _ranked(self, query: Query) -> Iterator[int]:
         """Yield rows by their score, then those of the category, then those of the department."""
@@ -74,12 +79,14 @@ class HardNegatives:
         yield from rows[np.argsort(-scores[rows], kind="stable")].tolist()
         if query.type:
             wanted = self.lexicon.types[query.type]
-            category = self.lexicon.by_category[wanted.department, wanted.category]
-            yield from self._of(self.index.of_types(category))
+            yield from self._of(self.index.of_types(self._category(wanted.department, wanted.category)))
             yield from self._of(self.index.department(wanted.department))
         else:
             for name in dict.fromkeys(self.lexicon.types[name].department for name in query.types):
                 yield from self._of(self.index.department(name))
+
+    def _category(self, department: str, category: str) -> tuple[str, ...]:
+        return self.lexicon.by_category[department, category]
 
     def _of(self, rows: np.ndarray) -> list[int]:
         return rows[rows < len(self._types)].tolist()

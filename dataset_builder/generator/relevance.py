@@ -19,7 +19,9 @@ from .wording import accepted_values
 COMPLEMENT, SUBSTITUTE, PARTIAL, EXACT = range(len(RELATIONS))
 COMPLEMENTS = 3
 """Complements of a query that are listed at most, as examples of what is near and does not answer it."""
-_NEEDED = ("brand", "price_up_to", "price_from")
+_LIMITS = {"price_up_to": 1.5, "price_from": 1 / 1.5}
+"""Groups of wishes for a price, and by how much a product may miss the limit for a vague query."""
+_NEEDED = ("brand", *_LIMITS)
 """Groups of which a substitute must satisfy the wish; of others it is enough not to contradict it."""
 Key = TypeVar("Key", str, Attribute)
 
@@ -112,8 +114,9 @@ class SplitIndex:
         - 2, partial: it is of the type and fails a wish;
         - 1, substitute: it is of a type that does the same job and contradicts no wish.
 
-        For a vague query it is graded 3 if it is of a type that fits and satisfies every wish, 2 if it fails that for
-        the price alone. Products for adults are not relevant if the query asks for something for children.
+        For a vague query it is graded 3 if it is of a type that fits and satisfies every wish, 2 if it is too dear or
+        too cheap by less than half the limit, or of a type that fits less well. Products for adults are not relevant
+        if the query asks for something for children.
         """
         judged = self._judge_type(query) if query.type else self._judge_vague(query)
         if not any(_is_for_child(wish) for wish in query.constraints):
@@ -158,13 +161,24 @@ class SplitIndex:
         return _without(rows, _without(stating, self.satisfying(wish)))
 
     def _judge_vague(self, query: Query) -> Judgements:
-        rows = self.of_types(query.types)
-        wishes = tuple(wish for wish in query.constraints if not wish[0].startswith("price"))
-        rows = rows[self._matched(rows, wishes) == len(wishes)]
-        matched = self._matched(rows, query.constraints)
-        return _ordered(rows, np.where(matched == len(query.constraints), EXACT, PARTIAL))
+        unpriced = [wish for wish in query.constraints if wish[0] not in _LIMITS]
+        priced = [wish for wish in query.constraints if wish[0] in _LIMITS]
+        near = [(group, str(float(limit) * _LIMITS[group])) for group, limit in priced]
+        rows, others = (self._having(self.of_types(names), unpriced) for names in (query.types, self.also(query)))
+        exact = self._having(rows, priced)
+        partial = np.concatenate([_without(self._having(rows, near), exact), self._having(others, priced)])
+        grades = np.concatenate([np.full(len(exact), EXACT), np.full(len(partial), PARTIAL)])
+        return _ordered(np.concatenate([exact, partial]), grades)
 
-    def _matched(self, rows: np.ndarray, constraints: tuple[Attribute, ...]) -> np.ndarray:
+    def also(self, query: Query) -> tuple[str, ...]:
+        """Return the types that fit a vague query less well."""
+        return next((need.also for need in self.lexicon.needs if need.types == query.types), ())
+
+    def _having(self, rows: np.ndarray, wishes: Sequence[Attribute]) -> np.ndarray:
+        """Return the rows that satisfy all of some wishes."""
+        return rows[self._matched(rows, wishes) == len(wishes)]
+
+    def _matched(self, rows: np.ndarray, constraints: Sequence[Attribute]) -> np.ndarray:
         """Count the satisfied constraints of each row, [len(rows)]."""
         matched = np.zeros(len(rows), np.int64)
         for constraint in constraints:
