@@ -314,9 +314,9 @@ def test_no_word_is_a_maker_s_name(lexicon: Lexicon, language: str) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("outing\t\tjeans moon", "need 'outing' does not go with the type 'moon'"),
-        ("gift\tgender=girls\tteddy_bear perfume", "need 'gift' does not go with the type 'perfume'"),
-        ("outing\t\tjeans", "has no entry 'need:outing'"),
+        ("outing\t\tjeans moon\t", "need 'outing' does not go with the type 'moon'"),
+        ("gift\tgender=girls\tteddy_bear perfume\t", "need 'gift' does not go with the type 'perfume'"),
+        ("outing\t\tjeans\t", "has no entry 'need:outing'"),
     ],
 )
 def test_a_need_that_does_not_fit_is_refused(folder: Path, line: str, message: str) -> None:
@@ -328,7 +328,7 @@ def test_a_need_that_does_not_fit_is_refused(folder: Path, line: str, message: s
 def test_a_need_is_not_called_as_a_type(folder: Path) -> None:
     change(folder, "vi-queries.tsv", lambda lines: [*lines, "need:outing\tÁo  thun\t"])
     change(folder, "en-queries.tsv", lambda lines: [*lines, "need:outing\touting\t"])
-    change(folder, "needs.tsv", lambda lines: [*lines, "outing\t\tjeans"])
+    change(folder, "needs.tsv", lambda lines: [*lines, "outing\t\tjeans\t"])
     with pytest.raises(LiraError, match="need 'Áo  thun' is a product type's name"):
         load_lexicon(folder, ("vi",))
 
