@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from functools import lru_cache
 from itertools import groupby
 
+from .grammar import inflections
 from .lexicon import ENGLISH, Lexicon, Vocabulary
 from .scripts import strip_diacritics
 
@@ -118,8 +119,9 @@ def _senses(lexicon: Lexicon, language: str) -> dict[str, tuple[str, ...]]:
         if key.startswith(_NOT_WORDS) or key not in english.entries:
             continue
         name = _SLOT.sub("", english[key].name).strip()
-        for form in (*entry.forms(), *entry.romanised):
-            for word in _spellings(_key(_SLOT.sub("", form)), language):
+        texts = (_SLOT.sub("", text) for text in (*entry.forms(), *entry.romanised))
+        for form in (form for text in texts for form in inflections(text)):
+            for word in _spellings(_key(form), language):
                 senses.setdefault(word, {})[name] = None
     for word in _function_words(vocabulary):
         for spelling in _spellings(word, language):
@@ -137,6 +139,6 @@ def _function_words(vocabulary: Vocabulary) -> set[str]:
     for key, entry in vocabulary.entries.items():
         if key.startswith(_PATTERNS):
             for pattern in (entry.name, *entry.romanised):
-                for piece in _SLOT.split(pattern):
+                for piece in _SLOT.split(pattern.replace("/", " ")):
                     words |= {_key(piece)} if vocabulary.language in UNSPACED else set(_key(piece).split())
     return words - {""}

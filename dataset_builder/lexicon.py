@@ -3,12 +3,13 @@
 import csv
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
 from modeling_lira.errors import LiraError
 
+from .grammar import Grammar, read_grammars
 from .scripts import strip_diacritics
 
 LEXICON_FOLDER = Path(__file__).parent / "lexicon"
@@ -136,6 +137,7 @@ class Vocabulary:
     language: str
     entries: Mapping[str, Entry]
     scoped: Mapping[str, Mapping[str, Entry]] = field(default_factory=dict)
+    grammar: Grammar = field(default_factory=Grammar)
 
     def __getitem__(self, key: str) -> Entry:
         try:
@@ -233,9 +235,8 @@ def load_lexicon(folder: Path = LEXICON_FOLDER, languages: tuple[str, ...] = LAN
     Parameters
     ----------
     folder : Path
-        Holds `structure.tsv`, `quantities.tsv`, `brands.tsv`, `words.tsv` and one `{language}.tsv` each.
-        Holds `structure.tsv`, `quantities.tsv`, `brands.tsv`, `needs.tsv` and for each language `{language}.tsv`, its
-        words, and `{language}-queries.tsv`, how its shoppers type.
+        Holds `structure.tsv`, `quantities.tsv`, `brands.tsv`, `words.tsv`, `nouns.tsv`, `needs.tsv` and for each
+        language `{language}.tsv`, its words, and `{language}-queries.tsv`, how its shoppers type.
     languages : tuple of str
         Vocabularies to load besides English.
 
@@ -249,6 +250,10 @@ def load_lexicon(folder: Path = LEXICON_FOLDER, languages: tuple[str, ...] = LAN
     brands = _read_brands(folder / "brands.tsv")
     names = (ENGLISH, *(language for language in languages if language != ENGLISH))
     vocabularies = {language: _read_vocabulary(folder, language, brands) for language in names}
+    english = (form for entry in vocabularies[ENGLISH].entries.values() for form in entry.forms())
+    grammars = read_grammars(read_table(folder / "nouns.tsv", ("language", "agreement", "words")), english)
+    for language in grammars.keys() & vocabularies.keys():
+        vocabularies[language] = replace(vocabularies[language], grammar=grammars[language])
     suited, needs = _read_words(folder / "words.tsv", types), _read_needs(folder / "needs.tsv", types)
     lexicon = Lexicon(types, brands, vocabularies, suited, needs, folder)
     _check_complements(types)
@@ -461,6 +466,8 @@ def _check_vocabulary(vocabulary: Vocabulary, types: Mapping[str, ProductType]) 
                 owner = owners.setdefault(normalise_text(form), name)
                 if owner != name:
                     raise LiraError(f"lexicon/{vocabulary.language}.tsv: {form!r} names both {owner!r} and {name!r}")
+                if vocabulary.grammar.nouns and not vocabulary.grammar.agreement(form):
+                    raise LiraError(f"lexicon/nouns.tsv: {form!r} ends in no known noun: add its gender and number")
     _check_scopes(vocabulary, types)
     needed = [(key, vocabulary[key]) for key in _needed_keys(types)]
     scoped = [(key, entry) for key, by_scope in vocabulary.scoped.items() for entry in by_scope.values()]

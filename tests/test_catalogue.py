@@ -18,6 +18,7 @@ from dataset_builder.generator.catalogue import (
 from dataset_builder.generator.products import ProductList
 from dataset_builder.generator.queries import Writer
 from dataset_builder.generator.wording import Speaker, fill, says
+from dataset_builder.grammar import inflections
 from dataset_builder.lexicon import ENGLISH, LANGUAGES, Lexicon, load_lexicon
 
 
@@ -70,7 +71,8 @@ def test_titles_and_queries_use_the_words_of_the_type(language: str) -> None:
         draft = Writer(lexicon, language, random.Random(product.id)).write("attribute", product) if keys else None
         for key in keys:
             asked = draft is not None and tuple(key.split(":")) in draft.constraints
-            forms = [form.casefold() for form in vocabulary.entry(key, scopes).forms()]
+            words = vocabulary.entry(key, scopes).forms()
+            forms = [form.casefold() for word in words for form in inflections(word)]
             for text in [*texts, *([draft.text] if draft is not None and asked else [])]:
                 assert any(form in text.casefold() for form in forms), (key, text)
                 seen += 1

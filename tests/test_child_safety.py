@@ -8,6 +8,7 @@ import pytest
 from dataset_builder.generator.catalogue import Catalogue, Product
 from dataset_builder.generator.queries import KINDS, Query, Writer
 from dataset_builder.generator.relevance import SplitIndex
+from dataset_builder.grammar import inflections
 from dataset_builder.lexicon import (
     ADULT,
     CHILD_VALUES,
@@ -41,7 +42,8 @@ def child_forms(lexicon: Lexicon, language: str) -> list[str]:
     vocabulary = lexicon.vocabularies[language]
     keys = [f"{group}:{value}" for group, values in CHILD_VALUES.items() for value in values]
     keys += [f"word:{word}" for word in CHILD_WORDS]
-    forms = {form for key in keys for romanised in (False, True) for form in vocabulary[key].forms(romanised)}
+    written = (form for key in keys for romanised in (False, True) for form in vocabulary[key].forms(romanised))
+    forms = {form for text in written for form in inflections(text)}
     names = [
         form.casefold()
         for name, row in lexicon.types.items()

@@ -54,10 +54,10 @@ def test_a_dressed_title_has_its_parts_and_an_end(lexicon: Lexicon) -> None:
     style = Style(
         front=("word:promo",), bracket="【{}】", code="KX-20", back=("word:cod",), need="need:camping", case="capitals"
     )
-    assert style.dress("red tent", speaker, ["tent"]) == "【SALE】 Red Tent KX-20 COD Camping Gear"
-    assert len(style.dress("red tent " * 12, speaker, ["house " * 9])) <= MAX_TITLE + 12
-    assert Style(case="upper").dress("lều", Speaker(lexicon.vocabularies["vi"], random.Random(0))) == "LỀU"
-    assert Style(case="upper").dress("usb", Speaker(lexicon.vocabularies["th"], random.Random(0))) == "usb"
+    assert style.dress("red tent", speaker, "tent", ["tent"]) == "【SALE】 Red Tent KX-20 COD Camping Gear"
+    assert len(style.dress("red tent " * 12, speaker, "tent", ["house " * 9])) <= MAX_TITLE + 12
+    assert Style(case="upper").dress("lều", Speaker(lexicon.vocabularies["vi"], random.Random(0)), "lều", []) == "LỀU"
+    assert Style(case="upper").dress("usb", Speaker(lexicon.vocabularies["th"], random.Random(0)), "usb", []) == "usb"
     assert capitalise("men's iPhone case") == "Men's IPhone Case"
 
 

@@ -121,7 +121,7 @@ class Catalogue:
         name, name_en = local.choose(forms), in_english.choose(forms_en)
         more = [*forms, *latin[:2], self.lexicon.vocabularies[ENGLISH][f"type:{product_type.name}"].name]
         more = rng.sample(more, min(style.names, len(more)))
-        title = style.dress(write_title(local, name, attributes, style.word), local, more)
+        title = style.dress(write_title(local, name, attributes, style.word), local, name, more)
         used = [(self.language, form) for form in (name, *more) if form.casefold() in title.casefold()]
         said = [names.said(code, product_type.name, form) for code, form in (*used, (ENGLISH, name_en))]
         return Product(
@@ -132,8 +132,8 @@ class Catalogue:
             department=product_type.department,
             category=product_type.category,
             title=title,
-            title_en=style.dress(write_title(in_english, name_en, attributes, style.word), in_english),
-            text=write_description(speaker(self.vocabulary, 0.5), attributes, needs, latin),
+            title_en=style.dress(write_title(in_english, name_en, attributes, style.word), in_english, name_en, ()),
+            text=write_description(speaker(self.vocabulary, 0.5), name, attributes, needs, latin),
             attributes=attributes,
             implied=implied_values(self.lexicon, product_type, attributes, said),
             price=draw_price(product_type, attributes, rng),
@@ -225,7 +225,7 @@ def write_title(speaker: Speaker, name: str, attributes: tuple[Attribute, ...], 
     template = speaker.random.choice(_best_templates(speaker.vocabulary, frozenset(spoken)))
     rest = [text for slot, text in spoken.items() if slot not in slots(template)]
     spoken |= {"type": name, "word": speaker.word(word) if word else ""}
-    return " ".join([fill(template, spoken), *rest])
+    return speaker.vocabulary.grammar.apply(" ".join([fill(template, spoken), *rest]), name)
 
 
 @lru_cache(maxsize=4096)
@@ -237,12 +237,16 @@ def _best_templates(vocabulary: Vocabulary, stated: frozenset[str]) -> tuple[str
 
 
 def write_description(
-    speaker: Speaker, attributes: tuple[Attribute, ...], needs: Sequence[str], latin: Sequence[str]
+    speaker: Speaker, name: str, attributes: tuple[Attribute, ...], needs: Sequence[str], latin: Sequence[str]
 ) -> str:
-    """Write a short description: at times the stated attributes again, a closing sentence, words to be found by."""
+    """Write a short description: at times the stated attributes again, a closing sentence, words to be found by.
+
+    `name` is the type's in the title, with which the attributes agree.
+    """
     comma, stop = _MARKS.get(speaker.vocabulary.language, (", ", "."))
     rng = speaker.random
-    stated = comma.join(speaker.value(attribute) for attribute in attributes) if rng.random() < 0.5 else ""
+    values = (speaker.vocabulary.grammar.apply(speaker.value(attribute), name) for attribute in attributes)
+    stated = comma.join(values) if rng.random() < 0.5 else ""
     closing = rng.choice(speaker.vocabulary.templates("desc"))
     found_by = [speaker.word(need) for need in needs if rng.random() < 0.75 / (1 + len(needs))]
     if latin and rng.random() < 0.3:

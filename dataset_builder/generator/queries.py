@@ -270,7 +270,7 @@ class Writer:
             if slot in needed:
                 said = name_values(self.lexicon).said(language, product.type, values[slot])
                 wishes += tuple(sorted(said.difference(constraints, wishes)))
-        text = unicodedata.normalize("NFC", fill(template, values))
+        text = unicodedata.normalize("NFC", self.vocabulary.grammar.apply(fill(template, values), name))
         return Draft(text, product.type, (), (*constraints, *wishes)) if len(text.split()) <= _MAX_WORDS else None
 
     def _name(self, product: Product, usual: float, romanised: bool) -> str | None:

@@ -36,13 +36,20 @@ class Style:
     need: str = ""
     case: str = ""
 
-    def dress(self, title: str, speaker: Speaker, names: Sequence[str] = ()) -> str:
-        """Return a title with all that the seller adds, as far as it stays within `MAX_TITLE` characters."""
+    def dress(self, title: str, speaker: Speaker, main: str, names: Sequence[str]) -> str:
+        """Return a title with all that the seller adds, as far as it stays within `MAX_TITLE` characters.
+
+        What is added agrees with `main`, the name by which the title calls the product.
+        """
+
+        def words_of(key: str) -> str:
+            return speaker.vocabulary.grammar.apply(speaker.word(key), main)
+
         added = [
             *names,
             self.code,
-            *(speaker.word(key) for key in self.back),
-            speaker.word(self.need) if self.need else "",
+            *map(words_of, self.back),
+            words_of(self.need) if self.need else "",
         ]
         for part in filter(None, added):
             if part.casefold() not in title.casefold() and len(title) + len(part) < MAX_TITLE - 15:
@@ -51,7 +58,7 @@ class Style:
             title = title.upper() if self.case == "upper" else capitalise(title)
         if not self.front:
             return title
-        tag = " ".join(speaker.word(key) for key in self.front)
+        tag = " ".join(map(words_of, self.front))
         return f"{self.bracket.format(tag.upper())} {title}"
 
 

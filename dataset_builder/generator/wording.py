@@ -129,7 +129,7 @@ class Speaker:
         spoken: dict[str, str] = {}
         for attribute in attributes:
             slot = slot_of(attribute[0])
-            text = self.value(attribute)
+            text = self.vocabulary.grammar.apply(self.value(attribute), name)
             if not self._said(attribute, text, name):
                 spoken[slot] = f"{spoken[slot]} {text}" if slot in spoken else text
         return spoken
@@ -144,7 +144,8 @@ class Speaker:
             return False
         usual = self.vocabulary.entry(f"{group}:{value}", self.scopes).forms(self.romanised)[0]
         spaced = self.vocabulary.language != "th" or self.romanised
-        return any(says(name.casefold(), words.casefold(), spaced) for words in (text, usual))
+        forms = (text, self.vocabulary.grammar.apply(usual, name))
+        return any(says(name.casefold(), words.casefold(), spaced) for words in forms)
 
 
 @lru_cache(maxsize=4096)
