@@ -46,6 +46,17 @@ def test_the_longest_known_ending_decides(urdu: Vocabulary) -> None:
     assert urdu.grammar.agreement("zzz") == ""
 
 
+def test_names_agree_with_the_table_of_nouns(lexicon: Lexicon, urdu: Vocabulary) -> None:
+    """The word before a name's last noun shows its gender: "گاڑی کی لائٹ", "gari ka cover"."""
+    shown = {"m": "کا والا ka wala", "f": "کی والی ki wali", "fp": "کی والی ki wali", "mp": "کے والے ke wale"}
+    joining = {word for words in shown.values() for word in words.split()}
+    english = re.compile("کی بورڈ|کی پیڈ|پی کے|کے این")
+    for name in lexicon.types:
+        for form in (*urdu[f"type:{name}"].forms(), *urdu[f"type:{name}"].romanised):
+            last = [word for word in english.sub("", form).split()[:-1] if word in joining][-1:]
+            assert not last or last[0] in shown[urdu.grammar.agreement(form)].split(), form
+
+
 def inflected_words(vocabulary: Vocabulary) -> dict[str, set[tuple[str, ...]]]:
     """The forms of each inflected word of a vocabulary, by each form."""
     forms: dict[str, set[tuple[str, ...]]] = {}
