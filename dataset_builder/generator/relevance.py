@@ -17,7 +17,7 @@ from .queries import Query
 from .wording import accepted_values
 
 COMPLEMENT, SUBSTITUTE, PARTIAL, EXACT = range(len(RELATIONS))
-COMPLEMENTS = 3
+COMPLEMENTS = 2
 """Complements of a query that are listed at most, as examples of what is near and does not answer it."""
 _LIMITS = {"price_up_to": 1.5, "price_from": 1 / 1.5}
 """Groups of wishes for a price, and by how much a product may miss the limit for a vague query."""
