@@ -52,7 +52,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.*") if path.suffix != ".txt"}
+    paths = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".txt"]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
 def test_every_config_loads_and_streams_over_http_as_the_card_says(hub: Hub, client: Client, folder: Path) -> None:
