@@ -6,13 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
-from modeling_lira.backbones import PREFIX, resolve
-from modeling_lira.backbones.own_settings import pooling_of, prompts_of
+from modeling_lira.backbones.text_encoder import TextEncoder
 from modeling_lira.evaluation.bm25 import BM25, tokens
 from modeling_lira.evaluation.metrics import ndcg
-from modeling_lira.frozen_backbone import FrozenBackbone
 
 from ..layout import read_part
 from .measures import mean
@@ -20,8 +17,6 @@ from .measures import mean
 HOPELESS, TRIVIAL = 0.25, 0.85
 """A plain system's mean nDCG@10 should lie between these."""
 QUERIES_AT_ONCE = 16
-TEXTS_AT_ONCE = 64
-MAX_TOKENS = 128
 Scorer = Callable[[Sequence[str]], np.ndarray]
 """Scores queries [Q] against the documents it was made for: [Q, N]."""
 System = Callable[[Sequence[str], str], Scorer]
@@ -91,10 +86,8 @@ class EncoderSystem:
     """
 
     def __init__(self, name: str, query_prefix: str | None = None, document_prefix: str | None = None) -> None:
-        source = FrozenBackbone(name if name.startswith(PREFIX) else resolve(name))
-        self._model, self._tokenizer = source.load_encoder(torch.float32), source.load_tokenizer(MAX_TOKENS)
-        self._pooling = pooling_of(source)
-        prompts = prompts_of(FrozenBackbone(name))
+        self._encoder = TextEncoder(name)
+        prompts = self._encoder.query_prompt, self._encoder.document_prompt
         self._prefixes = (
             prompts[0] if query_prefix is None else query_prefix,
             prompts[1] if document_prefix is None else document_prefix,
@@ -103,32 +96,6 @@ class EncoderSystem:
     def __call__(self, documents: Sequence[str], language: str) -> Scorer:
         """Encode the documents; return the scorer of queries against them."""
         query_prefix, document_prefix = self._prefixes
-        index = self.encode([f"{document_prefix}{text}" for text in documents], language)
-        return lambda queries: self.encode([f"{query_prefix}{text}" for text in queries]) @ index.T
-
-    @torch.inference_mode()
-    def encode(self, texts: Sequence[str], title: str = "") -> np.ndarray:
-        """Return unit vectors, [N, d]; texts of like length share a batch. A title shows a progress bar."""
-        order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
-        vectors: list[np.ndarray] = [np.empty(0)] * len(texts)
-        starts = range(0, len(texts), TEXTS_AT_ONCE)
-        for start in tqdm(starts, desc=title, unit="batch", disable=None if title else True):
-            rows = order[start : start + TEXTS_AT_ONCE]
-            batch = self._tokenizer(
-                [texts[row] for row in rows], padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
-            )
-            states = self._model(**batch).last_hidden_state  # [B, L, d]
-            mask = batch["attention_mask"]  # [B, L]
-            pooled = torch.nn.functional.normalize(pool(states, mask, self._pooling), dim=-1)  # [B, d]
-            for row, vector in zip(rows, pooled.numpy(), strict=True):
-                vectors[row] = vector
-        return np.stack(vectors)
-
-
-def pool(states: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor:
-    """Return one vector a text [B, d] of states [B, L, d], up to its length; padding may stand on either side."""
-    if pooling == "mean":
-        return (states * mask.unsqueeze(-1)).sum(1)
-    positions = torch.arange(mask.shape[1]) * mask  # [B, L]
-    chosen = mask.argmax(1) if pooling == "cls" else positions.argmax(1)
-    return states[torch.arange(len(states)), chosen]
+        encode = self._encoder.encode
+        index = encode([f"{document_prefix}{text}" for text in documents], language)
+        return lambda queries: encode([f"{query_prefix}{text}" for text in queries]) @ index.T
