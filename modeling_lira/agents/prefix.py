@@ -125,10 +125,6 @@ class Rows:
         self.cache = cache
         self.length = 0
 
-    def repeat(self, times: int) -> None:
-        """Turn each row into `times` equal rows, side by side."""
-        self.cache.batch_repeat_interleave(times)
-
     def keep(self, rows: Tensor) -> None:
         """Replace the rows by those at the int64 positions `rows`; a row may be left out or repeated."""
         self.cache.batch_select_indices(rows)

@@ -103,6 +103,7 @@ class CausalLMTranslator:
             "max_new_tokens": self.max_new_tokens,
             "max_source_tokens": self.max_source_tokens,
             "dtype": str(self._model.model.dtype),
+            "vocabulary": digest(self._head.tokens.tolist()),
             "prompts": digest([[code, *astuple(template)] for code, template in self._templates.items()]),
         }
 
@@ -141,26 +142,27 @@ class CausalLMTranslator:
     def _generate(self, rows: Rows, ids: Tensor, noise: Tensor) -> list[list[list[int]]]:
         """Draw C answers to each of the prompts `ids` `[B, n]`; return B lists of C lists of token ids.
 
-        `noise` `[B*C, limit, k]` decides each draw; a row whose answer has ended is taken out of the batch.
+        `noise` `[B*C, limit, k]` decides each draw. Draws of a prompt that are equal so far share a row, as most are in
+        the beginning, and a draw whose answer has ended has none.
         """
         count = len(noise) // len(ids)
-        scores, tokens = self._head.top(self._model.advance(rows, ids)[:, -1], self.top_k)  # [B, k]
-        rows.repeat(count)
-        scores, tokens = scores.repeat_interleave(count, 0), tokens.repeat_interleave(count, 0)  # [B*C, k]
         answers: list[list[int]] = [[] for _ in noise]
-        alive = torch.arange(len(noise), device=noise.device)
+        alive = torch.arange(len(noise), device=noise.device)  # [A], the draws that have not ended
+        row = alive // count  # [A], their rows of the R that are read
+        hidden = self._model.advance(rows, ids)[:, -1]  # [R, d]
         for step in range(noise.shape[1]):
-            best = (scores / self.temperature + noise[alive, step]).argmax(-1, keepdim=True)
-            chosen = tokens.gather(-1, best)[:, 0]
+            scores, tokens = self._head.top(hidden, self.top_k)  # [R, k]
+            best = (scores[row] / self.temperature + noise[alive, step]).argmax(-1, keepdim=True)
+            chosen = tokens[row].gather(-1, best)[:, 0]  # [A]
             going = ~torch.isin(chosen, self._stops)
-            if not going.all():
-                rows.keep(going.nonzero()[:, 0])
-                alive, chosen = alive[going], chosen[going]
-            for row, token in zip(alive.tolist(), chosen.tolist(), strict=True):
-                answers[row].append(token)
+            alive, row, chosen = alive[going], row[going], chosen[going]
+            for draw, token in zip(alive.tolist(), chosen.tolist(), strict=True):
+                answers[draw].append(token)
             if not len(alive) or step + 1 == noise.shape[1]:
                 break
-            scores, tokens = self._head.top(self._model.advance(rows, chosen[:, None])[:, -1], self.top_k)
+            different, row = torch.unique(torch.stack([row, chosen], 1), dim=0, return_inverse=True)  # [R, 2], [A]
+            rows.keep(different[:, 0])
+            hidden = self._model.advance(rows, different[:, 1:])[:, -1]
         return [answers[start : start + count] for start in range(0, len(answers), count)]
 
     def _candidates(self, answers: list[list[int]]) -> list[str]:

@@ -26,8 +26,7 @@ def test_rows_after_a_prefix_read_as_whole_prompts(
     wanted = model.get_decoder()(input_ids=prompts).last_hidden_state
     rows = prefixed.open(prefixed.read(prompts[0, :40].tolist()), 4)
     parts = [prefixed.advance(rows, prompts[:, 40:52])]
-    rows.keep(torch.tensor([3, 1, 1]))
-    rows.repeat(2)
+    rows.keep(torch.tensor([3, 3, 1, 1, 1, 1]))
     kept = prompts[[3, 3, 1, 1, 1, 1]]
     parts.append(prefixed.advance(rows, kept[:, 52:53]))
     parts.append(prefixed.advance(rows, kept[:, 53:]))

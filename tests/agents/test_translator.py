@@ -10,6 +10,7 @@ from transformers import (
 
 from modeling_lira.agents.batching import encode, encode_beginning
 from modeling_lira.agents.critic import CausalLMCritic
+from modeling_lira.agents.prefix import PrefixedModel, Rows
 from modeling_lira.agents.prompts import (
     EXAMPLES,
     translation_template,
@@ -27,6 +28,23 @@ def test_candidates_do_not_depend_on_their_batch(model: PreTrainedModel, tokeniz
     backwards = run_all(translator(model, tokenizer, batch_size=3), TEXTS[::-1], SPOKEN[::-1])
     assert backwards[::-1] == alone
     assert any(len(several) > 1 for several in alone)
+
+
+def test_draws_that_are_equal_so_far_are_read_once(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    advance = PrefixedModel.advance
+
+    def counted(self: PrefixedModel, rows: Rows, ids: torch.Tensor) -> torch.Tensor:
+        read.append(len(ids))
+        return advance(self, rows, ids)
+
+    monkeypatch.setattr(PrefixedModel, "advance", counted)
+    cold = translator(model, tokenizer, temperature=1e-3)
+    read.clear()
+    assert len(run_all(cold, ["áo đỏ", "áo tím"], ["vi", "vi"])[0]) == 1
+    assert max(read) < 7  # about a row for each text, not for each of its seven draws
 
 
 def greedy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, text: str, language: str, limit: int) -> str:

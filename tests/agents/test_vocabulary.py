@@ -27,6 +27,16 @@ def test_english_tokens_are_all_printable_ascii_ones(tokenizer: PreTrainedTokeni
     assert {tokenizer.decode([index]) for index in tokens} >= set("0123456789abcXYZ '.")
 
 
+def test_english_words_are_whole_however_rare_their_tokens(
+    tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modeling_lira.agents.vocabulary.ENGLISH_PIECES", 60)
+    tokens = set(Vocabulary(tokenizer).english().tolist())
+    assert tokens >= {*encode(tokenizer, "Wireless bluetooth earphones"), *encode(tokenizer, " stainless steel")}
+    assert tokens.isdisjoint(encode(tokenizer, "ก"))
+    assert len(tokens) < len(tokenizer) - 100
+
+
 def test_a_languages_tokens_cover_its_texts(tokenizer: PreTrainedTokenizerFast) -> None:
     vocabulary = Vocabulary(tokenizer)
     for language, texts in EXAMPLES.items():
