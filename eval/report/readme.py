@@ -43,7 +43,7 @@ def render(document: str, results: Path = RESULTS) -> str:
     return document
 
 
-WITHOUT_ENCODERS, WITH_GEMMA = ("index",), ("questions", "mgsm", "critic-check")
+WITHOUT_ENCODERS, WITH_GEMMA = ("index",), ("questions", "mgsm")
 """Blocks of random vectors, and blocks that rest on the language model too."""
 
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .chat_server import ChatServer
     from .critic import CausalLMCritic
     from .dictionary import DictionaryTranslator, read_dictionary
+    from .encoder_critic import EncoderCritic
     from .resumable import critique, measure_all, translate
     from .seq2seq import Seq2SeqTranslator
     from .server_agents import ServerCritic, ServerTranslator
@@ -25,6 +26,7 @@ __all__ = [
     "ChatServer",
     "Critic",
     "DictionaryTranslator",
+    "EncoderCritic",
     "Record",
     "Seq2SeqTranslator",
     "ServerCritic",
@@ -47,6 +49,7 @@ lazy_face(
         "ChatServer": "chat_server",
         "Critic": "candidate",
         "DictionaryTranslator": "dictionary",
+        "EncoderCritic": "encoder_critic",
         "Record": "store",
         "Seq2SeqTranslator": "seq2seq",
         "ServerCritic": "server_agents",

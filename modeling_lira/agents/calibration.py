@@ -20,7 +20,7 @@ ASPECTS = ("semantic", "emotional", "pragmatic")
 LEVELS = np.linspace(0.0, 1.0, 41)
 """Levels of the quantiles that are kept, 2.5 % apart: between two of them a score moves by 0.225 of its 9."""
 Table = tuple[float, ...]
-"""The quantiles of one aspect in one language, a value for each of `LEVELS`."""
+"""The quantiles of one aspect in one language, a value for each of `LEVELS`; empty if it was not measured."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,8 @@ class Calibration:
     def rate(self, measured: Scores, language: str) -> Scores:
         """Map one pair's measurements to [1, 10]; an aspect that is the same for all calibration pairs gets 5.5.
 
+        What was not measured, of the pair or in the calibration, stays without a score.
+
         Raises
         ------
         LiraError
@@ -96,19 +98,25 @@ class Calibration:
             loaded = {str(language): tuple(tuple(map(float, t)) for t in three) for language, three in tables.items()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise LiraError(f"{str(path)!r} is not a calibration file: {error}") from error
-        if any(len(three) != len(ASPECTS) or any(len(t) != len(LEVELS) for t in three) for three in loaded.values()):
+        sizes = [[len(table) for table in three] for three in loaded.values()]
+        if any(len(three) != len(ASPECTS) or not {0, len(LEVELS)}.issuperset(three) for three in sizes):
             raise LiraError(f"{str(path)!r}: a language needs {len(ASPECTS)} tables of {len(LEVELS)} quantiles")
         return cls(loaded)
 
 
 def _tables(measured: list[Scores]) -> tuple[Table, ...]:
     """Return the quantiles of each aspect of one language's measurements."""
-    quantiles = np.quantile(np.asarray(measured, dtype=np.float64), LEVELS, axis=0)  # [levels, aspects]
-    return tuple(tuple(map(float, column)) for column in quantiles.T)
+    return tuple(_quantiles([value for value in values if value is not None]) for values in zip(*measured, strict=True))
 
 
-def _rate(value: float, table: Table) -> float:
+def _quantiles(values: list[float]) -> Table:
+    return tuple(map(float, np.quantile(np.asarray(values, dtype=np.float64), LEVELS))) if values else ()
+
+
+def _rate(value: float | None, table: Table) -> float | None:
     """Return 1 + 9 F(value), where F is the share of calibration values below, interpolated between the quantiles."""
+    if value is None or not table:
+        return None
     if table[0] == table[-1]:
         return NEUTRAL
     # Where many calibration values are equal, several quantiles are: `low` and `high` are the first and the last level

@@ -8,8 +8,9 @@ from ..errors import LiraError
 
 Setting = str | int | float
 Settings = Mapping[str, Setting]
-Scores = tuple[float, float, float]
-"""Semantic, emotional and pragmatic."""
+Score = float | None
+Scores = tuple[Score, Score, Score]
+"""Semantic, emotional and pragmatic; None for what the critic does not measure."""
 
 
 class NoAnswerError(LiraError):

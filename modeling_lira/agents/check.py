@@ -85,8 +85,8 @@ def check(critic: Critic, pairs: Sequence[Pair]) -> Iterator[tuple[str, Share]]:
         for batch in critic.measure(texts, english, [language] * len(asked)):
             measured.update(batch)
         # A pair without a measurement is NaN, which is neither greater nor equal: its comparisons are lost.
-        semantic = [measured[index][0] if index in measured else math.nan for index in range(len(asked))]
-        yield language, _share(semantic)
+        semantic = [measured[index][0] if index in measured else None for index in range(len(asked))]
+        yield language, _share([math.nan if score is None else score for score in semantic])
 
 
 def _share(semantic: list[float]) -> Share:

@@ -29,7 +29,7 @@ class CausalLMCritic:
     - semantic: (log p(x | y) + log p(y | x) - log p(x | "...")) / tokens of x. The first term, back-translation, alone
       tells a true translation from an unrelated sentence; adding the second chooses better among candidates of the
       same text; the third, equal for all of them, makes texts comparable.
-    - emotional: 0, which calibration turns into the neutral 5.5: a base model's likelihood says nothing about feeling.
+    - emotional: not measured, since a base model's likelihood says nothing about feeling.
     - pragmatic: log p(y | x) / tokens of y: how likely a translator who has seen the examples words it this way. It is
       only a proxy for register.
 
@@ -164,4 +164,4 @@ def _rows(language: str, text: str, candidate: str) -> tuple[Row, Row, Row]:
 def _combine(back: tuple[float, int], forward: tuple[float, int], alone: tuple[float, int]) -> Scores:
     """Return a pair's measurements from the (sum of log p, number of tokens) of each of its `_rows`."""
     semantic = (back[0] + forward[0] - alone[0]) / max(back[1], 1)
-    return semantic, 0.0, forward[0] / max(forward[1], 1)
+    return semantic, None, forward[0] / max(forward[1], 1)

@@ -217,5 +217,5 @@ def _three(value: Value | None) -> Scores | None:
     if value is None:
         return None
     assert len(value) == 3
-    semantic, emotional, pragmatic = map(float, value)
+    semantic, emotional, pragmatic = (None if score is None else float(score) for score in value)
     return semantic, emotional, pragmatic

@@ -20,7 +20,7 @@ from .candidate import Settings
 logger = logging.getLogger(__name__)
 
 SHARD_BYTES = 64 * 1024 * 1024
-Value = tuple[str, ...] | tuple[float, ...]
+Value = tuple[str, ...] | tuple[float | None, ...]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Record:
     text, lang, agent : str
     settings : str
         Digest of the agent's settings.
-    value : tuple of str, or of float
+    value : tuple of str, or of float or None
     candidate : str, optional
         The candidate of a measured pair; None if `value` holds a text's candidates.
     """

@@ -6,12 +6,13 @@ from ..faces.lazy import lazy_face
 
 if TYPE_CHECKING:
     from .registry import BACKBONES, quantised_backbones
-    from .resolution import PREFIX, describe, list_backbones, load_translation_model, resolve, verify
+    from .resolution import PREFIX, describe, is_encoder, list_backbones, load_translation_model, resolve, verify
 
 __all__ = [
     "BACKBONES",
     "PREFIX",
     "describe",
+    "is_encoder",
     "list_backbones",
     "load_translation_model",
     "quantised_backbones",
@@ -25,6 +26,7 @@ lazy_face(
         "BACKBONES": "registry",
         "PREFIX": "resolution",
         "describe": "resolution",
+        "is_encoder": "resolution",
         "list_backbones": "resolution",
         "load_translation_model": "resolution",
         "quantised_backbones": "registry",

@@ -142,6 +142,18 @@ def resolve(name: str | Path, revision: str | None = None) -> Path:
     return _download(text, revision)
 
 
+def is_encoder(name: str, revision: str | None = None) -> bool:
+    """Return whether a model is an encoder alone, one without a layer that writes text; errors as in `resolve`."""
+    if name.startswith(PREFIX):
+        return _offline(name).kind != "language model"
+    from transformers import AutoConfig
+
+    with reading(f"backbone {name!r}"):
+        config = AutoConfig.from_pretrained(resolve(name, revision))
+    written = ("LMHeadModel", "ForCausalLM", "ForConditionalGeneration")
+    return not config.is_encoder_decoder and not any(kind.endswith(written) for kind in config.architectures or [])
+
+
 def load_encoder(
     name: str | Path, dtype: "torch.dtype | str" = "float32", revision: str | None = None
 ) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":

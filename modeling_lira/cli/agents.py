@@ -3,10 +3,10 @@
 import json
 import logging
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DEFAULT_MODEL = "pypi:gemma-3-270m"
+DEFAULT_CRITIC = "pypi:multilingual-e5-small"
 FROM_ENVIRONMENT = "env"
 TRANSLATE_EXAMPLE = (
     "Example: lira translate --input queries.jsonl --output translated.jsonl --model facebook/nllb-200-distilled-600M; "
@@ -52,9 +53,10 @@ class Decoding(StrEnum):
 
 
 class Method(StrEnum):
-    """How a critic works; auto is by rating for chat models."""
+    """How a critic works; auto is by embedding for encoders and by rating for chat models."""
 
     auto = "auto"
+    embedding = "embedding"
     likelihood = "likelihood"
     rating = "rating"
 
@@ -217,15 +219,15 @@ def critique(
         str | None,
         typer.Option(
             "--model",
-            help="Hub id, folder or pypi: name of a causal language model; with --server, the server's name for it. "
-            f"By default {DEFAULT_MODEL}.",
+            help="Hub id, folder or pypi: name of a multilingual encoder or a causal language model; with --server, "
+            f"the server's name for it. By default {DEFAULT_CRITIC}, by likelihood {DEFAULT_MODEL}.",
         ),
     ] = None,
     revision: RevisionOption = None,
     server: ServerOption = None,
-    method: Annotated[Method, typer.Option(help="By likelihood for base models, by rating for chat models.")] = (
-        Method.auto
-    ),
+    method: Annotated[
+        Method, typer.Option(help="By embedding for encoders, likelihood for base models, rating for chat models.")
+    ] = Method.auto,
     language_column: LanguageColumn = None,
     text_column: TextColumn = "text",
     calibration: Annotated[
@@ -240,8 +242,8 @@ def critique(
 ) -> None:
     """Score candidates in [1, 10] for meaning and tone; by rating, for feeling too. Run it again to continue it.
 
-    By likelihood, feeling is not measured: its score, `emotional`, is the neutral 5.5 of every candidate. Scores by
-    likelihood are calibrated on the input itself, a language at a time, unless --calibration names a file.
+    By embedding and by likelihood, feeling is not measured: `emotional` stays empty. Such scores are calibrated on the
+    input itself, a language at a time, unless --calibration names a file.
     """
     options = ModelOptions(context, model, revision, server, concurrency, timeout, batch_size, dtype, threads)
     options.check()
@@ -381,13 +383,27 @@ def _seq2seq_translator(
 def _critic(options: ModelOptions, method: Method) -> "Critic":
     if options.server is not None:
         return agents.ServerCritic(options.chat())
+    by_default = DEFAULT_CRITIC if method in (Method.auto, Method.embedding) else DEFAULT_MODEL
+    options = replace(options, model=options.model or by_default)
+    if method is Method.embedding:
+        return _encoder_critic(options)
+    if method is Method.auto and backbones.is_encoder(str(options.model), options.revision):
+        return _encoder_critic(options)
     model, tokenizer = options.load()
     if model.config.is_encoder_decoder:
-        name = options.model or DEFAULT_MODEL
-        raise LiraError(f"model {name!r} is a translation model: a critic needs a causal language model")
-    return agents.CausalLMCritic(
-        model, tokenizer, name=options.name, method=method.value, batch_size=options.batch_size
-    )
+        raise LiraError(f"model {options.model!r} is a translation model: a critic needs an encoder or a causal one")
+    chosen = cast("Literal['likelihood', 'rating', 'auto']", method.value)
+    return agents.CausalLMCritic(model, tokenizer, name=options.name, method=chosen, batch_size=options.batch_size)
+
+
+def _encoder_critic(options: ModelOptions) -> "Critic":
+    from ..backbones.text_encoder import TextEncoder  # brings torch
+
+    name = str(options.model)
+    _check_revision(name, options.revision)
+    _use_threads(options.threads)
+    encoder = TextEncoder(name, options.revision, _dtype(options.dtype, "cpu"), options.batch_size)
+    return agents.EncoderCritic(encoder, name=options.name)
 
 
 def _check_critic(options: ModelOptions, method: Method, output: Path | None) -> None:
@@ -417,14 +433,24 @@ def _load(
     """Load a model and its tokenizer onto the GPU, if there is one."""
     import torch
 
-    if revision is not None and (model.startswith(backbones.PREFIX) or Path(model).exists()):
-        raise LiraError(f"--revision is of a Hub model, which {model!r} is not")
-    if threads is not None:
-        torch.set_num_threads(threads)
+    _check_revision(model, revision)
+    _use_threads(threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     loaded, tokenizer = backbones.load_translation_model(model, dtype=_dtype(dtype, device), revision=revision)
     torch.nn.Module.to(loaded, device)  # not loaded.to(device), whose decorated signature mypy cannot read
     return loaded, tokenizer
+
+
+def _check_revision(model: str, revision: str | None) -> None:
+    if revision is not None and (model.startswith(backbones.PREFIX) or Path(model).exists()):
+        raise LiraError(f"--revision is of a Hub model, which {model!r} is not")
+
+
+def _use_threads(threads: int | None) -> None:
+    import torch
+
+    if threads is not None:
+        torch.set_num_threads(threads)
 
 
 def _dtype(dtype: DType, device: str) -> "torch.dtype":

@@ -32,3 +32,11 @@ def test_a_bad_calibration_file_is_named(content: str, tmp_path: Path) -> None:
     file.write_text(content)
     with pytest.raises(LiraError, match=r"bad\.json"):
         Calibration.load(file)
+
+
+def test_what_was_not_measured_gets_no_score(tmp_path: Path) -> None:
+    table = Calibration.fit([(float(row), None, 1.0) for row in range(9)], ["vi"] * 9)
+    table.save(tmp_path / "table.json")
+    for loaded in (table, Calibration.load(tmp_path / "table.json")):
+        assert loaded.rate((0.0, None, 1.0), "vi") == (1.0, None, 5.5)
+        assert loaded.rate((0.0, 3.0, None), "vi") == (1.0, None, None)

@@ -30,6 +30,7 @@ def lira(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
 ) -> SimpleNamespace:
     monkeypatch.setattr(commands, "_load", lambda *_: (model, tokenizer))
+    monkeypatch.setattr(commands, "DEFAULT_CRITIC", commands.DEFAULT_MODEL)
     app = typer.Typer()
     app.command("translate", epilog=commands.TRANSLATE_EXAMPLE)(commands.translate)
     app.command("critique", epilog=commands.CRITIQUE_EXAMPLE)(commands.critique)
@@ -60,12 +61,7 @@ def test_translate_then_critique_lines(lira: SimpleNamespace, tmp_path: Path) ->
     assert [[c["text"] for c in r["candidates"]] for r in scored] == [
         [c["text"] for c in r["candidates"]] for r in translated
     ]
-    assert all(
-        1 <= c[aspect] <= 10
-        for r in scored
-        for c in r["candidates"]
-        for aspect in ("semantic", "emotional", "pragmatic")
-    )
+    assert all(1 <= c[aspect] <= 10 for r in scored for c in r["candidates"] for aspect in ("semantic", "pragmatic"))
     assert sorted(Calibration.load(table).tables) == sorted(set(SPOKEN))
     assert lira.call("critique", "--input", middle, "--output", tmp_path / "b.jsonl", "--calibration", table) == 0
     assert read_lines(tmp_path / "b.jsonl") == scored
@@ -84,7 +80,25 @@ def test_parquet_keeps_its_types(lira: SimpleNamespace, tmp_path: Path) -> None:
     table = pq.read_table(final)
     assert table.schema.field("n").type == pa.int8() and table.schema.field("s").type == pa.list_(pa.int16())
     assert table.select(["lang", "text", "n", "s"]).to_pylist() == rows
-    assert all(c["emotional"] == 5.5 for several in table["candidates"].to_pylist() for c in several)
+    assert all(c["emotional"] is None for several in table["candidates"].to_pylist() for c in several)
+
+
+def test_an_encoder_is_a_critic_by_embedding(
+    lira: SimpleNamespace, tmp_path: Path, backbones: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    several = [{"text": "a red shirt"}, {"text": "shoes", "agent": "b"}]
+    rows = [{"lang": s, "text": t, "candidates": several} for t, s in zip(TEXTS, SPOKEN, strict=True)]
+    source, model = write_lines(tmp_path / "in.jsonl", rows), backbones["xlm-roberta"]
+    for method in ("auto", "embedding"):
+        arguments = ["--input", source, "--model", model, "--method", method, "--threads", "1"]
+        assert lira.call("critique", *arguments, "--output", tmp_path / f"{method}.jsonl") == 0
+    scored = read_lines(tmp_path / "auto.jsonl")
+    assert scored == read_lines(tmp_path / "embedding.jsonl")
+    every = [candidate for row in scored for candidate in row["candidates"]]
+    assert all(1 <= c["semantic"] <= 10 and 1 <= c["pragmatic"] <= 10 and c["emotional"] is None for c in every)
+    arguments = ["--input", source, "--model", model, "--output", tmp_path / "x.jsonl", "--revision", "main"]
+    assert lira.call("critique", *arguments) == 2
+    assert "--revision is of a Hub model" in capsys.readouterr().err
 
 
 def test_a_killed_command_goes_on(

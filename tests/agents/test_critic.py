@@ -20,7 +20,7 @@ def test_measurements_do_not_depend_on_their_batch(model: PreTrainedModel, token
     critic = CausalLMCritic(model, tokenizer, name="c")
     for position, measured in enumerate(together):
         alone = measure(critic, [texts[position]], [candidates[position]], [spoken[position]])[0]
-        np.testing.assert_allclose(measured, alone, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(measured[::2], alone[::2], rtol=1e-4, atol=1e-4)
 
 
 def test_semantic_is_both_directions_less_the_text_alone(
@@ -38,7 +38,7 @@ def test_semantic_is_both_directions_less_the_text_alone(
     )
     assert back[1] != forward[1]
     assert semantic == pytest.approx((back[0] + forward[0] - alone[0]) / back[1], rel=1e-5)
-    assert emotional == 0.0
+    assert emotional is None
     assert pragmatic == pytest.approx(forward[0] / forward[1], rel=1e-5)
 
 
@@ -49,8 +49,8 @@ def test_scores_need_calibration_and_lie_in_range(model: PreTrainedModel, tokeni
         next(critic.score(texts, candidates, spoken))
     table = critic.calibrate(texts, candidates, spoken)
     scores = {index: three for batch in critic.score(texts, candidates, spoken) for index, three in batch}
-    assert all(1.0 <= score <= 10.0 for three in scores.values() for score in three)
-    assert [scores[index][1] for index in range(4)] == [5.5] * 4
+    assert all(1.0 <= score <= 10.0 for three in scores.values() for score in three[::2])
+    assert [scores[index][1] for index in range(4)] == [None] * 4
     order = np.argsort([three[0] for three in measure(critic, texts, candidates, spoken)])
     assert [scores[index][0] for index in order] == sorted(three[0] for three in scores.values())
     with pytest.raises(LiraError, match="not calibrated for 'th', only for vi"):
