@@ -105,6 +105,34 @@ def queries(
     logger.info("%s: %d queries", output, len(rows))
 
 
+@app.command(epilog="Example: python -m dataset_builder candidates --size default --store runs/candidates")
+@needs("pyarrow")
+def candidates(
+    store: Annotated[Path, typer.Option(help="Folder of finished work, by which a stopped run goes on.")],
+    size: Size = "slice",
+    languages: Languages = None,
+    seed: Seed = 0,
+    earlier: Annotated[
+        Path, typer.Option(help="Candidates file whose texts are not translated again, only scored.")
+    ] = CANDIDATES_FILE,
+    output: Annotated[Path, typer.Option(help="Compressed candidates file to write.")] = CANDIDATES_FILE,
+    translate: Annotated[bool, typer.Option(help="Or only score and write what is there.")] = True,
+    threads: Annotated[int | None, typer.Option(min=1, help="Processor threads.")] = None,
+) -> None:
+    """Translate and score a corpus' queries: those of test first, then validation, then training.
+
+    The file is written after each split; run the command again after an interruption.
+    """
+    from modeling_lira.agents import CandidateStore
+
+    from .candidate_making import make_candidates, offline_agents
+
+    release, codes = generator.release_named(size), generator.known_languages(_languages(languages))
+    queries = list(generator.release_queries(load_lexicon(languages=codes), codes, release, seed))
+    with CandidateStore(store) as finished:
+        make_candidates(queries, finished, output, *offline_agents(threads), earlier, translate)
+
+
 @app.command(epilog="Example: python -m dataset_builder reasoning --output runs/questions")
 def reasoning(
     output: Annotated[Path, typer.Option(help="Folder for train.jsonl, validation.jsonl and test.jsonl.")],

@@ -145,7 +145,7 @@ def _grades(counts: Counts) -> str:
 
 
 def _agents(counts: Counts) -> str:
-    """Return a table of the candidates' agents with their counts and terms of use."""
+    """Return a table of the candidates' agents, their counts and terms of use; and how many queries have scores."""
     total: Counter[str] = Counter()
     for splits in counts.values():
         for split in splits.values():
@@ -153,7 +153,16 @@ def _agents(counts: Counts) -> str:
     if not total:
         return "This corpus has none."
     rows = [[agent, total[agent], _terms(agent)] for agent in sorted(total)]
-    return _table(["agent", "candidates", "made by, terms"], rows)
+    table = _table(["agent", "candidates", "made by, terms"], rows)
+    return f"{table}\n\nQueries whose candidates a critic has scored: {_translated(counts)}."
+
+
+def _translated(counts: Counts) -> str:
+    of_split = {split: [splits[split] for splits in counts.values()] for split in SPLITS}
+    return ", ".join(
+        f"{sum(rows.translated for rows in several):,} of {sum(rows.queries for rows in several):,} of {split}"
+        for split, several in of_split.items()
+    )
 
 
 def _terms(agent: str) -> str:

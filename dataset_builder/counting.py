@@ -17,7 +17,10 @@ TITLES_READ = 20_000
 
 @dataclass(frozen=True)
 class SplitCounts:
-    """Counts of one language and split; `grades` has the judgements by grade, `agents` the candidates by agent."""
+    """Counts of one language and split; `grades` has the judgements by grade, `agents` the candidates by agent.
+
+    `scored` counts the candidates that a critic has scored, `translated` the queries that have such.
+    """
 
     products: int
     queries: int
@@ -28,6 +31,7 @@ class SplitCounts:
     grades: Mapping[int, int]
     agents: Mapping[str, int]
     scored: int
+    translated: int
 
 
 def count_corpus(folder: Path) -> dict[str, dict[str, SplitCounts]]:
@@ -43,6 +47,7 @@ def count_split(folder: Path, language: str, split: str) -> SplitCounts:
     grades = read_part(folder, language, "qrels", split, ["score"])["score"]
     candidates = pc.list_flatten(queries["candidates"])
     agents = pc.struct_field(candidates, "agent").to_pylist()
+    scored = pc.is_valid(pc.struct_field(candidates, "semantic"))
     return SplitCounts(
         products=rows_of(folder, language, "corpus", split),
         queries=queries.num_rows,
@@ -52,7 +57,8 @@ def count_split(folder: Path, language: str, split: str) -> SplitCounts:
         kinds=dict(Counter(queries["kind"].to_pylist())),
         grades={row["values"]: row["counts"] for row in pc.value_counts(grades).to_pylist()},
         agents=dict(Counter(agents)),
-        scored=len(candidates) - pc.struct_field(candidates, "semantic").null_count,
+        scored=pc.sum(scored).as_py() or 0,
+        translated=pc.count_distinct(pc.list_parent_indices(queries["candidates"]).filter(scored)).as_py(),
     )
 
 

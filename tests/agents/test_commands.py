@@ -1,6 +1,7 @@
 """`lira translate` and `lira critique` on a tiny model."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,7 +21,7 @@ from transformers import (
 
 from modeling_lira.agents.calibration import Calibration
 from modeling_lira.agents.check import check_pairs
-from modeling_lira.agents.store import CandidateStore
+from modeling_lira.agents.store import CandidateStore, Record
 from modeling_lira.cli import agents as commands
 from modeling_lira.cli import run
 
@@ -108,13 +109,13 @@ def test_a_killed_command_goes_on(
     source = write_lines(tmp_path / "in.jsonl", rows)
     assert lira.call("translate", "--input", source, "--output", tmp_path / "whole.jsonl") == 0
     put = CandidateStore.put
-    calls: list[None] = []
+    batches: list[list[Record]] = []
 
-    def interrupted(store: CandidateStore, records: object) -> None:
-        calls.append(None)
-        if len(calls) == 3:
+    def interrupted(store: CandidateStore, records: Iterable[Record]) -> None:
+        if len(batches) == 2:
             raise KeyboardInterrupt
-        put(store, records)
+        batches.append(list(records))
+        put(store, batches[-1])
 
     arguments = ("translate", "--input", source, "--output", tmp_path / "out.jsonl", "--store", tmp_path / "s")
     monkeypatch.setattr(CandidateStore, "put", interrupted)
@@ -123,7 +124,7 @@ def test_a_killed_command_goes_on(
     assert not (tmp_path / "out.jsonl").exists()
     monkeypatch.setattr(CandidateStore, "put", put)
     with CandidateStore(tmp_path / "s") as store:
-        assert len(store) == 2
+        assert len(store) == sum(map(len, batches))
     assert lira.call(*arguments) == 0
     assert read_lines(tmp_path / "out.jsonl") == read_lines(tmp_path / "whole.jsonl")
 
