@@ -41,7 +41,7 @@ def ablations(
     corpus: Annotated[str, typer.Option(help="Corpus folder or Hub dataset.")] = "runs/corpus",
     config: Annotated[
         str, typer.Option(help="LiRA's training options: a YAML file or a name of `lira train`.")
-    ] = "retrieval",
+    ] = "frozen",
     output: Annotated[Path, typer.Option(help="Keeps stages, scores and ablations.json.")] = Path("runs/ablations"),
     streams: Annotated[Path, typer.Option(help="Keeps the backbones' streams of every text.")] = Path("runs/streams"),
     seeds: Annotated[str, typer.Option(help="Seeds, separated by commas.")] = "0,1,2",

@@ -145,6 +145,8 @@ class LiraConfig(CheckedConfig):
     multilingual_digest, english_digest : str, optional
         Digests of the weights that the trained parts were trained on, as `weights_sketch` makes them; loading warns
         where the backbones' are others. None in older checkpoints.
+    tuned_backbones : list of str
+        Which of "multilingual" and "english" are the pinned backbones with changes, which are in the weight file.
     backbones_included : bool
         Whether the checkpoint's weight file holds the backbones too (self-contained) or not (adapter-only).
     hidden_size : int, optional
@@ -196,6 +198,7 @@ class LiraConfig(CheckedConfig):
     english_revision: str | None = None
     multilingual_digest: str | None = None
     english_digest: str | None = None
+    tuned_backbones: list[str] | tuple[str, ...] = ()
     backbones_included: bool = True
     hidden_size: int | None = None
     num_feature_bins: int = 8
@@ -237,6 +240,11 @@ class LiraConfig(CheckedConfig):
             raise LiraError(f"english_weight_init must be between 0 and 1, got {self.english_weight_init}")
         if self.truncate_dim is not None and self.truncate_dim > 2 * self.width:
             raise LiraError(f"truncate_dim must be between 1 and {2 * self.width}, got {self.truncate_dim}")
+        if not set(self.tuned_backbones) <= set(() if self.backbones_included else PATHS):
+            raise LiraError(
+                f"tuned_backbones must be among {', '.join(PATHS)}, and none where the backbones are included, "
+                f"got {list(self.tuned_backbones)}"
+            )
         codes = self.languages or []
         if not codes or len(set(codes)) != len(codes) or not all(code.strip() for code in codes):
             raise LiraError(f"languages must hold at least one code, none empty and none twice, got {codes}")

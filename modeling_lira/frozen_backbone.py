@@ -353,6 +353,67 @@ def choose_encoders(
     return config, fetched
 
 
+UP, DOWN, WHOLE, START = "change_up", "change_down", "change", "change_start"
+"""A tuned weight W is stored as what was added to it, under W's name and one of these: up @ down, or all of it.
+
+The last one, of changes of low rank, is a few values of W before the change.
+"""
+_START_VALUES = 16
+
+
+def start_of(weight: Tensor) -> Tensor:
+    """Return a few evenly spaced values of a weight, by which its changes know the backbone they were made on."""
+    flat = weight.detach().flatten()
+    return flat[:: max(1, len(flat) // _START_VALUES)][:_START_VALUES].to("cpu", torch.float16)
+
+
+def split_changes(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Part the weights of a checkpoint from the changes of its tuned backbones."""
+    changes = {key: value for key, value in weights.items() if key.rpartition(".")[2] in (UP, DOWN, WHOLE, START)}
+    return {key: value for key, value in weights.items() if key not in changes}, changes
+
+
+def with_changes(weights: Mapping[str, Tensor], changes: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:
+    """Return a backbone's weights with the changes that tuning made to them; `what` begins an error's message.
+
+    Raises
+    ------
+    LiraError
+        Changes that are incomplete, do not fit the weights, or were made on another backbone.
+
+    Source: Hu et al. (2021), for changes of low rank.
+    """
+    changed, gap, size = dict(weights), 0.0, 0.0
+    for name in sorted({key.rpartition(".")[0] for key in changes}):
+        if name not in weights:
+            raise LiraError(f"{what} changes weight {name!r}, which its backbone does not have")
+        weight = weights[name]
+        change, start = _change_of(weight, {kind: changes.get(f"{name}.{kind}") for kind in (UP, DOWN, WHOLE, START)})
+        if change is None:
+            raise LiraError(f"{what}: the change of weight {name!r} is damaged, or of a backbone of another shape")
+        changed[name] = (weight.double() + change).to(weight.dtype)
+        if start is not None:
+            gap += float((start_of(weight).double() - start.double()).square().sum())
+            size += float(start.double().square().sum())
+    if gap > size / 4:  # weights rounded to 4 bits are about a hundredth of it away, other weights twice as far as this
+        raise LiraError(f"{what}: its backbone's changes were made on another backbone")
+    return changed
+
+
+def _change_of(weight: Tensor, parts: Mapping[str, Tensor | None]) -> tuple[Tensor | None, Tensor | None]:
+    """Return what is added to a weight, None if the parts do not fit it, and what the weight was like."""
+    up, down, whole, start = (parts[kind] for kind in (UP, DOWN, WHOLE, START))
+    if whole is not None:
+        return (whole.double() if whole.shape == weight.shape else None), None
+    if up is None or down is None or start is None or not up.ndim == down.ndim == weight.ndim == 2:
+        return None, None
+    is_low = up.shape[1] == len(down) <= min(weight.shape) and (len(up), down.shape[1]) == weight.shape
+    if not is_low or start.shape != start_of(weight).shape:
+        return None, None
+    # In float32 the last digit would depend on the machine, and with it the digest of the tuned backbone.
+    return up.double() @ down.double(), start
+
+
 @contextmanager
 def hinting(option: str) -> Iterator[None]:
     """Add to an error what else can be done where a checkpoint's backbone cannot be loaded."""

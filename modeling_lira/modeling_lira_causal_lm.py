@@ -427,7 +427,7 @@ class LiraForCausalLM(LiraPreTrainedModel, SoftPromptGeneration, GenerationMixin
     def _config_to_save(self, backbones_included: bool) -> LiraCausalLMConfig:  # type: ignore[override]
         config = cast(LiraCausalLMConfig, super()._config_to_save(backbones_included))
         encoder = self.lira._config_to_save(backbones_included)
-        for name in ("backbones_included", "multilingual_digest", "english_digest"):
+        for name in ("backbones_included", "multilingual_digest", "english_digest", "tuned_backbones"):
             setattr(config.encoder, name, getattr(encoder, name))
         return config
 

@@ -29,8 +29,10 @@ from .frozen_backbone import (
     quiet,
     read_weights,
     same_weights,
+    split_changes,
     weight_files,
     weights_sketch,
+    with_changes,
 )
 from .lasr import StandIn
 from .leftovers import held, sweep
@@ -79,6 +81,7 @@ class LiraPreTrainedModel(PreTrainedModel):
         super().__init__(config)
         self._processor_arguments: _ProcessorArguments = {}
         self._loaded_digests: dict[str, str] = {}
+        self._changes: dict[str, Tensor] = {}
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -202,6 +205,8 @@ class LiraPreTrainedModel(PreTrainedModel):
         try:
             with staging_folder(target) as staged:
                 self._save_beside(staged)
+                if changes := {} if included else self._all_changes():
+                    kwargs["state_dict"] = {**(kwargs.get("state_dict") or self.state_dict()), **changes}  # type: ignore[dict-item]
                 super().save_pretrained(staged, **kwargs)  # type: ignore[arg-type]
                 move_over(staged, target)
             if push_to_hub:
@@ -215,9 +220,22 @@ class LiraPreTrainedModel(PreTrainedModel):
         config.backbones_included = backbones_included
         for name, digest in self._digests().items():
             loaded = self._loaded_digests.get(name, digest)
-            if getattr(config, name) is None or not same_weights(digest, loaded):  # an older checkpoint; merged LoRA
+            merged = backbones_included and name.removesuffix("_digest") in getattr(config, "tuned_backbones", ())
+            # An older checkpoint has none; the others are of weights that are no longer the pinned ones.
+            if getattr(config, name) is None or merged or not same_weights(digest, loaded):
                 setattr(config, name, digest)
+        if backbones_included and isinstance(config, LiraConfig):
+            config.tuned_backbones = []
         return config
+
+    def _all_changes(self) -> dict[str, Tensor]:
+        """Return the changes of the backbones of this model and of those that are part of it."""
+        return {
+            f"{prefix}.{key}".lstrip("."): value
+            for prefix, part in self.named_modules()
+            if isinstance(part, LiraPreTrainedModel)
+            for key, value in part._changes.items()
+        }
 
     def _save_beside(self, folder: Path) -> None:
         """Write what goes beside the weights."""
@@ -358,10 +376,13 @@ class LiraPreTrainedModel(PreTrainedModel):
                 config, kwargs = _config_from(cls.config_class, name, hub, kwargs)
             config, foreign = cls._foreign_weights(config, stored, overrides, hub)
             loader = cast(Callable[..., tuple[Self, dict[str, set[str]]]], super().from_pretrained)
+            changes: dict[str, Tensor] = {}
             load = partial(loader, config=config, output_loading_info=True, **{**kwargs, "use_safetensors": True})
             if foreign:
+                weights, changes = split_changes(read_weights(name, hub))
+                foreign = with_changes(foreign, changes, f"checkpoint {str(name)!r}")
                 with quiet():
-                    model, info = load(None, *model_args, state_dict={**read_weights(name, hub), **foreign})
+                    model, info = load(None, *model_args, state_dict={**weights, **foreign})
                 model.name_or_path = model.config.name_or_path = str(name)
                 if model.can_generate():
                     model.generation_config = GenerationConfig.from_pretrained(name, **hub)
@@ -379,10 +400,18 @@ class LiraPreTrainedModel(PreTrainedModel):
         check_numbers(model.named_parameters(), f"checkpoint {str(name)!r}")
         model._freeze_backbones()
         model._processor_arguments = {**hub, "trust_remote_code": cast(bool | None, kwargs.get("trust_remote_code"))}
-        for part in model.modules():
+        for prefix, part in model.named_modules():
             if isinstance(part, LiraPreTrainedModel):
                 part._remember_frozen()
+                part._remember_changes(changes, f"{prefix}." if prefix else "")
         return model, info
+
+    def _remember_changes(self, changes: Mapping[str, Tensor], prefix: str = "") -> None:
+        """Keep the changes of the backbones, which an adapter-only save writes beside the trained parts."""
+        self._changes = {key.removeprefix(prefix): value for key, value in changes.items() if key.startswith(prefix)}
+        for path in getattr(self.config, "tuned_backbones", ()):
+            if not any(key.startswith(f"{path}_encoder.") for key in self._changes):
+                raise LiraError(f"checkpoint {self.name_or_path!r} lacks the changes of its {path} backbone")
 
     def _remember_frozen(self, trained_on: bool = False) -> None:
         """Keep what tells later whether the backbones are still those that were loaded, or also that they train it."""

@@ -5,27 +5,25 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from itertools import count
 from pathlib import Path
 
 import pytest
 import yaml
 from tiny_corpus import make_split, write_corpus
-from torch.testing import assert_close
 from typer.testing import CliRunner
 
 from modeling_lira import LiraError, LiraModel
 from modeling_lira.cli import app, main
 from modeling_lira.cli.train import named_options
-from modeling_lira.training import trainer as trainer_module
 from modeling_lira.training.options import (
     ArcaOptions,
     ArcaWeights,
+    LanguageModelLora,
     LasrOptions,
     LasrWeights,
-    LoraOptions,
     ReasoningOptions,
     TrainingOptions,
+    TuneOptions,
     read_options,
 )
 from modeling_lira.training.stages import LasrStage
@@ -41,10 +39,10 @@ def written(folder: Path, options: object) -> Path:
 
 
 def test_nested_options_replace_defaults_and_nothing_else(tmp_path: Path) -> None:
-    path = written(tmp_path, {"corpus": "c", "seed": 3, "lasr": {"epochs": 1, "weights": {"hinge": 2}}, "lora": {}})
+    path = written(tmp_path, {"corpus": "c", "seed": 3, "lasr": {"epochs": 1, "weights": {"hinge": 2}}, "tune": {}})
     options = read_options(path, seed=7, languages=None)
     assert isinstance(options.lasr, LasrOptions)
-    assert (options.seed, options.languages, options.lora) == (7, (), LoraOptions())
+    assert (options.seed, options.languages, options.tune) == (7, (), TuneOptions())
     assert options.lasr.weights.hinge == 2.0 and isinstance(options.lasr.weights.hinge, float)
     assert options.lasr.batch_size == LasrOptions().batch_size
     assert read_options(written(tmp_path, {"corpus": "c", "arca": None})).arca is None
@@ -74,7 +72,7 @@ def test_what_does_not_fit_is_named_in_one_line(options: object, message: str, t
 
 
 def test_every_config_that_comes_with_the_package_is_readable() -> None:
-    for name in ("retrieval", "ranking", "joint", "lora"):
+    for name in ("tuned", "frozen", "ranking", "joint", "retrieval", "lora"):
         options = named_options(name, corpus="elsewhere")
         assert isinstance(options, TrainingOptions) and options.corpus == "elsewhere"
 
@@ -102,25 +100,6 @@ def test_lira_train_saves_a_model_and_its_record(small: dict[str, object], tmp_p
     record = json.loads((tmp_path / "out" / "training.json").read_text())
     assert record["options"]["seed"] == 4 and set(record["training"]) == {"arca", "lasr"}
     assert (tmp_path / "out" / "model" / "model.safetensors").is_file()
-
-
-def test_lora_changes_the_backbone_and_is_merged_when_saved(
-    small: dict[str, object],
-    build_model: Callable[..., LiraModel],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    rising = count()  # whatever the random backbones are, the last epoch is kept
-    monkeypatch.setattr(trainer_module, "validation_scores", lambda *_: {"score": next(rising) / 100})
-    lora = {"rank": 2, "learning_rate": 0.05, "backbones": ["multilingual"]}
-    options = read_options(written(tmp_path, {**small, "arca": None, "lora": lora}))
-    trained = train_module.train(options, tmp_path / "out")
-    before, after = build_model().state_dict(), trained.state_dict()
-    moved = {name for name, value in before.items() if "encoder." in name and not after[name].equal(value)}
-    assert moved and all(name.startswith("multilingual_encoder.") for name in moved)
-    assert all("query" in name or "value" in name for name in moved)
-    loaded = LiraModel.from_pretrained(tmp_path / "out" / "model")
-    assert_close(loaded.encode_query(["áo thun"]), trained.encode_query(["áo thun"]))
 
 
 def test_bfloat16_training_ends_near_float32(small: dict[str, object], tmp_path: Path) -> None:
@@ -217,9 +196,8 @@ def test_the_name_train_is_the_function_whichever_is_imported_first(first: str) 
         (lambda: LasrWeights(temperature=0), "temperature must be a number above 0"),
         (lambda: LasrWeights(k=0), "k must be at least 1"),
         (lambda: LasrWeights(pearson_share=2), "pearson_share must be between 0 and 1"),
-        (lambda: LoraOptions(backbones="english"), "backbones: expected tuple"),
-        (lambda: LoraOptions(rank=0), "rank must be at least 1"),
-        (lambda: LoraOptions(dropout=2), "dropout must be between 0 and 1"),
+        (lambda: TuneOptions(shares="all"), "shares: expected tuple"),
+        (lambda: LanguageModelLora(rank=0), "rank must be at least 1"),
         (lambda: ReasoningOptions("q", mapping=-1), "mapping must be at least 0"),
         (lambda: ReasoningOptions("q", projector_size=0), "projector_size must be at least 1"),
         (lambda: ReasoningOptions("q", consistency=float("inf")), "consistency must be at least 0, got inf"),

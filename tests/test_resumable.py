@@ -17,7 +17,7 @@ from eval.studies import systems as systems_module
 from eval.studies.systems import SYSTEMS, SilentCritic, TrainingPlan, Variant
 from modeling_lira import LiraError, LiraModel
 from modeling_lira.data.stream_cache import StreamCache
-from modeling_lira.data.tables import SplitTables, StreamTable, cache_split, token_split
+from modeling_lira.data.tables import SplitTables, StreamTable, cache_split
 from modeling_lira.evaluation.names import LIRA
 from modeling_lira.training import digests, resumable
 from modeling_lira.training import trainer as trainer_module
@@ -88,13 +88,6 @@ def test_judgements_negatives_and_pairs_are_in_the_key(
     assert different(inputs(tiny_model, tables), inputs(tiny_model, tables, train=[tables[0], other])) == {
         "training data"
     }
-
-
-def test_token_ids_are_in_the_key(build_model: Callable[..., LiraModel]) -> None:
-    model, split = build_model(), make_split("vi", 0)
-    before = inputs(model, [token_split(model, split)])
-    model.processor.query_prefix = "query: "
-    assert different(before, inputs(model, [token_split(model, split)])) == {"training data", "validation data"}
 
 
 def test_options_and_seed_are_in_the_key(tiny_model: LiraModel, tables: list[SplitTables]) -> None:

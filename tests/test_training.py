@@ -14,7 +14,7 @@ from transformers import TrainingArguments
 from modeling_lira import LiraError, LiraModel
 from modeling_lira.data.corpus import RetrievalSplit, Texts
 from modeling_lira.data.stream_cache import StreamCache
-from modeling_lira.data.tables import SplitTables, cache_split, token_split
+from modeling_lira.data.tables import SplitTables, cache_split
 from modeling_lira.evaluation.embedded import embed_split, embed_table, retrieval_ndcg
 from modeling_lira.training import trainer as trainer_module
 from modeling_lira.training.batches import (
@@ -386,18 +386,6 @@ def test_the_log_is_json_on_disk(model: LiraModel, splits: list[SplitTables], tm
     (path,) = tmp_path.glob("arca-*/log.json")
     assert json.loads(path.read_text()) == log
     assert not (path.parent / "checkpoints").exists()
-
-
-def test_token_tables_give_what_stream_tables_give(model: LiraModel, splits: list[SplitTables]) -> None:
-    texts = token_split(model, splits[0].split)
-    for with_english in (True, False):
-        embedded = embed_table(model, texts.queries, with_english)
-        torch.testing.assert_close(embedded, embed_table(model, splits[0].queries, with_english), atol=3e-3, rtol=0)
-    collate, rows = collator(splits)
-    from_texts = RetrievalCollator([texts, texts], collate.options, collate.sampler)
-    stage = LasrStage(model, LasrOptions(), 0).eval()
-    items = [rows[index] for index in range(4)]
-    assert stage(**from_texts(items))["ndcg"].item() == pytest.approx(stage(**collate(items))["ndcg"].item(), abs=2e-3)
 
 
 def test_correlations_of_graded_pairs(model: LiraModel, splits: list[SplitTables]) -> None:

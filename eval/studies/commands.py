@@ -26,7 +26,7 @@ class Study:
 
     corpus: Annotated[str, typer.Option(help="Corpus folder or Hub dataset.")] = "runs/corpus"
     config: Annotated[str, typer.Option(help="LiRA's training options: a YAML file or a name of `lira train`.")] = (
-        "retrieval"
+        "frozen"
     )
     languages: Annotated[
         str, typer.Option(help="Language codes, separated by commas; all of the corpus when left out.")

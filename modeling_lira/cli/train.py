@@ -11,22 +11,26 @@ from ..training.options import TrainingOptions, read_options, read_reasoning_opt
 
 logger = logging.getLogger(__name__)
 
-TRAIN_EXAMPLE = "Example: lira train --config retrieval --corpus runs/corpus --output runs/mine"
+TRAIN_EXAMPLE = "Example: lira train --config tuned --corpus runs/corpus --output runs/mine"
 CONFIGS = Path(__file__).parents[1] / "training" / "configs"
 
 
-@needs("datasets", "accelerate", "peft")
+OLD_NAMES = {"retrieval": "frozen", "lora": "tuned"}
+"""Configs that have another name since the second release."""
+
+
+@needs("datasets", "accelerate", "peft", "sentence_transformers")
 def train(
     output: Annotated[Path, typer.Option(help="Folder for streams, checkpoints, logs and the trained model.")],
     config: Annotated[
-        str, typer.Option(help="A YAML file, or one that comes with the package: retrieval, ranking, joint, lora.")
-    ] = "retrieval",
+        str, typer.Option(help="A YAML file, or one that comes with the package: tuned, frozen, ranking, joint.")
+    ] = "tuned",
     corpus: Annotated[str | None, typer.Option(help="Corpus folder or Hub dataset, in place of the config's.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed, in place of the config's.")] = None,
     push_to_hub: Annotated[str | None, typer.Option(help="Push the model to ORGANISATION/NAME; needs a token.")] = None,
     private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
 ) -> None:
-    """Train both stages on a corpus and save the model. Run an interrupted command again to continue it.
+    """Tune the encoder, train the head on a corpus and save the model. Run an interrupted command again to continue it.
 
     A folder is for one run: a command with another seed, option or corpus stops with an error.
 
@@ -49,7 +53,9 @@ def train(
 
 def named_options(config: str, **changes: object) -> TrainingOptions:
     """Read the options of a YAML file, or of one that comes with the package; errors as in `read_options`."""
-    named = CONFIGS / f"{config}.yaml"
+    if config in OLD_NAMES:
+        logger.warning("config %s is now called %s", config, OLD_NAMES[config])
+    named = CONFIGS / f"{OLD_NAMES.get(config, config)}.yaml"
     return read_options(named if named.is_file() else config, **changes)
 
 

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 from filelock import FileLock, Timeout
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..errors import LiraError
 from ..faces.progress import Progress
 from ..files import atomic_write_text
+from ..frozen_backbone import weights_sketch
 from ..modeling_lira import LiraModel
 from ..processing_lira import normalise
 
@@ -39,8 +40,9 @@ class StreamCache:
     def get(self, model: LiraModel, texts: Sequence[str], path: str, kind: str = "query") -> np.ndarray:
         """Return the streams of `texts`, computing those that are not in the cache.
 
-        Their key in the cache is made of the backbone's name, revision and weights, the texts in their order, and
-        everything else that changes a stream: number of bins, prefix, length of the longest text.
+        Their key in the cache is made of the backbone's name and revision, its weights as they are, tuned or not, the
+        texts in their order, and everything else that changes a stream: number of bins, prefix, length of the longest
+        text.
 
         Parameters
         ----------
@@ -110,7 +112,7 @@ class StreamCache:
         settings = {
             "backbone": getattr(model.config, f"{path}_backbone"),
             "revision": getattr(model.config, f"{path}_revision"),
-            "weights": _fingerprint(model.get_submodule(f"{path}_encoder")),
+            "weights": weights_sketch(model.get_submodule(f"{path}_encoder")),
             "bins": model.config.num_feature_bins,
             "prefix": getattr(processor, f"{'english_' if path == 'english' else ''}{kind}_prefix"),
             "max_length": processor.max_length,
@@ -152,14 +154,6 @@ def _half(streams: Tensor) -> np.ndarray:
     if not half.isfinite().all():
         raise LiraError(f"streams reach {streams.abs().max():g}, too large for float16: this backbone cannot be cached")
     return half.numpy()
-
-
-def _fingerprint(encoder: nn.Module) -> str:
-    """Return a digest of a few numbers of every weight, enough to tell two backbones of one name apart."""
-    digest = hashlib.sha256()
-    for name, parameter in encoder.named_parameters():
-        digest.update(name.encode() + parameter.detach().flatten()[:8].float().cpu().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _reserve(path: Path) -> None:

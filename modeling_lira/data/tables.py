@@ -1,4 +1,4 @@
-"""Tables of the texts of a corpus, as cached streams or as token ids, from which batches are gathered."""
+"""Tables of the texts of a corpus, as cached streams, from which batches are gathered."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -10,11 +10,8 @@ import torch
 from torch import Tensor
 
 from ..modeling_lira import LiraModel
-from ..processing_lira import LiraProcessor
 from .corpus import ENGLISH, NO_SCORES, RetrievalSplit, Texts
 from .stream_cache import StreamCache
-
-_CHUNK = 1024
 
 
 @dataclass(frozen=True)
@@ -77,42 +74,6 @@ class StreamTable(Table):
         }
 
 
-@dataclass(frozen=True)
-class TokenTable(Table):
-    """A table of the texts themselves, for backbones that are trained, whose streams cannot be cached."""
-
-    texts: list[str]
-    english: list[str]
-    kind: str
-    processor: LiraProcessor
-
-    def contents(self) -> Iterator[np.ndarray | Tensor]:
-        """Yield rows, scores, languages and the token ids of every text."""
-        yield from super().contents()
-        for path, texts in (("multilingual", self.texts), ("english", self.english)):
-            for start in range(0, len(texts), _CHUNK):
-                yield from self.processor.tokenize(texts[start : start + _CHUNK], self.kind, path).values()
-
-    def batch(
-        self, index: np.ndarray, rows: np.ndarray | None = None, scores: np.ndarray | None = None
-    ) -> dict[str, Tensor]:
-        """Gather the token ids of texts [B] and of their candidates."""
-        rows = self.rows[index] if rows is None else rows
-        present = rows >= 0
-        batch = self.processor.tokenize([self.texts[row] for row in index], self.kind)
-        batch["language_ids"] = torch.from_numpy(self.language_ids[index])
-        if not present.any():
-            return batch
-        tokens = self.processor.tokenize([self.english[row] for row in rows[present]], self.kind, "english")
-        for name, values in tokens.items():
-            padded = values.new_zeros(*rows.shape, values.shape[-1])
-            padded[torch.from_numpy(present)] = values
-            batch[f"english_{name}"] = padded
-        batch["candidate_mask"] = torch.from_numpy(present)
-        batch["critic_scores"] = torch.from_numpy(self.scores[index] if scores is None else scores)
-        return batch
-
-
 def _english_rows(texts: Texts, num_candidates: int) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Return the distinct candidates, and each text's rows among them [N, K] and scores [N, K, 3], K the most kept."""
     chosen = [row[:num_candidates] for row in texts.candidates]
@@ -136,20 +97,6 @@ def cache_table(model: LiraModel, cache: StreamCache, texts: Texts, kind: str, n
         language_ids=model.processor.language_ids(texts.languages).numpy(),
         multilingual=cache.get(model, texts.texts, "multilingual", kind),
         english=cache.get(model, distinct, "english", kind),
-    )
-
-
-def token_table(model: LiraModel, texts: Texts, kind: str, num_candidates: int) -> TokenTable:
-    """Return a table of texts whose backbones run at every step; at most `num_candidates` candidates are kept."""
-    distinct, rows, scores = _english_rows(texts, num_candidates)
-    return TokenTable(
-        rows=rows,
-        scores=scores,
-        language_ids=model.processor.language_ids(texts.languages).numpy(),
-        texts=texts.texts,
-        english=distinct,
-        kind=kind,
-        processor=model.processor,
     )
 
 
@@ -188,8 +135,3 @@ def split_tables(split: RetrievalSplit, table: Callable[[Texts, str, int], Table
 def cache_split(model: LiraModel, cache: StreamCache, split: RetrievalSplit) -> SplitTables:
     """Cache every stream that training and evaluation need of one language and split."""
     return split_tables(split, partial(cache_table, model, cache), model.config.num_candidates)
-
-
-def token_split(model: LiraModel, split: RetrievalSplit) -> SplitTables:
-    """Return the tables of one language and split for training with LoRA."""
-    return split_tables(split, partial(token_table, model), model.config.num_candidates)

@@ -5,18 +5,18 @@ from typing import TYPE_CHECKING
 from ..faces.lazy import lazy_face
 
 if TYPE_CHECKING:
-    from .options import ArcaOptions, LasrOptions, LoraOptions, TrainingOptions, read_options
+    from .options import ArcaOptions, LasrOptions, TrainingOptions, TuneOptions, read_options
     from .train import train
 
-__all__ = ["ArcaOptions", "LasrOptions", "LoraOptions", "TrainingOptions", "read_options", "train"]
+__all__ = ["ArcaOptions", "LasrOptions", "TrainingOptions", "TuneOptions", "read_options", "train"]
 
 lazy_face(
     __name__,
     {
         "ArcaOptions": "options",
         "LasrOptions": "options",
-        "LoraOptions": "options",
         "TrainingOptions": "options",
+        "TuneOptions": "options",
         "read_options": "options",
         "train": "train",
     },

@@ -5,7 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import ProgressCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    PrinterCallback,
+    ProgressCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
 from ..faces.progress import Pace
 from .checkpoints import checkpoint_name
@@ -36,6 +44,12 @@ class StepLines(TrainerCallback):
         """Log a line if one is due."""
         if state.is_world_process_zero and self.pace.is_due():
             logger.info("   step %d of %d", state.global_step, state.max_steps)
+
+
+def show_steps(trainer: Trainer) -> None:
+    """Let a trainer show a progress bar in a terminal and lines elsewhere, in place of what it prints by itself."""
+    trainer.remove_callback(PrinterCallback if trainer.args.disable_tqdm else ProgressCallback)
+    trainer.add_callback(StepLines() if trainer.args.disable_tqdm else QuietProgress())
 
 
 class TowardsStart(TrainerCallback):

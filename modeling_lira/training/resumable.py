@@ -4,17 +4,18 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from ..data.tables import SplitTables
 from ..files import atomic_write_text
 from ..modeling_lira import LiraModel
 from ..modeling_lira_causal_lm import LiraForCausalLM
-from .checkpoints import read_seal, remove_partial_checkpoints, seal
+from .checkpoints import SealedTrainer, read_seal, remove_partial_checkpoints, seal
 from .digests import code_version, digest_of, modules_of, plain, weights_of
 from .options import ArcaOptions, LasrOptions
 from .run_folder import locked, process_state, remove_temporaries
-from .trainer import LiraTrainer, TermTrainer, load_trained_parts, save_trained_parts, train_arca, train_lasr
+from .trainer import LiraTrainer, load_trained_parts, save_trained_parts, train_arca, train_lasr
 
 logger = logging.getLogger(__name__)
 
@@ -59,10 +60,10 @@ def run_stage(
     options = options or OPTIONS[name]()
     inputs = stage_inputs(model, train, validation, options, seed)
 
-    def run(checkpoints: Path) -> TermTrainer:
+    def run(checkpoints: Path) -> LiraTrainer:
         return TRAIN[name](model, train, validation, checkpoints, options, seed)
 
-    return run_once(name, model, Path(folder), inputs, run)
+    return run_once(name, Path(folder), inputs, run, *parts_of(model))
 
 
 def stage_inputs(
@@ -96,26 +97,33 @@ def model_inputs(model: LiraModel | LiraForCausalLM) -> dict[str, str]:
     }
 
 
+def parts_of(model: LiraModel | LiraForCausalLM) -> tuple[Callable[[Path], None], Callable[[Path], None]]:
+    """Return how the trained parts of a model are written into a folder, and read from one."""
+    return partial(save_trained_parts, model), partial(load_trained_parts, model)
+
+
 def run_once(
     name: str,
-    model: LiraModel | LiraForCausalLM,
     folder: Path,
     inputs: Mapping[str, str],
-    train: Callable[[Path], TermTrainer],
+    train: Callable[[Path], SealedTrainer],
+    save: Callable[[Path], None],
+    load: Callable[[Path], None],
 ) -> Log:
-    """Train `model` in place, or read the result of an earlier run with the same inputs.
+    """Train, or read the result of an earlier run with the same inputs.
 
     Parameters
     ----------
     name : str
         The stage.
-    model : LiraModel or LiraForCausalLM
     folder : Path
         Gets a sub-folder named for `name` and `inputs`.
     inputs : mapping of str to str
         Digests of everything that decides the result.
     train : callable
         Trains the model, given the folder of its checkpoints, and returns the trainer.
+    save, load : callable
+        Write the result into a folder, and take it from there; the result is always taken from there.
 
     Returns
     -------
@@ -128,8 +136,8 @@ def run_once(
             if process_state().is_main_process:
                 _sweep(target)
             if not _is_finished(target):
-                _train(model, target, train)
-    load_trained_parts(model, target / BEST)
+                _train(target, train, save)
+    load(target / BEST)
     return json.loads((target / LOG).read_text(encoding="utf-8"))
 
 
@@ -149,11 +157,11 @@ def _sweep(target: Path) -> None:
         remove_temporaries(part)
 
 
-def _train(model: LiraModel | LiraForCausalLM, target: Path, train: Callable[[Path], TermTrainer]) -> None:
+def _train(target: Path, train: Callable[[Path], SealedTrainer], save: Callable[[Path], None]) -> None:
     trainer = train(target / CHECKPOINTS)
     cost = {name: round(seconds, 1) for name, seconds in trainer.cost().items()}
     if trainer.is_world_process_zero():
-        save_trained_parts(model, target / BEST)
+        save(target / BEST)
         seal(target / BEST, cost)
         atomic_write_text(target / LOG, json.dumps([*trainer.state.log_history, cost], indent=1) + "\n")
         shutil.rmtree(target / CHECKPOINTS, ignore_errors=True)

@@ -2,17 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 
 import torch
 
+from ..configuration_lira import PATHS
 from ..data.corpus import ENGLISH, RetrievalSplit, corpus_languages, load_split
 from ..data.stream_cache import StreamCache
-from ..data.tables import SplitTables, cache_split, token_split
+from ..data.tables import SplitTables, cache_split
 from ..modeling_lira import LiraModel
 from .digests import code_version, digest_of
-from .lora import add_lora, lora_rates, merge_lora
 from .options import TrainingOptions
 from .resumable import Log, run_stage
 from .run_folder import RunClock, check_model_fields, process_state, run_folder, save_run
@@ -29,8 +28,9 @@ def train(options: TrainingOptions, output: Path | str) -> LiraModel:
     ----------
     options : TrainingOptions
     output : path
-        Gets `streams/`, the stages' checkpoints and logs, `model/` (adapter-only, or self-contained after LoRA),
-        `run.json`, which says whose model that is, and `training.json`: command, options, logs, seconds, versions.
+        Gets `streams/`, the stages' checkpoints and logs, `model/` (adapter-only: of a tuned encoder it holds what has
+        changed), `run.json`, which says whose model that is, and `training.json`: command, options, logs, seconds,
+        versions.
 
     Returns
     -------
@@ -54,14 +54,16 @@ def train(options: TrainingOptions, output: Path | str) -> LiraModel:
             languages=[*languages, ENGLISH],
             **options.model,  # type: ignore[arg-type]
         )
+        with clock.training():
+            logs = _tune(model, data, output, options)
         with state.main_process_first():  # it computes the streams, the others read them
             tables = _cached(model, data, StreamCache(output / "streams"))
         with clock.training():
-            logs = _train_stages(model, data, tables, output, options)
+            logs |= _train_stages(model, tables, output, options)
         claim()
         if state.is_main_process:
             record = {"options": asdict(options), "seconds": clock.total(logs), "training": logs}
-            save_run(output, model, options.lora is not None, record)
+            save_run(output, model, False, record)
         state.wait_for_everyone()
     return model
 
@@ -81,29 +83,21 @@ def _cached(model: LiraModel, data: dict[str, list[RetrievalSplit]], cache: Stre
     return train_part, validation
 
 
-def _train_stages(
-    model: LiraModel, data: dict[str, list[RetrievalSplit]], tables: Tables, output: Path, options: TrainingOptions
+def _tune(
+    model: LiraModel, data: dict[str, list[RetrievalSplit]], output: Path, options: TrainingOptions
 ) -> dict[str, Log]:
+    if options.tune is None:
+        return {}
+    from .tuning import tune_encoders  # sentence-transformers takes seconds to import
+
+    names = {path: getattr(options, path) for path in PATHS}
+    return tune_encoders(model, names, data["train"], data["validation"], output, options.tune, options.seed)
+
+
+def _train_stages(model: LiraModel, tables: Tables, output: Path, options: TrainingOptions) -> dict[str, Log]:
     logs = {}
     if options.arca is not None:
         logs["arca"] = run_stage("arca", model, *tables, output, options.seed, options.arca)
     if options.lasr is not None:
-        logs["lasr"] = _train_lasr(model, data, tables, output, options)
+        logs["lasr"] = run_stage("lasr", model, *tables, output, options.seed, options.lasr)
     return logs
-
-
-def _train_lasr(
-    model: LiraModel, data: dict[str, list[RetrievalSplit]], tables: Tables, output: Path, options: TrainingOptions
-) -> Log:
-    assert options.lasr is not None
-    run = partial(run_stage, "lasr", model, folder=output, seed=options.seed)
-    if options.lora is None:
-        return run(*tables, options=options.lasr)
-    add_lora(model, options.lora)
-    rates = {**options.lasr.learning_rates, **lora_rates(options.lora)}
-    log = run(
-        *([token_split(model, split) for split in data[part]] for part in PARTS),
-        options=replace(options.lasr, learning_rates=rates),
-    )
-    merge_lora(model)
-    return log

@@ -5,7 +5,7 @@ import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from huggingface_hub import CommitInfo
@@ -14,9 +14,6 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, Sampler
 from transformers import (
     EarlyStoppingCallback,
-    PrinterCallback,
-    ProgressCallback,
-    Trainer,
     TrainingArguments,
 )
 
@@ -25,10 +22,9 @@ from ..errors import LiraError
 from ..files import atomic_path
 from ..modeling_lira import LiraModel
 from ..modeling_lira_causal_lm import LiraForCausalLM
-from ..records.provenance import Clock
 from .batches import LanguageSampler, PairCollator, PairRows, PairSampler, QueryRows, RetrievalCollator
-from .callbacks import BestCheckpoint, EpochLine, QuietProgress, StepLines, TowardsStart
-from .checkpoints import Seal, checkpoint_name, newest_checkpoint, read_seal, remove_checkpoints, seal
+from .callbacks import BestCheckpoint, EpochLine, TowardsStart, show_steps
+from .checkpoints import SealedTrainer
 from .options import ArcaOptions, LasrOptions
 from .run_folder import process_state
 from .stage import Stage
@@ -41,11 +37,10 @@ WEIGHTS = "model.safetensors"
 QUEUES = "queues.safetensors"
 
 
-class TermTrainer(Trainer):
+class TermTrainer(SealedTrainer):
     """Train any stage: the mean of every loss term is logged beside the loss.
 
-    Checkpoints hold the trained parts of the stage's model as safetensors, and are sealed when they are complete; the
-    newest and the best are kept.
+    Checkpoints hold the trained parts of the stage's model as safetensors.
 
     Parameters
     ----------
@@ -53,11 +48,6 @@ class TermTrainer(Trainer):
     args : TrainingArguments
     **kwargs
         As in `Trainer`.
-
-    Attributes
-    ----------
-    spent : dict of str to float
-        Seconds that earlier, interrupted runs spent on the checkpoint from which this one went on.
     """
 
     def __init__(self, stage: Stage[Any], args: TrainingArguments, **kwargs: Any) -> None:
@@ -65,23 +55,8 @@ class TermTrainer(Trainer):
         self.stage = stage
         self.term_sums: dict[str, float] = {}
         self.term_steps = 0
-        self.spent: Seal = {"seconds": 0.0, "cpu_seconds": 0.0}
-        self._clock = Clock()
         self.add_callback(BestCheckpoint())
-        self.remove_callback(PrinterCallback if self.args.disable_tqdm else ProgressCallback)
-        self.add_callback(StepLines() if self.args.disable_tqdm else QuietProgress())
-
-    def train_on(self) -> None:
-        """Train from the newest checkpoint that is whole, from the beginning where there is none."""
-        newest = newest_checkpoint(Path(str(self.args.output_dir)))
-        if newest is not None:
-            logger.info("going on from %s", newest)
-        self.train(resume_from_checkpoint=None if newest is None else str(newest))
-
-    def cost(self) -> Seal:
-        """Return the seconds spent so far, those of earlier, interrupted runs included."""
-        now = {"seconds": self._clock.seconds, "cpu_seconds": self._clock.cpu_seconds}
-        return {name: self.spent[name] + seconds for name, seconds in now.items()}
+        show_steps(self)
 
     def compute_loss(
         self,
@@ -105,32 +80,11 @@ class TermTrainer(Trainer):
             self.term_sums, self.term_steps = {}, 0
         super().log(logs, start_time)
 
-    def _save_checkpoint(self, model: nn.Module, trial: dict[str, Any] | None) -> None:  # type: ignore[override]
-        try:
-            super()._save_checkpoint(model, trial)
-        except RuntimeError as error:  # torch's word for a full disk
-            raise LiraError(f"cannot write a checkpoint to {self.args.output_dir}: {error}") from error
-        self.accelerator.wait_for_everyone()  # each process writes a file of its own
-        if self.args.should_save:
-            folder, state = Path(str(self.args.output_dir)), self.state
-            seal(folder / checkpoint_name(state.global_step), self.cost())
-            kept = {state.global_step, state.best_global_step or state.global_step}
-            remove_checkpoints(folder, set(map(checkpoint_name, kept)))
-
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
-        if self.args.should_save:  # `Trainer` calls this in every process, and all would write the same files
-            self._save_parts(Path(output_dir or str(self.args.output_dir)))
-
     def _save_parts(self, folder: Path) -> None:
-        """Write what a checkpoint holds of the stage."""
         save_trained_parts(self.stage.model, folder)
 
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        load_trained_parts(self.stage.model, resume_from_checkpoint)
-        self.spent = read_seal(Path(resume_from_checkpoint)) or self.spent
-
-    def _load_best_model(self) -> None:
-        load_trained_parts(self.stage.model, str(self.state.best_model_checkpoint))
+    def _load_parts(self, folder: Path) -> None:
+        load_trained_parts(self.stage.model, folder)
 
 
 class LiraTrainer(TermTrainer):
@@ -310,9 +264,18 @@ def train_lasr(
     return _run(stage, output, options, seed, validation, rows, RetrievalCollator(train, options, sampler), sampler)
 
 
+Arguments = TypeVar("Arguments", bound=TrainingArguments)
+
+
 def training_arguments(
-    folder: Path | str, seed: int, batch_size: int, epochs: int, total_steps: int, **settings: Any
-) -> TrainingArguments:
+    folder: Path | str,
+    seed: int,
+    batch_size: int,
+    epochs: int,
+    total_steps: int,
+    arguments_class: type[Arguments] = TrainingArguments,  # type: ignore[assignment]
+    **settings: Any,
+) -> Arguments:
     """Return what all stages ask of `Trainer`: a cosine schedule after a warm-up over a twentieth of the steps.
 
     Parameters
@@ -323,10 +286,12 @@ def training_arguments(
     batch_size : int
         Items a step of this process.
     epochs, total_steps : int
+    arguments_class : type
+        `TrainingArguments`, or what another class of trainers takes.
     **settings
         Further fields of `TrainingArguments`: when to save, log and evaluate.
     """
-    return TrainingArguments(
+    return arguments_class(
         output_dir=str(folder),
         num_train_epochs=epochs,
         per_device_train_batch_size=batch_size,

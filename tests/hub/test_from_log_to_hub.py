@@ -73,7 +73,7 @@ def shop(hub: Hub, backbones: dict[str, Path], tmp_path: Path) -> Path:
 
 def test_the_commands_of_the_readme(hub: Hub, shop: Path, tmp_path: Path) -> None:
     for line in block("from-log").splitlines():
-        command = shlex.split(line.replace("--config retrieval", "--config tiny.yaml"), comments=True)
+        command = shlex.split(line.replace("--config tuned", "--config tiny.yaml"), comments=True)
         if command[:3] != ["hf", "auth", "login"]:  # HF_TOKEN is set instead
             run(hub, shop, command)
     files = hub.files("models", "my-org/product-search")
