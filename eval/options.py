@@ -12,6 +12,12 @@ Multilingual = Annotated[str | None, typer.Option(help="Multilingual backbone, i
 English = Annotated[str | None, typer.Option(help="English backbone, in place of the model's own.")]
 Streams = Annotated[Path, typer.Option(help="Keeps the backbones' streams of every text; shared by all commands.")]
 Languages = Annotated[str, typer.Option(help="Language codes, separated by commas; all that fit when left out.")]
+Baselines = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--baseline", help="Folder or Hub id of any sentence-transformers or PEFT model beside it; repeat for more."
+    ),
+]
 Records = Annotated[Path, typer.Option(help="Gets the record.")]
 STREAMS = Path("runs/streams")
 RECORDS = Path("runs/records")

@@ -151,6 +151,10 @@ def test_any_sentence_transformers_model_is_measured_alike(
     alone = run_mteb(str(plain_model), [ENGLISH_PRODUCTS], Sources(str(corpus)), tmp_path / "streams", records=tmp_path)
     record = read_record(tmp_path / f"mteb-{ENGLISH_PRODUCTS}.json")
     assert record.payload["model"] == plain_model.name and not record.payload["translations"]
+    run_mteb(str(saved), [ENGLISH_PRODUCTS], Sources(str(corpus)), tmp_path / "streams", records=tmp_path / "beside",
+             baselines=[str(plain_model)])  # fmt: skip
+    beside = read_record(tmp_path / "beside" / f"mteb-{ENGLISH_PRODUCTS}.json").payload
+    assert beside["baselines"] == {plain_model.name: alone[ENGLISH_PRODUCTS]}
     order = ["--corpus", str(corpus), "--streams", str(tmp_path / "streams"), "--records", str(tmp_path)]
     with pytest.raises(SystemExit) as left:
         run(app, "python -m eval", ["retrieval", "--model", str(saved), "--baseline", str(plain_model), *order])

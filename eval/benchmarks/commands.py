@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ..options import RECORDS, STREAMS, English, Languages, Model, Multilingual, Records, Streams, codes_of
+from ..options import RECORDS, STREAMS, Baselines, English, Languages, Model, Multilingual, Records, Streams, codes_of
 
 
 def register(app: typer.Typer) -> None:
@@ -46,10 +46,7 @@ def retrieval(
     model: Annotated[list[str], typer.Option("--model", help="A saved model; repeat for other seeds of the same.")],
     corpus: Annotated[str, typer.Option(help="Corpus folder or Hub dataset.")] = "runs/corpus",
     split: Annotated[str, typer.Option(help="Which of its splits.")] = "test",
-    baseline: Annotated[
-        list[str] | None,
-        typer.Option(help="Folder or Hub id of any sentence-transformers model to stand beside it; repeat for more."),
-    ] = None,
+    baseline: Baselines = None,
     languages: Languages = "",
     streams: Streams = STREAMS,
     multilingual: Multilingual = None,
@@ -81,6 +78,7 @@ def mteb_tasks(
         Path | None, typer.Option(help="Translations of the tasks' texts, as `lira critique` writes them.")
     ] = None,
     translations: Annotated[bool, typer.Option(help="Use the translations that there are.")] = True,
+    baseline: Baselines = None,
     languages: Languages = "",
     streams: Streams = STREAMS,
     multilingual: Multilingual = None,
@@ -93,7 +91,7 @@ def mteb_tasks(
 
     names = [one for name in tasks.replace(",", " ").split() for one in (PUBLIC if name == "public" else (name,))]
     sources = Sources(corpus, xquad, cldr, candidates, translations)
-    run_mteb(model, names, sources, streams, codes_of(languages), records, (multilingual, english))
+    run_mteb(model, names, sources, streams, codes_of(languages), records, (multilingual, english), baseline or ())
 
 
 def logs(

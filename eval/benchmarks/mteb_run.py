@@ -68,6 +68,7 @@ def run_mteb(
     languages: Sequence[str] | None = None,
     records: Path = RECORDS,
     backbones: Sequence[str | None] = (None, None),
+    baselines: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Evaluate a saved model on tasks, print a table and write one record a task, `mteb-<task>`.
 
@@ -85,6 +86,8 @@ def run_mteb(
     records : Path
     backbones : pair of str, optional
         In place of those that the model names.
+    baselines : sequence of str
+        Folders or Hub ids of models of sentence-transformers, PEFT's too, that run the same tasks.
 
     Returns
     -------
@@ -96,13 +99,14 @@ def run_mteb(
         An unknown task, one whose data cannot be had, a language that the model does not know.
     """
     encoder, known = _encoder(model, backbones, streams)
+    rivals = {shown(rival): load_sentence_transformer(rival) for rival in baselines}
     missing = [code for code in languages or () if code not in known]
     if missing:
         raise LiraError(f"the model does not know language {missing[0]!r}, only {', '.join(known)}")
     codes, scores, weights = list(languages or known), {}, [weights_of(model)]
     for name in tasks:
         version = corpus_version(sources.corpus) if name in (PRODUCTS, ENGLISH_PRODUCTS) else None
-        subject = {"weights": identities([model]), "languages": codes, "backbones": shown_all(backbones)}
+        subject = {"weights": identities([model, *baselines]), "languages": codes, "backbones": shown_all(backbones)}
         meter = Meter(f"mteb-{name}", corpus=version, subject=subject)
         task, given = _task(name, sources, codes)
         if isinstance(encoder, LiraEncoder):
@@ -110,11 +114,14 @@ def run_mteb(
         else:
             given = {}
         scores[name] = _scores(name, task, encoder)
-        payload = {"model": shown(model), "weights": weights, "translations": bool(given), "task": name}
+        payload: dict[str, Any] = {"model": shown(model), "weights": weights, "translations": bool(given), "task": name}
         payload["scores"] = scores[name]
+        payload["baselines"] = {rival: _scores(name, task, loaded) for rival, loaded in rivals.items()}
         texts = digest_of(sorted([*key, *(candidate.text for candidate in row)] for key, row in given.items()))
         path = meter.record(payload, translations=texts).write(records)
         console.print(_table(name, scores[name]))
+        for rival, reached in payload["baselines"].items():
+            console.print(_table(f"{name}, {rival}", reached))
         console.print(f"numbers: {path}", highlight=False)
     return scores
 

@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 console = Console()
 
 EVALUATE_EXAMPLE = "Example: lira evaluate runs/mine --corpus runs/corpus"
+MERGE_EXAMPLE = "Example: lira merge runs/mine --output runs/mine-whole"
 PUSH_EXAMPLE = "Example: lira push runs/mine --to my-org/product-search --private"
 Run = Annotated[Path, typer.Argument(help="What lira train wrote, or a saved model.", show_default=False)]
 
@@ -67,6 +68,19 @@ def _add(table: Table, cells: dict[tuple[str, str], str], languages: list[str]) 
 def _figure(row: dict[str, Any], sign: str = "") -> str:
     low, high = row["interval"]
     return f"{100 * row['value']:{sign}.1f}\n{100 * low:{sign}.1f} … {100 * high:{sign}.1f}"
+
+
+def merge(
+    run: Run,
+    output: Annotated[Path, typer.Option(help="Gets the model, its backbones in its weights.")],
+    multilingual: Annotated[str | None, typer.Option(help="Multilingual backbone; by default as in training.")] = None,
+    english: Annotated[str | None, typer.Option(help="English backbone; by default as in training.")] = None,
+) -> None:
+    """Make a model self-contained: backbones, tuned or not, become part of its weights, and nothing else is fetched."""
+    from ..records.saved_model import load_model
+
+    load_model(run, multilingual, english).save_pretrained(output, save_backbones=True)
+    logger.info("%s: a self-contained model", output)
 
 
 def push(

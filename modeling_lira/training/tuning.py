@@ -50,7 +50,7 @@ logger = logging.getLogger(__name__)
 
 CODE = ("training/tuning.py", "frozen_backbone.py", "evaluation/metrics.py", "arca.py")
 """Files that decide the result beside the libraries: another head is no reason to tune again."""
-RIVAL = "sentence-transformers"
+RIVAL = "tuned-encoder"
 """Folder, beside the result, of the tuned encoder before averaging: load it by `SentenceTransformer`."""
 Changes = dict[str, Tensor]
 
