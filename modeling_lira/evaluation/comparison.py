@@ -13,9 +13,9 @@ from ..errors import LiraError
 from ..modeling_lira import LiraModel
 from .embedded import Embedded, retrieval_ndcg
 from .metrics import bootstrap_interval, bootstrap_means_of_languages, interval_of
-from .names import ENCODER, LIRA, LIRA_FREE, TRANSLATE, UNTRAINED
+from .names import ENCODER, LIRA, LIRA_FREE, TRANSLATE, TUNED, UNTRAINED
 
-__all__ = ["ENCODER", "LIRA", "LIRA_FREE", "TRANSLATE", "UNTRAINED", "Comparison", "compare", "encoder_alone"]
+__all__ = ["ENCODER", "LIRA", "LIRA_FREE", "TRANSLATE", "TUNED", "UNTRAINED", "Comparison", "compare", "encoder_alone"]
 
 Scorer = Callable[[SplitTables], Tensor]
 """Maps a split to nDCG@10 of each of its queries, [Q]."""

@@ -3,6 +3,7 @@
 LIRA = "LiRA"
 LIRA_FREE = "LiRA without translations"
 ENCODER = "multilingual encoder alone"
+TUNED = "multilingual encoder tuned, alone"
 TRANSLATE = "translate, then encode"
 UNTRAINED = "untrained fusion"
 BM25_ROW = "BM25"

@@ -42,6 +42,7 @@ def test_the_demo_trains_saves_reloads_and_searches_and_then_reuses_it_all(
         "multilingual encoder alone",
         "translate, then encode",
         "untrained fusion",
+        "multilingual encoder tuned, alone",
         "LiRA",
         "LiRA without translations",
     }
