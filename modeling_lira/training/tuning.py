@@ -48,7 +48,7 @@ from .trainer import WEIGHTS, training_arguments
 
 logger = logging.getLogger(__name__)
 
-CODE = ("training/tuning.py", "frozen_backbone.py", "evaluation/metrics.py", "arca.py")
+CODE = ("training/tuning.py", "frozen_backbone.py", "evaluation/metrics.py")
 """Files that decide the result beside the libraries: another head is no reason to tune again."""
 RIVAL = "tuned-encoder"
 """Folder, beside the result, of the tuned encoder before averaging: load it by `SentenceTransformer`."""
