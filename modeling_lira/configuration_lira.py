@@ -240,11 +240,8 @@ class LiraConfig(CheckedConfig):
             raise LiraError(f"english_weight_init must be between 0 and 1, got {self.english_weight_init}")
         if self.truncate_dim is not None and self.truncate_dim > 2 * self.width:
             raise LiraError(f"truncate_dim must be between 1 and {2 * self.width}, got {self.truncate_dim}")
-        if not set(self.tuned_backbones) <= set(() if self.backbones_included else PATHS):
-            raise LiraError(
-                f"tuned_backbones must be among {', '.join(PATHS)}, and none where the backbones are included, "
-                f"got {list(self.tuned_backbones)}"
-            )
+        if not set(self.tuned_backbones) <= set(PATHS):
+            raise LiraError(f"tuned_backbones must be among {', '.join(PATHS)}, got {list(self.tuned_backbones)}")
         codes = self.languages or []
         if not codes or len(set(codes)) != len(codes) or not all(code.strip() for code in codes):
             raise LiraError(f"languages must hold at least one code, none empty and none twice, got {codes}")

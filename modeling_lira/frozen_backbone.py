@@ -373,6 +373,12 @@ def split_changes(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dic
     return {key: value for key, value in weights.items() if key not in changes}, changes
 
 
+def changes_within(model: nn.Module) -> dict[str, Tensor]:
+    """Return the changes of the backbones of a model and of the models that are part of it."""
+    parts = [(f"{prefix}." if prefix else "", getattr(part, "_changes", {})) for prefix, part in model.named_modules()]
+    return {f"{prefix}{key}": value for prefix, changes in parts for key, value in changes.items()}
+
+
 def with_changes(weights: Mapping[str, Tensor], changes: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:
     """Return a backbone's weights with the changes that tuning made to them; `what` begins an error's message.
 

@@ -25,6 +25,7 @@ from .configuration_lira import LiraConfig
 from .errors import LiraError, one_line, reading
 from .frozen_backbone import (
     HubArguments,
+    changes_within,
     check_numbers,
     quiet,
     read_weights,
@@ -205,7 +206,7 @@ class LiraPreTrainedModel(PreTrainedModel):
         try:
             with staging_folder(target) as staged:
                 self._save_beside(staged)
-                if changes := {} if included else self._all_changes():
+                if changes := {} if included else changes_within(self):
                     kwargs["state_dict"] = {**(kwargs.get("state_dict") or self.state_dict()), **changes}  # type: ignore[dict-item]
                 super().save_pretrained(staged, **kwargs)  # type: ignore[arg-type]
                 move_over(staged, target)
@@ -227,15 +228,6 @@ class LiraPreTrainedModel(PreTrainedModel):
         if backbones_included and isinstance(config, LiraConfig):
             config.tuned_backbones = []
         return config
-
-    def _all_changes(self) -> dict[str, Tensor]:
-        """Return the changes of the backbones of this model and of those that are part of it."""
-        return {
-            f"{prefix}.{key}".lstrip("."): value
-            for prefix, part in self.named_modules()
-            if isinstance(part, LiraPreTrainedModel)
-            for key, value in part._changes.items()
-        }
 
     def _save_beside(self, folder: Path) -> None:
         """Write what goes beside the weights."""

@@ -19,8 +19,8 @@ from modeling_lira import LiraError, LiraModel
 from modeling_lira.data.stream_cache import StreamCache
 from modeling_lira.data.tables import SplitTables, StreamTable, cache_split
 from modeling_lira.evaluation.names import LIRA
+from modeling_lira.training import checkpoints as checkpoints_module
 from modeling_lira.training import digests, resumable
-from modeling_lira.training import trainer as trainer_module
 from modeling_lira.training.digests import code_version, digest_of, modules_of
 from modeling_lira.training.options import ArcaOptions, LasrOptions, LasrWeights
 from modeling_lira.training.resumable import run_stage, stage_inputs
@@ -284,7 +284,7 @@ def interrupted(
     build_model: Callable[..., LiraModel], tables: list[SplitTables], folder: Path, saves: int
 ) -> list[Path]:
     """Train until the checkpoint of the given number is complete, then be killed; return the checkpoints."""
-    real, count = trainer_module.remove_checkpoints, []
+    real, count = checkpoints_module.remove_checkpoints, []
 
     def kill(where: Path, kept: set[str]) -> None:
         count.append(1)
@@ -293,7 +293,7 @@ def interrupted(
         real(where, kept)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(trainer_module, "remove_checkpoints", kill)
+        patch.setattr(checkpoints_module, "remove_checkpoints", kill)
         run_stage("lasr", start(build_model), tables, tables, folder, options=OPTIONS)
     return sorted(folder.glob("lasr-*/checkpoints/checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
 

@@ -14,8 +14,8 @@ from modeling_lira.data.question_table import cache_questions
 from modeling_lira.data.questions import read_questions
 from modeling_lira.data.stream_cache import StreamCache
 from modeling_lira.soft_prompt import IGNORED
+from modeling_lira.training import checkpoints as checkpoints_module
 from modeling_lira.training import reasoning
-from modeling_lira.training import trainer as trainer_module
 from modeling_lira.training.losses import language_consistency
 from modeling_lira.training.options import read_reasoning_options
 from modeling_lira.training.reasoning import phase_inputs, train_reasoning
@@ -265,7 +265,7 @@ def test_a_run_killed_while_a_checkpoint_is_written_goes_on_from_the_one_before(
     class Killed(BaseException):
         pass
 
-    real, saved = trainer_module.remove_checkpoints, []
+    real, saved = checkpoints_module.remove_checkpoints, []
 
     def kill(folder, kept):
         saved.append(1)
@@ -273,7 +273,7 @@ def test_a_run_killed_while_a_checkpoint_is_written_goes_on_from_the_one_before(
             raise Killed
         real(folder, kept)
 
-    monkeypatch.setattr(trainer_module, "remove_checkpoints", kill)
+    monkeypatch.setattr(checkpoints_module, "remove_checkpoints", kill)
     with pytest.raises(Killed):
         train_reasoning(options(), tmp_path)
     monkeypatch.undo()

@@ -17,10 +17,11 @@ from helpers import lira
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from tiny_corpus import make_split, write_corpus
+from tiny_language_models import save_language_model
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from modeling_lira import LiraModel
+from modeling_lira import LiraForCausalLM, LiraModel
 from modeling_lira.errors import LiraError
 from modeling_lira.frozen_backbone import FrozenBackbone, weights_sketch
 from modeling_lira.training import tuning
@@ -90,7 +91,7 @@ def test_a_merged_save_needs_no_backbone(
     assert_close(loaded.encode_query(TEXTS), model.encode_query(TEXTS), atol=1e-6, rtol=0)
     LiraModel.from_pretrained(tmp_path / "whole", multilingual_backbone=names["multilingual"])
     assert "has other weights than this checkpoint was trained on" in caplog.text
-    model.multilingual_encoder.encoder.layer[0].output.dense.weight.data += 1
+    next(model.multilingual_encoder.parameters()).data += 1
     with pytest.raises(LiraError, match="the backbones changed"):
         model.save_pretrained(tmp_path / "no", save_backbones=False)
 
@@ -181,7 +182,7 @@ def test_pairs_are_of_one_language_with_a_best_title_and_one_that_does_not_fit()
             assert titles.index(row["negative_0"]) in split.hard_negatives[query]
     assert len(tuning.training_pairs(SPLITS, "multilingual", replace(options, queries=3), 0)["vi local"]) < 12
     with pytest.raises(LiraError, match="lower batch_size"):
-        EncoderTrainer.on(None, "lora", tuning.training_pairs([], "multilingual", options, 0), Path(), options, 0)  # type: ignore[arg-type]
+        EncoderTrainer.on(None, "lora", tuning.training_pairs([], "multilingual", options, 0), Path(), options, 0)
 
 
 def test_a_query_without_hard_negatives_gets_others_that_do_not_fit() -> None:
@@ -195,8 +196,8 @@ def test_full_changes_are_kept_as_the_nearest_ones_of_low_rank() -> None:
     layer = torch.nn.Linear(6, 5)
     start = copy.deepcopy(layer.state_dict())
     with torch.no_grad():
-        layer.weight += torch.outer(torch.arange(5.0), torch.ones(6))
-        layer.bias += 1
+        layer.weight.add_(torch.outer(torch.arange(5.0), torch.ones(6)))
+        layer.bias.add_(1)
     changes = averaged(low_rank_changes(layer, start, 1), 0.5)
     changed = tuning.with_changes(start, changes, "test")
     assert_close(changed["weight"], (start["weight"] + layer.weight) / 2, atol=1e-2, rtol=0)
@@ -282,12 +283,36 @@ def test_changes_of_another_backbone_are_refused_and_those_of_rounded_weights_ar
     assert "has other weights than this checkpoint was trained on" in caplog.text
 
 
-def test_tuned_backbones_are_only_those_that_are_not_included(build_model: Callable[..., LiraModel]) -> None:
-    config = build_model().config
-    for value in (["multilingual"], ["decoder"]):
-        config.tuned_backbones = value
-        with pytest.raises(LiraError, match="tuned_backbones must be among"):
-            config.validate()
+def test_tuned_backbones_are_backbones_and_their_changes_are_there(
+    build_model: Callable[..., LiraModel], tmp_path: Path
+) -> None:
+    model = build_model()
+    model.config.tuned_backbones = ["decoder"]
+    with pytest.raises(LiraError, match="tuned_backbones must be among multilingual, english"):
+        model.config.validate()
+    model.config.tuned_backbones = []
+    model.save_pretrained(tmp_path, save_backbones=True)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "tuned_backbones": ["english"]}))
+    with pytest.raises(LiraError, match="lacks the changes of its english backbone"):
+        LiraModel.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("included", [False, True])
+def test_a_reasoning_model_keeps_the_changes_of_its_encoder(
+    included: bool, build_model: Callable[..., LiraModel], names: dict[str, str], tmp_path: Path
+) -> None:
+    lira_model = build_model()
+    saved(lira_model, names, tmp_path)
+    model = LiraForCausalLM.from_lira(lira_model, save_language_model("llama", tmp_path / "text"), projector_size=8)
+    model.save_pretrained(tmp_path / "model", save_backbones=included)
+    loaded = LiraForCausalLM.from_pretrained(tmp_path / "model")
+    assert_close(encoders(loaded.lira), encoders(lira_model), atol=0, rtol=0)
+    assert list(loaded.lira.config.tuned_backbones) == ([] if included else ["multilingual"])
+    loaded.lira.processor = lira_model.processor
+    loaded.lira.save_pretrained(tmp_path / "lira")
+    again = LiraModel.from_pretrained(tmp_path / "lira")
+    assert_close(encoders(again), encoders(lira_model), atol=0, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -303,7 +328,7 @@ def test_tuned_backbones_are_only_those_that_are_not_included(build_model: Calla
 )
 def test_options_that_mean_nothing_are_refused(given: dict[str, object], message: str) -> None:
     with pytest.raises(LiraError, match=message):
-        TuneOptions(**given)  # type: ignore[arg-type]
+        TuneOptions(**given)
 
 
 def test_more_layers_than_there_are_is_an_error(
@@ -321,7 +346,7 @@ def test_training_with_tuning_writes_a_small_model_that_searches(names: dict[str
         **names,
         arca=None,
         lasr=small,
-        tune=OPTIONS,  # type: ignore[arg-type]
+        tune=OPTIONS,
     )
     model = train(options, tmp_path / "out")
     loaded = LiraModel.from_pretrained(tmp_path / "out" / "model")
@@ -337,7 +362,7 @@ from pathlib import Path
 import torch
 sys.path.insert(0, sys.argv[2])
 from test_tuning import OPTIONS, SPLITS, encoders
-from modeling_lira import LiraModel
+from modeling_lira import LiraForCausalLM, LiraModel
 from modeling_lira.training.tuning import tune_encoders
 torch.manual_seed(0)
 names = json.loads(sys.argv[3])

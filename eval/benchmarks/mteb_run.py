@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,7 +77,7 @@ def run_mteb(
     model : str
         Folder or Hub id of a LiRA model, or of any model of sentence-transformers.
     tasks : sequence of str
-        Of `OWN`, or any names of MTEB, such as `PUBLIC`.
+        Of `OWN`, or any of MTEB, such as `PUBLIC`.
     sources : Sources
     streams : Path
         Cache of the backbones' streams.
@@ -109,21 +109,24 @@ def run_mteb(
         subject = {"weights": identities([model, *baselines]), "languages": codes, "backbones": shown_all(backbones)}
         meter = Meter(f"mteb-{name}", corpus=version, subject=subject)
         task, given = _task(name, sources, codes)
+        given = given if isinstance(encoder, LiraEncoder) else {}
         if isinstance(encoder, LiraEncoder):
             encoder.translations = given
-        else:
-            given = {}
         scores[name] = _scores(name, task, encoder)
         payload: dict[str, Any] = {"model": shown(model), "weights": weights, "translations": bool(given), "task": name}
         payload["scores"] = scores[name]
         payload["baselines"] = {rival: _scores(name, task, loaded) for rival, loaded in rivals.items()}
         texts = digest_of(sorted([*key, *(candidate.text for candidate in row)] for key, row in given.items()))
         path = meter.record(payload, translations=texts).write(records)
-        console.print(_table(name, scores[name]))
-        for rival, reached in payload["baselines"].items():
-            console.print(_table(f"{name}, {rival}", reached))
-        console.print(f"numbers: {path}", highlight=False)
+        _show({name: scores[name]} | {f"{name}, {rival}": row for rival, row in payload["baselines"].items()}, path)
     return scores
+
+
+def _show(scores: Mapping[str, dict[str, dict[str, dict[str, float]]]], path: Path) -> None:
+    """Print a table for each model, and where the numbers are."""
+    for title, reached in scores.items():
+        console.print(_table(title, reached))
+    console.print(f"numbers: {path}", highlight=False)
 
 
 def _encoder(
