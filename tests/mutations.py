@@ -168,7 +168,7 @@ MUTATIONS: list[Mutation] = [
     ),
     *_of(
         "modeling_lira/training/stage.py",
-        "test_training.py test_options.py",
+        "test_training.py test_train_reasoning.py",
         ("learning_rates[max(fitting, key=len)]", "learning_rates[min(fitting, key=len)]"),
         ("name == part or ", ""),
         ("if \".lora_\" not in name", ""),
@@ -190,6 +190,14 @@ MUTATIONS: list[Mutation] = [
         "test_resumable.py",
         ("return sealed[\"facts\"] if whole else None", "return sealed[\"facts\"]"),
         ("reverse=True)", "reverse=False)"),
+    ),
+    *_of(
+        "modeling_lira/training/tuning.py",
+        "test_tuning.py",
+        ("if document not in gains]", "]"),
+        ("share * value for key", "value for key"),
+        ("max(scores, key=", "min(scores, key="),
+        ("key=lambda row: not split.unseen_type[row]", "key=lambda row: split.unseen_type[row]"),
     ),
     *_of(
         "modeling_lira/training/digests.py",
