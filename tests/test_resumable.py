@@ -287,7 +287,7 @@ def interrupted(
     real, count = checkpoints_module.remove_checkpoints, []
 
     def kill(where: Path, kept: set[str]) -> None:
-        count.append(1)
+        count.extend([1] * bool(kept))  # nothing is kept by the sweep before a run
         if len(count) == saves:
             raise Killed
         real(where, kept)
