@@ -3,10 +3,10 @@
 import json
 import lzma
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from modeling_lira.agents.candidate import Candidate
+from modeling_lira.agents.tables import rounded
 from modeling_lira.data.table_file import BadRow, Row, json_rows, read_rows
 from modeling_lira.errors import LiraError
 from modeling_lira.files import atomic_write_bytes
@@ -97,7 +97,7 @@ def write_candidates(rows: Mapping[CandidateKey, Sequence[Candidate]], path: Pat
             {
                 "language": language,
                 "text": text,
-                "candidates": [asdict(candidate) for candidate in rows[language, text]],
+                "candidates": [rounded(candidate) for candidate in rows[language, text]],
             },
             ensure_ascii=False,
             separators=(",", ":"),

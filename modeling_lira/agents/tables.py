@@ -106,7 +106,7 @@ class Table:
         LiraError
             If the name does not end in `.jsonl` or `.parquet`, or the rows do not fit into Parquet.
         """
-        written = [[_rounded(candidate) for candidate in several] for several in candidates]
+        written = [[rounded(candidate) for candidate in several] for several in candidates]
         if checked_suffix(path) == ".parquet":
             from .parquet import write_parquet
 
@@ -167,6 +167,7 @@ def checked_suffix(path: Path) -> str:
     return path.suffix
 
 
-def _rounded(candidate: Candidate) -> Row:
+def rounded(candidate: Candidate) -> Row:
+    """Return a candidate's fields, its scores with four decimals."""
     fields = asdict(candidate)
     return {name: round(value, 4) if isinstance(value, float) else value for name, value in fields.items()}
