@@ -391,7 +391,8 @@ def _critic(options: ModelOptions, method: Method) -> "Critic":
         return _encoder_critic(options)
     model, tokenizer = options.load()
     if model.config.is_encoder_decoder:
-        raise LiraError(f"model {options.model!r} is a translation model: a critic needs an encoder or a causal one")
+        name = options.model
+        raise LiraError(f"model {name!r} is a translation model: a critic needs a causal language model or an encoder")
     chosen = cast("Literal['likelihood', 'rating', 'auto']", method.value)
     return agents.CausalLMCritic(model, tokenizer, name=options.name, method=chosen, batch_size=options.batch_size)
 
