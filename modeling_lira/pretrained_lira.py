@@ -337,7 +337,7 @@ class LiraPreTrainedModel(PreTrainedModel):
                 repo_id=repo,
                 commit_message=message,
                 commit_description=description,
-                delete_patterns=["model*.safetensors", "model*.safetensors.index.json"],
+                delete_patterns=["model*.safetensors", "model*.safetensors.index.json", "onnx/*/*", "openvino/*/*"],
                 **where,
             )
         except (OSError, ValueError, RuntimeError) as error:  # the Hub client's errors are of these kinds

@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from torch import Tensor, nn
 from transformers import AutoModel, AutoProcessor, PreTrainedTokenizerBase
 
 from .errors import LiraError, is_missing, shortened
+from .exported_lira import load_exported
 from .processing_lira import KINDS
 
 if TYPE_CHECKING:
@@ -143,16 +144,15 @@ class LiraSTModule(InputModule):
     ) -> dict[str, Tensor]:
         """Add `sentence_embedding` [B, D], unit norm, to the tensors of a batch; the language is in them already.
 
-        `token_embeddings` [B, 2S, d] are the fused tokens of both paths, and `attention_mask` [B, 2S] is theirs.
+        `token_embeddings` [B, 2S, d] are the fused tokens of both paths, and `attention_mask` [B, 2S] is theirs; an
+        exported model gives none.
         """
         names = self.processor.model_input_names
         output = self.model(**{name: features[name] for name in names if name in features})
-        return {
-            **features,
-            "sentence_embedding": output.sentence_embedding,
-            "token_embeddings": output.fused_states,
-            "attention_mask": output.fused_mask.long(),
-        }
+        features = {**features, "sentence_embedding": output.sentence_embedding}
+        if output.fused_states is not None:
+            features |= {"token_embeddings": output.fused_states, "attention_mask": output.fused_mask.long()}
+        return features
 
     def save(self, output_path: str, *args: object, safe_serialization: bool = True, **kwargs: object) -> None:
         """Save the model with everything that loads it again; weights are safetensors, whatever is asked for."""
@@ -174,10 +174,11 @@ class LiraSTModule(InputModule):
         backend: str = "torch",
         **kwargs: object,
     ) -> "LiraSTModule":
-        """Load the model of a folder or repository; the arguments are those of `SentenceTransformer`."""
-        if backend != "torch":
-            raise LiraError(f"LiRA runs on the torch backend only, got {backend!r}")
-        hub = {
+        """Load the model of a folder or repository; the arguments are those of `SentenceTransformer`.
+
+        Of another backend than torch, `model_kwargs` may name the `precision` of the graphs.
+        """
+        hub: dict[str, Any] = {
             "subfolder": subfolder,
             "token": token,
             "cache_dir": cache_folder,
@@ -185,8 +186,11 @@ class LiraSTModule(InputModule):
             "local_files_only": local_files_only,
             "trust_remote_code": trust_remote_code,
         }
-        given = {**(config_kwargs or {}), **(model_kwargs or {})}
-        model = AutoModel.from_pretrained(model_name_or_path, **hub, **given)
+        given: dict[str, Any] = {**(config_kwargs or {}), **(model_kwargs or {})}
+        if backend == "torch":
+            model = AutoModel.from_pretrained(model_name_or_path, **hub, **given)
+        else:
+            model = load_exported(model_name_or_path, backend, **hub, **given)
         if processor_kwargs:
             model.processor = AutoProcessor.from_pretrained(model_name_or_path, **hub, **processor_kwargs)
         return cls(model)

@@ -32,6 +32,7 @@ CODE = {
     "arca.py",
     "configuration_lira.py",
     "errors.py",
+    "exported_lira.py",
     "frozen_backbone.py",
     "lasr.py",
     "leftovers.py",

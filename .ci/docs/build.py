@@ -23,6 +23,7 @@ PAGES = {
     "search": "modeling_lira/search/README.md",
     "databases": "modeling_lira/search/DATABASES.md",
     "serving": "modeling_lira/serving/README.md",
+    "exporting": "modeling_lira/exporting/README.md",
     "evidence": "eval/README.md",
 }
 LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?://)([^)#\s]*)(#[^)\s]*)?\)")

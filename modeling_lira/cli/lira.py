@@ -9,6 +9,7 @@ from rich.console import Console
 from .. import backbones as known_backbones
 from ..faces.extras import needs
 from .agents import CRITIQUE_EXAMPLE, TRANSLATE_EXAMPLE, critique, translate
+from .export import EXPORT_EXAMPLE, export
 from .hub import EVALUATE_EXAMPLE, MERGE_EXAMPLE, PUSH_EXAMPLE, evaluate, merge, push
 from .running import run
 from .search import ENCODE_EXAMPLE, SEARCH_EXAMPLE, encode, search
@@ -41,6 +42,7 @@ app.command("critique", epilog=CRITIQUE_EXAMPLE)(critique)
 app.command("train", epilog=TRAIN_EXAMPLE)(train)
 app.command("train-reasoning", epilog=REASONING_EXAMPLE)(train_reasoning)
 app.command("evaluate", epilog=EVALUATE_EXAMPLE)(evaluate)
+app.command("export", epilog=EXPORT_EXAMPLE)(export)
 app.command("merge", epilog=MERGE_EXAMPLE)(merge)
 app.command("push", epilog=PUSH_EXAMPLE)(push)
 app.command("encode", epilog=ENCODE_EXAMPLE)(encode)

@@ -9,9 +9,11 @@ from rich.console import Console
 from rich.table import Table
 
 from ..errors import LiraError
+from ..exporting.choices import Backend, Precision
 from ..faces.extras import needs
 from ..faces.terminal import shown
 from ..search.choices import DType, Format, Kind, Method
+from .export import BackendOption, PrecisionOption
 
 if TYPE_CHECKING:
     from ..modeling_lira import LiraModel
@@ -42,6 +44,8 @@ def encode(
     format: Annotated[Format, typer.Option("--format", help="Format of the shards.")] = Format.parquet,
     shard_size: Annotated[int, typer.Option(min=1, help="Rows a shard.")] = 8192,
     batch_size: Annotated[int, typer.Option(min=1, help="Texts a batch.")] = 64,
+    backend: BackendOption = Backend.torch,
+    precision: PrecisionOption = None,
     multilingual: Annotated[str | None, typer.Option(help="Multilingual backbone; by default as in training.")] = None,
     english: Annotated[str | None, typer.Option(help="English backbone; by default as in training.")] = None,
 ) -> None:
@@ -54,7 +58,7 @@ def encode(
     from ..search.text_file import Columns
 
     folder = encode_file(
-        load_model(model, multilingual, english),
+        load_model(model, multilingual, english, backend, precision),
         input,
         output,
         kind,
@@ -78,6 +82,8 @@ def search(
     language: Annotated[str | None, typer.Option(help="Language code of the queries.")] = None,
     candidate: Annotated[list[str] | None, typer.Option(help="English translation of the one query.")] = None,
     top: Annotated[int, typer.Option(min=1, help="How many to show.")] = 5,
+    backend: BackendOption = Backend.torch,
+    precision: PrecisionOption = None,
     multilingual: Annotated[str | None, typer.Option(help="Multilingual backbone; by default as in training.")] = None,
     english: Annotated[str | None, typer.Option(help="English backbone; by default as in training.")] = None,
 ) -> None:
@@ -91,7 +97,8 @@ def search(
         raise LiraError("--candidate is a translation of one query: give one query")
     opened = _opened(index, add or [], method, dtype)
     if queries:
-        _show(opened, queries, _loaded(opened, model, multilingual, english), language, candidate or [], top)
+        loaded = _loaded(opened, model, multilingual, english, backend, precision)
+        _show(opened, queries, loaded, language, candidate or [], top)
 
 
 def _opened(path: Path, add: list[Path], method: Method | None, dtype: DType | None) -> "SearchIndex":
@@ -114,16 +121,28 @@ def _opened(path: Path, add: list[Path], method: Method | None, dtype: DType | N
     return index
 
 
-def _loaded(index: "SearchIndex", model: str | None, multilingual: str | None, english: str | None) -> "LiraModel":
+def _loaded(
+    index: "SearchIndex",
+    model: str | None,
+    multilingual: str | None,
+    english: str | None,
+    backend: Backend,
+    precision: Precision | None,
+) -> "LiraModel":
     """Load the model that made the index's embeddings; raise `LiraError` for another."""
-    from ..records.saved_model import fingerprint, load_model
+    from ..records.saved_model import backend_of, fingerprint, load_model, same_model
 
-    name = model or index.manifest.model
+    name, expected = model or index.manifest.model, index.manifest.fingerprint
     if not name:
         raise LiraError("the index does not say which model made its embeddings: give --model")
-    loaded = load_model(name, multilingual, english)
-    if index.manifest.fingerprint and fingerprint(loaded) != index.manifest.fingerprint:
+    loaded = load_model(name, multilingual, english, backend, precision)
+    actual = fingerprint(loaded)
+    if expected and not same_model(actual, expected):
         raise LiraError(f"model {name!r} did not make the embeddings of this index ({index.manifest.model} did)")
+    if expected not in ("", actual):
+        logger.warning(
+            "the index was made by %s, the query is embedded by %s", backend_of(expected), backend_of(actual)
+        )
     return loaded
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import LiraError
+from ..exporting.choices import Backend
 from ..faces.extras import needs
 from .agents import (
     BatchOption,
@@ -21,6 +22,7 @@ from .agents import (
     TimeoutOption,
     translator_of,
 )
+from .export import BackendOption, PrecisionOption
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +59,8 @@ def serve(
     queue: Annotated[int, typer.Option(min=1, help="Texts that may wait; beyond them, status 429.")] = 2048,
     dtype: DTypeOption = DType.auto,
     threads: Annotated[int | None, typer.Option(min=1, help="Processor threads; by default all cores.")] = None,
+    backend: BackendOption = Backend.torch,
+    precision: PrecisionOption = None,
     multilingual: Annotated[str | None, typer.Option(help="Multilingual backbone; by default as in training.")] = None,
     english: Annotated[str | None, typer.Option(help="English backbone; by default as in training.")] = None,
 ) -> None:
@@ -72,7 +76,7 @@ def serve(
     from ..serving import Limits, LiveTranslator, create_app
 
     check_limits(lambda name: f"--{name.replace('_', '-')}", timeout=timeout, batch_size=batch_size)
-    loaded = load_model(model, multilingual, english)
+    loaded = load_model(model, multilingual, english, backend, precision)
     live = None
     if translator is not None or dictionary is not None:
         if translator is not None and dictionary is not None:

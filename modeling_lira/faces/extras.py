@@ -11,6 +11,7 @@ EXTRAS = {
     "search": ("pyarrow", "usearch"),
     "llm": ("httpx", "pyarrow", "sentencepiece"),
     "serve": ("fastapi", "uvicorn", "prometheus_client", "httpx", "pyarrow", "sentencepiece"),
+    "export": ("onnx", "onnxruntime", "onnxscript", "openvino"),
     "train": ("accelerate", "datasets", "peft", "sentence_transformers"),
     "data": ("datasets", "matplotlib", "py3langid", "pyarrow"),
     "eval": (

@@ -95,8 +95,8 @@ def _wait(failure: BaseException, attempt: int) -> float:
     return float(asked) if asked.isdecimal() else 2.0 ** (attempt - 1)
 
 
-STALE = ("model*.safetensors", "model*.safetensors.index.json")
-"""What a push removes from a repository where it is not part of the push: weights of another layout."""
+STALE = ("model*.safetensors", "model*.safetensors.index.json", "onnx/*/*", "openvino/*/*")
+"""What a push removes from a repository where it is not part of the push: weights of another layout, old exports."""
 _HARMLESS = re.compile(r"\.gitattributes|\.gitignore|README\.md|LICENSE.*|NOTICE.*", re.IGNORECASE)
 Content = Path | bytes
 

@@ -121,8 +121,9 @@ def write_ready(run: Path, repo: str, sources: CardSources, target: Path) -> Non
         data = content if isinstance(content, bytes) else content.read_bytes()
         if not _is_link_to(target / name, data):
             atomic_write_bytes(target / name, data)
-    for old in target.glob("*"):
-        if old.name not in files and any(fnmatch(old.name, pattern) for pattern in STALE):
+    for old in list(target.rglob("*")):
+        name = old.relative_to(target).as_posix()
+        if name not in files and old.is_file() and any(fnmatch(name, pattern) for pattern in STALE):
             old.unlink()
 
 

@@ -1,6 +1,7 @@
 """From a saved model to a repository: which files go, the card, and the push."""
 
 import json
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Any
 from huggingface_hub import CommitInfo, HfApi
 
 from ..errors import LiraError
+from ..exported_lira import MANIFEST, digests_of, exports_in
 from ..files.hub_client import FAILED, Content, push_files
 from .model_card import (
     LANGUAGE_MODEL,
@@ -22,6 +24,8 @@ from .model_card import (
     model_card,
     read_record,
 )
+
+logger = logging.getLogger(__name__)
 
 CARD = "README.md"
 _PUBLIC = re.compile(
@@ -60,12 +64,25 @@ def prepare(folder: Path, repo: str, sources: CardSources) -> dict[str, Content]
     }
     if not any(name.endswith(".safetensors") for name in files):
         raise LiraError(f"{folder} holds no weights: it has no model.safetensors")
+    files |= _exports(folder)
     files["config.json"] = _as_json(config)
     files[CARD] = model_card(folder, config, repo, sources).encode()
     for name, record in (("training", sources.training), ("evaluation", sources.evaluation)):
         files.pop(f"{name}.json", None)  # of an earlier push, perhaps of other weights
         if record is not None:
             files[f"{name}.json"] = _as_json(record)
+    return files
+
+
+def _exports(folder: Path) -> dict[str, Content]:
+    """Return the files of the exports that are of the folder's weights."""
+    files: dict[str, Content] = {}
+    weights = digests_of(folder)
+    for export in exports_in(folder):
+        if export.is_of(weights):
+            files |= {f"{export.folder}/{name}": folder / export.folder / name for name in (MANIFEST, *export.sizes)}
+        else:
+            logger.warning("%s is of other weights: left out; run lira export again", folder / export.folder)
     return files
 
 

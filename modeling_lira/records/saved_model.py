@@ -9,6 +9,7 @@ import torch
 from transformers import PreTrainedConfig
 
 from ..errors import LiraError, reading
+from ..exported_lira import ExportedLiraModel
 from ..files import home_expanded
 from ..modeling_lira import LiraModel
 from ..modeling_lira_causal_lm import LiraForCausalLM
@@ -77,7 +78,13 @@ _OPTIONS = {
 }
 
 
-def load_model(name: str | Path, multilingual: str | None = None, english: str | None = None) -> LiraModel:
+def load_model(
+    name: str | Path,
+    multilingual: str | None = None,
+    english: str | None = None,
+    backend: str = "torch",
+    precision: str | None = None,
+) -> LiraModel:
     """Load a saved model, with this package's own code, onto the GPU if there is one.
 
     Parameters
@@ -86,13 +93,21 @@ def load_model(name: str | Path, multilingual: str | None = None, english: str |
         Folder, run of `lira train` or Hub id.
     multilingual, english : str, optional
         Backbones in place of those that the model names; as in `chosen_backbones`.
+    backend, precision : str, optional
+        As in `LiraModel.from_pretrained`.
 
     Raises
     ------
     LiraError
         A folder or Hub id that does not hold a model.
     """
+    if backend == "torch" and precision is not None:
+        raise LiraError(f"precision {precision!r} is of an export: give a backend, onnx or openvino")
+    if backend != "torch" and (multilingual or english):
+        raise LiraError(f"the graphs of {str(name)!r} hold their backbones: leave out --multilingual and --english")
     with reading(f"model {str(name)!r}"):
+        if backend != "torch":
+            return LiraModel.from_pretrained(located(name), backend=backend, precision=precision)
         backbones = chosen_backbones(name, multilingual=multilingual, english=english)
         model = LiraModel.from_pretrained(located(name), **backbones)  # type: ignore[arg-type]
         model.processor  # noqa: B018  # read now, so that what is missing is said now
@@ -106,7 +121,12 @@ def _on_best_device(model: Model) -> Model:
 
 
 def fingerprint(model: LiraModel | LiraForCausalLM) -> str:
-    """Return a digest of a model's trained weights, of a sample of its backbones' and of its prefixes and languages."""
+    """Return a digest of a model's trained weights, of a sample of its backbones' and of its prefixes and languages.
+
+    Of an exported model, that of the model which was exported, with format and precision.
+    """
+    if isinstance(model, ExportedLiraModel):
+        return model.export.model
     digest, frozen = hashlib.sha256(), model.backbone_keys()
     for name, value in sorted(model.state_dict().items()):
         read = value.flatten()[:8] if name in frozen else value
@@ -114,6 +134,16 @@ def fingerprint(model: LiraModel | LiraForCausalLM) -> str:
     processor = model.processor.encoder if isinstance(model, LiraForCausalLM) else model.processor
     digest.update(repr((processor.languages, processor.query_prefix, processor.document_prefix)).encode())
     return digest.hexdigest()[:16]
+
+
+def same_model(first: str, second: str) -> bool:
+    """Tell whether two fingerprints are of one model, whatever ran it."""
+    return first.partition("-")[0] == second.partition("-")[0]
+
+
+def backend_of(fingerprint: str) -> str:
+    """Return what ran the model of a fingerprint, and in which precision if not that of its weights."""
+    return fingerprint.partition("-")[2].replace("-", " in ") or "torch"
 
 
 def load_reasoner(

@@ -18,6 +18,7 @@ from ..errors import LiraError
 from ..faces.progress import Progress
 from ..files import atomic_path, atomic_write_text
 from ..leftovers import final_name, sweep
+from ..records.saved_model import backend_of, same_model
 from .choices import DType, Method
 from .embeddings import LOCK, EmbeddingFolder, holding, positive, quantise
 from .vectors import Graph, Rows, Vectors
@@ -246,7 +247,13 @@ class SearchIndex:
         return len(self) - before
 
     def _take_model(self, model: str, fingerprint: str) -> None:
-        if self.manifest.fingerprint and self.manifest.fingerprint != fingerprint:
+        before = self.manifest.fingerprint
+        if before and before != fingerprint:
+            if same_model(before, fingerprint):
+                raise LiraError(
+                    f"index {str(self.folder)!r} holds embeddings that {backend_of(before)} made, not "
+                    f"{backend_of(fingerprint)}: encode all documents of an index with one backend"
+                )
             raise LiraError(
                 f"index {str(self.folder)!r} holds embeddings of another model ({self.manifest.model}): "
                 f"those of {model} do not compare with them"
