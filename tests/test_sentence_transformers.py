@@ -182,7 +182,7 @@ def test_bad_input_is_one_clear_error(st, texts, message):
 
 def test_another_backend_needs_an_export(folder):
     pytest.importorskip("onnxruntime")
-    with pytest.raises(ValueError, match="has no such export: make it by `lira export .* --format onnx`"):
+    with pytest.raises(ValueError, match=r"has no such export: make it by `lira export .* --format onnx`"):
         load(folder, backend="onnx")
 
 

@@ -45,7 +45,8 @@ def export_model(
     Raises
     ------
     LiraError
-        No folder, a model that cannot be loaded, or a precision that the format has not: bfloat16 of ONNX, int8 of OpenVINO.
+        No folder, a model that cannot be loaded, or a precision that the format has not: ONNX has no bfloat16 here,
+        OpenVINO no int8.
     """
     format, precision = Format(format), Precision(precision)
     if (format, precision) == (Format.onnx, Precision.bfloat16):
