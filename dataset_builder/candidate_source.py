@@ -36,7 +36,11 @@ class CandidateSource:
     def of(self, language: str, text: str) -> list[Candidate]:
         """Return the candidates of a text: those of the file, or else up to two glosses, which have no scores."""
         candidates = self._candidates.get((language, text))
-        return candidates or [Candidate(gloss, AGENT) for gloss in glosser(self._lexicon, language).gloss(text)]
+        return candidates or [Candidate(gloss, AGENT) for gloss in self.gloss(language, text)]
+
+    def gloss(self, language: str, text: str) -> list[str]:
+        """Return up to two dictionary glosses of a text."""
+        return glosser(self._lexicon, language).gloss(text)
 
 
 def read_candidates(path: Path = CANDIDATES_FILE) -> dict[CandidateKey, list[Candidate]]:

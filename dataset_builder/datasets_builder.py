@@ -65,7 +65,7 @@ def part_rows(lexicon: Lexicon, data: LanguageData, part: str, split: str) -> It
     if part == "corpus":
         yield from (corpus_row(lexicon, product, data.unseen) for product in data.splits[split].products)
     elif part == "queries":
-        yield from query_rows(data, split, CandidateSource(lexicon))
+        yield from query_rows(lexicon, data, split, CandidateSource(lexicon))
     elif part == "ranking":
         yield from ranking_rows(lexicon, data, split)
     else:

@@ -66,6 +66,8 @@ SCHEMAS = {
             ("constraints", pa.list_(pa.string())),
             ("hard_negatives", pa.list_(pa.string())),
             ("candidates", pa.list_(CANDIDATE)),
+            ("gloss", pa.list_(pa.string())),
+            ("reference", pa.string()),
         ]
     ),
     "qrels": pa.schema(

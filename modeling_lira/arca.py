@@ -14,6 +14,12 @@ NEUTRAL_SCORE = 5.5
 SCORE_HALF_RANGE = 4.5
 NUM_CRITICS = 3
 """Aspects a translation critic scores: semantic, emotional, pragmatic."""
+NUM_FEATURES = NUM_CRITICS + 2
+"""What is known of a candidate: the critics' scores, its similarity to the text, its agreement with the others."""
+NUM_QUALITIES = NUM_CRITICS + 5
+"""What is known of a text's translation as a whole, see `translation_quality`."""
+QUALITY_SCALES = (1.0, 1.0, 1.0, 8.0, 8.0, 4.0, 4.0, 1.0)
+"""What the qualities are multiplied by. Scores spread over [-1, 1], cosines over a part of that only."""
 
 
 def temporal_pool(hidden_states: Tensor, attention_mask: Tensor, num_bins: int) -> Tensor:
@@ -112,6 +118,23 @@ class Adaptor(nn.Module):
         return states + self.up(F.gelu(self.down(self.norm(states))))
 
 
+class CriticMap(nn.Linear):
+    """Bring the English encoder's sentence vectors to the multilingual encoder's, for the embedding critic alone.
+
+    The critic has a map of its own, on frozen vectors, so that what it says of a translation does not change while the
+    two paths learn to search.
+
+    Source: METHOD.md, Arca 3.
+    """
+
+    def __init__(self, english_size: int, multilingual_size: int) -> None:
+        super().__init__(english_size, multilingual_size, bias=False)
+
+    def reset_parameters(self) -> None:
+        """Start as the identity."""
+        init.eye_(self.weight)
+
+
 class EmbeddingCritic(nn.Module):
     """Score each candidate by how close its embedding is to the source text's.
 
@@ -126,22 +149,21 @@ class EmbeddingCritic(nn.Module):
 class Actor(nn.Module):
     """Choose a translation: a policy over candidates from what the critics say, whatever their order.
 
-    Each candidate's feature is c_k = [semantic, emotional, pragmatic, similarity]; a shared network sees it together
-    with the mean over the present candidates, which makes the policy permutation-equivariant. The start is a plain
-    preference for what the critics like.
+    A shared network sees each candidate's features together with the mean over the present candidates, which makes the
+    policy permutation-equivariant. The start is a plain preference for what the critics like.
 
     Source: paper, Arca (actor); METHOD.md, Arca for the set network.
     """
 
     def __init__(self, inner_size: int) -> None:
         super().__init__()
-        self.encode = nn.Linear(NUM_CRITICS + 1, inner_size)
+        self.encode = nn.Linear(NUM_FEATURES, inner_size)
         self.mix = nn.Linear(2 * inner_size, inner_size)
         self.score = ZeroLinear(inner_size, 1)
-        self.preference = nn.Parameter(torch.zeros(NUM_CRITICS + 1))
+        self.preference = nn.Parameter(torch.zeros(NUM_FEATURES))
 
     def forward(self, features: Tensor, candidate_mask: Tensor) -> Tensor:
-        """Return policy logits [B, K] for features [B, K, 4]; missing candidates get the lowest number there is."""
+        """Return policy logits [B, K] for features [B, K, 5]; missing candidates get the lowest number there is."""
         encoded = F.gelu(self.encode(features))  # [B, K, A]
         present = candidate_mask[..., None].to(encoded.dtype)
         context = (encoded * present).sum(1, keepdim=True) / present.sum(1, keepdim=True).clamp_min(1)  # [B, 1, A]
@@ -151,23 +173,65 @@ class Actor(nn.Module):
 
     def reset_parameters(self) -> None:
         """Start as a plain preference for a high semantic score and similarity, whatever the other candidates are."""
-        # Of [semantic, emotional, pragmatic, similarity]. Scores spread over [-1, 1] while the cosines of candidates of
-        # one text lie close together: ten to one lets either decide. Emotion and tone are often not scored at all.
-        init.copy_(self.preference, torch.tensor([1.0, 0.0, 0.0, 10.0]))
+        # Of [semantic, emotional, pragmatic, similarity, agreement]. Scores spread over [-1, 1] while the cosines of
+        # candidates of one text lie close together: ten to one lets either decide. Emotion and tone are often not
+        # scored at all.
+        init.copy_(self.preference, torch.tensor([1.0, 0.0, 0.0, 10.0, 0.0]))
 
 
-def critic_features(critic_scores: Tensor, similarities: Tensor) -> Tensor:
-    """Join the critics' words into the actor's features c_k [B, K, 4]; a missing (NaN) score becomes neutral, 0.
+def critic_features(
+    critic_scores: Tensor, similarities: Tensor, candidate_embeddings: Tensor, candidate_mask: Tensor
+) -> Tensor:
+    """Join what is known of each candidate [B, K, 5]; a missing (NaN) score becomes neutral, 0.
 
     Parameters
     ----------
     critic_scores : Tensor, [B, K, 3], in [1, 10] or NaN
     similarities : Tensor, [B, K], in [-1, 1]; detached, so that the actor never bends the space to its liking
+    candidate_embeddings : Tensor, [B, K, d], unit norm; detached
+        A candidate's agreement is its mean cosine with the other candidates, 0 where there are none.
+    candidate_mask : Tensor, [B, K]
 
-    Source: paper, Arca (c_k), which neither scales to [-1, 1] nor knows missing scores.
+    Source: paper, Arca (c_k), which neither scales to [-1, 1] nor knows missing scores; METHOD.md, Arca for the
+    agreement.
     """
     scaled = torch.nan_to_num((critic_scores - NEUTRAL_SCORE) / SCORE_HALF_RANGE, nan=0.0)
-    return torch.cat([scaled.to(similarities.dtype), similarities.detach()[..., None]], -1)
+    present = candidate_mask.to(similarities.dtype)
+    embeddings = candidate_embeddings.detach() * present[..., None]
+    others = present.sum(1, keepdim=True) - present  # [B, K]
+    total = torch.einsum("bkd,bd->bk", embeddings, embeddings.sum(1)) - present
+    agreement = total / others.clamp_min(1) * (others > 0)
+    return torch.cat(
+        [scaled.to(similarities.dtype), similarities.detach()[..., None], (agreement * present)[..., None]], -1
+    )
+
+
+def translation_quality(features: Tensor, policy: Tensor, embeddings: Tensor, mask: Tensor) -> Tensor:
+    """Return what is known of a text's translation as a whole, [B, 8]: numbers that speak of quality, not of content.
+
+    They are the critics' scores and the similarity as the policy weighs them, by how much that similarity is above
+    the candidates' mean, how far the candidates agree (the norm of the mean of their unit embeddings) and how far
+    those agree that the policy chooses, and the number of candidates divided by 4.
+
+    Parameters
+    ----------
+    features : Tensor, [B, K, 5]
+    policy : Tensor, [B, K], probabilities
+    embeddings : Tensor, [B, K, d], unit norm
+    mask : Tensor, [B, K]
+
+    Source: METHOD.md, LaSR 2.
+    """
+    present = mask.to(features.dtype)
+    count = present.sum(1, keepdim=True)  # [B, 1]
+    even = present / count.clamp_min(1)
+    weighted = torch.einsum("bk,bkf->bf", policy, features)[:, : NUM_CRITICS + 1]
+    lead = weighted[:, NUM_CRITICS:] - (even * features[..., NUM_CRITICS]).sum(1, keepdim=True)
+    agreements = [
+        torch.einsum("bk,bkd->bd", weights, embeddings).norm(dim=-1, keepdim=True) for weights in (even, policy)
+    ]
+    quality = torch.cat([weighted, lead, *agreements, count / 4], -1).detach()
+    return quality * quality.new_tensor(QUALITY_SCALES)
 
 
 @dataclass
@@ -175,9 +239,10 @@ class ArcaOutput:
     """What Arca hands to LaSR and to the losses.
 
     `multilingual_stream` [B, S, d]; `english_stream` [B, S, d] of the selected candidate; `multilingual_embedding`
-    [B, d]; `english_embedding` [B, d]; `candidate_embeddings` [B, K, d]; `similarities` [B, K]; `policy_logits`
-    [B, K]; `features` [B, 4] of the selected candidate; `selected` [B]; `has_english` [B]. Where a text has no
-    candidate, the English embedding is the multilingual one and `selected` is -1.
+    [B, d]; `english_embedding` [B, d], the candidates' mean as the policy weighs them; `candidate_embeddings`
+    [B, K, d]; `similarities` [B, K]; `policy_logits` [B, K]; `quality` [B, 8] of the translation; `selected` [B];
+    `has_english` [B]. Where a text has no candidate, the English embedding is the multilingual one and `selected` is
+    -1.
     """
 
     multilingual_stream: Tensor
@@ -187,7 +252,7 @@ class ArcaOutput:
     candidate_embeddings: Tensor
     similarities: Tensor
     policy_logits: Tensor
-    features: Tensor
+    quality: Tensor
     selected: Tensor
     has_english: Tensor
 
@@ -208,6 +273,7 @@ class Arca(nn.Module):
         self.multilingual_projection = Projection(config.backbone("multilingual").hidden_size, config.width)
         self.english_projection = Projection(config.backbone("english").hidden_size, config.width)
         self.adaptor = Adaptor(config.width, config.adaptor_size)
+        self.critic_map = CriticMap(config.backbone("english").hidden_size, config.backbone("multilingual").hidden_size)
         self.embedding_critic = EmbeddingCritic()
         self.actor = Actor(config.actor_size)
 
@@ -218,6 +284,19 @@ class Arca(nn.Module):
     def english(self, states: Tensor) -> tuple[Tensor, Tensor]:
         """Adapt English states [B, K, S, dh]; return the streams U_en [B, K, S, d] and unit embeddings [B, K, d]."""
         return self._adapt(self.english_projection(states))
+
+    def critic_views(self, multilingual_states: Tensor, english_states: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the embedding critic compares: unit vectors of texts [..., dg] and of English ones [..., dg].
+
+        Parameters
+        ----------
+        multilingual_states : Tensor, [..., S, dg]
+        english_states : Tensor, [..., S, dh]
+        """
+        dtype = self.critic_map.weight.dtype
+        text = multilingual_states.mean(-2).to(dtype) - self.multilingual_projection.centre
+        english = self.critic_map(english_states.mean(-2).to(dtype) - self.english_projection.centre)
+        return F.normalize(text, dim=-1), F.normalize(english, dim=-1)
 
     def _adapt(self, projected: Tensor) -> tuple[Tensor, Tensor]:
         stream = self.adaptor(projected)
@@ -237,22 +316,24 @@ class Arca(nn.Module):
         """
         stream, embedding = self.multilingual(multilingual_states)
         missing = ~candidate_mask[..., None, None]  # [B, K, 1, 1]; whatever stands there must not matter
-        english_streams, candidate_embeddings = self.english(english_states.masked_fill(missing, 0.0))
-        similarities = self.embedding_critic(embedding, candidate_embeddings)
-        features = critic_features(critic_scores, similarities)
+        english_states = english_states.masked_fill(missing, 0.0)
+        english_streams, candidate_embeddings = self.english(english_states)
+        similarities = self.embedding_critic(*self.critic_views(multilingual_states, english_states))
+        features = critic_features(critic_scores, similarities, candidate_embeddings, candidate_mask)
         logits = self.actor(features, candidate_mask)
-        has_english = candidate_mask.any(-1)  # [B]
-        best = logits.argmax(-1)
+        policy = logits.softmax(-1) * candidate_mask  # [B, K]
+        english = F.normalize(torch.einsum("bk,bkd->bd", policy, candidate_embeddings), dim=-1)
+        best, has_english = logits.argmax(-1), candidate_mask.any(-1)  # [B]
         present = has_english[:, None]
         return ArcaOutput(
             multilingual_stream=stream,
             english_stream=torch.where(present[..., None], pick(english_streams, best), 0.0),
             multilingual_embedding=embedding,
-            english_embedding=torch.where(present, pick(candidate_embeddings, best), embedding),
+            english_embedding=torch.where(present, english, embedding),
             candidate_embeddings=candidate_embeddings,
             similarities=similarities,
             policy_logits=logits,
-            features=torch.where(present, pick(features, best), 0.0),
+            quality=translation_quality(features, policy, candidate_embeddings, candidate_mask),
             selected=torch.where(has_english, best, -1),
             has_english=has_english,
         )

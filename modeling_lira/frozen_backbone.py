@@ -282,7 +282,7 @@ def check_download(path: Path | str) -> None:
 
 
 def _check_header(path: str) -> None:
-    """Raise for a file of weights that cannot be read, or whose weights are whole numbers."""
+    """Raise for a file of weights that cannot be read, of whole numbers, or of the first release's gate."""
     try:
         with safe_open(path, framework="pt") as opened:
             kinds = {key: opened.get_slice(key).get_dtype() for key in opened.keys()}  # noqa: SIM118  # not a dictionary
@@ -291,6 +291,11 @@ def _check_header(path: str) -> None:
     for key, kind in kinds.items():
         if not kind.startswith(("F", "BF")) and not key.endswith("_ids"):
             raise LiraError(f"{path}: weight {key!r} is of type {kind}, not of a floating-point type")
+        if key.endswith("lasr.stand_in.weight"):
+            raise LiraError(
+                f"{path} is of LiRA's first release, which had another gate: train it again with this release, or load "
+                "it by the code beside it (AutoModel.from_pretrained with trust_remote_code=True)"
+            )
 
 
 def weight_files(name: str | os.PathLike, hub: HubArguments) -> list[str]:

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from .arca import NUM_CRITICS, ZeroLinear
+from .arca import NUM_QUALITIES, ZeroLinear
 from .configuration_lira import LiraConfig
 
 
@@ -17,8 +16,8 @@ from .configuration_lira import LiraConfig
 class LasrOutput:
     """Fused result of both paths.
 
-    `sentence_embedding` [B, D] (unit norm), `fused_states` [B, 2S, d], `fused_mask` [B, 2S], `english_weight` [B] in
-    (0, 1).
+    `sentence_embedding` [B, D] (unit norm), `fused_states` [B, 2S, d], `fused_mask` [B, 2S], `english_weight` [B], the
+    share of a right angle at which a text stands: 0 is the multilingual path alone, 1 the English one.
     """
 
     sentence_embedding: Tensor
@@ -66,52 +65,31 @@ class FusionLayer(GradientCheckpointingLayer):
 
 
 class QualityGate(nn.Module):
-    """Weigh the English path by how much its translation can be trusted; starts at one weight for all.
+    """Say how far a translation can be trusted, from what speaks of its quality; starts at one share for all.
 
     Source: METHOD.md, LaSR 2: a bad translation must cost nothing, a good one must pay.
     """
 
     def __init__(self, config: LiraConfig) -> None:
         super().__init__()
-        self.hidden = nn.Linear(2 * config.width + NUM_CRITICS + 1, config.actor_size)
+        self.hidden = nn.Linear(NUM_QUALITIES, config.actor_size)
         start = config.english_weight_init
         self.output = ZeroLinear(config.actor_size, 1, constant=math.log(start / (1 - start)))
 
-    def forward(self, multilingual_embedding: Tensor, english_embedding: Tensor, features: Tensor) -> Tensor:
-        """Return weights [B] in (0, 1) for unit embeddings [B, d], [B, d] and the candidate's features [B, 4].
-
-        The cosine of the two embeddings is the last of the features.
-        """
-        inputs = torch.cat([multilingual_embedding, english_embedding, features], -1)
-        return torch.sigmoid(self.output(F.gelu(self.hidden(inputs)))).squeeze(-1)
-
-
-class StandIn(nn.Linear):
-    """Guess from the multilingual embedding what the English path would say; the identity before training.
-
-    Source: METHOD.md, LaSR 3: without candidates E_en := E_lr, from which this starts.
-    """
-
-    def __init__(self, width: int) -> None:
-        super().__init__(width, width)
-
-    def reset_parameters(self) -> None:
-        """Start as the identity."""
-        init.eye_(self.weight)
-        init.zeros_(self.bias)
-
-    def forward(self, multilingual_embedding: Tensor) -> Tensor:
-        """Map unit embeddings [B, d] to unit embeddings [B, d]."""
-        return F.normalize(super().forward(multilingual_embedding), dim=-1)
+    def forward(self, quality: Tensor) -> Tensor:
+        """Return the share of a right angle, [B] in (0, 1), for the qualities [B, 8] of translations."""
+        return torch.sigmoid(self.output(F.gelu(self.hidden(quality)))).squeeze(-1)
 
 
 class LaSR(nn.Module):
     """Language-coupled Semantic Reasoner: fuses both paths by a light Transformer and weighs the English one by a gate.
 
-    The sentence embedding is [E_lr; w E_en] plus the mean of the Transformer's output, w being the gate's weight; the
-    2S fused tokens are the streams [U_lr; U_en] plus that output itself. The output is divided by the width, since an
-    optimizer moves every weight by about its learning rate, and d of them would soon outweigh both paths. Its part in
-    the embedding starts at zero, so that an untrained model ranks as its backbones do.
+    The sentence embedding is [cos t E_lr; sin t E_en], each half plus its part of the mean of the Transformer's output.
+    The angle t of a query is a right angle times what the gate says, from nothing to everything, and 0 without a
+    translation; a document stands at 45 degrees, so that the query alone decides how much the English half counts. The
+    2S fused tokens are the streams [U_lr; U_en] plus the Transformer's output itself. That output is divided by the
+    width, since an optimizer moves every weight by about its learning rate, and d of them would soon outweigh both
+    paths. Its part in the embedding starts at zero, so that an untrained model ranks as its backbones do.
 
     Source: paper, LaSR; METHOD.md, LaSR for the gate and the residual form.
     """
@@ -125,7 +103,6 @@ class LaSR(nn.Module):
         self.layers = nn.ModuleList(FusionLayer(config) for _ in range(config.num_fusion_layers))
         self.norm = nn.LayerNorm(config.fusion_size)
         self.leave = nn.Linear(config.fusion_size, config.width)
-        self.stand_in = StandIn(config.width)
         self.gate = QualityGate(config)
         self.residual = ZeroLinear(config.width, 2 * config.width)
 
@@ -135,9 +112,10 @@ class LaSR(nn.Module):
         english_stream: Tensor | None,
         multilingual_embedding: Tensor,
         english_embedding: Tensor,
-        features: Tensor,
+        quality: Tensor,
         has_english: Tensor,
         language_ids: Tensor,
+        is_document: bool = False,
     ) -> LasrOutput:
         """Fuse both paths.
 
@@ -146,27 +124,33 @@ class LaSR(nn.Module):
         multilingual_stream : Tensor, [B, S, d]
         english_stream : Tensor, [B, S, d], or None where no text of the batch has a translation
         multilingual_embedding, english_embedding : Tensor, [B, d], unit norm
-        features : Tensor, [B, 4]
-            What the critics say of the selected candidate.
+        quality : Tensor, [B, 8]
+            What is known of the translation.
         has_english : Tensor, [B], bool
         language_ids : Tensor, [B], 0 where the language is not told
+        is_document : bool
         """
         dtype = self.residual.weight.dtype
-        multilingual_embedding, features = multilingual_embedding.to(dtype), features.to(dtype)
+        embeddings = torch.stack([multilingual_embedding, english_embedding], 1).to(dtype)  # [B, 2, d]
         multilingual_stream = multilingual_stream.to(dtype)
         english_stream = None if english_stream is None else english_stream.to(dtype)
         states, mask = self._fuse(multilingual_stream, english_stream, has_english, language_ids)
         pooled = self._mean(states, mask)  # [B, d]
-        guessed = self.stand_in(multilingual_embedding)
-        english_embedding = torch.where(has_english[:, None], english_embedding.to(dtype), guessed)
-        weight = self.gate(multilingual_embedding, english_embedding, features)  # [B]
-        paths = torch.cat([multilingual_embedding, weight[:, None] * english_embedding], -1)  # [B, 2d]
+        weight = self._english_weight(quality.to(dtype), has_english, is_document)  # [B]
+        angle = weight.float() * (math.pi / 2)
         # Divided by the width: a step of the optimizer moves a sum of d weights d times as far as one of them.
-        whole = paths + self.residual(pooled) / pooled.shape[-1]
+        halves = embeddings + (self.residual(pooled) / pooled.shape[-1]).view_as(embeddings)
+        whole = (halves * torch.stack([angle.cos(), angle.sin()], 1)[..., None]).flatten(1)  # [B, 2d]
         sentence = F.normalize(whole[:, : self.embedding_size].float(), dim=-1)  # [B, D]
         streams = multilingual_stream if english_stream is None else torch.cat([multilingual_stream, english_stream], 1)
         fused = streams + states / states.shape[-1]  # [B, S or 2S, d]
         return LasrOutput(sentence, *self._with_english_half(fused, mask), weight)
+
+    def _english_weight(self, quality: Tensor, has_english: Tensor, is_document: bool) -> Tensor:
+        """Return the share of a right angle at which each text stands, [B]."""
+        if is_document:
+            return torch.full_like(quality[:, 0], 0.5)
+        return torch.where(has_english, self.gate(quality), 0.0)
 
     def _fuse(
         self, multilingual: Tensor, english: Tensor | None, has_english: Tensor, language_ids: Tensor

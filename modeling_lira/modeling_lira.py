@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 from transformers.utils.generic import maybe_autocast
 
-from .arca import NUM_CRITICS, Arca, temporal_pool
+from .arca import NUM_CRITICS, NUM_QUALITIES, Arca, temporal_pool
 from .configuration_lira import PATHS, LiraConfig
 from .errors import LiraError
 from .frozen_backbone import (
@@ -39,7 +39,8 @@ class LiraModelOutput(ModelOutput):
 
     `sentence_embedding` [B, D] (unit norm); `multilingual_embedding`, `english_embedding` [B, d]; `similarities`,
     `policy_logits` [B, K]; `selected` [B], -1 where a text has no candidate; `fused_states` [B, 2S, d] with
-    `fused_mask` [B, 2S]; `candidate_embeddings` [B, K, d]; `english_weight` [B] in (0, 1).
+    `fused_mask` [B, 2S]; `candidate_embeddings` [B, K, d]; `english_weight` [B], the share of a
+    right angle at which a text stands: 0 is the multilingual path alone, 1 the English one.
     """
 
     sentence_embedding: Tensor | None = None
@@ -194,6 +195,7 @@ class LiraModel(LiraPreTrainedModel):
         candidate_mask: Tensor | None = None,
         critic_scores: Tensor | None = None,
         language_ids: Tensor | None = None,
+        kind: str = "query",
     ) -> LiraModelOutput:
         """Run Arca and LaSR on pooled streams, in the precision of their own weights: autocast reaches backbones only.
 
@@ -207,6 +209,8 @@ class LiraModel(LiraPreTrainedModel):
             NaN where no critic spoke; by default nowhere.
         language_ids : Tensor, [B], optional
             By default 0, not told.
+        kind : "query" or "document"
+            A document stands at 45 degrees; where it has no English, its multilingual half stands in for it.
 
         Source: paper, Arca and LaSR.
         """
@@ -216,13 +220,13 @@ class LiraModel(LiraPreTrainedModel):
         # Two candidates may be a hair apart: rounding to autocast's few bits would choose the other one.
         with maybe_autocast(multilingual_states.device.type, enabled=False):
             if english_states is None:
-                return self._fuse_without_translation(multilingual_states, language_ids)
+                return self._fuse_without_translation(multilingual_states, language_ids, kind)
             if candidate_mask is None:
                 candidate_mask = torch.ones(english_states.shape[:2], dtype=torch.bool, device=english_states.device)
             if critic_scores is None:
                 critic_scores = english_states.new_full((*english_states.shape[:2], NUM_CRITICS), float("nan"))
             return self._fuse_with_candidates(
-                multilingual_states, english_states, candidate_mask.bool(), critic_scores, language_ids
+                multilingual_states, english_states, candidate_mask.bool(), critic_scores, language_ids, kind
             )
 
     def _fuse_with_candidates(
@@ -232,6 +236,7 @@ class LiraModel(LiraPreTrainedModel):
         candidate_mask: Tensor,
         critic_scores: Tensor,
         language_ids: Tensor,
+        kind: str,
     ) -> LiraModelOutput:
         arca = self.arca(multilingual_states, english_states, candidate_mask, critic_scores)
         lasr = self.lasr(
@@ -239,9 +244,10 @@ class LiraModel(LiraPreTrainedModel):
             arca.english_stream,
             arca.multilingual_embedding,
             arca.english_embedding,
-            arca.features,
+            arca.quality,
             arca.has_english,
             language_ids,
+            kind == "document",
         )
         return LiraModelOutput(
             sentence_embedding=lasr.sentence_embedding,
@@ -256,11 +262,13 @@ class LiraModel(LiraPreTrainedModel):
             english_weight=lasr.english_weight,
         )
 
-    def _fuse_without_translation(self, multilingual_states: Tensor, language_ids: Tensor) -> LiraModelOutput:
+    def _fuse_without_translation(
+        self, multilingual_states: Tensor, language_ids: Tensor, kind: str
+    ) -> LiraModelOutput:
         stream, embedding = self.arca.multilingual(multilingual_states)
-        features = embedding.new_zeros(embedding.shape[0], NUM_CRITICS + 1)
+        quality = embedding.new_zeros(embedding.shape[0], NUM_QUALITIES)
         present = torch.zeros(embedding.shape[0], dtype=torch.bool, device=embedding.device)
-        lasr = self.lasr(stream, None, embedding, embedding, features, present, language_ids)
+        lasr = self.lasr(stream, None, embedding, embedding, quality, present, language_ids, kind == "document")
         return LiraModelOutput(
             sentence_embedding=lasr.sentence_embedding,
             multilingual_embedding=embedding,
@@ -282,6 +290,7 @@ class LiraModel(LiraPreTrainedModel):
         language_ids: Tensor | None = None,
         multilingual_states: Tensor | None = None,
         english_states: Tensor | None = None,
+        kind: str = "query",
         return_dict: bool | None = None,
     ) -> LiraModelOutput | tuple[Tensor, ...]:
         """Encode a batch from token ids, or from streams that were pooled before.
@@ -295,6 +304,7 @@ class LiraModel(LiraPreTrainedModel):
         language_ids : Tensor, [B], 0 where the language is not told
         multilingual_states, english_states : Tensor, [B, S, dg] and [B, K, S, dh]
             Cached results of `streams`, in place of token ids.
+        kind : "query" or "document"
         return_dict : bool, optional
 
         Raises
@@ -312,7 +322,7 @@ class LiraModel(LiraPreTrainedModel):
             multilingual_states, english_states = self.streams(
                 input_ids, attention_mask, english_input_ids, english_attention_mask
             )
-        output = self.fuse(multilingual_states, english_states, candidate_mask, critic_scores, language_ids)
+        output = self.fuse(multilingual_states, english_states, candidate_mask, critic_scores, language_ids, kind)
         return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
 
     # ------------------------------------------------------------------ texts
@@ -403,6 +413,7 @@ class LiraModel(LiraPreTrainedModel):
                 (rows[part] >= 0).to(self.device),
                 scores[part].to(self.device),
                 ids[part].to(self.device),
+                kind,
             )
             fused.append(cast(Tensor, output.sentence_embedding).float().cpu())
         embeddings = torch.cat(fused)

@@ -20,7 +20,7 @@ from transformers import initialization as init
 from transformers.integrations.peft import maybe_load_adapters
 from transformers.utils import cached_file
 
-from .arca import Actor, Projection, ZeroLinear
+from .arca import Actor, CriticMap, Projection, ZeroLinear
 from .configuration_lira import LiraConfig
 from .errors import LiraError, one_line, reading
 from .frozen_backbone import (
@@ -35,7 +35,6 @@ from .frozen_backbone import (
     weights_sketch,
     with_changes,
 )
-from .lasr import StandIn
 from .leftovers import held, sweep
 
 logger = logging.getLogger(__name__)
@@ -87,7 +86,7 @@ class LiraPreTrainedModel(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         """Start every trained part so that the untrained model ranks as its backbones do."""
-        if isinstance(module, Projection | ZeroLinear | Actor | StandIn):
+        if isinstance(module, Projection | ZeroLinear | Actor | CriticMap):
             module.reset_parameters()
         elif isinstance(module, nn.Linear):
             init.normal_(module.weight, std=module.in_features**-0.5)

@@ -16,6 +16,7 @@ from modeling_lira.arca import (
     Projection,
     critic_features,
     temporal_pool,
+    translation_quality,
 )
 from modeling_lira.backbones.building import fit_procrustes
 from modeling_lira.training.losses import anchor_loss, geometry_loss, policy_loss
@@ -155,9 +156,31 @@ def test_embedding_critic_is_the_cosine():
 def test_critic_features_are_scaled_neutral_and_detached():
     similarities = torch.tensor([[0.25, -0.5]], requires_grad=True)
     scores = torch.tensor([[[10.0, 1.0, 5.5], [float("nan"), 7.75, float("nan")]]])
-    features = critic_features(scores, similarities)
-    assert features.tolist() == [[[1.0, -1.0, 0.0, 0.25], [0.0, 0.5, 0.0, -0.5]]]
+    embeddings = torch.tensor([[[1.0, 0.0], [0.6, 0.8]]], requires_grad=True)
+    features = critic_features(scores, similarities, embeddings, torch.ones(1, 2, dtype=torch.bool))
+    expected = [[[1.0, -1.0, 0.0, 0.25, 0.6], [0.0, 0.5, 0.0, -0.5, 0.6]]]
+    torch.testing.assert_close(features, torch.tensor(expected))
     assert not features.requires_grad
+
+
+def test_agreement_is_the_mean_cosine_with_the_other_candidates_that_are_there():
+    embeddings = F.normalize(torch.randn(2, 4, 6), dim=-1)
+    mask = torch.tensor([[True, True, True, False], [False, True, False, False]])
+    features = critic_features(torch.ones(2, 4, 3), torch.zeros(2, 4), embeddings, mask)[..., -1]
+    first, second, third = embeddings[0, :3]
+    expected = [(first @ second + first @ third) / 2, (first @ second + second @ third) / 2]
+    torch.testing.assert_close(features[0, :2], torch.stack(expected))
+    assert not features[0, 3] and not features[1].any()  # one candidate alone has nobody to agree with
+
+
+def test_the_quality_of_a_translation_in_hand_values():
+    features = torch.tensor([[[1.0, 0.0, -1.0, 0.4, 0.0], [0.0, 0.0, 1.0, 0.0, 0.0]]])
+    policy, embeddings = torch.tensor([[0.75, 0.25]]), torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
+    quality = translation_quality(features, policy, embeddings, torch.ones(1, 2, dtype=torch.bool))
+    expected = [0.75, 0.0, -0.5, 0.3, 0.3 - 0.2, 0.5**0.5, (0.75**2 + 0.25**2) ** 0.5, 0.5]
+    torch.testing.assert_close(quality, torch.tensor([expected]))
+    nothing = translation_quality(features * 0, policy * 0, embeddings * 0, torch.zeros(1, 2, dtype=torch.bool))
+    assert not nothing.any()
 
 
 def random_actor(seed: int = 0) -> Actor:
@@ -173,7 +196,7 @@ def random_actor(seed: int = 0) -> Actor:
 @given(order=st.permutations(range(5)), mask=st.lists(st.booleans(), min_size=5, max_size=5), seed=st.integers(0, 50))
 def test_actor_is_permutation_equivariant(order, mask, seed):
     actor = random_actor(seed)
-    features, present, order = torch.randn(1, 5, 4), torch.tensor([mask]), torch.tensor(order)
+    features, present, order = torch.randn(1, 5, 5), torch.tensor([mask]), torch.tensor(order)
     logits, permuted = actor(features, present), actor(features[:, order], present[:, order])
     torch.testing.assert_close(permuted, logits[:, order], atol=1e-5, rtol=1e-5)
 
@@ -181,7 +204,7 @@ def test_actor_is_permutation_equivariant(order, mask, seed):
 @settings(max_examples=40, deadline=None)
 @given(mask=st.lists(st.booleans(), min_size=4, max_size=4).filter(any), seed=st.integers(0, 50))
 def test_missing_candidates_are_never_selected(mask, seed):
-    features = torch.randn(1, 4, 4)
+    features = torch.randn(1, 4, 5)
     features[0, ~torch.tensor(mask)] = 50.0  # as tempting as can be
     logits = random_actor(seed)(features, torch.tensor([mask]))
     assert mask[int(logits.argmax())]
@@ -189,7 +212,7 @@ def test_missing_candidates_are_never_selected(mask, seed):
 
 
 def test_missing_candidates_do_not_change_the_others():
-    actor, features = random_actor(), torch.randn(1, 3, 4)
+    actor, features = random_actor(), torch.randn(1, 3, 5)
     alone = actor(features[:, :2], torch.ones(1, 2, dtype=torch.bool))
     padded = actor(features, torch.tensor([[True, True, False]]))
     torch.testing.assert_close(padded[:, :2], alone)
@@ -200,19 +223,19 @@ def test_actor_starts_with_the_critics_word():
     actor.score.reset_parameters()
     actor.reset_parameters()
     present = torch.ones(1, 2, dtype=torch.bool)
-    more_similar = torch.tensor([[[0.0, 0, 0, 0.5], [0.0, 0, 0, 0.6]]])
-    same_but_better = torch.tensor([[[0.5, 0, 0, 0.5], [0.0, 0, 0, 0.5]]])
+    more_similar = torch.tensor([[[0.0, 0, 0, 0.5, 0], [0.0, 0, 0, 0.6, 0]]])
+    same_but_better = torch.tensor([[[0.5, 0, 0, 0.5, 0], [0.0, 0, 0, 0.5, 0]]])
     assert int(actor(more_similar, present).argmax()) == 1
     assert int(actor(same_but_better, present).argmax()) == 0
-    features = torch.randn(2, 3, 4)
-    expected = features @ torch.tensor([1.0, 0.0, 0.0, 10.0])
+    features = torch.randn(2, 3, 5)
+    expected = features @ torch.tensor([1.0, 0.0, 0.0, 10.0, 0.0])
     torch.testing.assert_close(actor(features, torch.ones(2, 3, dtype=torch.bool)), expected)
 
 
 @pytest.mark.parametrize("action", [0, 1])
 @pytest.mark.parametrize("better", [0, 1])
 def test_one_reinforce_step_raises_the_better_candidate_whichever_was_sampled(action, better):
-    actor, features = random_actor(3), torch.randn(1, 2, 4)
+    actor, features = random_actor(3), torch.randn(1, 2, 5)
     present = torch.ones(1, 2, dtype=torch.bool)
     rewards = torch.tensor([[0.2, 0.2]])
     rewards[0, better] = 0.9
@@ -222,7 +245,7 @@ def test_one_reinforce_step_raises_the_better_candidate_whichever_was_sampled(ac
 
 
 def test_one_expected_reinforce_step_raises_the_expected_reward():
-    actor, features = random_actor(4), torch.randn(6, 4, 4)
+    actor, features = random_actor(4), torch.randn(6, 4, 5)
     present = torch.tensor([[True] * 4, [True, True, True, False]] * 3)
     rewards = torch.rand(6, 4)
     policy = actor(features, present).softmax(-1).detach()
@@ -275,7 +298,7 @@ def test_order_of_candidates_does_not_matter():
     second = arca(multilingual, english[:, order], mask[:, order], scores[:, order])
     torch.testing.assert_close(second.policy_logits, first.policy_logits[:, order])
     assert torch.equal(order[second.selected], first.selected)
-    for name in ("english_stream", "english_embedding", "multilingual_embedding", "features"):
+    for name in ("english_stream", "english_embedding", "multilingual_embedding", "quality"):
         torch.testing.assert_close(getattr(second, name), getattr(first, name))
 
 
@@ -283,11 +306,20 @@ def test_arca_selects_the_most_likely_candidate_and_hands_on_its_stream():
     mask, scores = torch.ones(3, 2, dtype=torch.bool), torch.ones(3, 2, 3)
     output = small_arca()(torch.randn(3, 4, 6), torch.randn(3, 2, 4, 5), mask, scores)
     assert torch.equal(output.selected, output.policy_logits.argmax(-1))
-    rows = torch.arange(3)
-    torch.testing.assert_close(output.english_embedding, output.candidate_embeddings[rows, output.selected])
     unit = F.normalize(output.english_stream.mean(1), dim=-1)
-    torch.testing.assert_close(output.english_embedding, unit)
-    torch.testing.assert_close(output.features[:, 3], (output.multilingual_embedding * unit).sum(-1))
+    torch.testing.assert_close(output.candidate_embeddings[torch.arange(3), output.selected], unit)
+
+
+def test_the_english_embedding_is_the_mean_as_the_policy_weighs_it():
+    mask = torch.tensor([[True, True, False], [True, False, False]])
+    output = small_arca()(torch.randn(2, 4, 6), torch.randn(2, 3, 4, 5), mask, torch.ones(2, 3, 3))
+    policy = output.policy_logits[0, :2].softmax(-1)
+    mean = policy @ output.candidate_embeddings[0, :2]
+    torch.testing.assert_close(output.english_embedding[0], F.normalize(mean, dim=-1))
+    torch.testing.assert_close(output.english_embedding[1], output.candidate_embeddings[1, 0])
+    torch.testing.assert_close(output.quality[1, 3:], torch.stack(
+        [output.similarities[1, 0], *torch.tensor([0.0, 1.0, 1.0, 0.25])]
+    ))  # fmt: skip
 
 
 def test_a_missing_score_is_the_neutral_score():
@@ -310,7 +342,7 @@ def test_a_text_without_candidates_falls_back_to_itself(junk):
     assert output.selected.tolist() == [-1, 0]
     assert output.has_english.tolist() == [False, True]
     assert torch.equal(output.english_embedding[0], output.multilingual_embedding[0])
-    assert not output.english_stream[0].any() and not output.features[0].any()
+    assert not output.english_stream[0].any() and not output.quality[0].any()
     assert all(value.isfinite().all() for value in vars(output).values())
     (output.english_embedding.sum() + output.similarities[mask].sum()).backward()
     assert all(parameter.grad.isfinite().all() for parameter in arca.parameters() if parameter.grad is not None)

@@ -1,12 +1,15 @@
 """Which texts make a batch: each option changes what it says, and the seed decides what is drawn."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
-from tiny_corpus import make_split
+from tiny_corpus import QUIET, make_split
 
 from modeling_lira import LiraModel
+from modeling_lira.data.corpus import GLOSS, REFERENCE
 from modeling_lira.data.stream_cache import StreamCache
 from modeling_lira.data.tables import SplitTables, cache_split
 from modeling_lira.training.batches import LanguageSampler, PairSampler, QueryRows, RetrievalCollator, _joined
@@ -24,9 +27,8 @@ def splits(build_model: Callable[..., LiraModel], tmp_path_factory: pytest.TempP
 
 def batch_of(splits: list[SplitTables], chosen: list[int], seed: int = 0, **options: object) -> dict[str, torch.Tensor]:
     """Collate rows of `QueryRows`; nothing is dropped unless an option says so."""
-    quiet = {"english_path_dropout": 0.0, "candidate_noise": 0.0, "language_dropout": 0.0, "document_path_dropout": 0.0}
     rows = QueryRows(splits)
-    wanted = LasrOptions(batch_size=4, **{**quiet, **options})
+    wanted = LasrOptions(batch_size=4, **{**QUIET, **options})
     return RetrievalCollator(splits, wanted, LanguageSampler(rows.groups(), 4, 0.5, seed))(
         [rows[row] for row in chosen]
     )
@@ -95,6 +97,47 @@ def test_another_querys_candidates_come_without_their_scores(splits):
     both = zip(plain["query_english_states"], noisy["query_english_states"], strict=True)
     replaced = torch.tensor([not torch.equal(before, after) for before, after in both])
     assert replaced.any() and noisy["query_critic_scores"][replaced].isnan().all()
+
+
+def english_of(batch: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+    """The English streams of the candidates that each query has."""
+    pairs = zip(batch["query_english_states"], batch["query_candidate_mask"], strict=True)
+    return [states[mask] for states, mask in pairs]
+
+
+@pytest.mark.parametrize("source", [GLOSS, REFERENCE])
+def test_a_poor_or_a_perfect_translation_stands_in_for_the_candidates_without_scores(splits, source):
+    batch = batch_of(splits, [0, 1, 2, 3], **{source: 1.0})
+    table = splits[0].queries
+    expected = torch.from_numpy(table.english[table.others[source][:4, 0]].astype(np.float32))
+    for states, wanted in zip(english_of(batch), expected, strict=True):  # the first query has no candidates of its own
+        assert torch.equal(states, wanted[None])
+    assert batch["query_critic_scores"].isnan().all()
+
+
+def test_a_mixed_set_has_one_good_candidate_among_strangers_without_scores(splits):
+    plain, mixed = (english_of(batch_of(splits, [1, 2, 3, 5], mixed=share)) for share in (0.0, 1.0))
+    assert batch_of(splits, [1, 2, 3, 5], mixed=1.0)["query_critic_scores"].isnan().all()
+    strange = 0
+    for good, states in zip(plain, mixed, strict=True):
+        is_good = (states[:, None] == good[None]).all((-1, -2)).any(1)
+        assert is_good.any()
+        strange += int((~is_good).sum())
+    assert strange
+
+
+def test_scores_are_hidden_whoever_made_the_candidates(splits):
+    for share in (0.0, 1.0):
+        batch = batch_of(splits, [1, 2, 3, 5], score_dropout=share)
+        assert batch["query_critic_scores"][batch["query_candidate_mask"]].isnan().any(-1).all() == bool(share)
+
+
+def test_a_query_without_another_source_keeps_its_candidates(splits):
+    bare = [replace(tables, queries=replace(tables.queries, others={})) for tables in splits]
+    assert torch.equal(
+        batch_of(bare, [1, 2, 3], gloss=0.5, reference=0.5)["query_english_states"],
+        batch_of(bare, [1, 2, 3])["query_english_states"],
+    )
 
 
 def test_candidates_that_fill_up_a_batch_have_no_score_and_are_none():

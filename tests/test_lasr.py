@@ -1,12 +1,15 @@
 """The fusion of both paths: its start, its masks and its attention."""
 
+import math
+
 import pytest
 import torch
 from conftest import SHAPES
 from torch.nn import functional as F
 
 from modeling_lira import LiraConfig, LiraModel
-from modeling_lira.lasr import FusionLayer, LaSR, QualityGate
+from modeling_lira.arca import NUM_QUALITIES
+from modeling_lira.lasr import FusionLayer, LaSR, LasrOutput, QualityGate
 
 BATCH, BINS, WIDTH, FUSION = 5, 4, 8, 6
 LANGUAGES = 8
@@ -46,7 +49,7 @@ def inputs(batch: int = BATCH) -> dict[str, torch.Tensor]:
         "english_stream": torch.randn(batch, BINS, WIDTH, generator=random) * present[..., None],
         "multilingual_embedding": multilingual,
         "english_embedding": torch.where(present, english, multilingual),
-        "features": torch.randn(batch, 4, generator=random) * present,
+        "quality": torch.randn(batch, NUM_QUALITIES, generator=random) * present,
         "has_english": has_english,
         "language_ids": torch.arange(batch) % LANGUAGES,
     }
@@ -55,31 +58,64 @@ def inputs(batch: int = BATCH) -> dict[str, torch.Tensor]:
 # ---------------------------------------------------------------- the start
 
 
-def test_untrained_embedding_is_both_paths_with_half_the_english_weight(tiny_model: LiraModel):
+def test_untrained_embedding_is_both_paths_at_45_degrees(tiny_model: LiraModel):
     config = tiny_model.config
     multilingual, english = (F.normalize(torch.randn(3, config.width), dim=-1) for _ in range(2))
     streams = torch.randn(2, 3, config.num_feature_bins, config.width)
     present, ids = torch.ones(3, dtype=torch.bool), torch.tensor([0, 1, 2])
-    output = tiny_model.lasr(*streams, multilingual, english, torch.randn(3, 4), present, ids)
-    expected = F.normalize(torch.cat([multilingual, 0.5 * english], -1), dim=-1)
+    output = tiny_model.lasr(*streams, multilingual, english, torch.randn(3, NUM_QUALITIES), present, ids)
+    expected = F.normalize(torch.cat([multilingual, english], -1), dim=-1)
     torch.testing.assert_close(output.sentence_embedding, expected)
     torch.testing.assert_close(output.english_weight, torch.full((3,), 0.5))
 
 
 @pytest.mark.parametrize("start", [0.01, 0.2, 0.9])
-def test_gate_starts_at_its_weight_whatever_it_sees(start):
+def test_gate_starts_at_its_share_of_a_right_angle_whatever_it_sees(start):
     gate = QualityGate(small_config(english_weight_init=start))
     gate.output.reset_parameters()
-    weights = gate(torch.randn(6, WIDTH), torch.randn(6, WIDTH), 10 * torch.randn(6, 4))
-    torch.testing.assert_close(weights, torch.full((6,), start))
+    torch.testing.assert_close(gate(10 * torch.randn(6, NUM_QUALITIES)), torch.full((6,), start))
 
 
-def test_trained_gate_depends_on_what_the_critics_say():
+def halves(output: LasrOutput) -> torch.Tensor:
+    """The norms of the multilingual and of the English half of each embedding, [B, 2]."""
+    return output.sentence_embedding.unflatten(-1, (2, WIDTH)).norm(dim=-1)
+
+
+@pytest.mark.parametrize("weight", [1e-4, 0.25, 0.5, 0.9999])
+def test_the_gate_turns_a_query_from_one_path_to_the_other(weight):
+    """At nothing the English half is gone, at everything the multilingual one: neither has the last word."""
     lasr, batch = small_lasr(), inputs()
-    weights = lasr(**batch).english_weight
-    assert ((weights > 0) & (weights < 1)).all()
-    batch["features"] = batch["features"] + 1.0
-    assert not torch.allclose(lasr(**batch).english_weight, weights)
+    for name in ("gate.output.weight", "residual.weight", "residual.bias"):
+        torch.nn.init.zeros_(lasr.get_parameter(name))
+    torch.nn.init.constant_(lasr.gate.output.bias, math.log(weight / (1 - weight)))
+    translated = halves(lasr(**batch))[batch["has_english"]]
+    angle = math.pi / 2 * weight
+    expected = torch.tensor([math.cos(angle), math.sin(angle)]).expand_as(translated)
+    torch.testing.assert_close(translated, expected, atol=1e-5, rtol=0)
+
+
+def test_a_query_without_a_translation_has_no_english_half():
+    output, without = small_lasr()(**inputs()), ~inputs()["has_english"]
+    assert torch.equal(output.english_weight[without], torch.zeros(2))
+    assert not output.sentence_embedding[without, WIDTH:].any()
+
+
+def test_a_document_stands_at_45_degrees_whatever_the_gate_thinks():
+    lasr, batch = small_lasr(), inputs()
+    output = lasr(**batch, is_document=True)
+    assert torch.equal(output.english_weight, torch.full((BATCH,), 0.5))
+    batch["quality"] = batch["quality"] + 1.0
+    torch.testing.assert_close(lasr(**batch, is_document=True).sentence_embedding, output.sentence_embedding)
+
+
+def test_trained_gate_depends_on_the_quality_alone():
+    lasr, batch = small_lasr(), inputs()
+    weights, translated = lasr(**batch).english_weight, batch["has_english"]
+    assert ((weights[translated] > 0) & (weights[translated] < 1)).all()
+    content = {**batch, "english_embedding": batch["english_embedding"].flip(0)}
+    assert torch.equal(lasr(**content).english_weight, weights)
+    batch["quality"] = batch["quality"] + 1.0
+    assert not torch.allclose(lasr(**batch).english_weight[translated], weights[translated])
 
 
 # ---------------------------------------------------------------- masks
@@ -89,7 +125,7 @@ def test_trained_gate_depends_on_what_the_critics_say():
 def test_no_english_stream_equals_an_all_false_mask(attention):
     lasr, batch = small_lasr(attn_implementation=attention), inputs()
     nothing = torch.zeros(BATCH, dtype=torch.bool)
-    names = ("multilingual_stream", "multilingual_embedding", "features", "language_ids")
+    names = ("multilingual_stream", "multilingual_embedding", "quality", "language_ids")
     shared = {name: batch[name] for name in names}
     shared |= {"english_embedding": shared["multilingual_embedding"], "has_english": nothing}
     without = lasr(english_stream=None, **shared)
@@ -149,13 +185,15 @@ def test_tokens_are_marked_with_the_path_that_they_come_from():
         assert torch.equal(moved, expected), path
 
 
-def test_the_transformers_part_of_the_embedding_is_divided_by_the_width():
+def test_the_transformers_part_of_each_half_is_divided_by_the_width():
     lasr, batch = small_lasr(), inputs()
     torch.nn.init.zeros_(lasr.residual.weight)
     output, translated = lasr(**batch), batch["has_english"]
-    english = output.english_weight[:, None] * batch["english_embedding"]
-    paths = torch.cat([batch["multilingual_embedding"], english], -1)
-    expected = F.normalize(paths + lasr.residual.bias / WIDTH, dim=-1)
+    parts = lasr.residual.bias.view(2, WIDTH) / WIDTH
+    angle = output.english_weight[:, None] * math.pi / 2
+    multilingual = angle.cos() * (batch["multilingual_embedding"] + parts[0])
+    english = angle.sin() * (batch["english_embedding"] + parts[1])
+    expected = F.normalize(torch.cat([multilingual, english], -1), dim=-1)
     torch.testing.assert_close(output.sentence_embedding[translated], expected[translated])
 
 

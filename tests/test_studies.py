@@ -16,6 +16,7 @@ import torch
 from tiny_corpus import make_split
 
 from dataset_builder.generator.queries import Query
+from dataset_builder.generator.reference import english_reference
 from dataset_builder.lexicon import load_lexicon
 from eval.__main__ import app
 from eval.significance import point_of, points_of
@@ -35,7 +36,6 @@ from eval.studies.bound import (
 )
 from eval.studies.few_shot import measure_few_shot, options_for
 from eval.studies.noise import CRITIC, REFERENCE, SAMPLED, conditions_of, measure_noise, stacked
-from eval.studies.references import english_reference, references_of
 from eval.studies.sensitivity import (
     changed_tables,
     decision,
@@ -61,7 +61,7 @@ LANGUAGES = ("vi", "th")
 
 @pytest.fixture(scope="module")
 def setting(build_model: Callable[..., LiraModel], tmp_path_factory: pytest.TempPathFactory) -> Setting:
-    """A setting whose corpus is eight queries and products a language, whose references are their first words."""
+    """A setting whose corpus is eight queries and products a language, whose references are English titles."""
     folder = tmp_path_factory.mktemp("setting")
     options = TrainingOptions(
         corpus="tiny",
@@ -78,10 +78,6 @@ def setting(build_model: Callable[..., LiraModel], tmp_path_factory: pytest.Temp
         _template=model,
         tables=dict.fromkeys(("train", "validation", "test"), tables),
     )
-    for split in splits:
-        references = {text: split.english_titles[row] for row, text in enumerate(split.queries.texts)}
-        (folder / "out").mkdir(exist_ok=True)
-        (folder / "out" / f"references-{split.language}-0.json").write_text(json.dumps(references), encoding="utf-8")
     return setting
 
 
@@ -191,14 +187,9 @@ def test_an_english_reference_says_what_the_query_asks_for() -> None:
     )
 
 
-def test_a_text_without_a_reference_is_named(setting: Setting) -> None:
-    with pytest.raises(LiraError, match="'unheard of', have no English reference"):
-        references_of("vi", ["unheard of"], setting.output)
-
-
 def test_stacked_conditions_have_their_own_candidates_and_critics(setting: Setting) -> None:
     tables = setting.tables["test"][0]
-    conditions = conditions_of(tables, ["untranslated"], [0.0, 1.0], 0, setting.output)
+    conditions = conditions_of(tables, ["untranslated"], [0.0, 1.0], 0)
     queries = streams_of(stacked(setting, tables, conditions).queries)
     names, count = list(conditions), len(tables.queries)
     texts = sorted({text for rows in conditions.values() for row in rows for text in row})

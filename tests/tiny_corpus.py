@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import yaml
 from conftest import MULTILINGUAL_TEXTS
 
-from modeling_lira.data.corpus import RetrievalSplit, Texts
+from modeling_lira.data.corpus import GLOSS, REFERENCE, RetrievalSplit, Texts
 
 PARTS = ("train", "validation", "test")
 WORDS = (
@@ -21,6 +21,11 @@ WORDS = (
     "fresh fish",
     "old book",
 )
+QUIET = dict.fromkeys(
+    ("english_path_dropout", "candidate_noise", "gloss", "reference", "mixed", "score_dropout", "language_dropout",
+     "document_path_dropout"), 0.0,
+)  # fmt: skip
+"""Options of stage 2 under which every query keeps what it has."""
 SCORES = (9.0, 5.0, 5.0)
 
 
@@ -33,6 +38,10 @@ def make_split(language: str, offset: int) -> RetrievalSplit:
         languages=[language] * 8,
         candidates=candidates,
         scores=[[SCORES, (2.0, 5.0, 5.0)] if row else [] for row in candidates],
+        others={
+            GLOSS: [[word.split()[1]] for word in WORDS],
+            REFERENCE: [[f"{word} {i}"] for i, word in enumerate(WORDS)],
+        },
     )
     return RetrievalSplit(
         language=language,

@@ -159,7 +159,7 @@ def write_language(
         data = build_language(lexicon, language, release, seed, write)
     for split in SPLITS:
         with PartWriter(folder, language, "queries", split) as writer:
-            writer.add_all(query_rows(data, split, candidates))
+            writer.add_all(query_rows(lexicon, data, split, candidates))
         with PartWriter(folder, language, "qrels", split) as writer:
             for table in qrel_tables(data, split):
                 writer.add_table(table)

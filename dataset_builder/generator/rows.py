@@ -14,6 +14,7 @@ from ..ranking import draw_documents
 from .catalogue import Product, price_band, product_id
 from .products import ProductList
 from .queries import Query
+from .reference import english_reference
 from .relevance import EXACT, PARTIAL, SUBSTITUTE, Judgements, satisfies
 
 QRELS_PER_TABLE = 500_000
@@ -58,8 +59,12 @@ def corpus_row(lexicon: Lexicon, product: Product, unseen: frozenset[str]) -> Ro
     }
 
 
-def query_rows(data: LanguageData, split: str, candidates: CandidateSource) -> Iterator[Row]:
-    """Yield the rows of `{language}-queries`; a text without candidates gets an empty list."""
+def query_rows(lexicon: Lexicon, data: LanguageData, split: str, candidates: CandidateSource) -> Iterator[Row]:
+    """Yield the rows of `{language}-queries`; a text without candidates gets an empty list.
+
+    Beside the candidates stand a poor translation and a perfect one: glosses of a dictionary, and the English
+    reference.
+    """
     part = data.splits[split]
     for query, negatives in zip(part.queries, part.hard_negatives, strict=True):
         yield {
@@ -73,6 +78,8 @@ def query_rows(data: LanguageData, split: str, candidates: CandidateSource) -> I
             "constraints": [f"{group}={value}" for group, value in query.constraints],
             "hard_negatives": [_id(data, part, row) for row in negatives],
             "candidates": [asdict(candidate) for candidate in candidates.of(query.language, query.text)],
+            "gloss": candidates.gloss(query.language, query.text),
+            "reference": english_reference(lexicon, query),
         }
 
 

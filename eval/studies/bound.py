@@ -30,8 +30,9 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn import functional as F
 
-from modeling_lira.arca import critic_features
+from modeling_lira.arca import critic_features, translation_quality
 from modeling_lira.backbones.anchors import english_anchors
+from modeling_lira.data.corpus import REFERENCE
 from modeling_lira.data.tables import SplitTables
 from modeling_lira.errors import LiraError
 from modeling_lira.faces.progress import Progress
@@ -42,7 +43,6 @@ from modeling_lira.training.resumable import run_stage
 from ..drawing import COLOURS, curves, figure_of
 from ..significance import Point, point_of
 from .baselines import streams_of
-from .references import references_of
 from .setting import Setting, Values
 
 UNTRAINED, ARCA = "untrained", "after Arca"
@@ -178,17 +178,19 @@ def _english(model: LiraModel, states: np.ndarray) -> tuple[Tensor, Tensor]:
 def _fused(model: LiraModel, first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], language: Tensor) -> Tensor:
     """Return f(z) [N, D] of two paths' streams and embeddings; no critic has spoken."""
     silent = first[1].new_full((len(first[1]), 1, 3), float("nan"))
-    features = critic_features(silent, (first[1] * second[1]).sum(-1, keepdim=True))[:, 0]
-    present = torch.ones(len(features), dtype=torch.bool)
-    rows = torch.arange(len(features)).split(_BATCH)
+    present = torch.ones(len(silent), 1, dtype=torch.bool)
+    similarity, alone = (first[1] * second[1]).sum(-1, keepdim=True), second[1][:, None]
+    features = critic_features(silent, similarity, alone, present)
+    quality = translation_quality(features, present.to(features.dtype), alone, present)
+    rows = torch.arange(len(quality)).split(_BATCH)
     parts = [
         model.lasr(
             first[0][part],
             second[0][part],
             first[1][part],
             second[1][part],
-            features[part],
-            present[part],
+            quality[part],
+            present[part, 0],
             language[part],
         ).sentence_embedding
         for part in rows
@@ -202,7 +204,7 @@ def _of_language(
     queries, split = streams_of(tables.queries), tables.split
     rows = _translated_rows(tables)
     translations = [split.queries.candidates[row][0] for row in rows]
-    references = references_of(split.language, [split.queries.texts[row] for row in rows], setting.output)
+    references = [split.queries.others[REFERENCE][row][0] for row in rows]
     language = torch.from_numpy(queries.language_ids[rows])
     with torch.inference_mode():
         source = model.arca.multilingual(torch.from_numpy(queries.multilingual[rows].astype(np.float32)))

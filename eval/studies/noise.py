@@ -12,9 +12,8 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
-from dataset_builder.gloss import glosser
-from dataset_builder.lexicon import LANGUAGES, load_lexicon
 from dataset_builder.noise import KINDS, add_noise
+from modeling_lira.data import corpus
 from modeling_lira.data.tables import SplitTables
 from modeling_lira.errors import LiraError
 from modeling_lira.evaluation.metrics import ndcg
@@ -25,7 +24,6 @@ from modeling_lira.faces.terminal import PlainConsole
 from ..drawing import curves, figure_of
 from ..significance import Point, points_of
 from .baselines import streams_of
-from .references import references_of
 from .setting import Setting, Values, known_systems
 from .systems import CONCATENATION, LINEAR, SYSTEMS
 
@@ -63,7 +61,7 @@ def measure_noise(setting: Setting, systems: Sequence[str], kinds: Sequence[str]
     Raises
     ------
     LiraError
-        An unknown system or kind, a level outside [0, 1], a corpus whose queries have no English reference.
+        An unknown system or kind, a level outside [0, 1].
     """
     names, meter = known_systems(systems), setting.meter("noise")
     _check(kinds, levels)
@@ -96,21 +94,18 @@ def _key(kind: str, level: float) -> str:
 
 
 def conditions_of(
-    tables: SplitTables, kinds: Sequence[str], levels: Sequence[float], seed: int, folder: Path
+    tables: SplitTables, kinds: Sequence[str], levels: Sequence[float], seed: int
 ) -> dict[str, Candidates]:
     """Return the candidates of every query under every condition: each kind and level of noise, and each translator."""
-    texts, language = tables.split.queries, tables.split.language
+    texts = tables.split.queries
     width = tables.queries.rows.shape[1]
     clean = [row[:width] for row in texts.candidates]
     conditions = {
         _key(kind, level): add_noise(clean, level, kind, seed, texts.texts) for kind in kinds for level in levels
     }
-    if language in LANGUAGES:
-        gloss = glosser(load_lexicon(languages=(language,)), language)
-        conditions[GLOSS] = [gloss.gloss(text) for text in texts.texts]
     conditions[GREEDY] = [row[:1] for row in clean]
     conditions[SAMPLED] = conditions[CRITIC] = clean
-    conditions[REFERENCE] = [[text] for text in references_of(language, texts.texts, folder)]
+    conditions |= {GLOSS: texts.others[corpus.GLOSS], REFERENCE: texts.others[corpus.REFERENCE]}
     return conditions
 
 
@@ -146,7 +141,7 @@ def _scores(setting: Setting, name: str, seed: int, kinds: Sequence[str], levels
     embed, _ = SYSTEMS[name].build(setting.plan(), seed)
     values: Values = {}
     for tables in setting.tables["test"]:
-        conditions = conditions_of(tables, kinds, levels, seed, setting.output)
+        conditions = conditions_of(tables, kinds, levels, seed)
         embedded = embed(stacked(setting, tables, conditions))
         parts = embedded.queries[True].view(len(conditions), len(tables.queries), -1)
         parts = torch.cat([parts, embedded.queries[False][None, : len(tables.queries)]])

@@ -18,6 +18,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 from rich.table import Table
 
+from modeling_lira.backbones.building import copy_start
 from modeling_lira.data.tables import SplitTables, StreamTable
 from modeling_lira.errors import LiraError
 from modeling_lira.faces.progress import Progress
@@ -219,8 +220,7 @@ def _start(setting: Setting, choice: Choice) -> LiraModel:
     config = copy.deepcopy(usual.config)
     config.english_weight_init = choice.english_weight
     model = LiraModel(config, usual.multilingual_encoder, usual.english_encoder)
-    for name in ("multilingual_projection", "english_projection"):
-        model.arca.get_submodule(name).load_state_dict(usual.arca.get_submodule(name).state_dict())
+    copy_start(usual, model)
     model.processor = usual.processor
     return model.eval()
 

@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from modeling_lira.data.corpus import ENGLISH, RetrievalSplit, Texts, corpus_languages, load_split
+from modeling_lira.backbones.building import copy_start
+from modeling_lira.data.corpus import ENGLISH, RetrievalSplit, corpus_languages, load_split
 from modeling_lira.data.stream_cache import StreamCache
 from modeling_lira.data.tables import SplitTables, cache_split
 from modeling_lira.errors import LiraError
@@ -29,7 +30,7 @@ from .baselines import streams_of
 from .systems import SYSTEMS, TrainingPlan
 
 STUDIES = Path(__file__).parent
-CODE = ("systems.py", "baselines.py", "setting.py", "references.py")
+CODE = ("systems.py", "baselines.py", "setting.py")
 """Files beside this one that decide what a step computes, as the step's own file does."""
 QUICK_SIZES = {"train": (192, 600), "validation": (60, 200), "test": (150, 800)}
 """Queries and documents of each part in a quick run."""
@@ -114,8 +115,7 @@ class Setting:
         """Return an untrained model; all of them share the frozen backbones."""
         template = self._template
         model = LiraModel(copy.deepcopy(template.config), template.multilingual_encoder, template.english_encoder)
-        for name in ("multilingual_projection", "english_projection"):
-            model.arca.get_submodule(name).load_state_dict(template.arca.get_submodule(name).state_dict())
+        copy_start(template, model)
         model.processor = template.processor
         return model.eval()
 
@@ -210,15 +210,9 @@ def reduced_split(split: RetrievalSplit, rows: np.ndarray, places: np.ndarray) -
     """Return the split of the queries at `rows` and the documents at `places`."""
     new = {int(old): number for number, old in enumerate(places)}
     chosen = rows.tolist()
-    texts = split.queries
     return replace(
         split,
-        queries=Texts(
-            *(
-                [column[row] for row in chosen]
-                for column in (texts.texts, texts.languages, texts.candidates, texts.scores)
-            )  # type: ignore[arg-type]
-        ),
+        queries=split.queries.at(chosen),
         query_ids=[split.questions[row] for row in chosen],
         kinds=[split.kinds[row] for row in chosen],
         unseen_type=[split.unseen_type[row] for row in chosen],
@@ -238,11 +232,13 @@ def few_queries(tables: SplitTables, count: int, seed: int) -> SplitTables:
     """
     kept = set(np.random.default_rng(seed).permutation(len(tables.split.queries))[:count].tolist())
     queries = streams_of(tables.queries)
-    rows = queries.rows.copy()
-    rows[[row for row in range(len(rows)) if row not in kept]] = -1
+    hidden = [row for row in range(len(queries)) if row not in kept]
     split = replace(
         tables.split,
         gains=[values if row in kept else {} for row, values in enumerate(tables.split.gains)],
         pairs=[values if row in kept else [] for row, values in enumerate(tables.split.pairs)],
     )
-    return replace(tables, split=split, queries=replace(queries, rows=rows))
+    columns = {name: rows.copy() for name, rows in {"": queries.rows, **queries.others}.items()}
+    for rows in columns.values():
+        rows[hidden] = -1
+    return replace(tables, split=split, queries=replace(queries, rows=columns.pop(""), others=columns))

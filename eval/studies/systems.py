@@ -134,7 +134,8 @@ def first_candidate_only(tables: SplitTables) -> SplitTables:
     """Return tables of greedy translations alone: nothing is left to choose."""
     queries = streams_of(tables.queries)
     rows = np.where(np.arange(queries.rows.shape[1]) == 0, queries.rows, -1)
-    return replace(tables, queries=replace(queries, rows=rows))
+    others = {name: np.where(np.arange(kept.shape[1]) == 0, kept, -1) for name, kept in queries.others.items()}
+    return replace(tables, queries=replace(queries, rows=rows, others=others))
 
 
 def without_translations(tables: SplitTables) -> SplitTables:
@@ -142,7 +143,7 @@ def without_translations(tables: SplitTables) -> SplitTables:
     queries, local = streams_of(tables.queries), streams_of(tables.local)
     return replace(
         tables,
-        queries=replace(queries, rows=np.full_like(queries.rows, -1)),
+        queries=replace(queries, rows=np.full_like(queries.rows, -1), others={}),
         local=replace(local, rows=np.full_like(local.rows, -1)),
     )
 
@@ -199,7 +200,7 @@ LINEAR, ENGLISH_MAPPING, CONNECTOR = "linear head, InfoNCE", "MSE mapping to Eng
 CONCATENATION = "concatenation"
 _KEPT: dict[str, object] = {"must_improve": False}
 """Go on from stage 1 even where validation scores were better before it."""
-_NO_NOISE = {"english_path_dropout": 0.0, "candidate_noise": 0.0}
+_NO_NOISE = {"english_path_dropout": 0.0, "candidate_noise": 0.0, "mixed": 0.0}
 SYSTEMS: dict[str, System] = {
     LIRA: System(Variant().build),
     "no translation critic": System(Variant(tables=without_critic_scores).build),
@@ -209,6 +210,8 @@ SYSTEMS: dict[str, System] = {
     "no multilingual path": System(Variant(model=_read_english_only, lasr=_NO_NOISE).build, local_titles=False),
     "stage 1 kept": System(Variant(arca=_KEPT).build),
     "stage 1 kept, no geometry": System(Variant(arca=_KEPT, arca_weights={"geometry": 0.0}).build),
+    "no retrieval reward": System(Variant(lasr_weights={"policy": 0.0}).build),
+    "candidates of one quality": System(Variant(lasr={"gloss": 0.0, "reference": 0.0, "mixed": 0.0}).build),
     "no gate": System(Variant(frozen=("lasr.gate",)).build),
     "with consistency": System(Variant(lasr_weights={"consistency": 0.1}).build),
     "with hinge": System(Variant(lasr_weights={"hinge": 0.5}).build),

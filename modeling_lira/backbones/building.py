@@ -102,6 +102,8 @@ def build_reasoner(
 def align_paths(model: LiraModel, anchor_texts: Sequence[str]) -> None:
     """Start the projections: centre both paths, and rotate the English one onto the multilingual one.
 
+    The embedding critic's map starts as the same rotation.
+
     The multilingual projection is the identity, or the leading principal directions where the shared width is
     smaller. English anchors [N] give both encoders the same content.
 
@@ -114,6 +116,13 @@ def align_paths(model: LiraModel, anchor_texts: Sequence[str]) -> None:
     shared = (multilingual - centres[0]) @ weight.T
     model.arca.multilingual_projection.start_from(weight, centres[0])
     model.arca.english_projection.start_from(fit_procrustes(english - centres[1], shared), centres[1])
+    model.arca.critic_map.weight.copy_(fit_procrustes(english - centres[1], multilingual - centres[0]))
+
+
+def copy_start(source: LiraModel, target: LiraModel) -> None:
+    """Start the projections of `target` as `align_paths` started those of `source`, on the same backbones."""
+    for name in ("multilingual_projection", "english_projection", "critic_map"):
+        target.arca.get_submodule(name).load_state_dict(source.arca.get_submodule(name).state_dict())
 
 
 def _leading_directions(centred: Tensor, count: int) -> Tensor:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import datasets
@@ -17,21 +17,38 @@ from ..errors import LiraError
 from .progress import quiet_datasets
 
 ENGLISH = "en"
+GLOSS, REFERENCE = "gloss", "reference"
+"""Sources of a query's further translations: a dictionary's gloss, and what the query says in plain English."""
 NO_SCORES = (float("nan"),) * 3
 """The scores of a candidate that no critic has scored."""
 
 
 @dataclass(frozen=True)
 class Texts:
-    """Texts with their languages, candidates and critics' scores, row by row."""
+    """Texts with their languages, candidates and critics' scores, row by row.
+
+    `others` are further translations of each text by the name of their source, "gloss" (poor) and "reference" (as good
+    as perfect): no critic has scored them.
+    """
 
     texts: list[str]
     languages: list[str]
     candidates: list[list[str]] = field(default_factory=list)
     scores: list[list[tuple[float, float, float]]] = field(default_factory=list)
+    others: dict[str, list[list[str]]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    def at(self, rows: Sequence[int]) -> "Texts":
+        """Return the texts at some rows."""
+        return Texts(
+            texts=[self.texts[row] for row in rows],
+            languages=[self.languages[row] for row in rows],
+            candidates=[self.candidates[row] for row in rows],
+            scores=[self.scores[row] for row in rows],
+            others={name: [several[row] for row in rows] for name, several in self.others.items()},
+        )
 
 
 @dataclass(frozen=True)
@@ -113,14 +130,15 @@ def load_split(corpus: str, language: str, split: str) -> RetrievalSplit:
     for query, document, score in zip(qrels["query-id"], qrels["corpus-id"], qrels["score"], strict=True):
         if score > 0:
             gains[query_rows[query]][document_rows[document]] = int(score)
+    english_titles = _english_titles(documents, titles)
     return RetrievalSplit(
         language=language,
-        queries=_query_texts(queries),
+        queries=replace(_query_texts(queries), others=_other_translations(queries, gains, english_titles)),
         kinds=list(queries["kind"]),
         unseen_type=list(queries["unseen_type"]),
         document_ids=document_ids,
         titles=titles,
-        english_titles=_english_titles(documents, titles),
+        english_titles=english_titles,
         gains=gains,
         hard_negatives=[
             [document_rows[name] for name in row if name in document_rows] for row in queries["hard_negatives"]
@@ -177,6 +195,25 @@ def _query_texts(queries: Dataset) -> Texts:
         candidates=[[candidate["text"] for candidate in row] for row in rows],
         scores=[[_scores(candidate) for candidate in row] for row in rows],
     )
+
+
+def _other_translations(
+    queries: Dataset, gains: Sequence[Mapping[int, int]], english_titles: Sequence[str]
+) -> dict[str, list[list[str]]]:
+    """Return a poor and a good translation of each query.
+
+    A corpus without columns of them, such as a shop's own log, makes do: the candidates with half of their words left
+    out, and the English title of a most relevant product.
+    """
+    if {GLOSS, REFERENCE} <= set(queries.column_names):
+        return {
+            GLOSS: [row or [] for row in queries[GLOSS]],
+            REFERENCE: [[text] if text else [] for text in queries[REFERENCE]],
+        }
+    poor = [[" ".join(text.split()[::2]) for text in row] for row in _query_texts(queries).candidates]
+    best = [max(judged, key=judged.__getitem__, default=None) for judged in gains]
+    titles = ["" if row is None else english_titles[row] for row in best]
+    return {GLOSS: poor, REFERENCE: [[title] if title else [] for title in titles]}
 
 
 def _scores(candidate: Mapping[str, float | None]) -> tuple[float, float, float]:

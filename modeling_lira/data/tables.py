@@ -1,9 +1,10 @@
 """Tables of the texts of a corpus, as cached streams, from which batches are gathered."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -19,12 +20,15 @@ class Table(ABC):
     """Texts with candidates, ready to be gathered into batches.
 
     `rows` [N, K] are the candidates' rows among the distinct English texts, -1 where there is none; `scores` [N, K, 3]
-    are the critics' scores, NaN where there are none; `language_ids` [N].
+    are the critics' scores, NaN where there are none; `language_ids` [N]; `others` are the rows [N, K] of further
+    translations, by their source; `kind` is "query" or "document".
     """
 
     rows: np.ndarray
     scores: np.ndarray
     language_ids: np.ndarray
+    others: Mapping[str, np.ndarray]
+    kind: str
 
     def __len__(self) -> int:
         return len(self.language_ids)
@@ -36,7 +40,12 @@ class Table(ABC):
 
     def contents(self) -> Iterator[np.ndarray | Tensor]:
         """Yield everything that a batch is made of, for a digest of the table."""
-        yield from (self.rows, self.scores, self.language_ids)
+        yield from (self.rows, self.scores, self.language_ids, *self.others.values())
+
+    def translated(self, rows: np.ndarray, scores: np.ndarray | None = None) -> Self:
+        """Return a table whose texts have the English texts at `rows` [N, K] for candidates, without scores if None."""
+        unscored = np.full((*rows.shape, 3), np.nan, np.float32)
+        return replace(self, rows=rows, scores=unscored if scores is None else scores)
 
     @abstractmethod
     def batch(
@@ -74,27 +83,37 @@ class StreamTable(Table):
         }
 
 
-def _english_rows(texts: Texts, num_candidates: int) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Return the distinct candidates, and each text's rows among them [N, K] and scores [N, K, 3], K the most kept."""
-    chosen = [row[:num_candidates] for row in texts.candidates]
-    distinct = sorted({text for row in chosen for text in row})
+def english_rows(texts: Texts, num_candidates: int) -> tuple[list[str], dict[str, Any]]:
+    """Return the distinct English texts of all translations, and the rows, scores and others of a `Table`.
+
+    At most `num_candidates` of each text's translations are kept.
+    """
+    sources = {"": texts.candidates, **texts.others}
+    distinct = sorted({text for several in sources.values() for row in several for text in row[:num_candidates]})
     position = {text: index for index, text in enumerate(distinct)}
-    rows = np.full((len(texts), num_candidates), -1, np.int64)
+    rows = {name: _rows(several, position, num_candidates) for name, several in sources.items()}
     scores = np.full((len(texts), num_candidates, 3), np.nan, np.float32)
-    for index, row in enumerate(chosen):
-        rows[index, : len(row)] = [position[text] for text in row]
-        for column, values in enumerate(texts.scores[index][:num_candidates]):
+    for index, given in enumerate(texts.scores):
+        for column, values in enumerate(given[:num_candidates]):
             scores[index, column] = values
-    return distinct, rows, scores
+    return distinct, {"rows": rows.pop(""), "scores": scores, "others": rows}
+
+
+def _rows(translations: Sequence[Sequence[str]], position: Mapping[str, int], width: int) -> np.ndarray:
+    rows = np.full((len(translations), width), -1, np.int64)
+    for index, row in enumerate(translations):
+        kept = row[:width]
+        rows[index, : len(kept)] = [position[text] for text in kept]
+    return rows
 
 
 def cache_table(model: LiraModel, cache: StreamCache, texts: Texts, kind: str, num_candidates: int) -> StreamTable:
     """Cache both paths' streams of `texts`; at most `num_candidates` of each text's candidates are kept."""
-    distinct, rows, scores = _english_rows(texts, num_candidates)
+    distinct, columns = english_rows(texts, num_candidates)
     return StreamTable(
-        rows=rows,
-        scores=scores,
+        **columns,
         language_ids=model.processor.language_ids(texts.languages).numpy(),
+        kind=kind,
         multilingual=cache.get(model, texts.texts, "multilingual", kind),
         english=cache.get(model, distinct, "english", kind),
     )

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset, Sampler
 
-from ..data.corpus import RetrievalSplit
+from ..data.corpus import GLOSS, REFERENCE, RetrievalSplit
 from ..data.tables import SplitTables, Table
 from .options import LasrOptions
 
@@ -242,6 +242,7 @@ class RetrievalCollator:
             "relevant": _ragged([[base + row for row in judged] for judged in relevant], -1, torch.long),
             "grades": _ragged([list(judged.values()) for judged in relevant], 0, torch.float32),
             "other_candidate": torch.from_numpy(_one_candidate(candidates, draws)),
+            "uniform": torch.tensor([draw.random() for draw in draws], dtype=torch.float32),
             "pair_documents": _ragged([[base + row for row, _ in graded] for graded in pairs], -1, torch.long),
             "pair_targets": _ragged(
                 [[target for _, target in graded] for graded in pairs], float("nan"), torch.float32
@@ -283,22 +284,48 @@ class RetrievalCollator:
     ) -> tuple[dict[str, Tensor], np.ndarray]:
         """Return the batch's queries, and the rows [B, K] of their candidates in the table, -1 for none.
 
-        Some lose their English path, some get another query's candidates, some lose their language.
+        Where candidates come from, whether their scores are known and the language are drawn for each query.
         """
-        table, options = tables.queries, self.options
-        candidates, scores = table.rows[rows].copy(), table.scores[rows].copy()
-        no_language = np.zeros(len(rows), bool)
-        for position, draw in enumerate(draws):
-            # All are drawn, needed or not, so that one option never changes what another one draws.
-            dropped, noisy, stranger = draw.random(), draw.random(), int(draw.integers(len(table)))
-            if dropped < options.english_path_dropout:
-                candidates[position] = -1
-            elif noisy < options.candidate_noise and (table.rows[stranger] >= 0).any():
-                candidates[position], scores[position] = table.rows[stranger], np.nan
-            no_language[position] = draw.random() < options.language_dropout
+        table = tables.queries
+        drawn = [self._candidates(table, int(row), draw) for row, draw in zip(rows, draws, strict=True)]
+        candidates, scores = (np.stack(several) for several in zip(*drawn, strict=True))
+        no_language = [draw.random() < self.options.language_dropout for draw in draws]
         batch = table.batch(rows, candidates, scores)
-        batch["language_ids"] = batch["language_ids"].masked_fill(torch.from_numpy(no_language), 0)
+        batch["language_ids"] = batch["language_ids"].masked_fill(torch.tensor(no_language), 0)
         return batch, candidates
+
+    def _candidates(self, table: Table, row: int, draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Draw the candidates [K] and scores [K, 3] of one query; those that another source gives have no scores."""
+        # All are drawn, needed or not, so that one option never changes what another one draws.
+        dropped, source, hidden, mixed, chosen = draw.random(5)
+        width = table.rows.shape[1]
+        strangers = np.asarray(draw.integers(len(table), size=width))
+        order = draw.permutation(width)
+        unscored = np.full_like(table.scores[row], np.nan)
+        if dropped < self.options.english_path_dropout:
+            return np.full_like(table.rows[row], -1), unscored
+        others = self._of_another_source(table, row, source, int(strangers[0]))
+        if others is not None and (others >= 0).any():
+            candidates, scores = others, unscored
+        else:
+            candidates = table.rows[row]
+            scores = unscored if hidden < self.options.score_dropout else table.scores[row]
+        present = np.asarray(candidates[candidates >= 0])
+        if mixed < self.options.mixed and len(present):
+            one = present[int(chosen * len(present))]
+            return np.append(table.rows[strangers[1:], 0], one)[order], unscored
+        return candidates, scores
+
+    def _of_another_source(self, table: Table, row: int, drawn: float, stranger: int) -> np.ndarray | None:
+        """Return the candidates [K] of the source that `drawn` in [0, 1) stands for; None for the query's own."""
+        options = self.options
+        sources = ((options.candidate_noise, table.rows[stranger]), (options.gloss, table.others.get(GLOSS)),
+                   (options.reference, table.others.get(REFERENCE)))  # fmt: skip
+        for number, (share, rows) in enumerate(sources):
+            if drawn < share:
+                return rows if number == 0 or rows is None else rows[row]
+            drawn -= share
+        return None
 
     def _document_batch(
         self, tables: SplitTables, rows: np.ndarray, number: int, english_titles: bool

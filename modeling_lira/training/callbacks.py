@@ -1,6 +1,7 @@
 """Callbacks of `transformers.Trainer`: decay towards the start, the best checkpoint's path, and what is logged."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from transformers import (
 
 from ..faces.progress import Pace
 from .checkpoints import checkpoint_name
-from .stage import Stage
+from .stage import Stage, within
 from .validation import BEST
 
 logger = logging.getLogger(__name__)
@@ -66,13 +67,18 @@ class TowardsStart(TrainerCallback):
         In units of the learning rate: a step at learning rate r moves each weight the part `decay * r`, at most 1, of
         the way back to its start. So the pull follows the schedule, as AdamW's decay does, and a part that learns ten
         times as fast is pulled ten times as hard.
+    exempt : sequence of str
+        Parts that do not decay.
 
     Source: Li et al. (2018), L2-SP; decoupled from the gradient as in AdamW.
     """
 
-    def __init__(self, stage: Stage[Any], decay: float) -> None:
-        trained = (parameter for parameter in stage.parameters() if parameter.requires_grad)
-        self.start = {parameter: parameter.detach().clone() for parameter in trained}
+    def __init__(self, stage: Stage[Any], decay: float, exempt: Sequence[str] = ()) -> None:
+        self.start = {
+            parameter: parameter.detach().clone()
+            for name, parameter in stage.model.named_parameters()
+            if parameter.requires_grad and not within(name, exempt)
+        }
         self.decay = decay
 
     def on_optimizer_step(
@@ -80,8 +86,10 @@ class TowardsStart(TrainerCallback):
     ) -> None:
         """Move every trained weight towards its start."""
         for group in kwargs["optimizer"].param_groups:
-            parameters = group["params"]
+            parameters = [parameter for parameter in group["params"] if parameter in self.start]
             start = [self.start[parameter] for parameter in parameters]
+            if not parameters:
+                continue
             with torch.no_grad():
                 torch._foreach_lerp_(parameters, start, min(1.0, self.decay * group["lr"]))
 

@@ -29,6 +29,19 @@ def anchor_loss(multilingual: Tensor, english: Tensor) -> Tensor:
     return (1 - (multilingual * english).sum(-1)).mean()
 
 
+def matching_loss(texts: Tensor, translations: Tensor, temperature: float) -> Tensor:
+    """Return the cross-entropy of finding each text's translation among all translations of a batch.
+
+    Parameters
+    ----------
+    texts, translations : Tensor, [B, d], unit norm; a text and its translation have the same row
+    temperature : float
+
+    Source: METHOD.md, Arca 3.
+    """
+    return F.cross_entropy(texts @ translations.T / temperature, torch.arange(len(texts), device=texts.device))
+
+
 def candidate_rewards(
     critic_scores: Tensor, similarities: Tensor, alpha: float, beta: float, gamma: float, delta: float
 ) -> Tensor:
@@ -55,6 +68,31 @@ def sampled_actions(logits: Tensor, uniform: Tensor) -> Tensor:
     reached = logits.softmax(-1).cumsum(-1)  # [B, K]
     drawn = (reached <= uniform[:, None] * reached[:, -1:]).sum(-1)
     return drawn.clamp_max(logits.shape[-1] - 1)
+
+
+def retrieval_margins(scores: Tensor, gains: Tensor, temperature: float, mask: Tensor) -> Tensor:
+    """Return how far each candidate's embedding puts the relevant documents above the others, [Q, K].
+
+    It is the mean score of the relevant documents, weighed by grade, above a soft maximum of the others', in units of
+    the temperature; 0 where a query has no relevant document.
+
+    Parameters
+    ----------
+    scores : Tensor, [Q, K, N]
+        Of every document for a query with each of its candidates alone.
+    gains : Tensor, [Q, N]
+    temperature : float
+    mask : Tensor, [Q, N]
+        False where a document is no negative of a query.
+
+    Source: METHOD.md, Arca 5.
+    """
+    scaled = scores / temperature
+    excluded = ((gains > 0) | ~mask)[:, None]
+    negatives = scaled.masked_fill(excluded, OUT_OF_SIGHT / temperature).logsumexp(-1)  # [Q, K]
+    total = gains.sum(1, keepdim=True)
+    relevant = (scaled * gains[:, None]).sum(-1) / total.clamp_min(1e-9)
+    return (relevant - negatives) * (total > 0)
 
 
 def policy_loss(logits: Tensor, actions: Tensor, rewards: Tensor, candidate_mask: Tensor) -> Tensor:

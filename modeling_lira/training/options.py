@@ -20,6 +20,7 @@ RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("epochs", "batch_size", "patience", "positives", "k", "rank"), (1, INFINITY)),
     **dict.fromkeys(("projector_size", "matryoshka"), (1, INFINITY)),
     **dict.fromkeys(("english_path_dropout", "document_path_dropout", "candidate_noise", "language_dropout"), (0, 1)),
+    **dict.fromkeys(("gloss", "reference", "mixed", "score_dropout"), (0, 1)),
     **dict.fromkeys(("english_titles", "pearson_share", "shares"), (0, 1)),
     "safe_negatives": (-1, INFINITY),
     "seed": (0, 2**32 - 1),
@@ -79,7 +80,8 @@ class ArcaWeights(Checked):
     """Weights of stage 1's terms.
 
     `alpha`, `beta`, `gamma` weigh a candidate's semantic, emotional and pragmatic score in the reward, `delta` its
-    similarity to the text; `eta` is the weight of L_anchor, `geometry` of L_geo and `entropy` of the policy's entropy.
+    similarity to the text; `eta` is the weight of L_anchor, `geometry` of L_geo, `critic` of the loss by which the
+    embedding critic learns and `entropy` of the policy's entropy.
 
     Source: paper, Arca, for the names.
     """
@@ -90,6 +92,7 @@ class ArcaWeights(Checked):
     delta: float = 1.0
     eta: float = 0.3
     geometry: float = 20.0
+    critic: float = 1.0
     entropy: float = 0.01
 
 
@@ -98,9 +101,10 @@ class LasrWeights(Checked):
     """Weights of stage 2's terms, and the numbers that shape them.
 
     `contrastive`, `hinge`, `mean_variance`, `consistency` and `correlation` weigh their terms against soft nDCG, which
-    has weight 1; hinge and consistency are off because they did not help on validation data. `margin` is the hinge's,
-    `temperature` the soft ranks', `k` nDCG's; `contrastive_temperature` and `consistency_temperature` are those of the
-    softmaxes over documents; `pearson_share` is a of L_corr and `correlation_temperature` that of its soft ranks.
+    has weight 1; hinge and consistency are off because they did not help on validation data. `policy` weighs the loss
+    of the actor, whose reward is the retrieval margin. `margin` is the hinge's, `temperature` the soft ranks', `k`
+    nDCG's; `contrastive_temperature` and `consistency_temperature` are those of the softmaxes over documents;
+    `pearson_share` is a of L_corr and `correlation_temperature` that of its soft ranks.
 
     Source: paper, LaSR, for the terms.
     """
@@ -110,6 +114,7 @@ class LasrWeights(Checked):
     mean_variance: float = 0.1
     consistency: float = 0.0
     correlation: float = 1.0
+    policy: float = 1.0
     margin: float = 0.1
     temperature: float = 0.03
     k: int = 10
@@ -133,11 +138,11 @@ class ArcaOptions(Checked):
     - `precision`: float32 or bfloat16.
     """
 
-    epochs: int = 1
-    batch_size: int = 128
-    learning_rates: dict[str, float] = field(default_factory=lambda: {"arca.adaptor": 1e-5, "arca.actor": 1e-4})
+    epochs: int = 4
+    batch_size: int = 256
+    learning_rates: dict[str, float] = field(default_factory=lambda: {"arca.critic_map": 1e-3, "arca.actor": 1e-4})
     patience: int = 2
-    decay: float = 10.0
+    decay: float = 0.0
     must_improve: bool = True
     precision: str = "float32"
     weights: ArcaWeights = field(default_factory=ArcaWeights)
@@ -156,20 +161,24 @@ class LasrOptions(Checked):
 
     - `objective`: retrieval (relevance judgements), ranking (graded similarities) or joint (both);
     - `positives`, `negatives`, `pairs`: relevant documents, hard negatives and graded pairs drawn for each query;
-    - `english_path_dropout`: share of queries that lose their English path;
+    - `english_path_dropout`: share of queries that lose their English path; of the others
+    - `candidate_noise`, `gloss`, `reference` are the shares that get the candidates of another query, a poor
+      translation or a perfect one in place of their own candidates;
+    - `mixed`: share of queries with an English path of which one candidate stays, among those of other queries;
+    - `score_dropout`: share of queries whose critics' scores are hidden;
     - `document_path_dropout`: share of local titles that lose theirs; few shops have their titles translated;
     - `language_dropout`: share of queries whose language is unknown to the model;
-    - `candidate_noise`: share of queries with an English path that get the candidates of another query, without scores;
     - `english_titles`: share of batches that search the English titles;
     - `doc_queue`, `corr_queue`: rows of the queues, 0 for none; the DocQueue is off because its documents, embedded by
       older weights, made validation scores worse;
     - `safe_negatives`: largest cosine, by the frozen multilingual encoder, of a negative to a relevant document;
     - `start_share`: share of the stage's first weights in the average, with its last ones, that it ends with;
+    - `exempt`: parts that neither decay towards their start nor are averaged with it;
     - `matryoshka`: further widths at which a truncated embedding is trained to work as well.
     """
 
     objective: str = "retrieval"
-    epochs: int = 4
+    epochs: int = 8
     batch_size: int = 128
     learning_rates: dict[str, float] = field(
         default_factory=lambda: {
@@ -177,25 +186,30 @@ class LasrOptions(Checked):
             "arca.english_projection": 2e-3,
             "arca.adaptor": 6e-4,
             "lasr": 6e-4,
-            "lasr.stand_in": 2e-3,
-            "lasr.gate": 2e-3,
+            "lasr.gate": 3e-2,
+            "arca.actor": 1e-2,
         }
     )
-    patience: int = 2
+    patience: int = 3
     decay: float = 10.0
     precision: str = "float32"
     positives: int = 2
     negatives: int = 1
     pairs: int = 4
-    english_path_dropout: float = 0.5
+    english_path_dropout: float = 0.3
     document_path_dropout: float = 1.0
-    candidate_noise: float = 0.1
+    candidate_noise: float = 0.2
+    gloss: float = 0.2
+    reference: float = 0.2
+    mixed: float = 0.2
+    score_dropout: float = 0.5
     language_dropout: float = 0.1
     english_titles: float = 0.5
     doc_queue: int = 0
     corr_queue: int = 512
     safe_negatives: float = 1.0
     start_share: float = 0.35
+    exempt: tuple[str, ...] = ("lasr.gate", "arca.actor")
     matryoshka: tuple[int, ...] = ()
     weights: LasrWeights = field(default_factory=LasrWeights)
 
@@ -206,6 +220,9 @@ class LasrOptions(Checked):
         _check_choice("objective", self.objective, OBJECTIVES)
         if not 0 <= self.start_share < 1:
             raise LiraError(f"start_share must be at least 0 and below 1, got {self.start_share}")
+        shares = self.candidate_noise + self.gloss + self.reference
+        if shares > 1:
+            raise LiraError(f"candidate_noise, gloss and reference must be at most 1 together, got {shares:g}")
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -55,6 +55,11 @@ class Stage(nn.Module, Generic[Model]):
         return [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
 
 
+def within(name: str, parts: Iterable[str]) -> bool:
+    """Whether a weight is one of the parts, or inside one."""
+    return any(name == part or name.startswith(f"{part}.") for part in parts)
+
+
 def _check_parts(model: nn.Module, learning_rates: Iterable[str]) -> None:
     """Raise `LiraError` for a learning rate of a part that the model does not have: nothing would learn by it."""
     parts = {name for name, _ in model.named_modules()} | {name for name, _ in model.named_parameters()}
@@ -64,5 +69,5 @@ def _check_parts(model: nn.Module, learning_rates: Iterable[str]) -> None:
 
 
 def _rate(name: str, learning_rates: Mapping[str, float]) -> float:
-    fitting = [part for part in learning_rates if name == part or name.startswith(f"{part}.")]
+    fitting = [part for part in learning_rates if within(name, (part,))]
     return learning_rates[max(fitting, key=len)] if fitting else 0.0

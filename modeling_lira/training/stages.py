@@ -17,9 +17,11 @@ from .losses import (
     correlation_loss,
     geometry_loss,
     hinge_loss,
+    matching_loss,
     mean_variance_loss,
     policy_entropy,
     policy_loss,
+    retrieval_margins,
     sampled_actions,
     soft_ndcg_loss,
 )
@@ -29,6 +31,8 @@ from .queues import CorrQueue, DocQueue, FifoQueue
 from .stage import Stage
 
 ENGLISH_INPUTS = ("english_states", "candidate_mask", "critic_scores")
+CRITIC = 0.05
+"""Temperature of the softmax over a batch's translations by which the embedding critic learns."""
 Side = Mapping[str, Tensor]
 
 
@@ -55,9 +59,9 @@ class EncoderStage(Stage[LiraModel]):
 
 
 class ArcaStage(EncoderStage):
-    """Stage 1: L_arca = L_RL + eta L_anchor + geometry L_geo - entropy H.
+    """Stage 1: L_arca = L_RL + eta L_anchor + geometry L_geo + critic L_critic - entropy H.
 
-    Source: paper, Arca; L_geo and the entropy bonus: METHOD.md, Arca 6 and 7.
+    Source: paper, Arca; L_critic, L_geo and the entropy bonus: METHOD.md, Arca 3, 6 and 7.
     """
 
     def __init__(self, lira: LiraModel, learning_rates: Mapping[str, float], weights: ArcaWeights) -> None:
@@ -83,16 +87,20 @@ class ArcaStage(EncoderStage):
         multilingual = gather_rows(output.multilingual_embedding)
         frozen_english = gather_rows(frozen_embedding(arca.english_projection.centre, english_states[rows, actions]))
         frozen = gather_rows(frozen_embedding(arca.multilingual_projection.centre, multilingual_states))
+        views = arca.critic_views(multilingual_states, english_states[rows, actions])
+        text_view, english_view = map(gather_rows, views)
         terms = {
             "policy": _mean_over_processes(policy_loss(output.policy_logits, actions, rewards, mask)),
             "anchor": anchor_loss(multilingual, english),
             "geometry": geometry_loss(english, frozen_english) + geometry_loss(multilingual, frozen),
+            "critic": matching_loss(text_view, english_view, CRITIC),
             "entropy": _mean_over_processes(policy_entropy(output.policy_logits)),
         }
         loss = (
             terms["policy"]
             + weights.eta * terms["anchor"]
             + weights.geometry * terms["geometry"]
+            + weights.critic * terms["critic"]
             - weights.entropy * terms["entropy"]
         )
         return {"loss": summed_gradient(loss), **_detached(terms)}
@@ -152,6 +160,7 @@ class LasrStage(EncoderStage):
         document_ids: Tensor,
         group: Tensor,
         other_candidate: Tensor,
+        uniform: Tensor,
         pair_documents: Tensor,
         pair_targets: Tensor,
         **batch: Tensor,
@@ -167,13 +176,15 @@ class LasrStage(EncoderStage):
             Which documents are searched together: a language and a kind of title.
         other_candidate : Tensor, [B, K], bool
             One candidate of each query, for the consistency term.
+        uniform : Tensor, [B], in [0, 1)
+            Decides which candidate each query's policy draws.
         pair_documents, pair_targets : Tensor, [B, P]
             Ids and wanted similarities of graded pairs, NaN where there are no more.
         **batch : Tensor
             Streams or token ids, `query_*` [B, ...] and `document_*` [N, ...].
         """
         queries = self.streams(_side(batch, "query_"))
-        output = self.lira.fuse(**queries)
+        output = self.lira.fuse(**queries)  # type: ignore[arg-type]
         documents = self._documents(self.streams(_side(batch, "document_")), document_ids, int(group))
         relevant, grades = _gather_padded(relevant, -1), _gather_padded(grades, 0)
         gains = gains_of(relevant, grades, documents.ids)
@@ -182,6 +193,9 @@ class LasrStage(EncoderStage):
         terms: dict[str, Tensor] = {}
         for width in self.widths:
             self._add(terms, self._task_terms(embedding, documents, gains, mask, width))
+        if self.weights.policy and output.policy_logits is not None:
+            present = queries["candidate_mask"]
+            self._add(terms, {"policy": self._policy(output, present, uniform, documents, gains, mask)})
         if self.options.objective != "retrieval":
             pairs = _gather_padded(pair_documents, -1), _gather_padded(pair_targets, float("nan"))
             self._add(terms, {"correlation": self._correlation(embedding, documents, *pairs)})
@@ -204,7 +218,7 @@ class LasrStage(EncoderStage):
 
     def _documents(self, side: Side, ids: Tensor, group: int) -> Documents:
         """Embed the batch's documents, one of each over all processes, and join the queue's of the same group."""
-        embeddings = gather_rows(_embedding(self.lira.fuse(**side)))
+        embeddings = gather_rows(_embedding(self.lira.fuse(**side, kind="document")))
         centre = self.lira.arca.multilingual_projection.centre
         frozen = gather_rows(frozen_embedding(centre, side["multilingual_states"]))
         every = gather_rows(ids)
@@ -237,6 +251,31 @@ class LasrStage(EncoderStage):
                 terms["hinge"] = share * hinge_loss(scores, gains, weights.margin, mask)
         return terms
 
+    def _policy(
+        self,
+        output: LiraModelOutput,
+        present: Tensor,
+        uniform: Tensor,
+        documents: Documents,
+        gains: Tensor,
+        mask: Tensor,
+    ) -> Tensor:
+        """Return the loss of a policy whose reward is the retrieval margin of the query with each candidate alone.
+
+        A query with a candidate alone stands at 45 degrees here, as a document does: behind a gate that has closed, all
+        candidates would be worth the same.
+        """
+        assert output.candidate_embeddings is not None and output.multilingual_embedding is not None
+        assert output.policy_logits is not None
+        multilingual = output.multilingual_embedding[:, None].expand_as(output.candidate_embeddings)
+        alone = torch.cat([multilingual, output.candidate_embeddings], -1).detach() * 0.5**0.5  # [B, K, 2d]
+        alone = gather_rows(alone[..., : self.widths[0]].float())
+        present, logits = gather_rows(present.long()).bool(), gather_rows(output.policy_logits)
+        scores = alone @ documents.embeddings.detach().T  # [B, K, N]
+        rewards = retrieval_margins(scores, gains, self.weights.contrastive_temperature, mask)
+        actions = sampled_actions(logits.detach().float(), gather_rows(uniform))
+        return policy_loss(logits, actions, rewards, present)
+
     def _correlation(self, queries: Tensor, documents: Documents, pairs: Tensor, targets: Tensor) -> Tensor:
         """Compare the cosines of the graded pairs [B, P] with their targets, joined with the queue's."""
         present = ~targets.isnan()
@@ -257,13 +296,13 @@ class LasrStage(EncoderStage):
     def _views(self, output: LiraModelOutput, queries: Side, other_candidate: Tensor) -> Iterator[Tensor]:
         """Yield other embeddings of the queries, [B, D] each: by one path alone, and with another candidate."""
         without = {name: value for name, value in queries.items() if name not in ENGLISH_INPUTS}
-        yield _embedding(self.lira.fuse(**without))
+        yield _embedding(self.lira.fuse(**without))  # type: ignore[arg-type]
         english, weight = output.english_embedding, output.english_weight
         assert english is not None and weight is not None
         alone = torch.cat([english, weight[:, None] * english], -1).float()
         yield F.normalize(alone[:, : self.widths[0]], dim=-1)
         if "english_states" in queries:
-            yield _embedding(self.lira.fuse(**{**queries, "candidate_mask": other_candidate}))
+            yield _embedding(self.lira.fuse(**{**queries, "candidate_mask": other_candidate}))  # type: ignore[arg-type]
 
     def _consistency(self, queries: Tensor, views: Iterator[Tensor], documents: Documents, mask: Tensor) -> Tensor:
         scores = queries @ documents.embeddings.T

@@ -27,7 +27,7 @@ from .callbacks import BestCheckpoint, EpochLine, TowardsStart, show_steps
 from .checkpoints import SealedTrainer
 from .options import ArcaOptions, LasrOptions
 from .run_folder import process_state
-from .stage import Stage
+from .stage import Stage, within
 from .stages import ArcaStage, EncoderStage, LasrStage
 from .validation import BEST, validation_scores
 
@@ -346,23 +346,32 @@ def _run(
 ) -> LiraTrainer:
     arguments = _arguments(output, options, sampler, seed)
     objective = getattr(options, "objective", "retrieval")
+    share, exempt = getattr(options, "start_share", 0.0), getattr(options, "exempt", ())
+    start = {name: value.clone() for name, value in trained_parts(stage.lira).items()}
+
+    def validate(model: LiraModel) -> dict[str, float]:
+        now = {name: value.clone() for name, value in trained_parts(model).items()}
+        average_with_start(model, start, share, exempt)  # the model that the stage would end with
+        scores = validation_scores(model, validation, objective)
+        model.load_state_dict(now, strict=False)
+        return scores
+
     trainer = LiraTrainer(
         stage,
         arguments,
-        lambda model: validation_scores(model, validation, objective),
+        validate,
         sampler,
         train_dataset=rows,
         eval_dataset=rows,
         data_collator=collator,
         optimizers=(torch.optim.AdamW(stage.parameter_groups(), weight_decay=0.0), None),
         callbacks=[
-            TowardsStart(stage, options.decay),
+            TowardsStart(stage, options.decay, exempt),
             EarlyStoppingCallback(early_stopping_patience=options.patience),
             EpochLine(),
         ],
     )
-    start = {name: value.clone() for name, value in trained_parts(stage.lira).items()}
-    before = trainer.validate(stage.lira)
+    before = validate(stage.lira)
     trainer.train_on()
     trainer.state.log_history.insert(
         0, {"epoch": 0.0, "step": 0, **{f"eval_{name}": value for name, value in before.items()}}
@@ -372,14 +381,18 @@ def _run(
         logger.warning("no epoch beat the model as it was before the stage: its weights stay as they were")
         stage.lira.load_state_dict(start, strict=False)
     else:
-        average_with_start(stage.lira, start, getattr(options, "start_share", 0.0))
+        average_with_start(stage.lira, start, share, exempt)
     return trainer
 
 
-def average_with_start(model: LiraModel, start: Mapping[str, Tensor], share: float) -> None:
+def average_with_start(model: LiraModel, start: Mapping[str, Tensor], share: float, exempt: Sequence[str] = ()) -> None:
     """Set each trained weight to `share` of its value at the `start` plus `1 - share` of its value now, in place.
+
+    The parts that are `exempt` keep their value.
 
     Source: Wortsman et al. (2022), WiSE-FT.
     """
-    now = trained_parts(model)
-    model.load_state_dict({name: value.lerp(start[name], share) for name, value in now.items()}, strict=False)
+    averaged = {
+        name: value.lerp(start[name], share) for name, value in trained_parts(model).items() if not within(name, exempt)
+    }
+    model.load_state_dict(averaged, strict=False)

@@ -1,46 +1,83 @@
-"""How well a model retrieves and ranks on tables of streams."""
+"""How well a model retrieves and ranks on tables of streams, whatever the quality of the translations."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from ..data.tables import SplitTables
-from ..evaluation.embedded import embed_split
+from ..data.qualities import CANDIDATES, NONE, STRANGERS, of_quality, qualities_of
+from ..data.tables import SplitTables, StreamTable
+from ..evaluation.comparison import translate_then_encode
+from ..evaluation.embedded import Embedded, embed_table
+from ..evaluation.metrics import ndcg
 from ..modeling_lira import LiraModel
 
 BEST = "score"
 """Name of the validation score by which the best epoch is chosen."""
+REGRET = "worst_regret"
 
 
 def validation_scores(
     model: LiraModel, splits: Sequence[SplitTables], objective: str = "retrieval"
 ) -> dict[str, float]:
-    """Return the mean over languages of nDCG@10 in the four ways a shop may search, of the correlations, and `score`.
+    """Return means over languages of nDCG@10 in every way that a shop may search, of the correlations, and `score`.
 
-    The score is the mean of the four ways for retrieval, Spearman's correlation for ranking, the mean of both for the
-    joint objective. A language without English titles is searched in two ways.
+    English titles are searched with translations of every quality, local titles without any and with the candidates;
+    types of products that are not in the training data are told apart. The regret of a quality is how far the model is
+    below the better of its two simple rivals, itself without translations and translate-then-encode. The score of
+    retrieval is the mean of the nDCG@10 less the worst regret; that of ranking is Spearman's correlation, that of the
+    joint objective the mean of both. A language without English titles is searched by local ones alone.
     """
-    ways = {
-        "english_titles": (True, True),
-        "english_titles_without_translations": (True, False),
-        "local_titles": (False, True),
-        "local_titles_without_translations": (False, False),
-    }
     values: dict[str, list[float]] = {}
     for split in splits:
-        embedded = embed_split(model, split)
-        for name, (english, candidates) in ways.items():
-            if english and not split.split.has_english_titles:
-                continue
-            scores = embedded.ndcg(english_titles=english, with_candidates=candidates)
-            values.setdefault(f"ndcg@10_{name}", []).append(float(scores.nanmean()))
-        if split.split.pairs:
-            linear, ranked = embedded.correlations()
-            values.setdefault("pearson", []).append(linear)
-            values.setdefault("spearman", []).append(ranked)
-    means = {name: float(np.mean(several)) for name, several in values.items()}
-    searched = [f"ndcg@10_{name}" for name in ways if f"ndcg@10_{name}" in means]
-    means["ndcg@10"] = float(np.mean([means[name] for name in searched]))
-    objectives = {"retrieval": means["ndcg@10"], "ranking": means.get("spearman", float("nan"))}
+        for name, value in _scores(model, split).items():
+            values.setdefault(name, []).append(value)
+    means = {name: float(np.nanmean(several)) for name, several in values.items()}
+    regrets = [value for name, value in means.items() if name.startswith("regret_")]
+    means["ndcg@10"] = float(np.mean([value for name, value in means.items() if name.startswith("ndcg@10_")]))
+    means[REGRET] = max([0.0, *regrets])
+    objectives = {"retrieval": means["ndcg@10"] - means[REGRET], "ranking": means.get("spearman", float("nan"))}
     objectives["joint"] = sum(objectives.values()) / 2
     return {BEST: objectives[objective], **means}
+
+
+def _scores(model: LiraModel, tables: SplitTables) -> dict[str, float]:
+    """Return the values of one language."""
+    qualities = qualities_of(tables.queries)
+    queries = {quality: embed_table(model, of_quality(tables.queries, quality)) for quality in qualities}
+    documents = {english: embed_table(model, tables.documents(english), english) for english in (True, False)}
+    gains = tables.split.gain_matrix()
+    values: dict[str, float] = {}
+    for english, title in ((True, "english"), (False, "local")):
+        if english and not tables.split.has_english_titles:
+            continue
+        for quality in qualities if english else [name for name in (NONE, CANDIDATES) if name in qualities]:
+            scores = ndcg(queries[quality] @ documents[english].T, gains)
+            values |= _parts(f"ndcg@10_{title}_titles_{quality}", scores, tables)
+    if tables.split.has_english_titles:
+        values |= _regrets(values, tables)
+    if tables.split.pairs:
+        embedded = Embedded(tables, {True: queries.get(CANDIDATES, queries[NONE])}, documents)
+        values |= dict(zip(("pearson", "spearman"), embedded.correlations(), strict=True))
+    return values
+
+
+def _parts(name: str, scores: Tensor, tables: SplitTables) -> dict[str, float]:
+    """Return the mean over all queries, and over those whose type of product is not in the training data."""
+    unseen = torch.tensor(tables.split.unseen_type)
+    parts = {name: float(scores.nanmean())}
+    return parts | {f"{name}_unseen": float(scores[unseen].nanmean())} if unseen.any() else parts
+
+
+def _regrets(values: Mapping[str, float], tables: SplitTables) -> dict[str, float]:
+    """Return by how much the model is below the better of its simple rivals, for each quality of translation."""
+    without, regrets = values[f"ndcg@10_english_titles_{NONE}"], {}
+    for quality in qualities_of(tables.queries)[1:]:
+        rival = without
+        if isinstance(tables.queries, StreamTable) and quality != STRANGERS:
+            rivals = translate_then_encode(replace(tables, queries=of_quality(tables.queries, quality)))
+            rival = max(rival, float(rivals.ndcg().nanmean()))
+        regrets[f"regret_{quality}"] = rival - values[f"ndcg@10_english_titles_{quality}"]
+    return regrets
