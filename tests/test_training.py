@@ -143,7 +143,7 @@ def test_stage_one_learns_on_every_pair_and_only_arca(model: LiraModel, splits: 
     collate = PairCollator(rows.tables, PairSampler(len(rows), 8, seed=0))
     output = stage(**collate([rows[i] for i in range(len(rows))]))
     output["loss"].backward()
-    assert set(output) == {"loss", "policy", "anchor", "geometry", "entropy"}
+    assert set(output) == {"loss", "policy", "anchor", "geometry", "critic", "entropy"}
     learning = {name for name, value in model.named_parameters() if value.grad is not None}
     assert learning
     assert all(name.startswith("arca.") for name in learning)
@@ -155,14 +155,14 @@ def arca_batch(splits: list[SplitTables]) -> dict[str, torch.Tensor]:
     return collate([rows[row] for row in range(len(rows))])
 
 
-@pytest.mark.parametrize("term", ["policy", "anchor", "geometry", "entropy"])
+@pytest.mark.parametrize("term", ["policy", "anchor", "geometry", "critic", "entropy"])
 def test_stage_one_is_the_weighted_sum_of_its_terms_less_the_entropy(
     term: str, model: LiraModel, splits: list[SplitTables]
 ) -> None:
     disturb(model)
-    weights = ArcaWeights(eta=0.7, geometry=3.0, entropy=0.2)
+    weights = ArcaWeights(eta=0.7, geometry=3.0, critic=0.4, entropy=0.2)
     output = ArcaStage(model, {"arca": 1e-3}, weights)(**arca_batch(splits))
-    signed = {"policy": 1.0, "anchor": 0.7, "geometry": 3.0, "entropy": -0.2}
+    signed = {"policy": 1.0, "anchor": 0.7, "geometry": 3.0, "critic": 0.4, "entropy": -0.2}
     assert float(output[term]) != 0
     expected = sum(weight * float(output[name]) for name, weight in signed.items())
     assert float(output["loss"]) == pytest.approx(expected, abs=1e-5)
@@ -212,18 +212,19 @@ def test_the_queues_remember_training_alone(model: LiraModel, splits: list[Split
     assert len(stage.doc_queue) and len(stage.corr_queue)
 
 
-def test_stage_two_leaves_backbones_and_actor_alone(model: LiraModel, splits: list[SplitTables]) -> None:
+def test_stage_two_leaves_backbones_and_the_critics_map_alone(model: LiraModel, splits: list[SplitTables]) -> None:
     collate, rows = collator(splits)
     LasrStage(model, LasrOptions(), 16)(**collate([rows[i] for i in range(4)]))["loss"].backward()
     learning = {name for name, value in model.named_parameters() if value.grad is not None}
-    assert any(name.startswith("lasr.") for name in learning)
-    assert not any(name.startswith(("multilingual_encoder.", "english_encoder.", "arca.actor.")) for name in learning)
+    assert any(name.startswith("lasr.") for name in learning) and "arca.actor.preference" in learning
+    frozen = ("multilingual_encoder.", "english_encoder.", "arca.critic_map.")
+    assert not any(name.startswith(frozen) for name in learning)
 
 
 TERMS = {
-    "retrieval": {"ndcg", "contrastive", "hinge", "mean_variance", "consistency"},
+    "retrieval": {"ndcg", "contrastive", "hinge", "mean_variance", "consistency", "policy"},
     "ranking": {"correlation", "mean_variance", "consistency"},
-    "joint": {"ndcg", "contrastive", "hinge", "mean_variance", "consistency", "correlation"},
+    "joint": {"ndcg", "contrastive", "hinge", "mean_variance", "consistency", "correlation", "policy"},
 }
 
 
@@ -254,7 +255,7 @@ def test_queued_documents_count_as_what_they_are(model: LiraModel, splits: list[
         alone = LasrStage(model, collate.options, 0)(**collate([rows[index] for index in range(3)]))["ndcg"]
         batch = everything([rows[index] for index in range(8)])
         for name in list(batch):
-            if name.startswith("query_") or name in ("relevant", "grades", "other_candidate"):
+            if name.startswith("query_") or name in ("relevant", "grades", "other_candidate", "uniform"):
                 batch[name] = batch[name][:3]
         batch |= {"pair_documents": torch.zeros(3, 0, dtype=torch.long), "pair_targets": torch.zeros(3, 0)}
         full = LasrStage(model, collate.options, 0)(**batch)["ndcg"]

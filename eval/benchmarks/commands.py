@@ -14,6 +14,7 @@ def register(app: typer.Typer) -> None:
         generalisation
     )
     app.command(epilog="Example: python -m eval retrieval --model runs/mine/model --corpus runs/corpus")(retrieval)
+    app.command(epilog="Example: python -m eval gate --model runs/mine/model --corpus runs/corpus")(gate)
     app.command("mteb", epilog="Example: python -m eval mteb --model runs/mine/model --tasks products,public")(
         mteb_tasks
     )
@@ -58,6 +59,22 @@ def retrieval(
 
     backbones = (multilingual, english)
     run_retrieval(model, corpus, streams, codes_of(languages), split, records, backbones, baseline or ())
+
+
+def gate(
+    model: Model,
+    corpus: Annotated[str, typer.Option(help="Corpus folder or Hub dataset.")] = "runs/corpus",
+    split: Annotated[str, typer.Option(help="Which of its splits.")] = "test",
+    languages: Languages = "",
+    streams: Streams = STREAMS,
+    multilingual: Multilingual = None,
+    english: English = None,
+    records: Records = RECORDS,
+) -> None:
+    """Show what a model makes of translations from strangers' to perfect: its scores, its gate, its actor's choice."""
+    from .gate import measure_gate
+
+    measure_gate(model, corpus, streams, codes_of(languages), split, records, (multilingual, english))
 
 
 def mteb_tasks(

@@ -279,7 +279,7 @@ def run_retrieval(
     meter = Meter("retrieval", corpus=corpus_version(corpus))
     loaded = [load_model(name, *backbones) for name in models]
     rivals = {shown(name): baseline(name) for name in baselines}
-    codes = _languages(loaded, corpus, languages)
+    codes = languages_of(loaded, corpus, languages)
     cache = StreamCache(streams)
     tables = [cache_split(loaded[0], cache, load_split(corpus, code, split)) for code in codes]
     results = {
@@ -298,7 +298,8 @@ def run_retrieval(
     return results
 
 
-def _languages(models: Sequence[LiraModel], corpus: str, wanted: Sequence[str] | None) -> list[str]:
+def languages_of(models: Sequence[LiraModel], corpus: str, wanted: Sequence[str] | None) -> list[str]:
+    """Return the wanted languages, or all of a corpus; raise `LiraError` for one that corpus or model do not have."""
     there = corpus_languages(corpus)
     for code in wanted or ():
         if code not in there:

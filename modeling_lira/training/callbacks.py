@@ -54,7 +54,7 @@ def show_steps(trainer: Trainer) -> None:
 
 
 class TowardsStart(TrainerCallback):
-    """Weight decay towards the weights with which a stage begins, not towards zero (METHOD.md, LaSR 7).
+    """Weight decay towards the weights with which a stage begins, not towards zero (METHOD.md, LaSR 8).
 
     Weights that no batch changes keep what they took over from the backbones, which is what helps on texts unlike those
     of the training.

@@ -193,7 +193,7 @@ class LasrStage(EncoderStage):
         terms: dict[str, Tensor] = {}
         for width in self.widths:
             self._add(terms, self._task_terms(embedding, documents, gains, mask, width))
-        if self.weights.policy and output.policy_logits is not None:
+        if self.weights.policy and self.options.objective != "ranking" and output.policy_logits is not None:
             present = queries["candidate_mask"]
             self._add(terms, {"policy": self._policy(output, present, uniform, documents, gains, mask)})
         if self.options.objective != "retrieval":
