@@ -26,6 +26,8 @@ FIELDS = {
         "unseen_type": "Whether that type is held out of training.",
         "hard_negatives": "Ids of irrelevant products that look relevant, likeliest first; training alone.",
         "candidates": "English by machines: text, agent, scores in [1, 10] or null.",
+        "gloss": "English by a dictionary, word by word: a poor translation; empty in corpora from logs.",
+        "reference": "What it asks for in plain English: a perfect translation; empty in corpora from logs.",
     },
     "qrels": {
         "query-id": "A query of the same split.",

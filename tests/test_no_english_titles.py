@@ -13,7 +13,7 @@ from dataset_builder.logs.corpus import build_log_corpus
 from eval.benchmarks.retrieval import LOCAL_TITLES, score_corpus, summarise, tables_of
 from eval.studies.systems import SYSTEMS, WAYS
 from modeling_lira import LiraModel
-from modeling_lira.data.corpus import RetrievalSplit, load_split
+from modeling_lira.data.corpus import GLOSS, REFERENCE, RetrievalSplit, load_split
 from modeling_lira.data.stream_cache import StreamCache
 from modeling_lira.data.tables import SplitTables, cache_split
 from modeling_lira.evaluation import evaluate
@@ -60,6 +60,16 @@ def test_two_corpora_of_one_name_are_two_and_one_that_is_built_again_is_read_aga
     assert [titles_of(folder).english_titles for folder in (first, second)] == titles[:2]
     write_corpus(first, ["vi"], english=titles[2])
     assert [titles_of(folder).english_titles for folder in (first, second)] == [titles[2], titles[1]]
+
+
+@pytest.mark.parametrize("english", ["own", "repeated"])
+def test_a_corpus_without_glosses_and_references_makes_do(english: str, tmp_path: Path) -> None:
+    """Half of a candidate's words stand in for a gloss, the English title of a best product for a reference."""
+    split = titles_of(write_corpus(tmp_path, ["vi"], english=english))
+    halves = [[text.split()[0] for text in row] for row in split.queries.candidates]
+    assert split.queries.others[GLOSS] == halves and any(halves)
+    titles = [[title] if title else [] for title in split.english_titles]
+    assert split.queries.others[REFERENCE] == titles
 
 
 @pytest.fixture

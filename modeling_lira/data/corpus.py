@@ -202,18 +202,19 @@ def _other_translations(
 ) -> dict[str, list[list[str]]]:
     """Return a poor and a good translation of each query.
 
-    A corpus without columns of them, such as a shop's own log, makes do: the candidates with half of their words left
-    out, and the English title of a most relevant product.
+    Where a corpus has none, such as a shop's own log, it makes do: the candidates with half of their words left out,
+    and the English title of a most relevant product.
     """
-    if {GLOSS, REFERENCE} <= set(queries.column_names):
-        return {
-            GLOSS: [row or [] for row in queries[GLOSS]],
-            REFERENCE: [[text] if text else [] for text in queries[REFERENCE]],
-        }
+    nothing = [None] * len(queries)
+    glosses, references = (queries[name] if name in queries.column_names else nothing for name in (GLOSS, REFERENCE))
     poor = [[" ".join(text.split()[::2]) for text in row] for row in _query_texts(queries).candidates]
     best = [max(judged, key=judged.__getitem__, default=None) for judged in gains]
     titles = ["" if row is None else english_titles[row] for row in best]
-    return {GLOSS: poor, REFERENCE: [[title] if title else [] for title in titles]}
+    good = [reference or title for reference, title in zip(references, titles, strict=True)]
+    return {
+        GLOSS: [gloss or row for gloss, row in zip(glosses, poor, strict=True)],
+        REFERENCE: [[text] if text else [] for text in good],
+    }
 
 
 def _scores(candidate: Mapping[str, float | None]) -> tuple[float, float, float]:
