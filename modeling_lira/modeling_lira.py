@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 from transformers.utils.generic import maybe_autocast
 
-from .arca import NUM_CRITICS, NUM_QUALITIES, Arca, temporal_pool
+from .arca import NUM_CRITICS, NUM_QUALITIES, Arca, ArcaOutput, temporal_pool
 from .configuration_lira import PATHS, LiraConfig
 from .errors import LiraError
 from .frozen_backbone import (
@@ -225,20 +225,10 @@ class LiraModel(LiraPreTrainedModel):
                 candidate_mask = torch.ones(english_states.shape[:2], dtype=torch.bool, device=english_states.device)
             if critic_scores is None:
                 critic_scores = english_states.new_full((*english_states.shape[:2], NUM_CRITICS), float("nan"))
-            return self._fuse_with_candidates(
-                multilingual_states, english_states, candidate_mask.bool(), critic_scores, language_ids, kind
-            )
+            arca = self.arca(multilingual_states, english_states, candidate_mask.bool(), critic_scores)
+            return self._fuse_with_candidates(arca, language_ids, kind)
 
-    def _fuse_with_candidates(
-        self,
-        multilingual_states: Tensor,
-        english_states: Tensor,
-        candidate_mask: Tensor,
-        critic_scores: Tensor,
-        language_ids: Tensor,
-        kind: str,
-    ) -> LiraModelOutput:
-        arca = self.arca(multilingual_states, english_states, candidate_mask, critic_scores)
+    def _fuse_with_candidates(self, arca: ArcaOutput, language_ids: Tensor, kind: str) -> LiraModelOutput:
         lasr = self.lasr(
             arca.multilingual_stream,
             arca.english_stream,

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from modeling_lira import LiraConfig
 from modeling_lira.arca import (
+    QUALITY_SCALES,
     Actor,
     Adaptor,
     Arca,
@@ -178,7 +179,7 @@ def test_the_quality_of_a_translation_in_hand_values():
     policy, embeddings = torch.tensor([[0.75, 0.25]]), torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
     quality = translation_quality(features, policy, embeddings, torch.ones(1, 2, dtype=torch.bool))
     expected = [0.75, 0.0, -0.5, 0.3, 0.3 - 0.2, 0.5**0.5, (0.75**2 + 0.25**2) ** 0.5, 0.5]
-    torch.testing.assert_close(quality, torch.tensor([expected]))
+    torch.testing.assert_close(quality, torch.tensor([expected]) * torch.tensor(QUALITY_SCALES))
     nothing = translation_quality(features * 0, policy * 0, embeddings * 0, torch.zeros(1, 2, dtype=torch.bool))
     assert not nothing.any()
 
@@ -317,9 +318,8 @@ def test_the_english_embedding_is_the_mean_as_the_policy_weighs_it():
     mean = policy @ output.candidate_embeddings[0, :2]
     torch.testing.assert_close(output.english_embedding[0], F.normalize(mean, dim=-1))
     torch.testing.assert_close(output.english_embedding[1], output.candidate_embeddings[1, 0])
-    torch.testing.assert_close(output.quality[1, 3:], torch.stack(
-        [output.similarities[1, 0], *torch.tensor([0.0, 1.0, 1.0, 0.25])]
-    ))  # fmt: skip
+    expected = torch.tensor([float(output.similarities[1, 0]), 0.0, 1.0, 1.0, 0.25])
+    torch.testing.assert_close(output.quality[1, 3:], expected * torch.tensor(QUALITY_SCALES[3:]))
 
 
 def test_a_missing_score_is_the_neutral_score():

@@ -187,21 +187,22 @@ def test_the_gradient_of_a_gathered_loss_is_that_of_all_processes(monkeypatch):
 
 
 def test_the_actors_reward_is_the_retrieval_margin_of_each_candidate_alone(model, splits):
-    """Two candidates, one of which is a relevant document's own title: REINFORCE makes that one more likely."""
+    """The critic praises another document's title, the reward a relevant one's: REINFORCE makes that more likely."""
     batch = batch_of(splits, [8 * 2 + row for row in (1, 2, 3, 5)])  # English titles
     titles = batch["document_english_states"]
     first = torch.searchsorted(batch["document_ids"], batch["relevant"][:, :1])
     batch["query_english_states"] = torch.cat([titles[first[:, 0]], titles[first[:, 0]].roll(1, 0)], 1)
     batch["query_candidate_mask"] = torch.ones(4, 2, dtype=torch.bool)
-    batch["query_critic_scores"] = torch.full((4, 2, 3), float("nan"))
+    batch["query_critic_scores"] = torch.tensor([2.0, 9.0])[None, :, None].expand(4, 2, 3)
     stage = LasrStage(copy.deepcopy(model), LasrOptions(batch_size=4, learning_rates={"arca.actor": 0.02}, **QUIET), 0)
+    stage._task_terms = lambda *_: {}  # nothing else teaches the actor here
     preferred = []
     optimizer = torch.optim.Adam(stage.parameter_groups())
     for step in range(60):
         batch["uniform"] = torch.rand(4, generator=torch.Generator().manual_seed(step))
         optimizer.zero_grad()
-        stage(**batch)["policy"].backward()
+        stage(**batch)["loss"].backward()
         optimizer.step()
         queries = {name.removeprefix("query_"): value for name, value in batch.items() if name.startswith("query_")}
         preferred.append(stage.lira.fuse(**queries).policy_logits.softmax(-1)[:, 0].mean().item())
-    assert preferred[-1] > preferred[0] + 0.05
+    assert preferred[-1] > preferred[0] + 0.02

@@ -51,9 +51,5 @@ def of_quality(table: Table, quality: str) -> Table:
 
 def qualities_of(table: Table) -> list[str]:
     """Return the qualities that a table has translations of."""
-    known = (GLOSS in table.others and REFERENCE in table.others, bool(table.has_english.any()))
-    return [
-        quality
-        for quality in QUALITIES
-        if quality == NONE or (known[1] and (known[0] or quality in (CANDIDATES, STRANGERS)))
-    ]
+    known = (NONE, CANDIDATES, *((STRANGERS,) if table.has_english.any() else ()))
+    return [quality for quality in QUALITIES if quality in known or {GLOSS, REFERENCE} <= table.others.keys()]

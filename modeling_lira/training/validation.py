@@ -17,6 +17,8 @@ from ..modeling_lira import LiraModel
 BEST = "score"
 """Name of the validation score by which the best epoch is chosen."""
 REGRET = "worst_regret"
+_WAYS = {NONE: "_without_translations", CANDIDATES: ""}
+"""How the scores of a quality are named, where not by its own name."""
 
 
 def validation_scores(
@@ -53,15 +55,19 @@ def _scores(model: LiraModel, tables: SplitTables) -> dict[str, float]:
     for english, title in ((True, "english"), (False, "local")):
         if english and not tables.split.has_english_titles:
             continue
-        for quality in qualities if english else [name for name in (NONE, CANDIDATES) if name in qualities]:
+        for quality in qualities if english else (NONE, CANDIDATES):
             scores = ndcg(queries[quality] @ documents[english].T, gains)
-            values |= _parts(f"ndcg@10_{title}_titles_{quality}", scores, tables)
+            values |= _parts(f"ndcg@10_{title}_titles{_way(quality)}", scores, tables)
     if tables.split.has_english_titles:
         values |= _regrets(values, tables)
     if tables.split.pairs:
-        embedded = Embedded(tables, {True: queries.get(CANDIDATES, queries[NONE])}, documents)
+        embedded = Embedded(tables, {True: queries[CANDIDATES]}, documents)
         values |= dict(zip(("pearson", "spearman"), embedded.correlations(), strict=True))
     return values
+
+
+def _way(quality: str) -> str:
+    return _WAYS.get(quality, f"_{quality}")
 
 
 def _parts(name: str, scores: Tensor, tables: SplitTables) -> dict[str, float]:
@@ -73,11 +79,11 @@ def _parts(name: str, scores: Tensor, tables: SplitTables) -> dict[str, float]:
 
 def _regrets(values: Mapping[str, float], tables: SplitTables) -> dict[str, float]:
     """Return by how much the model is below the better of its simple rivals, for each quality of translation."""
-    without, regrets = values[f"ndcg@10_english_titles_{NONE}"], {}
+    without, regrets = values[f"ndcg@10_english_titles{_way(NONE)}"], {}
     for quality in qualities_of(tables.queries)[1:]:
         rival = without
         if isinstance(tables.queries, StreamTable) and quality != STRANGERS:
             rivals = translate_then_encode(replace(tables, queries=of_quality(tables.queries, quality)))
             rival = max(rival, float(rivals.ndcg().nanmean()))
-        regrets[f"regret_{quality}"] = rival - values[f"ndcg@10_english_titles_{quality}"]
+        regrets[f"regret_{quality}"] = rival - values[f"ndcg@10_english_titles{_way(quality)}"]
     return regrets
