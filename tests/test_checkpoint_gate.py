@@ -55,7 +55,7 @@ def fused(language: str, others: tuple[int, ...]) -> LiraModelOutput:
 def test_the_gate_opens_for_a_true_translation_and_closes_for_a_strangers(language: str) -> None:
     true, strange = (fused(language, (row,)).english_weight for row in (0, 11))
     assert true is not None and strange is not None
-    assert true.median() > strange.median() + 0.15
+    assert true.median() > strange.median() + 0.1
     assert (true > strange).double().mean() > 0.85
 
 
@@ -72,4 +72,5 @@ def test_wrong_candidates_leave_the_query_where_it_is_without_any(language: str)
     with torch.inference_mode():
         free = checkpoint().fuse(multilingual).sentence_embedding
     wrong = fused(language, (7, 19, 31)).sentence_embedding
+    assert free is not None and wrong is not None
     assert (free * wrong).sum(-1).median() > 0.9
