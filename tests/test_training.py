@@ -298,7 +298,7 @@ def test_training_improves_what_it_trains_on_and_logs_every_term(
     before = validation_scores(model, splits)["ndcg@10_english_titles"]
     run_stage("arca", model, splits, splits, tmp_path, options=ArcaOptions(epochs=2, batch_size=8))
     rates = {"arca.adaptor": 1e-2, "lasr": 1e-2}
-    options = LasrOptions(epochs=12, batch_size=4, learning_rates=rates, patience=12)
+    options = LasrOptions(epochs=12, batch_size=4, learning_rates=rates, patience=12, **QUIET)
     log = run_stage("lasr", model, splits, splits, tmp_path, options=options)
     assert validation_scores(model, splits)["ndcg@10_english_titles"] > before + 0.05
     terms = {"loss", "loss_ndcg", "loss_contrastive", "loss_mean_variance", "loss_policy"}
