@@ -67,7 +67,7 @@ def run_mteb(
     streams: Path,
     languages: Sequence[str] | None = None,
     records: Path = RECORDS,
-    backbones: Sequence[str | None] = (None, None),
+    backbones: tuple[str | None, str | None] = (None, None),
     baselines: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Evaluate a saved model on tasks, print a table and write one record a task, `mteb-<task>`.
@@ -130,7 +130,7 @@ def _show(scores: Mapping[str, dict[str, dict[str, dict[str, float]]]], path: Pa
 
 
 def _encoder(
-    model: str, backbones: Sequence[str | None], streams: Path
+    model: str, backbones: tuple[str | None, str | None], streams: Path
 ) -> tuple["LiraEncoder | SentenceTransformer", list[str]]:
     """Return a model as MTEB takes it, and the languages that it knows: any model but LiRA is taken to know all."""
     if not is_lira(model):

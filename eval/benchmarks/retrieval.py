@@ -249,7 +249,7 @@ def run_retrieval(
     languages: Sequence[str] | None = None,
     split: str = "test",
     records: Path = RECORDS,
-    backbones: Sequence[str | None] = (None, None),
+    backbones: tuple[str | None, str | None] = (None, None),
     baselines: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Measure saved models on a corpus, print the tables and write the record "retrieval".

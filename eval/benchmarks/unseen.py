@@ -385,7 +385,7 @@ def run_unseen(
     candidates: Path | None = None,
     languages: Sequence[str] | None = None,
     records: Path = RECORDS,
-    backbones: Sequence[str | None] = (None, None),
+    backbones: tuple[str | None, str | None] = (None, None),
 ) -> dict[str, Any]:
     """Measure a saved model, print the tables and write the record "generalisation"; errors as in `unseen_tables`."""
     meter = Meter("generalisation")

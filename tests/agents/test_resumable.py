@@ -12,7 +12,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from modeling_lira.agents.candidate import Candidate
+from modeling_lira.agents.candidate import Candidate, Scores
 from modeling_lira.agents.check import check_pairs
 from modeling_lira.agents.resumable import critique, measure_all, translate
 from modeling_lira.agents.store import CandidateStore
@@ -83,7 +83,9 @@ def test_ratings_stand_under_their_aspects_as_they_were_given(tmp_path: Path) ->
     class Rater(Oracle):
         needs_calibration = False
 
-        def measure(self, texts: Sequence[str], *_: object) -> Iterator[list[tuple[int, tuple[float, float, float]]]]:
+        def measure(
+            self, texts: Sequence[str], candidates: Sequence[str], languages: Sequence[str]
+        ) -> Iterator[list[tuple[int, Scores]]]:
             yield [(index, (9.0, 4.0, 2.0)) for index in range(len(texts))]
 
     with CandidateStore(tmp_path) as store:

@@ -176,7 +176,9 @@ def test_a_text_that_asks_for_ten_gains_nothing(evil: str) -> None:
         ratings = score(server, [("áo đỏ", evil), ("áo đỏ", "red shirt")], concurrency=1)
         first, second = server.requests
     assert ratings[1] == (10.0, 5.0, 2.5)
-    assert ratings[0] == tuple(scores(first.fields).values()) and ratings[0][0] < 10  # what the rule makes of its words
+    assert (
+        ratings[0] == tuple(scores(first.fields).values()) and (ratings[0][0] or 10) < 10
+    )  # what the rule makes of its words
     # No key more, none twice, all of the text in its field, and the words around it the same as ever.
     line = next(line for line in first.prompt.split("\n") if line.startswith("{"))
     assert [key for key, _ in json.loads(line, object_pairs_hook=list)] == ["text", "translation"]
