@@ -25,6 +25,8 @@ first. An import would do the same, at the price of a circle.
 LANGUAGES = ("vi", "th", "id", "ms", "ur", "bn", "fil", "en")
 """Language codes (ISO 639-1 / BCP 47) known to a model whose config does not say otherwise."""
 
+ENGLISH = "en"
+"""The language whose texts are their own translation."""
 PATHS = ("multilingual", "english")
 
 _LIMITS = {

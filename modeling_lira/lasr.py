@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .arca import NUM_QUALITIES, ZeroLinear
-from .configuration_lira import LiraConfig
+from .configuration_lira import ENGLISH, LiraConfig
 
 
 @dataclass
@@ -86,7 +86,8 @@ class LaSR(nn.Module):
 
     The sentence embedding is [cos t E_lr; sin t E_en], each half plus its part of the mean of the Transformer's output.
     The angle t of a query is a right angle times what the gate says, from nothing to everything, and 0 without a
-    translation; a document stands at 45 degrees, so that the query alone decides how much the English half counts. The
+    translation; a text told to be English, such as a title, stands at 45 degrees, so that the query alone decides how
+    much the English half counts. The
     2S fused tokens are the streams [U_lr; U_en] plus the Transformer's output itself. That output is divided by the
     width, since an optimizer moves every weight by about its learning rate, and d of them would soon outweigh both
     paths. Its part in the embedding starts at zero, so that an untrained model ranks as its backbones do.
@@ -97,6 +98,8 @@ class LaSR(nn.Module):
     def __init__(self, config: LiraConfig) -> None:
         super().__init__()
         self.embedding_size = config.embedding_size
+        languages = config.languages or []
+        self.english_id = languages.index(ENGLISH) + 1 if ENGLISH in languages else -1
         self.enter = nn.Linear(config.width, config.fusion_size)
         self.path_embedding = nn.Embedding(2, config.fusion_size)
         self.language_embedding = nn.Embedding(config.num_languages + 1, config.fusion_size)
@@ -115,7 +118,6 @@ class LaSR(nn.Module):
         quality: Tensor,
         has_english: Tensor,
         language_ids: Tensor,
-        is_document: bool = False,
     ) -> LasrOutput:
         """Fuse both paths.
 
@@ -128,7 +130,6 @@ class LaSR(nn.Module):
             What is known of the translation.
         has_english : Tensor, [B], bool
         language_ids : Tensor, [B], 0 where the language is not told
-        is_document : bool
         """
         dtype = self.residual.weight.dtype
         embeddings = torch.stack([multilingual_embedding, english_embedding], 1).to(dtype)  # [B, 2, d]
@@ -136,7 +137,7 @@ class LaSR(nn.Module):
         english_stream = None if english_stream is None else english_stream.to(dtype)
         states, mask = self._fuse(multilingual_stream, english_stream, has_english, language_ids)
         pooled = self._mean(states, mask)  # [B, d]
-        weight = self._english_weight(quality.to(dtype), has_english, is_document)  # [B]
+        weight = self._english_weight(quality.to(dtype), has_english, language_ids)  # [B]
         angle = weight.float() * (math.pi / 2)
         # Divided by the width: a step of the optimizer moves a sum of d weights d times as far as one of them.
         halves = embeddings + (self.residual(pooled) / pooled.shape[-1]).view_as(embeddings)
@@ -146,11 +147,10 @@ class LaSR(nn.Module):
         fused = streams + states / states.shape[-1]  # [B, S or 2S, d]
         return LasrOutput(sentence, *self._with_english_half(fused, mask), weight)
 
-    def _english_weight(self, quality: Tensor, has_english: Tensor, is_document: bool) -> Tensor:
+    def _english_weight(self, quality: Tensor, has_english: Tensor, language_ids: Tensor) -> Tensor:
         """Return the share of a right angle at which each text stands, [B]."""
-        if is_document:
-            return torch.full_like(quality[:, 0], 0.5)
-        return torch.where(has_english, self.gate(quality), 0.0)
+        gated = torch.where(language_ids == self.english_id, 0.5, self.gate(quality))
+        return torch.where(has_english, gated, 0.0)
 
     def _fuse(
         self, multilingual: Tensor, english: Tensor | None, has_english: Tensor, language_ids: Tensor

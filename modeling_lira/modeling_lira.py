@@ -195,7 +195,6 @@ class LiraModel(LiraPreTrainedModel):
         candidate_mask: Tensor | None = None,
         critic_scores: Tensor | None = None,
         language_ids: Tensor | None = None,
-        kind: str = "query",
     ) -> LiraModelOutput:
         """Run Arca and LaSR on pooled streams, in the precision of their own weights: autocast reaches backbones only.
 
@@ -209,8 +208,6 @@ class LiraModel(LiraPreTrainedModel):
             NaN where no critic spoke; by default nowhere.
         language_ids : Tensor, [B], optional
             By default 0, not told.
-        kind : "query" or "document"
-            A document stands at 45 degrees; where it has no English, its multilingual half stands in for it.
 
         Source: paper, Arca and LaSR.
         """
@@ -220,15 +217,15 @@ class LiraModel(LiraPreTrainedModel):
         # Two candidates may be a hair apart: rounding to autocast's few bits would choose the other one.
         with maybe_autocast(multilingual_states.device.type, enabled=False):
             if english_states is None:
-                return self._fuse_without_translation(multilingual_states, language_ids, kind)
+                return self._fuse_without_translation(multilingual_states, language_ids)
             if candidate_mask is None:
                 candidate_mask = torch.ones(english_states.shape[:2], dtype=torch.bool, device=english_states.device)
             if critic_scores is None:
                 critic_scores = english_states.new_full((*english_states.shape[:2], NUM_CRITICS), float("nan"))
             arca = self.arca(multilingual_states, english_states, candidate_mask.bool(), critic_scores)
-            return self._fuse_with_candidates(arca, language_ids, kind)
+            return self._fuse_with_candidates(arca, language_ids)
 
-    def _fuse_with_candidates(self, arca: ArcaOutput, language_ids: Tensor, kind: str) -> LiraModelOutput:
+    def _fuse_with_candidates(self, arca: ArcaOutput, language_ids: Tensor) -> LiraModelOutput:
         lasr = self.lasr(
             arca.multilingual_stream,
             arca.english_stream,
@@ -237,7 +234,6 @@ class LiraModel(LiraPreTrainedModel):
             arca.quality,
             arca.has_english,
             language_ids,
-            kind == "document",
         )
         return LiraModelOutput(
             sentence_embedding=lasr.sentence_embedding,
@@ -252,13 +248,11 @@ class LiraModel(LiraPreTrainedModel):
             english_weight=lasr.english_weight,
         )
 
-    def _fuse_without_translation(
-        self, multilingual_states: Tensor, language_ids: Tensor, kind: str
-    ) -> LiraModelOutput:
+    def _fuse_without_translation(self, multilingual_states: Tensor, language_ids: Tensor) -> LiraModelOutput:
         stream, embedding = self.arca.multilingual(multilingual_states)
         quality = embedding.new_zeros(embedding.shape[0], NUM_QUALITIES)
         present = torch.zeros(embedding.shape[0], dtype=torch.bool, device=embedding.device)
-        lasr = self.lasr(stream, None, embedding, embedding, quality, present, language_ids, kind == "document")
+        lasr = self.lasr(stream, None, embedding, embedding, quality, present, language_ids)
         return LiraModelOutput(
             sentence_embedding=lasr.sentence_embedding,
             multilingual_embedding=embedding,
@@ -280,7 +274,6 @@ class LiraModel(LiraPreTrainedModel):
         language_ids: Tensor | None = None,
         multilingual_states: Tensor | None = None,
         english_states: Tensor | None = None,
-        kind: str = "query",
         return_dict: bool | None = None,
     ) -> LiraModelOutput | tuple[Tensor, ...]:
         """Encode a batch from token ids, or from streams that were pooled before.
@@ -294,7 +287,6 @@ class LiraModel(LiraPreTrainedModel):
         language_ids : Tensor, [B], 0 where the language is not told
         multilingual_states, english_states : Tensor, [B, S, dg] and [B, K, S, dh]
             Cached results of `streams`, in place of token ids.
-        kind : "query" or "document"
         return_dict : bool, optional
 
         Raises
@@ -312,7 +304,7 @@ class LiraModel(LiraPreTrainedModel):
             multilingual_states, english_states = self.streams(
                 input_ids, attention_mask, english_input_ids, english_attention_mask
             )
-        output = self.fuse(multilingual_states, english_states, candidate_mask, critic_scores, language_ids, kind)
+        output = self.fuse(multilingual_states, english_states, candidate_mask, critic_scores, language_ids)
         return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
 
     # ------------------------------------------------------------------ texts
@@ -403,7 +395,6 @@ class LiraModel(LiraPreTrainedModel):
                 (rows[part] >= 0).to(self.device),
                 scores[part].to(self.device),
                 ids[part].to(self.device),
-                kind,
             )
             fused.append(cast(Tensor, output.sentence_embedding).float().cpu())
         embeddings = torch.cat(fused)

@@ -294,7 +294,7 @@ class LiraForCausalLM(LiraPreTrainedModel, SoftPromptGeneration, GenerationMixin
         if self.config.stream == "multilingual":
             states = self.lira.arca.multilingual_projection(multilingual_states)
             return states, torch.ones(states.shape[:2], dtype=torch.bool, device=states.device)
-        output = self.lira.fuse(multilingual_states, **inputs)  # type: ignore[arg-type]
+        output = self.lira.fuse(multilingual_states, **inputs)
         return cast(Tensor, output.fused_states), cast(Tensor, output.fused_mask)
 
     def forward(

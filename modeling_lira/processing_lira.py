@@ -12,11 +12,11 @@ import torch
 from transformers import AutoTokenizer, BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 
 from .arca import NUM_CRITICS
-from .configuration_lira import LANGUAGES
+from .configuration_lira import ENGLISH, LANGUAGES
 from .errors import LiraError, is_blank, is_missing, reading, shortened
 
 KINDS = ("query", "document")
-ENGLISH = "en"
+
 _CHARACTERS_PER_TOKEN = 64
 """More than any real text has: what lies beyond so many would be cut off as tokens, after minutes for megabytes."""
 

@@ -100,12 +100,13 @@ def test_a_query_without_a_translation_has_no_english_half():
     assert not output.sentence_embedding[without, WIDTH:].any()
 
 
-def test_a_document_stands_at_45_degrees_whatever_the_gate_thinks():
+def test_an_english_text_stands_at_45_degrees_whatever_the_gate_thinks():
     lasr, batch = small_lasr(), inputs()
-    output = lasr(**batch, is_document=True)
-    assert torch.equal(output.english_weight, torch.full((BATCH,), 0.5))
+    batch["language_ids"] = torch.full((BATCH,), LANGUAGES)  # English is the last
+    output = lasr(**batch)
+    assert torch.equal(output.english_weight, batch["has_english"] / 2)
     batch["quality"] = batch["quality"] + 1.0
-    torch.testing.assert_close(lasr(**batch, is_document=True).sentence_embedding, output.sentence_embedding)
+    torch.testing.assert_close(lasr(**batch).sentence_embedding, output.sentence_embedding)
 
 
 def test_trained_gate_depends_on_the_quality_alone():

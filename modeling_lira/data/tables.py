@@ -21,14 +21,13 @@ class Table(ABC):
 
     `rows` [N, K] are the candidates' rows among the distinct English texts, -1 where there is none; `scores` [N, K, 3]
     are the critics' scores, NaN where there are none; `language_ids` [N]; `others` are the rows [N, K] of further
-    translations, by their source; `kind` is "query" or "document".
+    translations, by their source.
     """
 
     rows: np.ndarray
     scores: np.ndarray
     language_ids: np.ndarray
     others: Mapping[str, np.ndarray]
-    kind: str
 
     def __len__(self) -> int:
         return len(self.language_ids)
@@ -113,7 +112,6 @@ def cache_table(model: LiraModel, cache: StreamCache, texts: Texts, kind: str, n
     return StreamTable(
         **columns,
         language_ids=model.processor.language_ids(texts.languages).numpy(),
-        kind=kind,
         multilingual=cache.get(model, texts.texts, "multilingual", kind),
         english=cache.get(model, distinct, "english", kind),
     )

@@ -27,7 +27,7 @@ def embed_table(model: LiraModel, table: Table, with_english: bool = True) -> Te
         batch = table.batch(np.arange(start, min(start + _BATCH, len(table))))
         if not with_english:
             batch = {name: value for name, value in batch.items() if name not in _ENGLISH_INPUTS}
-        parts.append(model(**batch, kind=table.kind)["sentence_embedding"])
+        parts.append(model(**batch)["sentence_embedding"])
     return torch.cat(parts)
 
 

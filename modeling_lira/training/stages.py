@@ -184,7 +184,7 @@ class LasrStage(EncoderStage):
             Streams or token ids, `query_*` [B, ...] and `document_*` [N, ...].
         """
         queries = self.streams(_side(batch, "query_"))
-        output = self.lira.fuse(**queries)  # type: ignore[arg-type]
+        output = self.lira.fuse(**queries)
         documents = self._documents(self.streams(_side(batch, "document_")), document_ids, int(group))
         relevant, grades = _gather_padded(relevant, -1), _gather_padded(grades, 0)
         gains = gains_of(relevant, grades, documents.ids)
@@ -218,7 +218,7 @@ class LasrStage(EncoderStage):
 
     def _documents(self, side: Side, ids: Tensor, group: int) -> Documents:
         """Embed the batch's documents, one of each over all processes, and join the queue's of the same group."""
-        embeddings = gather_rows(_embedding(self.lira.fuse(**side, kind="document")))
+        embeddings = gather_rows(_embedding(self.lira.fuse(**side)))
         centre = self.lira.arca.multilingual_projection.centre
         frozen = gather_rows(frozen_embedding(centre, side["multilingual_states"]))
         every = gather_rows(ids)
@@ -296,13 +296,13 @@ class LasrStage(EncoderStage):
     def _views(self, output: LiraModelOutput, queries: Side, other_candidate: Tensor) -> Iterator[Tensor]:
         """Yield other embeddings of the queries, [B, D] each: by one path alone, and with another candidate."""
         without = {name: value for name, value in queries.items() if name not in ENGLISH_INPUTS}
-        yield _embedding(self.lira.fuse(**without))  # type: ignore[arg-type]
+        yield _embedding(self.lira.fuse(**without))
         english, weight = output.english_embedding, output.english_weight
         assert english is not None and weight is not None
         alone = torch.cat([english, weight[:, None] * english], -1).float()
         yield F.normalize(alone[:, : self.widths[0]], dim=-1)
         if "english_states" in queries:
-            yield _embedding(self.lira.fuse(**{**queries, "candidate_mask": other_candidate}))  # type: ignore[arg-type]
+            yield _embedding(self.lira.fuse(**{**queries, "candidate_mask": other_candidate}))
 
     def _consistency(self, queries: Tensor, views: Iterator[Tensor], documents: Documents, mask: Tensor) -> Tensor:
         scores = queries @ documents.embeddings.T
