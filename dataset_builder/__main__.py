@@ -188,6 +188,20 @@ def agreement(
     logger.info("%s: the %d others", output, sum(not row.agrees for row in rows))
 
 
+@app.command(epilog="Example: python -m dataset_builder showcase --corpus runs/corpus")
+@needs("datasets", "pyarrow")
+def showcase(
+    corpus: Annotated[Path, typer.Option(help="A complete corpus folder.")],
+    output: Annotated[Path, typer.Option(help="JSON file to write.")] = Path("showcase.json"),
+    languages: Languages = None,
+) -> None:
+    """Choose the titles, example queries and words that the Space shows (modeling_lira/demo/space/showcase.json)."""
+    from .showcase import write_showcase
+
+    write_showcase(corpus, generator.known_languages(_languages(languages)), output)
+    logger.info("%s: what the Space shows", output)
+
+
 @app.command(epilog="Example: python -m dataset_builder report --corpus corpus --output runs/report")
 @needs("matplotlib", "pyarrow")
 def report(

@@ -40,7 +40,7 @@ class Glosser:
         self.language = language
         self.leave_out = leave_out
         self.seed = seed
-        self._senses = _senses(lexicon, language)
+        self._senses = english_senses(lexicon, language)
         self._entries = {self._atoms(word): senses for word, senses in self._senses.items()}
         self._longest = max(map(len, self._entries))
         self._near = {first: list(words) for first, words in groupby(sorted(self._senses), key=lambda word: word[0])}
@@ -111,7 +111,7 @@ def _key(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).casefold().split())
 
 
-def _senses(lexicon: Lexicon, language: str) -> dict[str, tuple[str, ...]]:
+def english_senses(lexicon: Lexicon, language: str) -> dict[str, tuple[str, ...]]:
     """Return the English names by word; function words have an empty one."""
     vocabulary, english = lexicon.vocabularies[language], lexicon.vocabularies[ENGLISH]
     senses: dict[str, dict[str, None]] = {}

@@ -26,8 +26,9 @@ FACES = [
 ]
 HEAVY = ["torch", "transformers", "huggingface_hub", "numpy", "pyarrow", "datasets", "usearch", "httpx", "matplotlib"]
 COMMANDS = {
-    "modeling_lira.cli": """translate critique train train-reasoning evaluate push encode search backbones demo""",
-    "dataset_builder": """build queries reasoning pack agreement report publish""",
+    "modeling_lira.cli": """translate critique train train-reasoning evaluate push space encode search backbones
+        demo""",
+    "dataset_builder": """build queries reasoning pack agreement showcase report publish""",
     "eval": """throughput ablations index readme generalisation retrieval mteb report all noise cost bound few-shot
         backbones sensitivity mgsm mcqa""",
 }

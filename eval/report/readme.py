@@ -123,7 +123,7 @@ def update_all(root: Path = ROOT) -> list[Path]:
     """Write the pages and every model card anew from their results; return the files that changed."""
     changed = []
     pages = pages_of(root)
-    for path in (*pages, *sorted((root / "model_cards").glob("*/README.md"))):
+    for path in (*pages, *sorted(path.with_name("README.md") for path in (root / "model_cards").glob("*/config.json"))):
         text = render(path.read_text(encoding="utf-8")) if path in pages else card_of(path.parent)
         if text != path.read_text(encoding="utf-8"):
             atomic_write_text(path, text)

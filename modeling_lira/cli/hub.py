@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -13,12 +13,18 @@ from ..errors import LiraError
 from ..faces.extras import needs
 from ..faces.terminal import shown
 
+if TYPE_CHECKING:
+    from huggingface_hub import CommitInfo
+
+    from ..records.model_card import CardSources
+
 logger = logging.getLogger(__name__)
 console = Console()
 
 EVALUATE_EXAMPLE = "Example: lira evaluate runs/mine --corpus runs/corpus"
 MERGE_EXAMPLE = "Example: lira merge runs/mine --output runs/mine-whole"
 PUSH_EXAMPLE = "Example: lira push runs/mine --to my-org/product-search --private"
+SPACE_EXAMPLE = "Example: lira space --model runs/mine"
 Run = Annotated[Path, typer.Argument(help="What lira train wrote, or a saved model.", show_default=False)]
 
 
@@ -87,6 +93,7 @@ def push(
     run: Run,
     to: Annotated[str | None, typer.Option("--to", help="Repository, ORGANISATION/NAME; needs a token.")] = None,
     output: Annotated[Path | None, typer.Option(help="Write a folder ready to push instead.")] = None,
+    space: Annotated[str | None, typer.Option(help="Space, ORGANISATION/NAME, that shows the model instead.")] = None,
     private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
     create_pr: Annotated[bool, typer.Option("--create-pr", help="Open a pull request, leave main as it is.")] = False,
     revision: Annotated[str | None, typer.Option(help="Branch in place of main; made if there is none.")] = None,
@@ -102,14 +109,34 @@ def push(
     """
     from ..records.publishing import card_sources, push_run, write_ready
 
-    if bool(to) == bool(output):
-        raise LiraError("say where to: either --to ORGANISATION/NAME or --output FOLDER")
+    if sum(map(bool, (to, output, space))) != 1:
+        raise LiraError("say where to: either --to ORGANISATION/NAME, --space ORGANISATION/NAME or --output FOLDER")
     sources = card_sources(run, training, evaluation, dataset, licence)
     if output is not None:
         write_ready(run, output.resolve().name, sources, output)
         logger.info("%s: ready to push", output)
-    elif to is not None:
-        made = push_run(
-            run, to, sources, private=private or None, create_pr=create_pr, revision=revision, message=message
-        )
-        logger.info("pushed: %s", made.pr_url or made.commit_url)
+        return
+    options = {"private": private or None, "create_pr": create_pr, "revision": revision, "message": message}
+    made = push_run(run, to, sources, **options) if to else _push_space(run, space or "", sources, **options)
+    logger.info("pushed: %s", made.pr_url or made.commit_url)
+
+
+def _push_space(run: Path, repo: str, sources: "CardSources", **options: Any) -> "CommitInfo":
+    from ..demo.browser import push_space
+
+    return push_space(run, repo, sources, **options)
+
+
+@needs("gradio")
+def space(
+    model: Annotated[str, typer.Option("--model", help="Run of lira train, folder or Hub id of a model.")],
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every one.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 7860,
+    multilingual: Annotated[str | None, typer.Option(help="Multilingual backbone; by default as in training.")] = None,
+    english: Annotated[str | None, typer.Option(help="English backbone; by default as in training.")] = None,
+) -> None:
+    """Try a model in a browser: the app that lira push --space puts into a Space, on this machine."""
+    from ..demo.browser import serve_space
+    from ..records.saved_model import load_model
+
+    serve_space(load_model(model, multilingual, english), server_name=host, server_port=port)

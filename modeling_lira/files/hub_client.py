@@ -99,6 +99,8 @@ STALE = ("model*.safetensors", "model*.safetensors.index.json", "onnx/*/*", "ope
 """What a push removes from a repository where it is not part of the push: weights of another layout, old exports."""
 _HARMLESS = re.compile(r"\.gitattributes|\.gitignore|README\.md|LICENSE.*|NOTICE.*", re.IGNORECASE)
 Content = Path | bytes
+CONFIG = {"model": "config.json", "space": "model/config.json"}
+"""Where a repository of each kind has its model's config."""
 
 
 def push_files(
@@ -111,15 +113,16 @@ def push_files(
     revision: str | None = None,
     create_pr: bool = False,
     token: str | bool | None = None,
+    kind: str = "model",
 ) -> CommitInfo:
-    """Put a model's files into a repository, all in one commit or none.
+    """Put a model's files, or those of a Space that shows one, into a repository, all in one commit or none.
 
     Large files are sent first, one by one; those that have arrived are not sent again, after an interruption neither.
 
     Parameters
     ----------
     files : mapping
-        Path in the repository -> file or bytes; with a `config.json`.
+        Path in the repository -> file or bytes; with the model's config, `CONFIG[kind]`.
     repo : str
         `organisation/name`; made if it does not exist.
     message, description : str
@@ -132,6 +135,8 @@ def push_files(
         Open a pull request and leave main as it is.
     token : str, optional
         By default that of `hf auth login` or HF_TOKEN.
+    kind : "model" or "space"
+        Of the repository.
 
     Raises
     ------
@@ -142,13 +147,15 @@ def push_files(
     if create_pr and revision is not None:
         raise LiraError(f"a pull request goes to main: leave out either it or the revision {revision!r}")
     api, what = HfApi(token=token), f"push to {repo}"
-    made = on_hub(what, partial(api.create_repo, repo, private=private, exist_ok=True))
+    sdk = "gradio" if kind == "space" else None
+    create = partial(api.create_repo, repo, private=private, exist_ok=True, repo_type=kind, space_sdk=sdk)
+    made = on_hub(what, create)
     repo = made.repo_id
     if revision is not None and not revision.startswith("refs/"):
-        on_hub(what, partial(api.create_branch, repo, branch=revision, exist_ok=True))
-    held = on_hub(what, partial(api.list_repo_files, repo, revision=revision))
+        on_hub(what, partial(api.create_branch, repo, branch=revision, exist_ok=True, repo_type=kind))
+    held = on_hub(what, partial(api.list_repo_files, repo, revision=revision, repo_type=kind))
     if not create_pr:
-        _check_same_kind(files["config.json"], repo, held, revision, token)
+        _check_same_kind(files[CONFIG[kind]], repo, held, revision, token, kind)
 
     def commit() -> CommitInfo:  # with new operations every time: the client marks those that it has used
         return api.create_commit(
@@ -158,6 +165,7 @@ def push_files(
             commit_description=description,
             revision=revision,
             create_pr=create_pr,
+            repo_type=kind,
         )
 
     return on_hub(what, commit, repeatable=not create_pr)
@@ -171,15 +179,15 @@ def _operations(files: Mapping[str, Content], held: Sequence[str]) -> list[Commi
 
 
 def _check_same_kind(
-    config: Content, repo: str, held: Sequence[str], revision: str | None, token: str | bool | None
+    config: Content, repo: str, held: Sequence[str], revision: str | None, token: str | bool | None, kind: str
 ) -> None:
     """Raise `LiraError` where a repository holds a model of another type, or files but no model."""
     others = [name for name in held if not _HARMLESS.fullmatch(name)]
     if not others:
         return
     content = others[0]
-    if "config.json" in others:
-        read = partial(hf_hub_download, repo, "config.json", revision=revision, token=token)
+    if CONFIG[kind] in others:
+        read = partial(hf_hub_download, repo, CONFIG[kind], revision=revision, token=token, repo_type=kind)
         content = _model_type(Path(on_hub(f"read {repo}", read)))
         if content == _model_type(config):
             return

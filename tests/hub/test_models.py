@@ -498,6 +498,7 @@ def test_a_full_disk_leaves_the_ready_folder_as_it_was(
     [
         (["RUN"], "say where to"),
         (["RUN", "--to", REPO, "--output", "x"], "say where to"),
+        (["RUN", "--to", REPO, "--space", REPO], "say where to"),
         (["nowhere", "--to", REPO], "nowhere holds no model"),
         (["RUN", "--to", "a/b/c"], "cannot push to a/b/c: Repo id must"),
         (["RUN", "--to", REPO, "--evaluation", "nowhere.json"], "nowhere.json cannot be read"),
@@ -522,6 +523,41 @@ def test_an_adapter_on_folders_is_not_pushed(
     assert str(tmp_path.parent.parent) not in text
     loaded = LiraModel.from_pretrained(tmp_path / "ready")
     assert torch.equal(loaded.encode_query(TEXTS), built.encode_query(TEXTS))
+
+
+# ---------------------------------------------------------------- a Space
+
+
+def test_a_space_has_all_that_it_needs(
+    push: Callable[..., str], hub: Hub, build_model: Callable[..., LiraModel], tmp_path: Path
+) -> None:
+    built = build_model(languages=["th", "ur", "en"])
+    built.save_pretrained(tmp_path / "run" / "model", save_backbones=True)
+    assert push(tmp_path / "run", "--space", REPO, "--private") == ""
+    assert hub.store.repo("spaces", REPO).private
+    for name, content in hub.files("spaces", REPO).items():
+        (tmp_path / "space" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "space" / name).write_bytes(content)
+    files = {path.name for path in (tmp_path / "space").iterdir()} - {".gitattributes"}
+    assert files == {"README.md", "app.py", "requirements.txt", "showcase.json", "titles.safetensors", "model"}
+    assert list(json.loads((tmp_path / "space" / "showcase.json").read_text(encoding="utf-8"))) == ["th", "ur"]
+    vectors = load_file(tmp_path / "space" / "titles.safetensors")
+    assert set(vectors) == {
+        f"{language}.{titles}.{system}"
+        for language in ("th", "ur")
+        for titles in ("local", "english")
+        for system in ("lira", "encoder")
+    }
+    loaded = LiraModel.from_pretrained(tmp_path / "space" / "model")
+    assert torch.equal(loaded.encode_query(TEXTS[2:3], "th"), built.encode_query(TEXTS[2:3], "th"))
+    assert push(tmp_path / "run", "--space", REPO, token=READER).endswith("403 Forbidden")
+    assert push(tmp_path / "run", "--space", REPO) == ""  # again, onto itself
+
+
+def test_another_space_is_not_overwritten(push: Callable[..., str], hub: Hub, folders: dict[str, Path]) -> None:
+    repo = hub.store.create("spaces", REPO, private=False)
+    repo.commit("theirs", {"app.py": hub.store.small_file(b"print()")})
+    assert push(folders["whole"], "--space", REPO).startswith(f"{REPO} holds something else already (app.py)")
 
 
 # ---------------------------------------------------------------- both routes of a push
