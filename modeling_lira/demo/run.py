@@ -275,6 +275,7 @@ def _report(
     console.print(
         f"model {output / 'model'}, chart {output / 'chart.png'}, numbers {output / 'results.json'}", highlight=False
     )
+    console.print(_what_next(output), highlight=False, soft_wrap=True)
     results = {
         **origin,
         SUBJECT: {"seed": seed},
@@ -286,6 +287,16 @@ def _report(
         "training": logs,
     }
     write_record(output / "results.json", results)
+
+
+def _what_next(output: Path) -> str:
+    """Return the three commands that one may want next."""
+    return (
+        "\nwhat next\n"
+        f"  lira space --model {output / 'model'}   # try it in a browser; needs the extra 'space'\n"
+        f"  lira serve --model {output / 'model'}   # embeddings over HTTP\n"
+        "  python -m dataset_builder build --source logs --input LOG.csv --output runs/shop   # your own shop's log"
+    )
 
 
 def _table(comparisons: dict[str, Comparison]) -> Table:

@@ -147,28 +147,45 @@ def push_files(
     if create_pr and revision is not None:
         raise LiraError(f"a pull request goes to main: leave out either it or the revision {revision!r}")
     api, what = HfApi(token=token), f"push to {repo}"
-    sdk = "gradio" if kind == "space" else None
-    create = partial(api.create_repo, repo, private=private, exist_ok=True, repo_type=kind, space_sdk=sdk)
-    made = on_hub(what, create)
-    repo = made.repo_id
-    if revision is not None and not revision.startswith("refs/"):
-        on_hub(what, partial(api.create_branch, repo, branch=revision, exist_ok=True, repo_type=kind))
+    repo = on_hub(what, partial(_make, api, repo, private, revision, kind))
     held = on_hub(what, partial(api.list_repo_files, repo, revision=revision, repo_type=kind))
     if not create_pr:
         _check_same_kind(files[CONFIG[kind]], repo, held, revision, token, kind)
 
     def commit() -> CommitInfo:  # with new operations every time: the client marks those that it has used
-        return api.create_commit(
-            repo,
-            _operations(files, held),
-            commit_message=message,
-            commit_description=description,
-            revision=revision,
-            create_pr=create_pr,
-            repo_type=kind,
-        )
+        operations, about = _operations(files, held), (message, description)
+        return _commit(api, repo, operations, about, kind, revision, create_pr)
 
     return on_hub(what, commit, repeatable=not create_pr)
+
+
+def _make(api: HfApi, repo: str, private: bool | None, revision: str | None, kind: str) -> str:
+    """Make a repository and a branch of it, where they do not exist; returns the repository's whole name."""
+    sdk = "gradio" if kind == "space" else None
+    made = api.create_repo(repo, private=private, exist_ok=True, repo_type=kind, space_sdk=sdk).repo_id
+    if revision is not None and not revision.startswith("refs/"):
+        api.create_branch(made, branch=revision, exist_ok=True, repo_type=kind)
+    return made
+
+
+def _commit(
+    api: HfApi,
+    repo: str,
+    operations: Sequence[CommitOperationAdd | CommitOperationDelete],
+    about: tuple[str, str | None],
+    kind: str,
+    revision: str | None,
+    create_pr: bool,
+) -> CommitInfo:
+    return api.create_commit(
+        repo,
+        operations,
+        commit_message=about[0],
+        commit_description=about[1],
+        repo_type=kind,
+        revision=revision,
+        create_pr=create_pr,
+    )
 
 
 def _operations(files: Mapping[str, Content], held: Sequence[str]) -> list[CommitOperationAdd | CommitOperationDelete]:
