@@ -9,6 +9,7 @@ from pathlib import Path
 
 from modeling_lira.errors import LiraError
 
+from .audience import ADULT, CHILD_VALUES, CHILD_WORDS, check_audience
 from .grammar import Grammar, read_grammars
 from .scripts import strip_diacritics
 
@@ -19,23 +20,6 @@ QUERY_LANGUAGES = (*LANGUAGES, ENGLISH)
 """Languages that the queries of a shop's log may be in."""
 ROMANISED_LANGUAGES = ("ur", "bn")
 BANDS = ("head", "mid", "tail")
-ADULT = "adult"
-AUDIENCES = ("all", ADULT)
-ADULT_CATEGORIES = frozenset({
-    "underwear", "sleepwear", "hosiery", "lip_makeup", "face_makeup", "eye_makeup", "nails_hands", "hair_removal",
-    "hair_colour", "feminine_care", "fragrance", "face_care", "pain_relief", "herbal_supplements",
-    "protein_supplements", "antiseptics", "cutting_tools", "saws_cutters", "drills_drivers", "tobacco", "alcohol",
-    "weapons", "medicine", "intimate",
-})  # fmt: skip
-"""Categories of which no type may be for children."""
-CHILD_VALUES: Mapping[str, tuple[str, ...]] = {
-    "gender": ("boys", "girls"),
-    "age": ("newborn", "infant", "toddler", "preschool", "school"),
-}
-CHILD_WORDS = ("for_kids", "for_school", "birthday")
-"""Words of queries and titles that make a product one for children."""
-UNFIT_FOR_CHILDREN = (("material", "lace"), ("style", "luxury"))
-"""What children's clothing is never said to be."""
 QUANTITY_GROUPS = ("volume", "weight", "storage", "length", "power", "battery", "screen", "pack", "pages")
 SIZE_GROUPS = {
     "size": ("mini", "small", "medium", "large", "extra_large"),
@@ -301,7 +285,7 @@ def _read_structure(path: Path, quantities: Mapping[tuple[str, str], tuple[str, 
             raise LiraError(f"{path.name}: type {name!r} has prices {low} to {high}, expected 0 < low < high")
         scopes = (name, row["category"], row["department"], "*")
         groups = dict(_parse_attribute(item, scopes, quantities, path.name) for item in row["attributes"].split())
-        _check_audience(path.name, row, groups)
+        check_audience(path.name, row, groups)
         types[name] = ProductType(
             name,
             row["department"],
@@ -314,29 +298,6 @@ def _read_structure(path: Path, quantities: Mapping[tuple[str, str], tuple[str, 
             tuple(row["complements"].split()),
         )
     return types
-
-
-def _check_audience(file: str, row: Mapping[str, str], groups: Mapping[str, Sequence[str]]) -> None:
-    """Check that a row does not combine children with what is for adults, whoever adds it.
-
-    Raises
-    ------
-    LiraError
-        If the audience is unknown, an adult category is not marked "adult", an adult type has a child's gender or age,
-        or clothing for children is of lace or luxurious.
-    """
-    name, audience = row["type"], row["audience"]
-    if audience not in AUDIENCES:
-        raise LiraError(f"{file}: type {name!r} has audience {audience!r}, expected one of {' '.join(AUDIENCES)}")
-    if row["category"] in ADULT_CATEGORIES and audience != ADULT:
-        raise LiraError(f"{file}: type {name!r} of category {row['category']!r} must have the audience {ADULT}")
-    children = {
-        (group, value) for group, values in CHILD_VALUES.items() for value in values if value in groups.get(group, ())
-    }
-    unfit = {(group, value) for group, value in UNFIT_FOR_CHILDREN if value in groups.get(group, ())}
-    if children and (audience == ADULT or (row["department"] == "fashion" and unfit)):
-        listed = ", ".join(f"{group}={value}" for group, value in sorted(children | unfit))
-        raise LiraError(f"{file}: type {name!r} must not have {listed} together with its audience {audience!r}")
 
 
 def _parse_attribute(

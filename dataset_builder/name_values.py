@@ -7,8 +7,8 @@ from functools import lru_cache
 
 from modeling_lira.errors import LiraError
 
+from .audience import CHILD_VALUES
 from .lexicon import (
-    CHILD_VALUES,
     ENGLISH,
     SIZE_GROUPS,
     VALUE_GROUPS,

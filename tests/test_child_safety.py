@@ -5,14 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from dataset_builder.audience import ADULT, CHILD_VALUES, CHILD_WORDS
 from dataset_builder.generator.catalogue import Catalogue, Product
 from dataset_builder.generator.queries import KINDS, Query, Writer
 from dataset_builder.generator.relevance import SplitIndex
 from dataset_builder.grammar import inflections
 from dataset_builder.lexicon import (
-    ADULT,
-    CHILD_VALUES,
-    CHILD_WORDS,
     ENGLISH,
     LANGUAGES,
     ROMANISED_LANGUAGES,

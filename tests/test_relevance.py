@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from wishes import satisfies
 
+from dataset_builder.audience import CHILD_VALUES
 from dataset_builder.generator.catalogue import Catalogue, Product, implied_values
 from dataset_builder.generator.negatives import COUNT, HardNegatives
 from dataset_builder.generator.queries import Query, generate_queries
@@ -13,7 +14,7 @@ from dataset_builder.generator.relevance import COMPLEMENTS, SplitIndex, accepte
 from dataset_builder.generator.rows import similarity
 from dataset_builder.generator.splits import Quota, Release, split_products, unseen_types
 from dataset_builder.layout import SPLITS
-from dataset_builder.lexicon import CHILD_VALUES, Lexicon, load_lexicon
+from dataset_builder.lexicon import Lexicon, load_lexicon
 from dataset_builder.name_values import FOR_CHILDREN
 from dataset_builder.substitutes import substitutes
 from modeling_lira.evaluation.bm25 import BM25, tokens

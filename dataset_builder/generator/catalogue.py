@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ..lexicon import ADULT, BANDS, ENGLISH, Attribute, Brand, Lexicon, ProductType, Vocabulary
+from ..audience import ADULT
+from ..lexicon import BANDS, ENGLISH, Attribute, Brand, Lexicon, ProductType, Vocabulary
 from ..name_values import FOR_CHILDREN, name_values
 from .selling import SELLER_WORDS, draw_style, needs_met
 from .wording import Speaker, fill, slots

@@ -8,8 +8,9 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from ..audience import ADULT, CHILD_VALUES
 from ..layout import RELATIONS
-from ..lexicon import ADULT, CHILD_VALUES, Attribute, Lexicon
+from ..lexicon import Attribute, Lexicon
 from ..name_values import EXCLUSIVE_GROUPS, FOR_CHILDREN
 from ..substitutes import substitutes
 from .catalogue import Product
