@@ -54,6 +54,7 @@ def table_changes() -> dict[str, Callable[[StreamTable], StreamTable]]:
     return {
         "rows": lambda table: replace(table, rows=changed(table.rows, 0)),
         "scores": lambda table: replace(table, scores=changed(table.scores, 3.0)),
+        "others": lambda table: replace(table, others={"gloss": np.roll(table.rows, 1, 0)}),
         "language_ids": lambda table: replace(table, language_ids=changed(table.language_ids, 0)),
         "multilingual": lambda table: replace(table, multilingual=changed(table.multilingual, 9.0)),
         "english": lambda table: replace(table, english=changed(table.english, 9.0)),
@@ -203,6 +204,8 @@ ABLATIONS: dict[str, tuple[set[str] | None, set[str]]] = {
     "no multilingual path": ({"modules"}, {"modules", "options"}),
     "stage 1 kept": ({"options"}, set()),
     "stage 1 kept, no geometry": ({"options"}, set()),
+    "no retrieval reward": (set(), {"options"}),
+    "candidates of one quality": (set(), {"options"}),
     "no gate": (set(), {"options"}),
     "with consistency": (set(), {"options"}),
     "with hinge": (set(), {"options"}),

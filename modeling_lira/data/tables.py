@@ -39,7 +39,9 @@ class Table(ABC):
 
     def contents(self) -> Iterator[np.ndarray | Tensor]:
         """Yield everything that a batch is made of, for a digest of the table."""
-        yield from (self.rows, self.scores, self.language_ids, *self.others.values())
+        yield from (self.rows, self.scores, self.language_ids)
+        for name, rows in sorted(self.others.items()):
+            yield from (np.frombuffer(name.encode(), np.uint8), rows)
 
     def translated(self, rows: np.ndarray, scores: np.ndarray | None = None) -> Self:
         """Return a table whose texts have the English texts at `rows` [N, K] for candidates, without scores if None."""
