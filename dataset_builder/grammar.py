@@ -9,7 +9,8 @@ from modeling_lira.errors import LiraError
 AGREEMENTS = ("m", "f", "mp", "fp")
 """Masculine and feminine, singular and plural."""
 _FORM_OF = {"m": 0, "f": 1, "fp": 1, "mp": 2}
-_INFLECTED = re.compile(r"[^\s/]+(?:/[^\s/]+){2}")
+# From the start of a word, so that a long one is read once.
+_INFLECTED = re.compile(r"(?<![^\s/])[^\s/]+(?:/[^\s/]+){2}")
 _FILIPINO = re.compile(r"(?!.*(?:ph|th|sh|oo|ee|ea|ou|([^aeiou])\1))[abdeghiklmnoprstuwyñ'-]+")
 
 

@@ -105,7 +105,7 @@ def test_a_log_of_hostile_cells_becomes_a_card_and_a_report_of_text(tmp_path: Pa
     build_log_corpus(tmp_path / "corpus", tmp_path / "log.tsv", candidates=Path("none"))
     _, head, body = (tmp_path / "corpus" / CARD).read_text("utf-8").split("---\n", 2)
     assert yaml.safe_load(head)["language"] == ["en"]
-    assert rendered(body).tags <= ALLOWED | {"ul", "li", "strong", "code", "pre"}
+    assert rendered(body).tags <= ALLOWED | {"h3", "ul", "li", "strong", "code", "pre"}
     write_report(tmp_path / "corpus", tmp_path / "report")
     assert rendered((tmp_path / "report" / "report.md").read_text("utf-8")).tags <= ALLOWED | {"img"}
     assert Tags((tmp_path / "report" / "report.html").read_text("utf-8")).tags <= ALLOWED | {"img"}
