@@ -72,6 +72,7 @@ ANCHORED = {
     "_PLAIN_ID",
     "_HARMLESS",
     "_OWNED_NUMBER",
+    "_FILIPINO",
 }
 """Used with `match` and `fullmatch` alone: they begin nowhere but where they are asked to."""
 MODEL_NAMES = {"_PAIR"}

@@ -112,7 +112,7 @@ def test_bfloat16_training_ends_near_float32(small: dict[str, object], tmp_path:
         }
         model = train_module.train(read_options(written(tmp_path, changed)), tmp_path / precision)
         assert all(value.dtype.itemsize == 4 for value in model.parameters())
-        vectors.append(model.encode_query(["áo thun nam", "nồi cơm"]))
+        vectors.append(model.encode_query(["áo thun nam", "nồi cơm"], "vi", [["men's t-shirt"], ["rice cooker"]]))
     assert (vectors[0] * vectors[1]).sum(-1).min() > 0.99
     assert not vectors[0].equal(vectors[1])
 

@@ -48,7 +48,7 @@ def test_every_result_that_is_kept_is_shown() -> None:
 
 
 @pytest.mark.parametrize(
-    "folder", sorted(path.parent for path in CARDS.glob("*/README.md")), ids=lambda path: path.name
+    "folder", sorted(path.parent for path in CARDS.glob("*/config.json")), ids=lambda path: path.name
 )
 def test_a_card_says_what_its_records_say(folder: Path) -> None:
     assert (folder / "README.md").read_text(encoding="utf-8") == card_of(folder)
@@ -102,7 +102,7 @@ def anchor_of(heading: str) -> str:
 
 
 def test_a_card_is_of_its_own_weights(tmp_path: Path) -> None:
-    source = next(iter(sorted(path.parent for path in CARDS.glob("*/README.md"))))
+    source = next(iter(sorted(path.parent for path in CARDS.glob("*/config.json"))))
     card = tmp_path / "model_cards" / source.name
     card.mkdir(parents=True)
     for name in ("README.md", "config.json", "training.json", "evaluation.json", "model.safetensors"):
