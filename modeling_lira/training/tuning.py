@@ -225,9 +225,11 @@ def sentence_transformer(model: LiraModel, path: str, source: FrozenBackbone) ->
     name = "" if path == "multilingual" else "english_"
     prompts = {kind: getattr(processor, f"{name}{kind}_prefix") or "" for kind in ("query", "document")}
     arguments = {key: value for key, value in source.arguments.items() if key == "revision"}
+    tokenizer = processor.tokenizer if path == "multilingual" else processor.english_tokenizer
+    length = min(processor.max_length, tokenizer.model_max_length)
     with quiet():
         transformer = Transformer(
-            source.location, max_seq_length=processor.max_length, model_kwargs=arguments, processor_kwargs=arguments
+            source.location, max_seq_length=length, model_kwargs=arguments, processor_kwargs=arguments
         )
     width = model.config.backbone(path).hidden_size
     return SentenceTransformer(
