@@ -11,7 +11,7 @@ from tiny_corpus import make_split
 from torch.nn import functional as F
 
 from eval.studies.ablations import Results, run_ablations, score
-from eval.studies.baselines import concatenation, streams_of
+from eval.studies.baselines import concatenation
 from eval.studies.systems import (
     SYSTEMS,
     WAYS,
@@ -41,14 +41,14 @@ def means(streams: np.ndarray) -> torch.Tensor:
 
 def test_the_encoder_alone_is_the_cosine_of_mean_vectors(tables: list[SplitTables]) -> None:
     table = tables[0]
-    queries, titles = means(streams_of(table.queries).multilingual), means(streams_of(table.english).multilingual)
+    queries, titles = means(table.queries.multilingual), means(table.english.multilingual)
     expected = ndcg(queries @ titles.T, table.split.gain_matrix())
     assert torch.equal(encoder_alone(table).ndcg(english_titles=True), expected)
 
 
 def test_translating_first_uses_the_greedy_candidate_and_finds_nothing_without_one(tables: list[SplitTables]) -> None:
     embedded = translate_then_encode(tables[0])
-    table = streams_of(tables[0].queries)
+    table = tables[0].queries
     assert torch.equal(embedded.queries[True][1], means(table.english)[table.rows[1, 0]])
     assert (embedded.queries[True][0] == 0).all()  # query 0 has no candidate
 
@@ -62,8 +62,8 @@ def test_concatenation_without_english_is_the_encoder_alone(tables: list[SplitTa
 
 def test_what_the_ablations_take_away(tables: list[SplitTables]) -> None:
     table = tables[0]
-    assert np.isnan(streams_of(without_critic_scores(table).queries).scores).all()
-    greedy = streams_of(first_candidate_only(table).queries).rows
+    assert np.isnan(without_critic_scores(table).queries.scores).all()
+    greedy = first_candidate_only(table).queries.rows
     assert (greedy[:, 0] == table.queries.rows[:, 0]).all()
     assert (greedy[:, 1:] == -1).all()
     nothing = without_translations(table)

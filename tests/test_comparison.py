@@ -20,7 +20,6 @@ from modeling_lira.evaluation.comparison import (
     compare,
     encoder_alone,
     searching,
-    streams_of,
     trained,
     translate_then_encode,
 )
@@ -46,8 +45,8 @@ def brute_force_ndcg(queries: np.ndarray, documents: np.ndarray, gains: list[dic
 def test_encoder_alone_is_mean_pooling_and_cosine(split: SplitTables) -> None:
     for in_english, table in ((True, split.english), (False, split.local)):
         expected = brute_force_ndcg(
-            np.asarray(streams_of(split.queries).multilingual, np.float32).mean(1),
-            np.asarray(streams_of(table).multilingual, np.float32).mean(1),
+            np.asarray(split.queries.multilingual, np.float32).mean(1),
+            np.asarray(table.multilingual, np.float32).mean(1),
             split.split.gains,
         )
         assert encoder_alone(split).ndcg(english_titles=in_english).tolist() == pytest.approx(expected)
@@ -55,8 +54,8 @@ def test_encoder_alone_is_mean_pooling_and_cosine(split: SplitTables) -> None:
 
 def test_translate_then_encode_uses_the_first_candidate(split: SplitTables) -> None:
     first = [row for row in range(8) if split.split.queries.candidates[row]]
-    queries = np.asarray(streams_of(split.queries).english, np.float32)[split.queries.rows[first, 0]].mean(1)
-    titles = np.asarray(streams_of(split.english).english, np.float32)[split.english.rows[:, 0]].mean(1)
+    queries = np.asarray(split.queries.english, np.float32)[split.queries.rows[first, 0]].mean(1)
+    titles = np.asarray(split.english.english, np.float32)[split.english.rows[:, 0]].mean(1)
     expected = brute_force_ndcg(queries, titles, [split.split.gains[row] for row in first])
     assert translate_then_encode(split).ndcg()[first].tolist() == pytest.approx(expected)
 

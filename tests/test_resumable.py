@@ -17,7 +17,7 @@ from eval.studies import systems as systems_module
 from eval.studies.systems import SYSTEMS, SilentCritic, TrainingPlan, Variant
 from modeling_lira import LiraError, LiraModel
 from modeling_lira.data.stream_cache import StreamCache
-from modeling_lira.data.tables import SplitTables, StreamTable, cache_split
+from modeling_lira.data.tables import SplitTables, Table, cache_split
 from modeling_lira.evaluation.names import LIRA
 from modeling_lira.training import checkpoints as checkpoints_module
 from modeling_lira.training import digests, resumable
@@ -45,7 +45,7 @@ def different(first: dict[str, str], second: dict[str, str]) -> set[str]:
 # ------------------------------------------------------------------ the key
 
 
-def table_changes() -> dict[str, Callable[[StreamTable], StreamTable]]:
+def table_changes() -> dict[str, Callable[[Table], Table]]:
     def changed(values: np.ndarray, value: float) -> np.ndarray:
         values = np.array(values)
         values.flat[-1] = value
@@ -62,7 +62,7 @@ def table_changes() -> dict[str, Callable[[StreamTable], StreamTable]]:
 
 
 def test_every_field_of_a_table_is_tried() -> None:
-    assert set(table_changes()) == {field.name for field in fields(StreamTable)}
+    assert set(table_changes()) == {field.name for field in fields(Table)}
 
 
 @pytest.mark.parametrize("part", ["queries", "local", "english"])

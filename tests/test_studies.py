@@ -22,7 +22,6 @@ from eval.__main__ import app
 from eval.significance import point_of, points_of
 from eval.studies import cost, sensitivity
 from eval.studies.backbones import _measured, _pair
-from eval.studies.baselines import streams_of
 from eval.studies.bound import (
     FARTHEST,
     _summary,
@@ -130,7 +129,7 @@ def test_few_queries_of_a_seed_are_among_more_of_them(setting: Setting) -> None:
 
     def kept(count: int, seed: int) -> set[int]:
         few = few_queries(tables, count, seed)
-        assert not streams_of(few.queries).has_english[[not gains for gains in few.split.gains]].any()
+        assert not few.queries.has_english[[not gains for gains in few.split.gains]].any()
         return {row for row, gains in enumerate(few.split.gains) if gains}
 
     assert kept(2, 0) < kept(5, 0)
@@ -190,7 +189,7 @@ def test_an_english_reference_says_what_the_query_asks_for() -> None:
 def test_stacked_conditions_have_their_own_candidates_and_critics(setting: Setting) -> None:
     tables = setting.tables["test"][0]
     conditions = conditions_of(tables, ["untranslated"], [0.0, 1.0], 0)
-    queries = streams_of(stacked(setting, tables, conditions).queries)
+    queries = stacked(setting, tables, conditions).queries
     names, count = list(conditions), len(tables.queries)
     texts = sorted({text for rows in conditions.values() for row in rows for text in row})
 
@@ -425,9 +424,9 @@ def test_fewer_bins_are_those_of_a_model_with_fewer(setting: Setting, build_mode
     choice = replace(default_choice(setting), bins=2, candidates=1)
     changed = changed_tables(tables, choice)
     expected = build_model(num_feature_bins=2).encode_streams(tables.split.titles, "multilingual", "document")
-    noisy = torch.from_numpy(streams_of(changed.local).multilingual.astype(np.float32))
+    noisy = torch.from_numpy(changed.local.multilingual.astype(np.float32))
     assert torch.allclose(noisy, expected, atol=2e-2 * float(expected.abs().max()))
-    assert (streams_of(changed.queries).rows[:, 1:] == -1).all()
+    assert (changed.queries.rows[:, 1:] == -1).all()
     assert halvings(8) == [8, 4, 2, 1]
     assert halvings(6) == [6, 3]
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from modeling_lira.data.tables import SplitTables, Table
-from modeling_lira.evaluation.comparison import english_vectors, multilingual_vectors, streams_of
+from modeling_lira.evaluation.comparison import english_vectors, multilingual_vectors
 from modeling_lira.evaluation.embedded import Embedded
 from modeling_lira.faces.progress import Progress
 from modeling_lira.modeling_lira import LiraModel
@@ -135,7 +135,7 @@ class EnglishMapping(nn.Module):
 
 
 def _embedded(head: nn.Module, table: Table, is_english: bool) -> Tensor:
-    streams = streams_of(table).multilingual
+    streams = table.multilingual
     parts = [
         head(torch.from_numpy(streams[start : start + 512].astype(np.float32)), is_english)
         for start in range(0, len(streams), 512)

@@ -42,7 +42,6 @@ from modeling_lira.training.resumable import run_stage
 
 from ..drawing import COLOURS, curves, figure_of
 from ..significance import Point, point_of
-from .baselines import streams_of
 from .setting import Setting, Values
 
 UNTRAINED, ARCA = "untrained", "after Arca"
@@ -201,7 +200,7 @@ def _fused(model: LiraModel, first: tuple[Tensor, Tensor], second: tuple[Tensor,
 def _of_language(
     setting: Setting, model: LiraModel, tables: SplitTables, bank: Tensor, temperature: float
 ) -> dict[str, Tensor]:
-    queries, split = streams_of(tables.queries), tables.split
+    queries, split = tables.queries, tables.split
     rows = _translated_rows(tables)
     translations = [split.queries.candidates[row][0] for row in rows]
     references = [split.queries.others[REFERENCE][row][0] for row in rows]
@@ -275,7 +274,7 @@ def _payload(setting: Setting, runs: Mapping[str, Sequence[Values]]) -> dict[str
 
 def _translated_rows(tables: SplitTables) -> np.ndarray:
     """Return the rows of the queries that have a translation: those that are measured."""
-    return np.flatnonzero(streams_of(tables.queries).rows[:, 0] >= 0)
+    return np.flatnonzero(tables.queries.rows[:, 0] >= 0)
 
 
 def _asked(tables: SplitTables) -> list[str]:

@@ -23,7 +23,6 @@ from modeling_lira.faces.terminal import PlainConsole
 
 from ..drawing import curves, figure_of
 from ..significance import Point, points_of
-from .baselines import streams_of
 from .setting import Setting, Values, known_systems
 from .systems import CONCATENATION, LINEAR, SYSTEMS
 
@@ -111,7 +110,7 @@ def conditions_of(
 
 def stacked(setting: Setting, tables: SplitTables, conditions: Mapping[str, Candidates]) -> SplitTables:
     """Return tables whose queries are the split's own, once for each condition, with that condition's candidates."""
-    queries, texts = streams_of(tables.queries), tables.split.queries
+    queries, texts = tables.queries, tables.split.queries
     count, width = queries.rows.shape
     distinct = sorted({text for rows in conditions.values() for row in rows for text in row})
     position = {text: number for number, text in enumerate(distinct)}

@@ -16,10 +16,10 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
-from rich.table import Table
+from rich.table import Table as ShownTable
 
 from modeling_lira.backbones.building import copy_start
-from modeling_lira.data.tables import SplitTables, StreamTable
+from modeling_lira.data.tables import SplitTables, Table
 from modeling_lira.errors import LiraError
 from modeling_lira.faces.progress import Progress
 from modeling_lira.faces.terminal import PlainConsole
@@ -29,7 +29,6 @@ from modeling_lira.training.resumable import run_stage
 from modeling_lira.training.validation import BEST, validation_scores
 
 from ..drawing import COLOURS, figure_of
-from .baselines import streams_of
 from .setting import Setting, Values, few_queries
 
 QUICK_TRIALS, QUICK_QUERIES = 3, 96
@@ -231,7 +230,7 @@ def changed_tables(tables: SplitTables, choice: Choice) -> SplitTables:
     The mean of two neighbouring bins is the bin of half as many: no text is encoded again.
     """
 
-    def change(table: StreamTable) -> StreamTable:
+    def change(table: Table) -> Table:
         rows = np.where(np.arange(table.rows.shape[1]) < choice.candidates, table.rows, -1)
         return replace(
             table,
@@ -242,9 +241,9 @@ def changed_tables(tables: SplitTables, choice: Choice) -> SplitTables:
 
     return replace(
         tables,
-        queries=change(streams_of(tables.queries)),
-        local=change(streams_of(tables.local)),
-        english=change(streams_of(tables.english)),
+        queries=change(tables.queries),
+        local=change(tables.local),
+        english=change(tables.english),
     )
 
 
@@ -343,8 +342,8 @@ def _draw(path: Path, payload: Mapping[str, Any]) -> None:
             axis.set_visible(False)
 
 
-def _table(payload: Mapping[str, Any]) -> Table:
-    table = Table(title=f"chosen: {payload['chosen']}; {payload['why']}", title_justify="left")
+def _table(payload: Mapping[str, Any]) -> ShownTable:
+    table = ShownTable(title=f"chosen: {payload['chosen']}; {payload['why']}", title_justify="left")
     for column in ("setting", "default", "best trial", "importance"):
         table.add_column(column, justify="left" if column == "setting" else "right")
     for name, label in LABELS.items():

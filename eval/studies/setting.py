@@ -26,7 +26,6 @@ from modeling_lira.training.options import ArcaOptions, LasrOptions, TrainingOpt
 
 from ..options import RECORDS
 from ..record import Meter, corpus_version
-from .baselines import streams_of
 from .systems import SYSTEMS, TrainingPlan
 
 STUDIES = Path(__file__).parent
@@ -231,7 +230,7 @@ def few_queries(tables: SplitTables, count: int, seed: int) -> SplitTables:
     A smaller draw of a seed is part of every larger one.
     """
     kept = set(np.random.default_rng(seed).permutation(len(tables.split.queries))[:count].tolist())
-    queries = streams_of(tables.queries)
+    queries = tables.queries
     hidden = [row for row in range(len(queries)) if row not in kept]
     split = replace(
         tables.split,

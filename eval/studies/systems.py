@@ -20,7 +20,7 @@ from modeling_lira.training.resumable import run_stage
 from modeling_lira.training.validation import BEST, validation_scores
 
 from . import baselines
-from .baselines import Head, embedded_by, streams_of, train_head
+from .baselines import Head, embedded_by, train_head
 
 Embedder = Callable[[SplitTables], Embedded]
 Details = dict[str, float]
@@ -126,13 +126,13 @@ class Variant:
 
 def without_critic_scores(tables: SplitTables) -> SplitTables:
     """Return tables whose candidates no translation critic has read."""
-    queries = streams_of(tables.queries)
+    queries = tables.queries
     return replace(tables, queries=replace(queries, scores=np.full_like(queries.scores, np.nan)))
 
 
 def first_candidate_only(tables: SplitTables) -> SplitTables:
     """Return tables of greedy translations alone: nothing is left to choose."""
-    queries = streams_of(tables.queries)
+    queries = tables.queries
     rows = np.where(np.arange(queries.rows.shape[1]) == 0, queries.rows, -1)
     others = {name: np.where(np.arange(kept.shape[1]) == 0, kept, -1) for name, kept in queries.others.items()}
     return replace(tables, queries=replace(queries, rows=rows, others=others))
@@ -140,7 +140,7 @@ def first_candidate_only(tables: SplitTables) -> SplitTables:
 
 def without_translations(tables: SplitTables) -> SplitTables:
     """Return tables in which only what is English has an English text."""
-    queries, local = streams_of(tables.queries), streams_of(tables.local)
+    queries, local = tables.queries, tables.local
     return replace(
         tables,
         queries=replace(queries, rows=np.full_like(queries.rows, -1), others={}),

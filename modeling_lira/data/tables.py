@@ -1,10 +1,8 @@
 """Tables of the texts of a corpus, as cached streams, from which batches are gathered."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,20 +12,26 @@ from ..modeling_lira import LiraModel
 from .corpus import ENGLISH, NO_SCORES, RetrievalSplit, Texts
 from .stream_cache import StreamCache
 
+ENGLISH_INPUTS = ("english_states", "candidate_mask", "critic_scores")
+"""What a batch holds of translations; without these a text has none."""
+
 
 @dataclass(frozen=True)
-class Table(ABC):
-    """Texts with candidates, ready to be gathered into batches.
+class Table:
+    """Texts with candidates, as cached streams, ready to be gathered into batches.
 
     `rows` [N, K] are the candidates' rows among the distinct English texts, -1 where there is none; `scores` [N, K, 3]
     are the critics' scores, NaN where there are none; `language_ids` [N]; `others` are the rows [N, K] of further
-    translations, by their source.
+    translations, by their source; `multilingual` [N, S, dg] are the streams of the texts, `english` [M, S, dh] those of
+    the distinct candidates.
     """
 
     rows: np.ndarray
     scores: np.ndarray
     language_ids: np.ndarray
     others: Mapping[str, np.ndarray]
+    multilingual: np.ndarray
+    english: np.ndarray
 
     def __len__(self) -> int:
         return len(self.language_ids)
@@ -37,40 +41,22 @@ class Table(ABC):
         """Whether each text has a candidate, [N]."""
         return np.asarray((self.rows >= 0).any(1))
 
-    def contents(self) -> Iterator[np.ndarray | Tensor]:
+    def contents(self) -> Iterator[np.ndarray]:
         """Yield everything that a batch is made of, for a digest of the table."""
         yield from (self.rows, self.scores, self.language_ids)
         for name, rows in sorted(self.others.items()):
             yield from (np.frombuffer(name.encode(), np.uint8), rows)
+        yield from (self.multilingual, self.english)
 
-    def translated(self, rows: np.ndarray, scores: np.ndarray | None = None) -> Self:
+    def translated(self, rows: np.ndarray, scores: np.ndarray | None = None) -> "Table":
         """Return a table whose texts have the English texts at `rows` [N, K] for candidates, without scores if None."""
         unscored = np.full((*rows.shape, 3), np.nan, np.float32)
         return replace(self, rows=rows, scores=unscored if scores is None else scores)
 
-    @abstractmethod
     def batch(
         self, index: np.ndarray, rows: np.ndarray | None = None, scores: np.ndarray | None = None
     ) -> dict[str, Tensor]:
         """Gather texts [B] as `LiraModel.forward` takes them; `rows` and `scores` replace the table's own."""
-
-
-@dataclass(frozen=True)
-class StreamTable(Table):
-    """A table of cached streams: `multilingual` [N, S, dg] of texts, `english` [M, S, dh] of distinct candidates."""
-
-    multilingual: np.ndarray
-    english: np.ndarray
-
-    def contents(self) -> Iterator[np.ndarray | Tensor]:
-        """Yield rows, scores, languages and every stream."""
-        yield from super().contents()
-        yield from (self.multilingual, self.english)
-
-    def batch(
-        self, index: np.ndarray, rows: np.ndarray | None = None, scores: np.ndarray | None = None
-    ) -> dict[str, Tensor]:
-        """Gather the streams of texts [B] and of their candidates."""
         rows = self.rows[index] if rows is None else rows
         present = rows >= 0
         states = np.zeros((*rows.shape, *self.english.shape[1:]), np.float32)
@@ -108,10 +94,10 @@ def _rows(translations: Sequence[Sequence[str]], position: Mapping[str, int], wi
     return rows
 
 
-def cache_table(model: LiraModel, cache: StreamCache, texts: Texts, kind: str, num_candidates: int) -> StreamTable:
+def cache_table(model: LiraModel, cache: StreamCache, texts: Texts, kind: str, num_candidates: int) -> Table:
     """Cache both paths' streams of `texts`; at most `num_candidates` of each text's candidates are kept."""
     distinct, columns = english_rows(texts, num_candidates)
-    return StreamTable(
+    return Table(
         **columns,
         language_ids=model.processor.language_ids(texts.languages).numpy(),
         multilingual=cache.get(model, texts.texts, "multilingual", kind),
@@ -136,8 +122,8 @@ class SplitTables:
         return self.english if english_titles else self.local
 
 
-def split_tables(split: RetrievalSplit, table: Callable[[Texts, str, int], Table], num_candidates: int) -> SplitTables:
-    """Make the tables of one language and split by `table(texts, kind, num_candidates)`."""
+def cache_split(model: LiraModel, cache: StreamCache, split: RetrievalSplit) -> SplitTables:
+    """Cache every stream that training and evaluation need of one language and split."""
     translations = [[title] if title else [] for title in split.english_titles]
     unscored = [[NO_SCORES] * len(row) for row in translations]
     languages = [ENGLISH if title else split.language for title in split.english_titles]
@@ -145,12 +131,7 @@ def split_tables(split: RetrievalSplit, table: Callable[[Texts, str, int], Table
     english = Texts(split.searched_titles(True), languages, translations, unscored)
     return SplitTables(
         split=split,
-        queries=table(split.queries, "query", num_candidates),
-        local=table(local, "document", 1),
-        english=table(english, "document", 1),
+        queries=cache_table(model, cache, split.queries, "query", model.config.num_candidates),
+        local=cache_table(model, cache, local, "document", 1),
+        english=cache_table(model, cache, english, "document", 1),
     )
-
-
-def cache_split(model: LiraModel, cache: StreamCache, split: RetrievalSplit) -> SplitTables:
-    """Cache every stream that training and evaluation need of one language and split."""
-    return split_tables(split, partial(cache_table, model, cache), model.config.num_candidates)

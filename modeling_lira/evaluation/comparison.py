@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..data.tables import SplitTables, StreamTable, Table
+from ..data.tables import SplitTables, Table
 from ..errors import LiraError
 from ..modeling_lira import LiraModel
 from .embedded import Embedded, retrieval_ndcg
@@ -117,21 +117,14 @@ def trained(model: LiraModel, english_titles: bool, with_candidates: bool) -> Sc
     return lambda split: retrieval_ndcg(model, split, english_titles, with_candidates)
 
 
-def streams_of(table: Table) -> StreamTable:
-    """Return the table as one of cached streams; raise `LiraError` if it is not."""
-    if not isinstance(table, StreamTable):
-        raise LiraError("the frozen encoders are compared on cached streams")
-    return table
-
-
 def multilingual_vectors(table: Table) -> Tensor:
     """Return the frozen multilingual encoder's unit sentence vectors [N, dg]."""
-    return _means(streams_of(table).multilingual)
+    return _means(table.multilingual)
 
 
 def english_vectors(table: Table) -> Tensor:
     """Return the frozen English encoder's unit vectors of the first candidates [N, dh]; zeros where there is none."""
-    streams = streams_of(table)
+    streams = table
     first = torch.from_numpy(streams.rows[:, 0])
     vectors = torch.zeros(len(streams), streams.english.shape[-1])
     vectors[first >= 0] = _means(streams.english)[first[first >= 0]]

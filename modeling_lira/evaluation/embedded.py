@@ -6,16 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.tables import SplitTables, Table
+from ..data.tables import ENGLISH_INPUTS, SplitTables, Table
 from ..modeling_lira import LiraModel
 from .metrics import ndcg, pearson, spearman
 
 _BATCH = 512
-
-
-_ENGLISH_INPUTS = (
-    "english_states", "english_input_ids", "english_attention_mask", "candidate_mask", "critic_scores",
-)  # fmt: skip
 
 
 @torch.inference_mode()
@@ -26,7 +21,7 @@ def embed_table(model: LiraModel, table: Table, with_english: bool = True) -> Te
     for start in range(0, len(table), _BATCH):
         batch = table.batch(np.arange(start, min(start + _BATCH, len(table))))
         if not with_english:
-            batch = {name: value for name, value in batch.items() if name not in _ENGLISH_INPUTS}
+            batch = {name: value for name, value in batch.items() if name not in ENGLISH_INPUTS}
         parts.append(model(**batch)["sentence_embedding"])
     return torch.cat(parts)
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..data.tables import ENGLISH_INPUTS
 from ..modeling_lira import LiraModel, LiraModelOutput
 from .gathering import gather_rows, summed_gradient
 from .losses import (
@@ -30,7 +31,6 @@ from .options import ArcaWeights, LasrOptions
 from .queues import CorrQueue, DocQueue, FifoQueue
 from .stage import Stage
 
-ENGLISH_INPUTS = ("english_states", "candidate_mask", "critic_scores")
 CRITIC = 0.05
 """Temperature of the softmax over a batch's translations by which the embedding critic learns."""
 Side = Mapping[str, Tensor]
@@ -43,19 +43,6 @@ class EncoderStage(Stage[LiraModel]):
     def lira(self) -> LiraModel:
         """The model under training."""
         return self.model
-
-    def streams(self, side: Side) -> dict[str, Tensor]:
-        """Return the queries or the documents of a batch as `LiraModel.fuse` takes them.
-
-        Streams come from the cache; token ids, which LoRA needs, go through the backbones here.
-        """
-        if "input_ids" not in side:
-            return dict(side)
-        names = ("input_ids", "attention_mask", "english_input_ids", "english_attention_mask")
-        multilingual, english = self.lira.streams(**{name: side[name] for name in names if name in side})
-        inputs = {name: value for name, value in side.items() if name not in names}
-        inputs["multilingual_states"] = multilingual
-        return inputs if english is None else {**inputs, "english_states": english}
 
 
 class ArcaStage(EncoderStage):
@@ -74,9 +61,8 @@ class ArcaStage(EncoderStage):
         `uniform` [B] in [0, 1) decides which candidate each row's policy draws.
         """
         weights, arca = self.weights, self.lira.arca
-        side = self.streams(batch)
-        multilingual_states, english_states = side["multilingual_states"], side["english_states"]
-        scores, mask = side["critic_scores"], side["candidate_mask"]
+        multilingual_states, english_states = batch["multilingual_states"], batch["english_states"]
+        scores, mask = batch["critic_scores"], batch["candidate_mask"]
         output = arca(multilingual_states, english_states, mask, scores)
         rewards = candidate_rewards(
             scores, output.similarities, weights.alpha, weights.beta, weights.gamma, weights.delta
@@ -181,11 +167,11 @@ class LasrStage(EncoderStage):
         pair_documents, pair_targets : Tensor, [B, P]
             Ids and wanted similarities of graded pairs, NaN where there are no more.
         **batch : Tensor
-            Streams or token ids, `query_*` [B, ...] and `document_*` [N, ...].
+            Streams, `query_*` [B, ...] and `document_*` [N, ...].
         """
-        queries = self.streams(_side(batch, "query_"))
+        queries = _side(batch, "query_")
         output = self.lira.fuse(**queries)
-        documents = self._documents(self.streams(_side(batch, "document_")), document_ids, int(group))
+        documents = self._documents(_side(batch, "document_"), document_ids, int(group))
         relevant, grades = _gather_padded(relevant, -1), _gather_padded(grades, 0)
         gains = gains_of(relevant, grades, documents.ids)
         mask = safe_negatives(documents.frozen, gains, self.options.safe_negatives)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..data.qualities import CANDIDATES, NONE, STRANGERS, of_quality, qualities_of
-from ..data.tables import SplitTables, StreamTable
+from ..data.tables import SplitTables
 from ..evaluation.comparison import translate_then_encode
 from ..evaluation.embedded import Embedded, embed_table
 from ..evaluation.metrics import ndcg
@@ -82,7 +82,7 @@ def _regrets(values: Mapping[str, float], tables: SplitTables) -> dict[str, floa
     without, regrets = values[f"ndcg@10_english_titles{_way(NONE)}"], {}
     for quality in qualities_of(tables.queries)[1:]:
         rival = without
-        if isinstance(tables.queries, StreamTable) and quality != STRANGERS:
+        if quality != STRANGERS:
             rivals = translate_then_encode(replace(tables, queries=of_quality(tables.queries, quality)))
             rival = max(rival, float(rivals.ndcg().nanmean()))
         regrets[f"regret_{quality}"] = rival - values[f"ndcg@10_english_titles{_way(quality)}"]
