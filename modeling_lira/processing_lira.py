@@ -329,6 +329,11 @@ class LiraProcessor(TokenizersProcessor):
         ids = [0 if code is None else self.languages.index(code) + 1 for code in languages]
         return torch.tensor(ids, dtype=torch.long)
 
+    def longest(self, path: str = "multilingual") -> int:
+        """Return how many tokens of a text a path reads at most."""
+        tokenizer = self.english_tokenizer if path == "english" else self.tokenizer
+        return min(self.max_length, tokenizer.model_max_length)
+
     def tokenize(
         self, texts: Sequence[str], kind: str, path: str = "multilingual", prefix: str | None = None
     ) -> dict[str, torch.Tensor]:
@@ -342,7 +347,7 @@ class LiraProcessor(TokenizersProcessor):
         tokenizer = self.english_tokenizer if english else self.tokenizer
         if prefix is None:
             prefix = getattr(self, f"{'english_' if english else ''}{kind}_prefix")
-        length = min(self.max_length, tokenizer.model_max_length)
+        length = self.longest(path)
         prefixed = [prefix + _readable(text, _CHARACTERS_PER_TOKEN * length) for text in texts]
         encoded = tokenizer(prefixed, truncation=True, max_length=length, padding=True, return_tensors="pt")
         return {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"]}

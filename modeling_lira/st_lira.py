@@ -67,7 +67,7 @@ class LiraSTModule(InputModule):
     @property
     def max_seq_length(self) -> int:
         """Longest text in tokens; set to None, the longest that the multilingual backbone takes."""
-        return min(self.processor.max_length, self.tokenizer.model_max_length)
+        return self.processor.longest()
 
     @max_seq_length.setter
     def max_seq_length(self, length: int | None) -> None:

@@ -225,11 +225,9 @@ def sentence_transformer(model: LiraModel, path: str, source: FrozenBackbone) ->
     name = "" if path == "multilingual" else "english_"
     prompts = {kind: getattr(processor, f"{name}{kind}_prefix") or "" for kind in ("query", "document")}
     arguments = {key: value for key, value in source.arguments.items() if key == "revision"}
-    tokenizer = processor.tokenizer if path == "multilingual" else processor.english_tokenizer
-    length = min(processor.max_length, tokenizer.model_max_length)
     with quiet():
         transformer = Transformer(
-            source.location, max_seq_length=length, model_kwargs=arguments, processor_kwargs=arguments
+            source.location, max_seq_length=processor.longest(path), model_kwargs=arguments, processor_kwargs=arguments
         )
     width = model.config.backbone(path).hidden_size
     return SentenceTransformer(
@@ -385,11 +383,13 @@ def encoder_scores(model: LiraModel, path: str, searched: Sequence[_Searched]) -
         if path == "english":
             rows = [row for row in rows if split.queries.candidates[row]]
         texts = [split.queries.candidates[row][0] if path == "english" else split.queries.texts[row] for row in rows]
-        for english in _kinds(split, path) if rows else ():
+        if not rows:
+            continue
+        queries, gains = _embedded(model, path, texts, "query"), split.gain_matrix()[rows][:, part.documents]
+        for english in _kinds(split, path):
             titles = split.searched_titles(english)
             documents = _embedded(model, path, [titles[document] for document in part.documents], "document")
-            gains = split.gain_matrix()[rows][:, part.documents]
-            values = ndcg(_embedded(model, path, texts, "query") @ documents.T, gains)
+            values = ndcg(queries @ documents.T, gains)
             means.append(values.mean())
             unseen.append(values[torch.tensor([split.unseen_type[row] for row in rows])])
     whole, apart = float(torch.stack(means).mean()), float(torch.cat(unseen).mean())
