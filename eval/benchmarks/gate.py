@@ -25,7 +25,6 @@ from modeling_lira.data.stream_cache import StreamCache
 from modeling_lira.data.tables import SplitTables, cache_split
 from modeling_lira.evaluation.comparison import encoder_alone, translate_then_encode
 from modeling_lira.evaluation.embedded import Embedded, embed_table
-from modeling_lira.evaluation.metrics import ndcg
 from modeling_lira.evaluation.names import ENCODER, LIRA, TRANSLATE
 from modeling_lira.faces.progress import Progress
 from modeling_lira.faces.terminal import PlainConsole
@@ -105,23 +104,22 @@ def scores_of(model: LiraModel, tables: SplitTables) -> dict[str, dict[str, floa
     documents = {english: embed_table(model, tables.documents(english), english) for english in (True, False)}
     scores: dict[str, dict[str, float]] = {LIRA: {}, ENCODER: _scores(encoder_alone(tables), NONE), TRANSLATE: {}}
     for quality in qualities_of(tables.queries):
-        queries = embed_table(model, of_quality(tables.queries, quality))
+        of_this = replace(tables, queries=of_quality(tables.queries, quality))
+        queries = embed_table(model, of_this.queries)
         scores[LIRA] |= _scores(Embedded(tables, {True: queries}, documents), quality)
         if quality != NONE:
-            of_this = replace(tables, queries=of_quality(tables.queries, quality))
             scores[TRANSLATE] |= _scores(translate_then_encode(of_this), quality, local=False)
     return scores
 
 
 def _scores(embedded: Embedded, quality: str, local: bool = True) -> dict[str, float]:
-    tables, gains = embedded.tables, embedded.tables.split.gain_matrix()
-    unseen = torch.tensor(tables.split.unseen_type)
-    values = {}
-    if tables.split.has_english_titles:
-        scores = ndcg(embedded.queries[True] @ embedded.documents[True].T, gains)
+    split, values = embedded.tables.split, {}
+    if split.has_english_titles:
+        scores = embedded.ndcg()
+        unseen = torch.tensor(split.unseen_type)
         values = {ENGLISH_TITLES: float(scores.nanmean()), UNSEEN_TYPES: float(scores[unseen].nanmean())}
     if local:
-        values[LOCAL_TITLES] = float(ndcg(embedded.queries[True] @ embedded.documents[False].T, gains).nanmean())
+        values[LOCAL_TITLES] = float(embedded.ndcg(english_titles=False).nanmean())
     return {f"{name}, {quality}": value for name, value in values.items()}
 
 
