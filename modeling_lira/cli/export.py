@@ -9,6 +9,7 @@ import typer
 from ..errors import LiraError
 from ..exporting.choices import Backend, Format, Precision
 from ..faces.extras import needs
+from .options import EnglishOption, MultilingualOption
 
 logger = logging.getLogger(__name__)
 
@@ -24,8 +25,8 @@ def export(
     model: Annotated[str, typer.Argument(help="Run of lira train or folder of a model.", show_default=False)],
     format: Annotated[Format, typer.Option("--format", help="Whose graphs to write.")] = Format.onnx,
     precision: Annotated[Precision, typer.Option("--precision", help="Of the encoders.")] = Precision.float32,
-    multilingual: Annotated[str | None, typer.Option(help="Multilingual backbone; by default as in training.")] = None,
-    english: Annotated[str | None, typer.Option(help="English backbone; by default as in training.")] = None,
+    multilingual: MultilingualOption = None,
+    english: EnglishOption = None,
 ) -> None:
     """Write a model as graphs beside its weights, in FORMAT/PRECISION, for ONNX Runtime or OpenVINO.
 

@@ -12,6 +12,7 @@ from .. import evaluation
 from ..errors import LiraError
 from ..faces.extras import needs
 from ..faces.terminal import shown
+from .options import EnglishOption, MultilingualOption
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo
@@ -34,8 +35,8 @@ def evaluate(
     corpus: Annotated[str, typer.Option(help="Corpus folder or Hub dataset.")],
     split: Annotated[str, typer.Option(help="Which of its splits.")] = "test",
     output: Annotated[Path | None, typer.Option(help="The record; by default RUN/evaluation.json.")] = None,
-    multilingual: Annotated[str | None, typer.Option(help="Multilingual backbone; by default as in training.")] = None,
-    english: Annotated[str | None, typer.Option(help="English backbone; by default as in training.")] = None,
+    multilingual: MultilingualOption = None,
+    english: EnglishOption = None,
 ) -> None:
     """Measure nDCG@10 a language, beside BM25, the multilingual encoder alone and translate-then-encode."""
     from ..records.saved_model import RECORDS, chosen_backbones, model_folder
@@ -79,8 +80,8 @@ def _figure(row: dict[str, Any], sign: str = "") -> str:
 def merge(
     run: Run,
     output: Annotated[Path, typer.Option(help="Gets the model, its backbones in its weights.")],
-    multilingual: Annotated[str | None, typer.Option(help="Multilingual backbone; by default as in training.")] = None,
-    english: Annotated[str | None, typer.Option(help="English backbone; by default as in training.")] = None,
+    multilingual: MultilingualOption = None,
+    english: EnglishOption = None,
 ) -> None:
     """Make a model self-contained: backbones, tuned or not, become part of its weights, and nothing else is fetched."""
     from ..records.saved_model import load_model
@@ -132,8 +133,8 @@ def space(
     model: Annotated[str, typer.Option("--model", help="Run of lira train, folder or Hub id of a model.")],
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every one.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 7860,
-    multilingual: Annotated[str | None, typer.Option(help="Multilingual backbone; by default as in training.")] = None,
-    english: Annotated[str | None, typer.Option(help="English backbone; by default as in training.")] = None,
+    multilingual: MultilingualOption = None,
+    english: EnglishOption = None,
 ) -> None:
     """Try a model in a browser: the app that lira push --space puts into a Space, on this machine."""
     from ..demo.browser import serve_space

@@ -14,6 +14,7 @@ from ..faces.extras import needs
 from ..faces.terminal import shown
 from ..search.choices import DType, Format, Kind, Method
 from .export import BackendOption, PrecisionOption
+from .options import EnglishOption, MultilingualOption
 
 if TYPE_CHECKING:
     from ..modeling_lira import LiraModel
@@ -46,8 +47,8 @@ def encode(
     batch_size: Annotated[int, typer.Option(min=1, help="Texts a batch.")] = 64,
     backend: BackendOption = Backend.torch,
     precision: PrecisionOption = None,
-    multilingual: Annotated[str | None, typer.Option(help="Multilingual backbone; by default as in training.")] = None,
-    english: Annotated[str | None, typer.Option(help="English backbone; by default as in training.")] = None,
+    multilingual: MultilingualOption = None,
+    english: EnglishOption = None,
 ) -> None:
     """Embed the texts of a file. Run an interrupted command again to continue it: finished shards are kept.
 
@@ -84,8 +85,8 @@ def search(
     top: Annotated[int, typer.Option(min=1, help="How many to show.")] = 5,
     backend: BackendOption = Backend.torch,
     precision: PrecisionOption = None,
-    multilingual: Annotated[str | None, typer.Option(help="Multilingual backbone; by default as in training.")] = None,
-    english: Annotated[str | None, typer.Option(help="English backbone; by default as in training.")] = None,
+    multilingual: MultilingualOption = None,
+    english: EnglishOption = None,
 ) -> None:
     """Search an index; with --add, build it or add to it first. Run an interrupted command again to continue it.
 

@@ -23,6 +23,7 @@ from .agents import (
     translator_of,
 )
 from .export import BackendOption, PrecisionOption
+from .options import EnglishOption, MultilingualOption
 
 logger = logging.getLogger(__name__)
 
@@ -61,8 +62,8 @@ def serve(
     threads: Annotated[int | None, typer.Option(min=1, help="Processor threads; by default all cores.")] = None,
     backend: BackendOption = Backend.torch,
     precision: PrecisionOption = None,
-    multilingual: Annotated[str | None, typer.Option(help="Multilingual backbone; by default as in training.")] = None,
-    english: Annotated[str | None, typer.Option(help="English backbone; by default as in training.")] = None,
+    multilingual: MultilingualOption = None,
+    english: EnglishOption = None,
 ) -> None:
     """Serve embeddings over HTTP, as OpenAI does: POST /v1/embeddings; GET /health, /metrics, /v1/models.
 
@@ -71,20 +72,20 @@ def serve(
     """
     import uvicorn
 
-    from ..agents.limits import check_limits
     from ..records.saved_model import load_model
     from ..serving import Limits, LiveTranslator, create_app
 
-    check_limits(lambda name: f"--{name.replace('_', '-')}", timeout=timeout, batch_size=batch_size)
+    options = ModelOptions(context, translator, revision, server, 8, timeout, batch_size, dtype, threads)
+    options.check()
+    if translator is not None and dictionary is not None:
+        raise LiraError("give --translator or --dictionary, not both")
+    translated = translator is not None or dictionary is not None
+    if server is not None and not translated:
+        raise LiraError("--server needs --translator, the server's name for the model")
     loaded = load_model(model, multilingual, english, backend, precision)
     live = None
-    if translator is not None or dictionary is not None:
-        if translator is not None and dictionary is not None:
-            raise LiraError("give --translator or --dictionary, not both")
-        options = ModelOptions(context, translator, revision, server, 8, timeout, batch_size, dtype, threads)
+    if translated:
         wanted = CandidateOptions(num_candidates, Decoding.sample, 0.8, 0)
         live = LiveTranslator(translator_of(options, wanted, dictionary), cache)
-    elif server is not None:
-        raise LiraError("--server needs --translator, the server's name for the model")
     app = create_app(loaded, model, live, Limits(batch=batch_size, queue=queue), os.environ.get(KEY, ""))
     uvicorn.run(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=60)

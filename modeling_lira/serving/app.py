@@ -5,7 +5,7 @@ import hmac
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -114,10 +114,9 @@ class _Service:
         self.model.processor.check_languages([items[row].language for row in rows], len(rows))
         several = await self.translations.submit([(items[row].text, str(items[row].language)) for row in rows])
         self.metrics.untranslated.inc(sum(not candidates for candidates in several))
+        most = self.model.processor.num_candidates
         for row, candidates in zip(rows, several, strict=True):
-            item = items[row]
-            most = self.model.processor.num_candidates
-            items[row] = _Item(item.text, item.language, tuple(candidates[:most]), item.kind)
+            items[row] = replace(items[row], candidates=tuple(candidates[:most]))
         return items
 
     def _translate(self, queries: list[Query]) -> list[list[str]]:
