@@ -3,8 +3,9 @@
 import json
 import logging
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +19,9 @@ from .agreement import compare, dictionaries, disagreement_lines, summarise
 from .candidate_source import CANDIDATES_FILE, read_scored, write_candidates
 from .lexicon import LANGUAGES, QUERY_LANGUAGES, load_lexicon
 from .shopping_questions import QUESTION_CANDIDATES, write_questions, write_texts
+
+if TYPE_CHECKING:
+    from .generator.queries import Query
 
 logger = logging.getLogger(__name__)
 app = typer.Typer(
@@ -98,8 +102,7 @@ def queries(
     most: Annotated[int, typer.Option(min=0, help="A language's limit, validation and test first; 0: all.")] = 0,
 ) -> None:
     """Write query texts, the input of `lira translate`."""
-    release, codes = generator.release_named(size), generator.known_languages(_languages(languages))
-    chosen = generator.release_queries(load_lexicon(languages=codes), codes, release, seed, most)
+    chosen = _queries_of(size, languages, seed, most)
     rows = [{name: getattr(query, name) for name in ("text", "language", "split", "kind")} for query in chosen]
     atomic_write_text(output, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     logger.info("%s: %d queries", output, len(rows))
@@ -127,8 +130,7 @@ def candidates(
 
     from .candidate_making import make_candidates, offline_agents
 
-    release, codes = generator.release_named(size), generator.known_languages(_languages(languages))
-    queries = list(generator.release_queries(load_lexicon(languages=codes), codes, release, seed))
+    queries = list(_queries_of(size, languages, seed))
     with CandidateStore(store) as finished:
         make_candidates(queries, finished, output, *offline_agents(threads), earlier, translate)
 
@@ -250,6 +252,12 @@ def publish(
         logger.info("%s is complete", to)
     else:
         logger.info("published: %s", publish_to_hub(folder, repo, private))
+
+
+def _queries_of(size: str, languages: list[str] | None, seed: int, most: int = 0) -> "Iterator[Query]":
+    """Return the queries of a release, which are made as they are asked for; a wrong name is an error at once."""
+    release, codes = generator.release_named(size), generator.known_languages(_languages(languages))
+    return generator.release_queries(load_lexicon(languages=codes), codes, release, seed, most)
 
 
 def _languages(given: list[str] | None, default: tuple[str, ...] = LANGUAGES) -> tuple[str, ...]:

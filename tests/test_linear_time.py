@@ -106,7 +106,6 @@ def matches(name: str, pattern: "re.Pattern[str]", text: str) -> None:
             pass
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", PATTERNS)
 def test_every_pattern_takes_time_in_proportion_to_the_text(name: str) -> None:
     def slow(examples: Iterable[str], limit: float) -> list[str]:
@@ -130,7 +129,6 @@ def written(text: str) -> None:
     to_markdown(blocks), to_html("page", blocks), to_text(Table(["a"], [[text]]))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("work", [cleaned, clean_text, identified, written], ids=lambda work: work.__name__)
 def test_what_is_done_with_a_cell_takes_time_in_proportion_to_it(work: Callable[[str], object]) -> None:
     slow = [text[:8] for text in texts(SHORT) if seconds(partial(work, text)) > 1]

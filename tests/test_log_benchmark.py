@@ -26,7 +26,6 @@ def test_a_log_has_its_size_and_the_seed_decides_it(tmp_path: Path) -> None:
     assert rows[0] == contents[0].count(b"\n") - 1
 
 
-@pytest.mark.slow
 def test_logs_are_built_in_linear_time_and_bounded_memory(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         small, large = measure_logs([2, 8], tmp_path)

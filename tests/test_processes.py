@@ -67,7 +67,6 @@ def launched(folder: Path, port: int, *arguments: str) -> subprocess.CompletedPr
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=240, check=False)
 
 
-@pytest.mark.slow
 def test_lira_train_in_two_processes_writes_one_run_and_refuses_another(
     backbones: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -31,12 +31,16 @@ SENT = 250
 """Texts of each request to a server that is stopped."""
 
 
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
 @contextmanager
 def serving(model: LiraModel, *arguments: object, **options: object) -> Iterator[str]:
     """Serve a model on a port of this machine while the block runs; yields the base URL."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
+    port = free_port()
     server = uvicorn.Server(
         uvicorn.Config(create_app(model, "tiny", *arguments, **options), port=port, log_level="warning")
     )
@@ -240,9 +244,7 @@ def received(metrics: str) -> float:
 
 def test_a_stopped_server_answers_what_it_was_asked(build_model: Callable[..., LiraModel], tmp_path: Path) -> None:
     build_model().save_pretrained(tmp_path / "model")
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "modeling_lira.cli", "serve", "--model", str(tmp_path / "model"), "--port", port]
     server = subprocess.Popen([str(part) for part in command], stderr=subprocess.PIPE, text=True)
     url = f"http://127.0.0.1:{port}"
