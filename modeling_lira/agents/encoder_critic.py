@@ -20,7 +20,7 @@ UNTRANSLATED, KEPT = 0.6, 0.35
 Chosen by 132 candidates graded by hand; `dataset_builder/candidates/grades.tsv` holds them.
 """
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
-_WITH_DIGITS = re.compile(r"\S*\d\S*")
+_DIGIT = re.compile(r"\d")
 
 
 class Encoder(Protocol):
@@ -87,7 +87,7 @@ class EncoderCritic:
 
     def _vectors(self, texts: Sequence[str]) -> np.ndarray:
         """Return a vector for each text without its numbers `[N, d]`; equal ones are encoded once."""
-        words = [" ".join(_WITH_DIGITS.sub(" ", text).split()) or text for text in texts]
+        words = [" ".join(word for word in text.split() if not _DIGIT.search(word)) or text for text in texts]
         rows = {text: row for row, text in enumerate(dict.fromkeys(words))}
         vectors = self._encoder.encode([f"{self._encoder.query_prompt}{text}" for text in rows])
         return vectors[[rows[text] for text in words]]
