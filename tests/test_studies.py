@@ -33,8 +33,9 @@ from eval.studies.bound import (
     right_side,
     shares_of,
 )
+from eval.studies.conditions import CRITIC, REFERENCE, SAMPLED, conditions_of, stacked
 from eval.studies.few_shot import measure_few_shot, options_for
-from eval.studies.noise import CRITIC, REFERENCE, SAMPLED, conditions_of, measure_noise, stacked
+from eval.studies.noise import measure_noise
 from eval.studies.sensitivity import (
     changed_tables,
     decision,
@@ -45,7 +46,7 @@ from eval.studies.sensitivity import (
 )
 from eval.studies.serving import WAYS, Job, serve
 from eval.studies.setting import Setting, few_queries, known_systems, reduced_rows, reduced_split
-from eval.studies.systems import CONNECTOR, LINEAR, SYSTEMS
+from eval.studies.systems import AS_IT_COMES, ENGLISH_MAPPING, LINEAR, SYSTEMS
 from modeling_lira import LiraError, LiraModel
 from modeling_lira.backbones.anchors import english_anchors
 from modeling_lira.cli import run
@@ -74,8 +75,8 @@ def setting(build_model: Callable[..., LiraModel], tmp_path_factory: pytest.Temp
     setting.__dict__.update(
         languages=LANGUAGES,
         corpus="0" * 12,
-        _template=model,
-        tables=dict.fromkeys(("train", "validation", "test"), tables),
+        _templates={AS_IT_COMES: model},
+        _parts={AS_IT_COMES: dict.fromkeys(("train", "validation", "test"), tables)},
     )
     return setting
 
@@ -158,7 +159,9 @@ def test_models_of_a_setting_share_backbones_but_nothing_else(setting: Setting) 
         one.arca.multilingual_projection.weight.zero_()
     assert two.arca.multilingual_projection.weight.any()
     texts = ["áo thun", "nồi cơm"]
-    assert torch.allclose(two.encode_query(texts, "vi"), setting._template.encode_query(texts, "vi"), atol=1e-6)
+    assert torch.allclose(
+        two.encode_query(texts, "vi"), setting._templates[AS_IT_COMES].encode_query(texts, "vi"), atol=1e-6
+    )
 
 
 def test_a_model_starts_the_same_whether_it_is_the_first_or_not(backbones: dict[str, Path], tmp_path: Path) -> None:
@@ -203,6 +206,9 @@ def test_stacked_conditions_have_their_own_candidates_and_critics(setting: Setti
         [text] * len(row) for text, row in zip(tables.split.queries.texts, clean, strict=True)
     ]
     scored = ~np.isnan(queries.scores.reshape(len(names), count, -1)).all(-1)
+    split = stacked(setting, tables, conditions).split
+    assert split.queries.candidates[count : 2 * count] == conditions[names[1]]
+    assert split.gains == tables.split.gains * len(names)
     assert scored[names.index(CRITIC)].tolist() == [bool(row) for row in clean]
     assert not np.delete(scored, names.index(CRITIC), 0).any()
 
@@ -389,13 +395,13 @@ def test_small_training_sets_are_read_more_often_in_smaller_batches() -> None:
 
 
 def test_few_shot_goes_from_none_to_all(setting: Setting) -> None:
-    payload = payload_of(measure_few_shot(setting, [LIRA, CONNECTOR, ENCODER], ["0", "4", "all"]))
+    payload = payload_of(measure_few_shot(setting, [LIRA, ENGLISH_MAPPING, ENCODER], ["0", "4", "all"]))
     assert payload["training_queries_per_language"] == [0, 4, 8]
     curves = payload["ways"]["English titles"]
     untrained = [embed_split(setting.start(), tables).ndcg() for tables in setting.tables["test"]]
     expected = float(torch.stack([row.mean() for row in untrained]).mean())
     assert curves[LIRA][0]["mean"]["mean"] == pytest.approx(expected)
-    assert curves[CONNECTOR][0] is None and curves[CONNECTOR][1] is not None
+    assert curves[ENGLISH_MAPPING][0] is None and curves[ENGLISH_MAPPING][1] is not None
     assert curves[ENCODER][0] == curves[ENCODER][2]
     assert (setting.output / "few-shot.png").stat().st_size > 10_000
 

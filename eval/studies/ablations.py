@@ -23,7 +23,7 @@ from modeling_lira.files import atomic_write_text
 from modeling_lira.records.provenance import Clock
 from modeling_lira.training.options import TrainingOptions
 
-from .setting import Setting, known_systems
+from .setting import Setting
 from .systems import SYSTEMS, WAYS, System
 
 console = PlainConsole(width=150)
@@ -112,10 +112,10 @@ def run_systems(setting: Setting, names: Sequence[str]) -> Results:
 def _trained_scores(setting: Setting, name: str, seed: int) -> Run:
     """Train a system; return its scores on test and, as `detail/name`, what is worth knowing of the training."""
     start = time.perf_counter()
-    embed, details = SYSTEMS[name].build(setting.plan(), seed)
-    scores: Run = {}
-    for tables in setting.tables["test"]:
-        scores |= score(SYSTEMS[name], embed(tables))
+    system, scores = SYSTEMS[name], Run()
+    embed, details = system.build(setting.plan(encoder=system.encoder), seed)
+    for tables in setting.tables_of(system.encoder)["test"]:
+        scores |= score(system, embed(tables))
     details = {**details, "all_seconds": round(time.perf_counter() - start, 1)}
     return scores | {f"{DETAIL}{key}": torch.tensor(value, dtype=torch.float64) for key, value in details.items()}
 
@@ -152,7 +152,7 @@ def run_ablations(
         An unknown system, no seed, options without one of the stages.
     """
     clock, setting = Clock(), Setting(options, output, streams, tuple(seeds))
-    results = run_systems(setting, known_systems([LIRA, ENCODER, *(names or SYSTEMS)]))
+    results = run_systems(setting, setting.systems([LIRA, ENCODER, *(names or SYSTEMS)]))
     record = clock.provenance() | summary(results, options, seeds)
     plain = json.loads(json.dumps(record), parse_constant=lambda _: None)  # JSON has no NaN: what is closed is null
     atomic_write_text(output / "ablations.json", json.dumps(plain, indent=1, ensure_ascii=False) + "\n")

@@ -17,7 +17,7 @@ from modeling_lira.faces.terminal import PlainConsole
 
 from ..drawing import COLOURS, figure_of
 from ..significance import Point, point_of
-from .setting import Setting, Values, known_systems
+from .setting import Setting, Values
 from .systems import LINEAR, STUDIED_WAYS, SYSTEMS
 
 E5, MINILM, MPNET = "pypi:multilingual-e5-small", "pypi:all-minilm-l6-v2", "pypi:all-mpnet-base-v2"
@@ -49,7 +49,7 @@ def measure_backbones(setting: Setting, pairs: Sequence[str], systems: Sequence[
     LiraError
         What is no pair, a backbone that is not there, an unknown system.
     """
-    names = known_systems([LIRA, *systems])
+    names = setting.systems([LIRA, *systems])
     chosen, meter = {pair: _pair(pair) for pair in pairs}, setting.meter("backbones")
     for name in sorted({name for both in chosen.values() for name in both}):
         resolve(name)  # what is missing is told before hours of training
@@ -111,10 +111,10 @@ def _gain(
 
 def _scores(setting: Setting, name: str, seed: int) -> Values:
     """Train a system; return nDCG@10 [Q] on test by `way/language`."""
-    embed, _ = SYSTEMS[name].build(setting.plan(), seed)
-    values: Values = {}
-    for tables in setting.tables["test"]:
-        values |= SYSTEMS[name].scores(embed(tables), STUDIED_WAYS)
+    system, values = SYSTEMS[name], Values()
+    embed, _ = system.build(setting.plan(encoder=system.encoder), seed)
+    for tables in setting.tables_of(system.encoder)["test"]:
+        values |= system.scores(embed(tables), STUDIED_WAYS)
     return values
 
 

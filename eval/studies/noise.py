@@ -1,41 +1,29 @@
 """What happens when the translator is bad: quality against noise in the candidates, and from poor to perfect ones."""
 
-import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from rich.table import Table
 from torch import Tensor
 
-from dataset_builder.noise import KINDS, add_noise
-from modeling_lira.data import corpus
-from modeling_lira.data.tables import SplitTables
+from dataset_builder.noise import KINDS
 from modeling_lira.errors import LiraError
-from modeling_lira.evaluation.metrics import ndcg
 from modeling_lira.evaluation.names import ENCODER, LIRA, TRANSLATE
 from modeling_lira.faces.progress import Progress
 from modeling_lira.faces.terminal import PlainConsole
 
 from ..drawing import curves, figure_of
 from ..significance import Point, points_of
-from .setting import Setting, Values, known_systems
+from .conditions import TRANSLATORS, condition_scores, noise_name
+from .setting import Setting, Values
 from .systems import CONCATENATION, LINEAR, SYSTEMS
 
-logger = logging.getLogger(__name__)
 COMPARED = (LIRA, TRANSLATE, CONCATENATION, LINEAR, ENCODER)
 QUICK_KINDS = ("swap", "drop")
 QUICK_LEVELS = (0.0, 0.5, 1.0)
-NONE, GREEDY, SAMPLED, CRITIC, GLOSS, REFERENCE = (
-    "none", "small LM, greedy", "small LM, all", "small LM, all, critic", "lexicon's gloss", "reference",
-)  # fmt: skip
-TRANSLATORS = (NONE, GREEDY, SAMPLED, CRITIC, GLOSS, REFERENCE)
-"""From none to perfect; only `CRITIC` has critics' scores, and the gloss knows the words that queries are made of."""
-Candidates = list[list[str]]
 
 
 def measure_noise(setting: Setting, systems: Sequence[str], kinds: Sequence[str], levels: Sequence[float]) -> Path:
@@ -62,14 +50,14 @@ def measure_noise(setting: Setting, systems: Sequence[str], kinds: Sequence[str]
     LiraError
         An unknown system or kind, a level outside [0, 1].
     """
-    names, meter = known_systems(systems), setting.meter("noise")
+    names, meter = setting.systems(systems), setting.meter("noise")
     _check(kinds, levels)
     runs: dict[str, list[Values]] = {name: [] for name in names}
     planned = [(name, seed) for name in names for seed in SYSTEMS[name].seeds_of(setting.seeds)]
     for name, seed in Progress(planned, desc="systems", unit="run"):
         run = setting.step(
             f"{name} {seed}",
-            partial(_scores, setting, name, seed, kinds, levels),
+            partial(condition_scores, setting, name, seed, kinds, levels),
             kinds=kinds,
             levels=levels,
         )
@@ -86,68 +74,6 @@ def _check(kinds: Sequence[str], levels: Sequence[float]) -> None:
             raise LiraError(f"noise {kind!r} is unknown: choose from {', '.join(KINDS)}")
     if not kinds or not levels or not all(0 <= level <= 1 for level in levels):
         raise LiraError(f"noise needs a kind and levels in [0, 1], got {', '.join(map(str, levels)) or 'none'}")
-
-
-def _key(kind: str, level: float) -> str:
-    return f"{kind} {level:g}"
-
-
-def conditions_of(
-    tables: SplitTables, kinds: Sequence[str], levels: Sequence[float], seed: int
-) -> dict[str, Candidates]:
-    """Return the candidates of every query under every condition: each kind and level of noise, and each translator."""
-    texts = tables.split.queries
-    width = tables.queries.rows.shape[1]
-    clean = [row[:width] for row in texts.candidates]
-    conditions = {
-        _key(kind, level): add_noise(clean, level, kind, seed, texts.texts) for kind in kinds for level in levels
-    }
-    conditions[GREEDY] = [row[:1] for row in clean]
-    conditions[SAMPLED] = conditions[CRITIC] = clean
-    conditions |= {GLOSS: texts.others[corpus.GLOSS], REFERENCE: texts.others[corpus.REFERENCE]}
-    return conditions
-
-
-def stacked(setting: Setting, tables: SplitTables, conditions: Mapping[str, Candidates]) -> SplitTables:
-    """Return tables whose queries are the split's own, once for each condition, with that condition's candidates."""
-    queries, texts = tables.queries, tables.split.queries
-    count, width = queries.rows.shape
-    distinct = sorted({text for rows in conditions.values() for row in rows for text in row})
-    position = {text: number for number, text in enumerate(distinct)}
-    rows = np.full((len(conditions), count, width), -1, np.int64)
-    scores = np.full((len(conditions), count, width, 3), np.nan, np.float32)
-    for number, (name, candidates) in enumerate(conditions.items()):
-        for query, row in enumerate(candidates):
-            rows[number, query, : len(row[:width])] = [position[text] for text in row[:width]]
-            if name == CRITIC and row:
-                scores[number, query, : len(row)] = texts.scores[query][: len(row)]
-    times = len(conditions)
-    return replace(
-        tables,
-        queries=replace(
-            queries,
-            rows=rows.reshape(-1, width),
-            scores=scores.reshape(-1, width, 3),
-            language_ids=np.tile(queries.language_ids, times),
-            multilingual=np.tile(queries.multilingual, (times, 1, 1)),
-            english=setting.english_streams(distinct),
-        ),
-    )
-
-
-def _scores(setting: Setting, name: str, seed: int, kinds: Sequence[str], levels: Sequence[float]) -> Values:
-    """Train a system and return nDCG@10 [Q] on English titles by `condition/language`."""
-    embed, _ = SYSTEMS[name].build(setting.plan(), seed)
-    values: Values = {}
-    for tables in setting.tables["test"]:
-        conditions = conditions_of(tables, kinds, levels, seed)
-        embedded = embed(stacked(setting, tables, conditions))
-        parts = embedded.queries[True].view(len(conditions), len(tables.queries), -1)
-        parts = torch.cat([parts, embedded.queries[False][None, : len(tables.queries)]])
-        gains = tables.split.gain_matrix()
-        for condition, queries in zip([*conditions, NONE], parts, strict=True):
-            values[f"{condition}/{tables.split.language}"] = ndcg(queries @ embedded.documents[True].T, gains)
-    return values
 
 
 def _points(setting: Setting, runs: Sequence[Values], condition: str) -> dict[str, dict[str, float]]:
@@ -171,7 +97,7 @@ def _payload(
         "languages": setting.languages,
         "levels": levels,
         "noise": {
-            kind: {name: [plain(name, _key(kind, level)) for level in levels] for name in runs} for kind in kinds
+            kind: {name: [plain(name, noise_name(kind, level)) for level in levels] for name in runs} for kind in kinds
         },
         "translators": {name: {translator: plain(name, translator) for translator in TRANSLATORS} for name in runs},
     }

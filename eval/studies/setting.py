@@ -4,10 +4,11 @@ import copy
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from modeling_lira.backbones.building import copy_start
+from modeling_lira.configuration_lira import PATHS
 from modeling_lira.data.corpus import ENGLISH, RetrievalSplit, corpus_languages, load_split
 from modeling_lira.data.stream_cache import StreamCache
 from modeling_lira.data.tables import SplitTables, cache_split
@@ -22,14 +24,14 @@ from modeling_lira.errors import LiraError
 from modeling_lira.files import atomic_path
 from modeling_lira.modeling_lira import LiraModel
 from modeling_lira.training.digests import code_version
-from modeling_lira.training.options import ArcaOptions, LasrOptions, TrainingOptions
+from modeling_lira.training.options import ArcaOptions, LasrOptions, TrainingOptions, TuneOptions
 
 from ..options import RECORDS
 from ..record import Meter, corpus_version
-from .systems import SYSTEMS, TrainingPlan
+from .systems import AS_IT_COMES, SYSTEMS, TUNED_AS_ASKED, WHOLE, TrainingPlan
 
 STUDIES = Path(__file__).parent
-CODE = ("systems.py", "baselines.py", "setting.py")
+CODE = ("systems.py", "baselines.py", "setting.py", "conditions.py")
 """Files beside this one that decide what a step computes, as the step's own file does."""
 QUICK_SIZES = {"train": (192, 600), "validation": (60, 200), "test": (150, 800)}
 """Queries and documents of each part in a quick run."""
@@ -37,16 +39,23 @@ QUICK_LANGUAGES = ("th", "bn")
 Values = dict[str, Tensor]
 
 
-class _Parts(dict[str, list[SplitTables]]):
-    """Tables by part, each made when it is first asked for."""
+Value = TypeVar("Value")
 
-    def __init__(self, make: Callable[[str], list[SplitTables]]) -> None:
+
+class _Made(dict[str, Value]):
+    """Values by name, each made when it is first asked for."""
+
+    def __init__(self, make: Callable[[str], Value]) -> None:
         super().__init__()
         self._make = make
 
-    def __missing__(self, part: str) -> list[SplitTables]:
-        self[part] = self._make(part)
-        return self[part]
+    def __missing__(self, name: str) -> Value:
+        self[name] = self._make(name)
+        return self[name]
+
+
+Parts = Mapping[str, list[SplitTables]]
+"""Tables of each part of a corpus, one a language."""
 
 
 @dataclass(frozen=True)
@@ -100,19 +109,56 @@ class Setting:
         return replace(self.options.lasr, epochs=1) if self.quick else self.options.lasr
 
     @cached_property
-    def _template(self) -> LiraModel:
+    def encoder(self) -> str:
+        """The state of the multilingual encoder that LiRA is trained on."""
+        return AS_IT_COMES if self.options.tune is None else TUNED_AS_ASKED
+
+    @cached_property
+    def _templates(self) -> "_Made[LiraModel]":
+        return _Made(self._template)
+
+    def _template(self, encoder: str) -> LiraModel:
+        """Return an untrained model whose multilingual encoder is in a state of `System.encoder`."""
         languages = self.options.languages or corpus_languages(self.options.corpus)
+        multilingual = str(self._tuned_whole()) if encoder == WHOLE else self.options.multilingual
         with torch.random.fork_rng():  # a model that starts next is the same whether this is its first or not
-            return LiraModel.from_backbones(
-                self.options.multilingual,
+            model = LiraModel.from_backbones(
+                multilingual,
                 self.options.english,
                 languages=[*languages, ENGLISH],
                 **self.options.model,  # type: ignore[arg-type]
             )
+        if encoder == TUNED_AS_ASKED:
+            self._tune(model, self._tune_options, "tuned")
+        return model
 
-    def start(self) -> LiraModel:
+    @property
+    def _tune_options(self) -> TuneOptions:
+        """How LiRA's encoder is tuned; in a quick run by a single pass."""
+        tune = self.options.tune
+        assert tune is not None
+        return replace(tune, epochs=1, batch_size=min(tune.batch_size, 16)) if self.quick else tune
+
+    def _tune(self, model: LiraModel, tune: TuneOptions, folder: str) -> Path:
+        """Tune a model's encoders on the training queries, or read what an earlier run made; return the folder."""
+        from modeling_lira.training.tuning import tune_encoders  # sentence-transformers takes seconds to import
+
+        names = {path: getattr(self.options, path) for path in PATHS}
+        train, validation = ([self._split(part, code) for code in self.languages] for part in ("train", "validation"))
+        tune_encoders(model, names, train, validation, self.output / folder, tune, self.options.seed)
+        return self.output / folder
+
+    def _tuned_whole(self) -> Path:
+        """Return the folder of the multilingual encoder, every layer tuned on LiRA's data as often as LiRA's is."""
+        from modeling_lira.training.tuning import RIVAL
+
+        tune = replace(self._tune_options, multilingual="full", english="none", shares=(1.0,))
+        folder = self._tune(self._template(AS_IT_COMES), tune, "tuned-whole")
+        return next(folder.glob(f"*/{RIVAL}"))
+
+    def start(self, encoder: str = "") -> LiraModel:
         """Return an untrained model; all of them share the frozen backbones."""
-        template = self._template
+        template = self._templates[encoder or self.encoder]
         model = LiraModel(copy.deepcopy(template.config), template.multilingual_encoder, template.english_encoder)
         copy_start(template, model)
         model.processor = template.processor
@@ -124,37 +170,64 @@ class Setting:
         return StreamCache(self.streams)
 
     @cached_property
-    def tables(self) -> "_Parts":
-        """Streams of each part of the corpus, one a language; a part is encoded when it is first asked for."""
-        return _Parts(lambda part: [self._tables(part, code) for code in self.languages])
+    def _parts(self) -> _Made[Parts]:
+        return _Made(lambda encoder: _Made(lambda part: [self._tables(part, code, encoder) for code in self.languages]))
+
+    @property
+    def tables(self) -> Parts:
+        """Streams of each part, by the encoder that LiRA is trained on; encoded when they are first asked for."""
+        return self.tables_of("")
+
+    def tables_of(self, encoder: str) -> Parts:
+        """Return the streams of each part by a state of the multilingual encoder, as `System.encoder` names it."""
+        return self._parts[encoder or self.encoder]
 
     @cached_property
     def questions(self) -> dict[str, list[str]]:
         """Ids of the test queries by language; one id in several languages is one question, drawn in all of them."""
         return {tables.split.language: tables.split.questions for tables in self.tables["test"]}
 
-    def _tables(self, part: str, language: str) -> SplitTables:
+    def _split(self, part: str, language: str) -> RetrievalSplit:
         split = load_split(self.options.corpus, language, part)
         if self.quick:
             split = reduced_split(split, *reduced_rows(split, *QUICK_SIZES[part]))
-        return cache_split(self._template, self.cache, split)
+        return split
+
+    def _tables(self, part: str, language: str, encoder: str) -> SplitTables:
+        return cache_split(self._templates[encoder], self.cache, self._split(part, language))
 
     def english_streams(self, texts: Sequence[str]) -> np.ndarray:
         """Return the English encoder's streams of query candidates, [N, S, dh]."""
-        return self.cache.get(self._template, texts, "english", "query")
+        return self.cache.get(self._templates[self.encoder], texts, "english", "query")
 
     def plan(
-        self, train: Sequence[SplitTables] | None = None, lasr: LasrOptions | None = None, stages: Path | None = None
+        self,
+        train: Sequence[SplitTables] | None = None,
+        lasr: LasrOptions | None = None,
+        stages: Path | None = None,
+        encoder: str = "",
     ) -> TrainingPlan:
         """Return what a system is trained by; `train` and `lasr` replace the usual ones."""
+        tables = self.tables_of(encoder)
         return TrainingPlan(
-            self.start,
-            self.tables["train"] if train is None else train,
-            self.tables["validation"],
+            partial(self.start, encoder),
+            tables["train"] if train is None else train,
+            tables["validation"],
             self.arca,
             lasr or self.lasr,
             stages or self.output / "stages",
         )
+
+    def systems(self, names: Sequence[str]) -> list[str]:
+        """Return the systems, each once, that can be had: without tuning none on a tuned encoder.
+
+        Raises
+        ------
+        LiraError
+            A system that does not exist.
+        """
+        known = known_systems(names)
+        return [name for name in known if self.options.tune or SYSTEMS[name].encoder in ("", AS_IT_COMES)]
 
     def meter(self, name: str) -> Meter:
         """Start to measure; the record says whether the run was quick by its name."""

@@ -13,7 +13,7 @@ from modeling_lira.arca import ArcaOutput
 from modeling_lira.data.tables import SplitTables
 from modeling_lira.evaluation.comparison import encoder_alone, translate_then_encode
 from modeling_lira.evaluation.embedded import Embedded, embed_split
-from modeling_lira.evaluation.names import ENCODER, LIRA, TRANSLATE
+from modeling_lira.evaluation.names import BM25_ROW, ENCODER, LIRA, TRANSLATE, TUNED, TUNED_WHOLE
 from modeling_lira.modeling_lira import LiraModel
 from modeling_lira.training.options import ArcaOptions, LasrOptions
 from modeling_lira.training.resumable import run_stage
@@ -50,6 +50,8 @@ WAYS: Ways = {
     "local titles, no translations": (False, False),
 }
 """How a shop may search."""
+AS_IT_COMES, TUNED_AS_ASKED, WHOLE = "as it comes", "tuned", "tuned whole"
+"""States of the multilingual encoder; tuned as the options say and averaged with its start, or whole, by InfoNCE."""
 STUDIED_WAYS: Ways = {name: way for name, way in WAYS.items() if way != (False, False)}
 """Those that the studies compare."""
 
@@ -60,17 +62,19 @@ class System:
 
     `build` trains it with a seed and returns how it embeds a split and what is worth knowing of the training;
     `local_titles` says whether it can search titles that are not English; `seeds` whether it depends on a seed;
-    `once` whether it is trained with the first seed only, as it takes as long as all others together.
+    `encoder` on which multilingual encoder it works, by default LiRA's; `by_translator` whether something of it is
+    chosen on validation queries for each translator apart.
     """
 
     build: Callable[[TrainingPlan, int], tuple[Embedder, Details]]
     local_titles: bool = True
     seeds: bool = True
-    once: bool = False
+    encoder: str = ""
+    by_translator: bool = False
 
     def seeds_of(self, seeds: Sequence[int]) -> Sequence[int]:
         """Return which of `seeds` to train with."""
-        return seeds if self.seeds and not self.once else seeds[:1]
+        return seeds if self.seeds else seeds[:1]
 
     def scores(self, embedded: Embedded, ways: Ways) -> dict[str, Tensor]:
         """Return nDCG@10 [Q] of a split by `way/language`, NaN where the system, or anybody, cannot search so."""
@@ -174,12 +178,17 @@ def _read_english_only(model: LiraModel) -> None:
     model.arca.register_forward_hook(replaced)
 
 
-def _frozen(embed: Embedder) -> Callable[[TrainingPlan, int], tuple[Embedder, Details]]:
+def _untrained(embed: Embedder) -> Callable[[TrainingPlan, int], tuple[Embedder, Details]]:
     return lambda plan, seed: (embed, {"seconds": 0.0})
 
 
+def _weighted(plan: TrainingPlan, seed: int) -> tuple[Embedder, Details]:
+    weight = baselines.best_weight(plan.validation)
+    return baselines.weighted_sum(weight), {"seconds": 0.0, "weight": weight}
+
+
 def _head(
-    make: Callable[[LiraModel], nn.Module], loss: baselines.Loss, plan: TrainingPlan, seed: int
+    make: Callable[[LiraModel], nn.Module], loss: baselines.Loss, pulled: bool, plan: TrainingPlan, seed: int
 ) -> tuple[Embedder, Details]:
     model = plan.start()
 
@@ -191,17 +200,18 @@ def _head(
         ]
         return float(np.mean(ways))
 
-    trained = train_head(partial(make, model), loss, plan.train, score, plan.lasr, seed)
+    trained = train_head(partial(make, model), loss, plan.train, score, plan.lasr, seed, pulled)
     details = {"learning_rate": trained.learning_rate, "validation": trained.score}
     return partial(embedded_by, trained.head), details
 
 
-LINEAR, ENGLISH_MAPPING, CONNECTOR = "linear head, InfoNCE", "MSE mapping to English", "connector"
-CONCATENATION = "concatenation"
+LINEAR, LINEAR_PULLED = "linear head, InfoNCE", "linear head, LiRA's decay and average"
+ENGLISH_MAPPING = "MSE mapping to English"
+CONCATENATION, WEIGHTED, RECIPROCAL = "concatenation", "weighted sum of scores", "reciprocal rank fusion"
 _KEPT: dict[str, object] = {"must_improve": False}
 """Go on from stage 1 even where validation scores were better before it."""
 _NO_NOISE = {"english_path_dropout": 0.0, "candidate_noise": 0.0, "mixed": 0.0}
-SYSTEMS: dict[str, System] = {
+_LIRA = {
     LIRA: System(Variant().build),
     "no translation critic": System(Variant(tables=without_critic_scores).build),
     "no embedding critic": System(Variant(model=_silence_embedding_critic).build),
@@ -218,11 +228,35 @@ SYSTEMS: dict[str, System] = {
     "with DocQueue": System(Variant(lasr={"doc_queue": 8_192}).build),
     "no decay, no average": System(Variant(lasr={"decay": 0.0, "start_share": 0.0}).build),
     "no stage 1": System(Variant(anchors=False).build),
-    ENCODER: System(_frozen(encoder_alone), seeds=False),
-    TRANSLATE: System(_frozen(translate_then_encode), local_titles=False, seeds=False),
-    CONCATENATION: System(_frozen(baselines.concatenation), seeds=False),
-    LINEAR: System(partial(_head, baselines.LinearHead, baselines.retrieval_loss)),
-    ENGLISH_MAPPING: System(partial(_head, baselines.EnglishMapping, baselines.mapping_loss)),
-    CONNECTOR: System(partial(_head, baselines.Connector, baselines.retrieval_loss), once=True),
 }
-"""By name; LiRA first, then its ablations, then the baselines."""
+_FUSIONS = {
+    CONCATENATION: _untrained(baselines.concatenation),
+    WEIGHTED: _weighted,
+    RECIPROCAL: _untrained(baselines.reciprocal_rank_fusion),
+}
+"""How both encoders' scores are joined without training a head."""
+
+
+def whole(name: str) -> str:
+    """Return the name of a fusion on the encoder that was tuned whole."""
+    return f"{name}, tuned whole"
+
+
+SYSTEMS: dict[str, System] = {
+    **_LIRA,
+    ENCODER: System(_untrained(encoder_alone), seeds=False, encoder=AS_IT_COMES),
+    TUNED: System(_untrained(encoder_alone), seeds=False, encoder=TUNED_AS_ASKED),
+    TUNED_WHOLE: System(_untrained(encoder_alone), seeds=False, encoder=WHOLE),
+    TRANSLATE: System(_untrained(translate_then_encode), local_titles=False, seeds=False),
+    BM25_ROW: System(_untrained(baselines.lexical), seeds=False),
+    **{name: System(build, seeds=False, by_translator=build is _weighted) for name, build in _FUSIONS.items()},
+    **{
+        whole(name): System(build, seeds=False, encoder=WHOLE, by_translator=build is _weighted)
+        for name, build in _FUSIONS.items()
+    },
+    LINEAR: System(partial(_head, baselines.LinearHead, baselines.retrieval_loss, False)),
+    LINEAR_PULLED: System(partial(_head, baselines.LinearHead, baselines.retrieval_loss, True)),
+    ENGLISH_MAPPING: System(partial(_head, baselines.EnglishMapping, baselines.mapping_loss, False)),
+}
+"""By name; LiRA first, then its ablations, then the rivals, all of them on the multilingual encoder that LiRA has."""
+RIVALS = tuple(name for name in SYSTEMS if name not in _LIRA)

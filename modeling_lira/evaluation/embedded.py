@@ -37,10 +37,13 @@ class Embedded:
     queries: dict[bool, Tensor]
     documents: dict[bool, Tensor]
 
+    def scores(self, english_titles: bool, with_candidates: bool) -> Tensor:
+        """Return the cosine of every query with every document, [Q, N]."""
+        return self.queries[with_candidates] @ self.documents[english_titles].T
+
     def ndcg(self, *, english_titles: bool = True, with_candidates: bool = True, k: int = 10) -> Tensor:
         """Return nDCG@k [Q] of each query against all documents of its split."""
-        scores = self.queries[with_candidates] @ self.documents[english_titles].T
-        return ndcg(scores, self.tables.split.gain_matrix(), k)
+        return ndcg(self.scores(english_titles, with_candidates), self.tables.split.gain_matrix(), k)
 
     def correlations(self, *, with_candidates: bool = True) -> tuple[float, float]:
         """Return Pearson's and Spearman's correlation of the graded pairs' cosines with their targets."""
@@ -52,7 +55,7 @@ class Embedded:
         pairs = self.tables.split.pairs
         queries = torch.tensor([query for query, row in enumerate(pairs) for _ in row])
         documents = torch.tensor([document for row in pairs for document, _ in row])
-        predicted = (self.queries[with_candidates][queries] * self.documents[False][documents]).sum(-1)
+        predicted = self.scores(False, with_candidates)[queries, documents]
         return predicted, torch.tensor([target for row in pairs for _, target in row])
 
 
