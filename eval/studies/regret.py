@@ -1,5 +1,6 @@
 """Regret: how far LiRA is below the best rival that a user would pick, given the same translator, whatever it is."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -78,7 +79,7 @@ def _record_name(setting: Setting) -> str:
 
 def payload_of(setting: Setting, runs: Runs, names: Sequence[str]) -> dict[str, Any]:
     """Return every system's points, and how far the best rival is ahead of LiRA, by condition."""
-    rows = {name: _row(setting, runs, name) for name in names}
+    rows = {name: row for name in names if (row := _row(setting, runs, name))}
     worst = max(rows, key=lambda name: rows[name]["behind"][MEAN]["mean"])
     return {
         "measure": "nDCG@10 on test",
@@ -90,11 +91,16 @@ def payload_of(setting: Setting, runs: Runs, names: Sequence[str]) -> dict[str, 
 
 
 def _row(setting: Setting, runs: Runs, condition: str) -> dict[str, Any]:
-    """Return a condition's points of every system, its best rival, and how far LiRA is behind that (below 0: ahead)."""
+    """Return a condition's points of every system, its best rival, and how far LiRA is behind that (below 0: ahead).
+
+    Nothing if no query is of this condition, such as those of unseen types where every type was seen.
+    """
     values = {name: _values(setting, several, condition) for name, several in runs.items()}
     points = {name: points_of(of_system, setting.questions) for name, of_system in values.items()}
-    able = [name for name in runs if name != LIRA and points[name][MEAN]["mean"] == points[name][MEAN]["mean"]]
-    best = max(able, key=lambda name: points[name][MEAN]["mean"])
+    able = [name for name in runs if not math.isnan(points[name][MEAN]["mean"])]
+    if LIRA not in able:
+        return {}
+    best = max((name for name in able if name != LIRA), key=lambda name: points[name][MEAN]["mean"])
     behind = {code: values[best][code].mean(0) - values[LIRA][code].mean(0) for code in setting.languages}
     by_seed = [
         asdict(point_of([values[LIRA][code][seed] for code in setting.languages]))["mean"]
