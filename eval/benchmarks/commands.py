@@ -31,6 +31,7 @@ def generalisation(
     candidates: Annotated[
         Path | None, typer.Option(help="Translations of XQuAD's questions, as `lira critique` writes them.")
     ] = None,
+    baseline: Baselines = None,
     languages: Languages = "",
     streams: Streams = STREAMS,
     multilingual: Multilingual = None,
@@ -40,7 +41,8 @@ def generalisation(
     """Search texts that the model never saw: XQuAD's questions over English paragraphs, CLDR's keywords over names."""
     from .unseen import run_unseen
 
-    run_unseen(model, streams, xquad, cldr, candidates, codes_of(languages), records, (multilingual, english))
+    backbones = (multilingual, english)
+    run_unseen(model, streams, xquad, cldr, candidates, codes_of(languages), records, backbones, baseline or ())
 
 
 def retrieval(

@@ -1,16 +1,23 @@
 """Any model of sentence-transformers, beside LiRA."""
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedConfig
 
+from modeling_lira.backbones.resolution import PREFIX
+from modeling_lira.backbones.text_encoder import TextEncoder
 from modeling_lira.data.tables import SplitTables
 from modeling_lira.errors import LiraError
-from modeling_lira.evaluation.comparison import check_finite
+from modeling_lira.evaluation.comparison import Embedder, check_finite
 from modeling_lira.evaluation.embedded import Embedded
 from modeling_lira.evaluation.scoring import ENGLISH_TITLES, LOCAL_TITLES, TRANSLATED_TITLES, System, Vectors
 from modeling_lira.modeling_lira import LiraModel
+
+LONGEST = 512
+"""Tokens of a text that an encoder reads which brings no settings of its own."""
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -42,23 +49,62 @@ def load_sentence_transformer(name: str) -> "SentenceTransformer":
         raise LiraError(f"{name!r} cannot be loaded by sentence-transformers: {reason}") from error
 
 
+Encode = Callable[[Sequence[str]], Tensor]
+"""Maps texts to unit vectors [N, d]."""
+
+
+def embedder(name: str) -> Embedder:
+    """Return how a model embeds a split; it reads no translation.
+
+    Parameters
+    ----------
+    name : str
+        Folder or Hub id of a model of sentence-transformers, or a `pypi:` name of an encoder.
+
+    Raises
+    ------
+    LiraError
+        None of them.
+    """
+    encode_query, encode_document = _of_package(name) if name.startswith(PREFIX) else _of_library(name)
+
+    def embed(tables: SplitTables) -> Embedded:
+        split = tables.split
+        queries = encode_query(split.queries.texts)
+        local, english = (encode_document(titles) for titles in (split.titles, split.searched_titles(True)))
+        return check_finite(Embedded(tables, {True: queries, False: queries}, {True: english, False: local}), name)
+
+    return embed
+
+
 def baseline(name: str) -> System:
-    """Return a model of sentence-transformers as a row of a table; it reads no translation. Errors as in loading it."""
-    model = load_sentence_transformer(name)
+    """Return a model of sentence-transformers as a row of a table. Errors as in loading it."""
+    embed = embedder(name)
 
     def read(tables: SplitTables) -> Vectors:
-        split = tables.split
-        queries = _normalised(model.encode_query(split.queries.texts, convert_to_tensor=True))
-        local, english = (
-            _normalised(model.encode_document(titles, convert_to_tensor=True))
-            for titles in (split.titles, split.english_titles)
-        )
-        both = {True: queries, False: queries}
-        check_finite(Embedded(tables, both, {True: english, False: local}), name)
-        return Vectors(both, {ENGLISH_TITLES: english, LOCAL_TITLES: local, TRANSLATED_TITLES: local})
+        embedded = embed(tables)
+        english, local = embedded.documents[True], embedded.documents[False]
+        return Vectors(embedded.queries, {ENGLISH_TITLES: english, LOCAL_TITLES: local, TRANSLATED_TITLES: local})
 
     return System(read, with_candidates=False)
 
 
-def _normalised(vectors: torch.Tensor) -> torch.Tensor:
-    return torch.nn.functional.normalize(vectors.float().cpu(), dim=-1)
+def _of_library(name: str) -> tuple[Encode, Encode]:
+    model = load_sentence_transformer(name)
+
+    def normalised(vectors: Tensor) -> Tensor:
+        return torch.nn.functional.normalize(vectors.float().cpu(), dim=-1)
+
+    return (
+        lambda texts: normalised(model.encode_query(list(texts), convert_to_tensor=True)),
+        lambda texts: normalised(model.encode_document(list(texts), convert_to_tensor=True)),
+    )
+
+
+def _of_package(name: str) -> tuple[Encode, Encode]:
+    encoder = TextEncoder(name, max_tokens=LONGEST)
+
+    def encode(prompt: str) -> Encode:
+        return lambda texts: torch.from_numpy(encoder.encode([f"{prompt}{text}" for text in texts]))
+
+    return encode(encoder.query_prompt), encode(encoder.document_prompt)

@@ -19,7 +19,6 @@ from modeling_lira.data.stream_cache import StreamCache
 from modeling_lira.data.tables import SplitTables, cache_split
 from modeling_lira.errors import LiraError
 from modeling_lira.evaluation.comparison import (
-    ENCODER,
     LIRA,
     LIRA_FREE,
     TRANSLATE,
@@ -29,6 +28,7 @@ from modeling_lira.evaluation.comparison import (
     translate_then_encode,
 )
 from modeling_lira.evaluation.embedded import embed_split
+from modeling_lira.evaluation.scoring import encoder_name
 from modeling_lira.faces.terminal import PlainConsole
 from modeling_lira.modeling_lira import LiraModel
 from modeling_lira.records.command_line import shown, shown_all
@@ -39,6 +39,7 @@ from ..markdown import scaled
 from ..options import RECORDS
 from ..record import Meter, weights_of
 from ..significance import MEAN, Difference, correct, difference_cell, paired_differences
+from .other_models import embedder
 
 XQUAD, CLDR = "XQuAD", "CLDR"
 SAMPLES = 2_000
@@ -291,7 +292,7 @@ def measure_unseen(
     """
     embed = partial(embed_split, model)
     rows = [
-        Row(ENCODER, encoder_alone, False),
+        Row(encoder_name(model), encoder_alone, False),
         Row(TRANSLATE, translate_then_encode, True),
         *rivals,
         Row(LIRA, embed, True),
@@ -386,14 +387,17 @@ def run_unseen(
     languages: Sequence[str] | None = None,
     records: Path = RECORDS,
     backbones: tuple[str | None, str | None] = (None, None),
+    baselines: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Measure a saved model, print the tables and write the record "generalisation"; errors as in `unseen_tables`."""
     meter = Meter("generalisation")
     loaded = load_model(model, *backbones)
+    rivals = [Row(shown(name), embedder(name), False) for name in baselines]
     sets = unseen_tables(loaded, StreamCache(streams), xquad, cldr, candidates, languages)
-    results = measure_unseen(loaded, sets)
+    results = measure_unseen(loaded, sets, rivals)
     payload = {"model": shown(model), "weights": [weights_of(model)], "sets": results}
-    subject = {"weights": identities([model]), "backbones": shown_all(backbones), "texts": _texts_digest(sets)}
+    weights = identities([model, *baselines])
+    subject = {"weights": weights, "backbones": shown_all(backbones), "texts": _texts_digest(sets)}
     path = meter.record(payload, **subject).write(records)
     for name, result in results.items():
         for table in tables_of(name, result):

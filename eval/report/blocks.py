@@ -228,6 +228,39 @@ def noise_block(results: dict) -> str:
     return _studied(lines, results, "nDCG@10 × 100 on test, English titles, with its 95% interval")
 
 
+KEY_CONDITIONS = (
+    "none",
+    "none, unseen types",
+    "none, local titles",
+    "small LM, all, critic",
+    "lexicon's gloss",
+    "reference",
+    "swap 1",
+)
+"""Of the translations, as regret names them: those whose figures every system shows."""
+
+
+def regret_block(results: dict) -> str:
+    """Render LiRA beside the best rival for every translator, and every system on the most telling ones."""
+    payload = results["payload"]
+    rows = payload["conditions"]
+    lines = markdown_head(["translations", "LiRA", "best rival", "its nDCG@10", "LiRA's lead (95%)"])
+    for condition, row in rows.items():
+        best, behind = row["best rival"], row["behind"]["mean"]
+        lead = {"mean": -behind["mean"], "low": -behind["high"], "high": -behind["low"]}
+        scores = (scaled(row["systems"][name]["mean"]["mean"]) for name in (LIRA, best))
+        first, second = scores
+        lines.append(markdown_row([condition, first, best, second, interval(lead)]))
+    shown = [name for name in KEY_CONDITIONS if name in rows]
+    lines += ["", *markdown_head(["system", *shown])]
+    for system in next(iter(rows.values()))["systems"]:
+        lines.append(markdown_row([system, *(scaled(rows[name]["systems"][system]["mean"]["mean"]) for name in shown)]))
+    regret = payload["regret"]
+    note = f"nDCG@10 × 100 on test, mean of {len(payload['languages'])} languages. Regret, the most that a rival is "
+    note += f"ahead: {interval(regret)}, where the translations are {regret['condition']}"
+    return _studied(lines, results, note)
+
+
 def backbones_block(results: dict) -> str:
     """Render every system's nDCG@10 on every pair of backbones, and LiRA's gain over it."""
     payload = results["payload"]
@@ -320,6 +353,8 @@ BLOCKS: dict[str, Callable[[dict], str]] = {
     "retrieval": retrieval_block,
     "few-shot": few_shot_block,
     "noise": noise_block,
+    "regret": regret_block,
+    "regret-tuned": regret_block,
     "backbones": backbones_block,
     "sensitivity": sensitivity_block,
     "bound": bound_block,

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from markdown_it import MarkdownIt
 
 from modeling_lira.errors import LiraError
-from modeling_lira.evaluation.names import ENCODER
+from modeling_lira.evaluation.names import ENCODER, TUNED
 from modeling_lira.faces.markup import markdown_code, markdown_table, markdown_text
 from modeling_lira.files import atomic_write_bytes, atomic_write_text
 
@@ -29,7 +29,8 @@ PLAIN = {
 }
 """Results that are no records, and where their commands put them, below `runs/`."""
 ORDER = (
-    "retrieval", "generalisation", "ablations", "few-shot", "noise", "backbones", "sensitivity", "bound", "cost",
+    "retrieval", "generalisation", "regret-tuned", "regret", "ablations", "few-shot", "noise", "backbones",
+    "sensitivity", "bound", "cost",
     "throughput", "index", "mteb", "demo", "critic-check",
 )  # fmt: skip
 TITLES = {
@@ -221,7 +222,8 @@ def _unseen_gains(payload: Mapping[str, Any]) -> Panels:
 
 
 def _against_encoder(pairs: Mapping[str, Any]) -> dict[str, Mapping[str, Mapping[str, float]]]:
-    rival = f" against {ENCODER}"
+    rivals = (f" against {name}" for name in (ENCODER, TUNED))
+    rival = next((rival for rival in rivals if any(pair.endswith(rival) for pair in pairs)), "")
     return {pair.removesuffix(rival): differences for pair, differences in pairs.items() if pair.endswith(rival)}
 
 

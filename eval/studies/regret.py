@@ -46,14 +46,15 @@ def measure_regret(setting: Setting, systems: Sequence[str] = ()) -> Path:
     Returns
     -------
     Path
-        Of the record; `regret.png` is in the setting's folder.
+        Of the record, "regret", or with options to tune "regret-tuned"; its plot is in the setting's folder.
 
     Raises
     ------
     LiraError
         An unknown system.
     """
-    names, meter = setting.systems([LIRA, *(systems or RIVALS)]), setting.meter(_record_name(setting))
+    record = "regret" if setting.options.tune is None else "regret-tuned"
+    names, meter = setting.systems([LIRA, *(systems or RIVALS)]), setting.meter(record)
     kinds, levels = (QUICK_KINDS, QUICK_LEVELS) if setting.quick else (tuple(KINDS), LEVELS)
     runs = {
         name: [
@@ -68,13 +69,9 @@ def measure_regret(setting: Setting, systems: Sequence[str] = ()) -> Path:
         for name in Progress(names, desc="systems", unit="system")
     }
     payload = payload_of(setting, runs, conditions(kinds, levels))
-    _draw(setting.output / "regret.png", payload)
+    _draw(setting.output / f"{record}.png", payload)
     PlainConsole(width=170).print(_table(payload))
     return meter.record(payload).write(setting.records)
-
-
-def _record_name(setting: Setting) -> str:
-    return "regret-frozen" if setting.options.tune is None else "regret"
 
 
 def payload_of(setting: Setting, runs: Runs, names: Sequence[str]) -> dict[str, Any]:

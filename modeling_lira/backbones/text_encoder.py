@@ -11,8 +11,6 @@ from ..frozen_backbone import FrozenBackbone
 from .own_settings import pooling_of, prompts_of
 from .resolution import PREFIX, resolve
 
-MAX_TOKENS = 128
-
 
 class TextEncoder:
     """A pretrained encoder with its own prompts, pooled as its own files say, by mean where they do not.
@@ -26,6 +24,8 @@ class TextEncoder:
     dtype : torch.dtype
     batch_size : int
         Texts encoded at once.
+    max_tokens : int
+        Longer texts are cut.
 
     Raises
     ------
@@ -34,11 +34,16 @@ class TextEncoder:
     """
 
     def __init__(
-        self, name: str, revision: str | None = None, dtype: torch.dtype = torch.float32, batch_size: int = 64
+        self,
+        name: str,
+        revision: str | None = None,
+        dtype: torch.dtype = torch.float32,
+        batch_size: int = 64,
+        max_tokens: int = 128,
     ) -> None:
-        self.batch_size = batch_size
+        self.batch_size, self.max_tokens = batch_size, max_tokens
         source = FrozenBackbone(name if name.startswith(PREFIX) else resolve(name, revision))
-        self._model, self._tokenizer = source.load_encoder(dtype), source.load_tokenizer(MAX_TOKENS)
+        self._model, self._tokenizer = source.load_encoder(dtype), source.load_tokenizer(max_tokens)
         self._pooling = pooling_of(source)
         self.query_prompt, self.document_prompt = prompts_of(FrozenBackbone(name))
 
@@ -51,7 +56,11 @@ class TextEncoder:
         for start in tqdm(starts, desc=title, unit="batch", disable=None if title else True):
             rows = order[start : start + self.batch_size]
             batch = self._tokenizer(
-                [texts[row] for row in rows], padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
+                [texts[row] for row in rows],
+                padding=True,
+                truncation=True,
+                max_length=self.max_tokens,
+                return_tensors="pt",
             )
             states = self._model(**batch).last_hidden_state  # [B, L, d]
             pooled = normalize(pool(states, batch["attention_mask"], self._pooling).float(), dim=-1)  # [B, d]

@@ -15,7 +15,7 @@ from ..modeling_lira import LiraModel
 from .bm25 import BM25, tokens
 from .comparison import check_finite, encoder_alone, translate_then_encode
 from .embedded import embed_split, embed_table
-from .names import BM25_ROW, ENCODER, LIRA, LIRA_FREE, TRANSLATE, TRANSLATE_BM25
+from .names import BM25_ROW, ENCODER, LIRA, LIRA_FREE, TRANSLATE, TRANSLATE_BM25, TUNED
 
 ENGLISH_TITLES, LOCAL_TITLES = "English titles", "local titles"
 TRANSLATED_TITLES = "local titles with English translations"
@@ -123,6 +123,11 @@ def lira_vectors(model: LiraModel, tables: SplitTables) -> Vectors:
     )
 
 
+def encoder_name(model: LiraModel) -> str:
+    """Return the name of the row of a model's multilingual encoder alone."""
+    return TUNED if "multilingual" in model.config.tuned_backbones else ENCODER
+
+
 def systems_of(models: Sequence[LiraModel], with_candidates: bool) -> dict[str, list[System]]:
     """Return the systems of each row of a table; rows that need translations are left out if queries have none.
 
@@ -136,7 +141,7 @@ def systems_of(models: Sequence[LiraModel], with_candidates: bool) -> dict[str, 
     read = [partial(lira_vectors, model) for model in models]
     rows: dict[str, list[System]] = {
         BM25_ROW: [System(Words, False, (LOCAL_TITLES,))],
-        ENCODER: [System(encoder_vectors, False)],
+        encoder_name(models[0]): [System(encoder_vectors, False)],
     }
     if with_candidates:
         rows[TRANSLATE_BM25] = [System(Words, True, NEED_ENGLISH)]
