@@ -239,10 +239,10 @@ def test_no_two_systems_share_their_stages(stages: dict[str, dict[str, dict[str,
 
 
 def test_systems_without_stages_are_kept_apart_by_their_names() -> None:
-    """The others train a head anew or nothing at all: no two of them are the same."""
+    """The others train a head anew or nothing at all: no two of them are the same on the same encoder."""
     others = [system for system in SYSTEMS.values() if not isinstance(getattr(system.build, "__self__", None), Variant)]
-    made = [repr(system.build.args if hasattr(system.build, "args") else system.build) for system in others]
-    assert len(set(made)) == len(made) == 6
+    made = {(repr(getattr(system.build, "args", system.build)), system.encoder) for system in others}
+    assert len(made) == len(others) == 14
 
 
 # ------------------------------------------------------------------ finished work

@@ -56,6 +56,9 @@ STUDIED_WAYS: Ways = {name: way for name, way in WAYS.items() if way != (False, 
 """Those that the studies compare."""
 
 
+Build = Callable[[TrainingPlan, int], tuple[Embedder, Details]]
+
+
 @dataclass(frozen=True)
 class System:
     """One row of the table.
@@ -66,7 +69,7 @@ class System:
     chosen on validation queries for each translator apart.
     """
 
-    build: Callable[[TrainingPlan, int], tuple[Embedder, Details]]
+    build: Build
     local_titles: bool = True
     seeds: bool = True
     encoder: str = ""
@@ -178,8 +181,8 @@ def _read_english_only(model: LiraModel) -> None:
     model.arca.register_forward_hook(replaced)
 
 
-def _untrained(embed: Embedder) -> Callable[[TrainingPlan, int], tuple[Embedder, Details]]:
-    return lambda plan, seed: (embed, {"seconds": 0.0})
+def _untrained(embed: Embedder, plan: TrainingPlan, seed: int) -> tuple[Embedder, Details]:
+    return embed, {"seconds": 0.0}
 
 
 def _weighted(plan: TrainingPlan, seed: int) -> tuple[Embedder, Details]:
@@ -229,10 +232,10 @@ _LIRA = {
     "no decay, no average": System(Variant(lasr={"decay": 0.0, "start_share": 0.0}).build),
     "no stage 1": System(Variant(anchors=False).build),
 }
-_FUSIONS = {
-    CONCATENATION: _untrained(baselines.concatenation),
+_FUSIONS: dict[str, Build] = {
+    CONCATENATION: partial(_untrained, baselines.concatenation),
     WEIGHTED: _weighted,
-    RECIPROCAL: _untrained(baselines.reciprocal_rank_fusion),
+    RECIPROCAL: partial(_untrained, baselines.reciprocal_rank_fusion),
 }
 """How both encoders' scores are joined without training a head."""
 
@@ -244,11 +247,11 @@ def whole(name: str) -> str:
 
 SYSTEMS: dict[str, System] = {
     **_LIRA,
-    ENCODER: System(_untrained(encoder_alone), seeds=False, encoder=AS_IT_COMES),
-    TUNED: System(_untrained(encoder_alone), seeds=False, encoder=TUNED_AS_ASKED),
-    TUNED_WHOLE: System(_untrained(encoder_alone), seeds=False, encoder=WHOLE),
-    TRANSLATE: System(_untrained(translate_then_encode), local_titles=False, seeds=False),
-    BM25_ROW: System(_untrained(baselines.lexical), seeds=False),
+    ENCODER: System(partial(_untrained, encoder_alone), seeds=False, encoder=AS_IT_COMES),
+    TUNED: System(partial(_untrained, encoder_alone), seeds=False, encoder=TUNED_AS_ASKED),
+    TUNED_WHOLE: System(partial(_untrained, encoder_alone), seeds=False, encoder=WHOLE),
+    TRANSLATE: System(partial(_untrained, translate_then_encode), local_titles=False, seeds=False),
+    BM25_ROW: System(partial(_untrained, baselines.lexical), seeds=False),
     **{name: System(build, seeds=False, by_translator=build is _weighted) for name, build in _FUSIONS.items()},
     **{
         whole(name): System(build, seeds=False, encoder=WHOLE, by_translator=build is _weighted)
