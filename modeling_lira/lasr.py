@@ -51,7 +51,8 @@ class FusionLayer(GradientCheckpointingLayer):
 
     def _attend(self, states: Tensor, mask: Tensor | None) -> Tensor:
         batch, tokens, width = states.shape
-        heads = self.query_key_value(states).view(batch, tokens, 3, self.config.num_attention_heads, -1)
+        count = self.config.num_attention_heads
+        heads = self.query_key_value(states).view(batch, tokens, 3, count, width // count)  # no -1: B may be 0
         query, key, value = heads.permute(2, 0, 3, 1, 4)  # each [B, heads, T, f / heads]
         allowed = None if mask is None else mask[:, None, None, :]
         if self.config._attn_implementation == "eager":

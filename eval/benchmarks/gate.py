@@ -83,12 +83,15 @@ def gate_weights(model: LiraModel, tables: SplitTables) -> dict[str, Tensor]:
 def choice_shares(model: LiraModel, tables: SplitTables) -> dict[str, dict[str, float]]:
     """Return the shares of mixed sets in which the good one is found: by the actor, by similarity, by chance.
 
-    The good one is a reference or the query's own first candidate; only sets of K candidates count.
+    The good one is a reference or the query's own first candidate; only sets of K candidates count, and a source that
+    makes none is left out.
     """
     shares = {}
     for source, good in {REFERENCE: tables.queries.others[REFERENCE], CANDIDATES: tables.queries.rows}.items():
         rows = mixed_sets(tables.queries, good)
         rows[~(rows >= 0).all(1)] = -1
+        if (rows < 0).all():
+            continue
         chosen = choices_of(model, tables, rows)
         wanted = torch.from_numpy(good_columns(tables.queries)[(rows >= 0).any(1)])
         shares[source] = {
@@ -117,7 +120,9 @@ def _scores(embedded: Embedded, quality: str, local: bool = True) -> dict[str, f
     if split.has_english_titles:
         scores = embedded.ndcg()
         unseen = torch.tensor(split.unseen_type)
-        values = {ENGLISH_TITLES: float(scores.nanmean()), UNSEEN_TYPES: float(scores[unseen].nanmean())}
+        values = {ENGLISH_TITLES: float(scores.nanmean())}
+        if unseen.any():
+            values[UNSEEN_TYPES] = float(scores[unseen].nanmean())
     if local:
         values[LOCAL_TITLES] = float(embedded.ndcg(english_titles=False).nanmean())
     return {f"{name}, {quality}": value for name, value in values.items()}
@@ -191,8 +196,8 @@ def tables_of(languages: Mapping[str, Values]) -> list[ShownTable]:
     for column in ("language", *SHOWN.values(), "actor", "similarity", "chance"):
         gate.add_column(column, justify="left" if column == "language" else "right")
     for language, values in languages.items():
-        choices = values["found"][REFERENCE]
-        shares = [f"{100 * choices[name]:.0f}%" for name in ("actor", "similarity", "chance")]
+        choices = values["found"].get(REFERENCE, {})
+        shares = [f"{100 * choices[name]:.0f}%" if choices else "–" for name in ("actor", "similarity", "chance")]
         gate.add_row(language, *(_range(values["gate"].get(name)) for name in SHOWN), *shares)
     return [scores, gate]
 
