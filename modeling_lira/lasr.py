@@ -52,6 +52,7 @@ class FusionLayer(GradientCheckpointingLayer):
     def _attend(self, states: Tensor, mask: Tensor | None) -> Tensor:
         batch, tokens, width = states.shape
         count = self.config.num_attention_heads
+        assert count is not None  # filled in by the config
         heads = self.query_key_value(states).view(batch, tokens, 3, count, width // count)  # no -1: B may be 0
         query, key, value = heads.permute(2, 0, 3, 1, 4)  # each [B, heads, T, f / heads]
         allowed = None if mask is None else mask[:, None, None, :]
