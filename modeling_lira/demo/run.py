@@ -65,8 +65,8 @@ TYPED_QUERIES = {
 OPTIONS: dict[str, ArcaOptions | LasrOptions] = {"arca": ArcaOptions(), "lasr": LasrOptions(batch_size=44, epochs=10)}
 """Smaller batches and more epochs than on the whole corpus: a language of the slice has 220 training queries."""
 
-TUNE = TuneOptions(epochs=1, batch_size=44, precision="bfloat16", shares=(0.5, 1.0), validation=20)
-"""Fewer passes and fewer shares than on the whole corpus: two minutes on two cores."""
+TUNE = TuneOptions(epochs=1, batch_size=44, precision="bfloat16", validation=20)
+"""Fewer passes than on the whole corpus: two minutes on two cores."""
 
 _INTERRUPTED = (130, -2)
 """Exit codes of a process that Ctrl-C ended: the project's own, or the number of the signal."""
