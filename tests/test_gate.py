@@ -12,6 +12,7 @@ from tiny_corpus import write_corpus
 
 from eval.__main__ import app
 from eval.benchmarks.gate import choice_shares, choices_of, gate_weights, scores_of
+from eval.report.blocks import gate_block
 from modeling_lira import LiraModel
 from modeling_lira.cli import run
 from modeling_lira.data.corpus import GLOSS, REFERENCE, load_split
@@ -96,7 +97,9 @@ def test_the_command_writes_a_record_and_a_plot(
         run(app, "python -m eval", ["gate", "--model", str(tmp_path / "model"), *options])
     assert not left.value.code
     assert (tmp_path / "gate.png").stat().st_size > 10_000
-    payload = json.loads((tmp_path / "gate.json").read_text(encoding="utf-8"))["payload"]
+    record = json.loads((tmp_path / "gate.json").read_text(encoding="utf-8"))
+    payload, shown = record["payload"], gate_block(record)
+    assert shown.count("\n| ") == 3 and "| th | " in shown and "actor finds" in shown
     assert set(payload["languages"]) == {"vi", "th"}
     gate = payload["languages"]["th"]["gate"][REFERENCE]
     assert 0 <= gate["10%"] <= gate["median"] <= gate["90%"] <= 1

@@ -9,6 +9,7 @@ import pytest
 import torch
 from tiny_corpus import QUIET, make_split, write_corpus
 
+from eval.report.blocks import regret_block
 from eval.studies import baselines
 from eval.studies.baselines import LinearHead, best_weight, lexical, reciprocal_rank_fusion, weighted_sum
 from eval.studies.conditions import CRITIC, LOCAL, NONE, REFERENCE, UNSEEN
@@ -154,4 +155,8 @@ def test_regret_by_hand(setting: Setting) -> None:
     assert rows[REFERENCE]["best rival"] == TRANSLATE and rows[LOCAL]["best rival"] == ENCODER
     assert rows[REFERENCE]["LiRA by seed"] == pytest.approx([0.4, 0.6])
     assert rows[NONE]["behind"]["mean"]["mean"] == pytest.approx(-0.15)
+    shown = regret_block({"payload": payload, "seeds": [0, 1], "command": "python -m eval regret"})
+    assert f"| {REFERENCE} | 50.0 | {TRANSLATE} | 60.0 | -10.0 (-10.0 … -10.0) |" in shown
+    assert f"| {NONE} | 60.0 | {TRANSLATE} | 45.0 | +15.0 (+15.0 … +15.0) |" in shown
+    assert "is ahead: +10.0 (+10.0 … +10.0), where the translations are reference" in shown
     assert set(SYSTEMS) >= set(runs)

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
+from modeling_lira.data.corpus import REFERENCE
 from modeling_lira.evaluation.names import LIRA
 from modeling_lira.faces.markup import Markdown, markdown_code, markdown_head, markdown_row, markdown_text
 
+from ..benchmarks.gate import SHOWN as GATE_SHOWN
 from ..markdown import KEYS, interval, scaled
 from ..studies.backbones import shown_pair
 
@@ -261,6 +263,23 @@ def regret_block(results: dict) -> str:
     return _studied(lines, results, note)
 
 
+def gate_block(results: dict) -> str:
+    """Render how far a saved model's gate opens by quality of translation, and what its actor finds."""
+    languages = results["payload"]["languages"]
+    shown = {
+        name: title for name, title in GATE_SHOWN.items() if all(name in row["gate"] for row in languages.values())
+    }
+    lines = markdown_head(["language", *shown.values(), "actor finds", "similarity finds", "by chance"])
+    for code, row in languages.items():
+        cells = ["{median:.2f} ({10%:.2f} … {90%:.2f})".format(**row["gate"][name]) for name in shown]
+        found = row["found"].get(REFERENCE, {})
+        shares = [f"{100 * found[name]:.0f}%" if found else "–" for name in ("actor", "similarity", "chance")]
+        lines.append(markdown_row([code, *cells, *shares]))
+    note = "The gate's share of a right angle, median (10% … 90% of queries): 0 is the multilingual path alone, 1 the "
+    note += "English one. Then how often the reference is found among three other queries' translations"
+    return "\n".join([*lines, "", _note(f"{note}.", results)])
+
+
 def backbones_block(results: dict) -> str:
     """Render every system's nDCG@10 on every pair of backbones, and LiRA's gain over it."""
     payload = results["payload"]
@@ -353,6 +372,7 @@ BLOCKS: dict[str, Callable[[dict], str]] = {
     "retrieval": retrieval_block,
     "few-shot": few_shot_block,
     "noise": noise_block,
+    "gate": gate_block,
     "regret": regret_block,
     "regret-tuned": regret_block,
     "backbones": backbones_block,

@@ -29,7 +29,7 @@ PLAIN = {
 }
 """Results that are no records, and where their commands put them, below `runs/`."""
 ORDER = (
-    "retrieval", "generalisation", "regret-tuned", "regret", "ablations", "few-shot", "noise", "backbones",
+    "retrieval", "generalisation", "regret-tuned", "regret", "gate", "ablations", "few-shot", "noise", "backbones",
     "sensitivity", "bound", "cost",
     "throughput", "index", "mteb", "demo", "critic-check",
 )  # fmt: skip
@@ -139,7 +139,8 @@ def plots_of(runs: Path, name: str) -> tuple[Path, ...]:
     """Return the pictures that a measurement left below a folder of runs."""
     base = name.removesuffix("-quick")
     folder = runs / base / "quick" if name != base else runs / base
-    return tuple(sorted(folder.glob("*.png")))
+    beside = runs / "records" / f"{name}.png"
+    return tuple(sorted([*folder.glob("*.png"), *([beside] if beside.is_file() else [])]))
 
 
 def _read(path: Path) -> dict[str, Any]:
