@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import random
 from collections import Counter
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dataset_builder.logs.reading import BadRow, LogRow, read_log
+from modeling_lira.data import table_file
 from modeling_lira.errors import LiraError
 
 ROWS = [
@@ -125,6 +127,20 @@ def test_every_bad_row_has_its_reason(tmp_path: Path) -> None:
         "not UTF-8 text": 2,
     }
     assert [row.query for row in rows if isinstance(row, LogRow)] == ["good", "last"]
+
+
+def test_rows_read_by_blocks_are_those_read_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every kind of fault at any place, in blocks of which most have none."""
+    rng = random.Random(0)
+    good = ["áo,thun,click", '"a, b","c ""d""",click', '"two\nlines",mug,click', "a,b,click\r", "mug, cup ,view,,"]
+    bad = ["", "   ", "a,b", "a,b,c,d", '"open,b,click', 'a"b,c,click', '"a"b,c,click', "a\rb,c,click", "a\0,b,click"]
+    lines = [rng.choice(bad if rng.random() < 0.02 else good[: 1 + number // 800]) for number in range(4_000)]
+    path = tmp_path / "log.csv"
+    path.write_bytes("\n".join(["query,product,action", *lines]).encode() + b"\n\xff,b,click\n")
+    rows = list(read_log(path))
+    monkeypatch.setattr(table_file, "_block", lambda *_: [])
+    assert rows == list(read_log(path))
+    assert len({row.reason for row in rows if isinstance(row, BadRow)}) == 4
 
 
 def test_bad_json_lines_have_their_reasons(tmp_path: Path) -> None:
