@@ -41,7 +41,9 @@ Seed = Annotated[int, typer.Option(min=0, help="Decides every product and query.
 def build(
     output: Annotated[Path, typer.Option(help="Folder to make, or an earlier corpus to replace.")],
     source: Annotated[str, typer.Option(help="catalogue (the authored lexicon), logs or cldr.")] = "catalogue",
-    source_input: Annotated[Path | None, typer.Option("--input", help="The log, or the folder of annotations.")] = None,
+    source_input: Annotated[
+        list[str] | None, typer.Option("--input", help="The log's files, globs or hf:// addresses; or CLDR's folder.")
+    ] = None,
     column: Annotated[list[str] | None, typer.Option(help="A log's column, as OURS=THEIRS: query=search_term.")] = None,
     min_sessions: Annotated[
         int | None, typer.Option(min=1, help="Leave out a log's queries of fewer sessions; 3 when left out.")
@@ -53,8 +55,9 @@ def build(
 ) -> None:
     """Write the published layout: one folder of Parquet files a config, and README.md.
 
-    A log is CSV, TSV, JSON lines or Parquet with the columns query, product, action (impression, click, cart,
-    purchase) and, if it has them, product_id, title_en, language, position, session and time.
+    A log is one file or several: CSV, TSV, JSON lines, each also .gz, or Parquet. Its columns are query, product,
+    action (impression, click, cart, purchase) and, if it has them, product_id, title_en, language, position, session
+    and time.
     """
     if candidates != CANDIDATES_FILE and not candidates.is_file():
         raise LiraError(f"candidates file {candidates} does not exist")
@@ -63,18 +66,22 @@ def build(
     if source != "logs" and min_sessions is not None:
         raise LiraError("--min-sessions is for --source logs")
     if source == "catalogue":
-        if source_input is not None or column:
+        if source_input or column:
             raise LiraError("--input and --column are for --source logs or cldr")
         generator.build_corpus(output, size, _languages(languages), seed, candidates)
         return
-    if source_input is None:
+    if not source_input:
         raise LiraError(f"source {source!r} needs --input")
     if size != "slice":
         raise LiraError(f"--size is for --source catalogue: {source} has the size of its input")
     if source == "cldr":
         from .cldr_corpus import build_cldr_corpus
 
-        build_cldr_corpus(output, source_input, generator.known_languages(_languages(languages)), seed, candidates)
+        if len(source_input) > 1:
+            raise LiraError(f"source 'cldr' takes one --input, not {len(source_input)}")
+        build_cldr_corpus(
+            output, Path(source_input[0]), generator.known_languages(_languages(languages)), seed, candidates
+        )
     else:
         from .logs.corpus import MIN_SESSIONS, build_log_corpus
 
@@ -265,20 +272,20 @@ def _languages(given: list[str] | None, default: tuple[str, ...] = LANGUAGES) ->
     return tuple(code for item in given or default for code in item.replace(",", " ").split())
 
 
-def _joined_languages(arguments: list[str]) -> list[str]:
-    """Let `--languages th vi` take several words, which click's options do not."""
-    joined: list[str] = []
+def _repeated_options(arguments: list[str]) -> list[str]:
+    """Let `--languages th vi`, and `--input a.csv b.csv` of `build`, take several words, as click's do not."""
+    several = ("--languages", "--input") if arguments[:1] == ["build"] else ("--languages",)
+    repeated: list[str] = []
     for argument in arguments:
-        if len(joined) > 1 and joined[-2] == "--languages" and not argument.startswith("-"):
-            joined[-1] += f" {argument}"
-        else:
-            joined.append(argument)
-    return joined
+        if len(repeated) > 1 and repeated[-2] in several and not argument.startswith("-"):
+            repeated.append(repeated[-2])
+        repeated.append(argument)
+    return repeated
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; bad input becomes one line and exit code 2."""
-    run(app, "python -m dataset_builder", _joined_languages(sys.argv[1:] if arguments is None else arguments))
+    run(app, "python -m dataset_builder", _repeated_options(sys.argv[1:] if arguments is None else arguments))
 
 
 if __name__ == "__main__":

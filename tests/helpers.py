@@ -1,8 +1,10 @@
 """What several tests use: commands, JSON lines, and what is installed with which extras."""
 
 import json
+import resource
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
@@ -16,6 +18,17 @@ from modeling_lira.cli import main
 
 Row = dict[str, Any]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """Let the writing of larger files fail, as a full disk does, in the middle of a file."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def write_lines(path: Path, rows: Sequence[Row]) -> Path:

@@ -3,16 +3,14 @@
 import hashlib
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from helpers import largest_file
 
 from dataset_builder.__main__ import main
 from dataset_builder.generator.corpus import build_corpus, slice_queries
@@ -162,17 +160,6 @@ def test_what_cannot_be_packed_is_one_line(
         scored.write_bytes(content)
     assert message in fails(capsys, "pack", "--input", scored, "--output", tmp_path / "candidates.xz")
     assert not (tmp_path / "candidates.xz").exists()
-
-
-@contextmanager
-def largest_file(size: int) -> Iterator[None]:
-    """Let the writing of larger files fail, as a full disk does, in the middle of a file."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_full_disk_is_one_line_and_leaves_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -3,13 +3,14 @@
 import csv
 import io
 import random
-import sqlite3
 import time
 from collections import Counter
 from pathlib import Path
 
+import duckdb
 import pytest
 from datasets import load_dataset
+from helpers import largest_file
 
 from dataset_builder.__main__ import main
 from dataset_builder.judged import CatalogueItem, JudgedQuery, split_of_text, write_judged
@@ -19,7 +20,7 @@ from dataset_builder.logs.clicks import ACTION_NUMBERS
 from dataset_builder.logs.collect import Log, collect
 from dataset_builder.logs.corpus import build_log_corpus, by_languages, item_id, judge
 from dataset_builder.logs.reading import BadRow, LogRow
-from dataset_builder.logs.spill import full_disk_named
+from dataset_builder.logs.store import full_disk_named
 from dataset_builder.quality.leakage import check_language
 from modeling_lira.errors import LiraError
 
@@ -385,10 +386,15 @@ def test_hard_negatives_are_for_training_alone(tmp_path: Path) -> None:
 
 
 def test_a_disk_too_full_for_the_events_is_one_clear_error(tmp_path):
+    rows = "".join(f"mug {number},red mug,click\n" for number in range(30_000))
+    (tmp_path / "log.csv").write_text(f"query,product,action\n{rows}", "utf-8")
+    with largest_file(40_000), pytest.raises(LiraError, match=r"events cannot be stored on disk .*File too large"):
+        build_log_corpus(tmp_path / "corpus", tmp_path / "log.csv", candidates=NONE)
+    assert [path.name for path in tmp_path.iterdir()] == ["log.csv"]
+
     @full_disk_named()
     def write() -> None:
-        raise sqlite3.OperationalError("database or disk is full")
+        raise duckdb.IOException("database or disk is full")
 
     with pytest.raises(LiraError, match=r"events cannot be stored on disk .*: database or disk is full"):
         write()
-    assert build_log_corpus.__wrapped__  # it stands under the same rule

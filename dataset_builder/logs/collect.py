@@ -1,30 +1,26 @@
 """Clean a log's rows and group them by query and product; what is left out is counted under its reason."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from ..generator.catalogue import stable_hash
 from ..lexicon import normalise_text
+from . import statements as sql
 from .cleaning import clean_text
 from .clicks import ACTION_NUMBERS, ACTIONS, DEEPEST, Events, tally
 from .language_id import language_code
 from .personal_data import scrub
 from .reading import BadRow, LogRow
-from .spill import EventSpill
+from .store import Store
 
 LONGEST = {"query": 200, "product": 500}
 LONGEST_RAW = 2_000
 """Characters of a cell, markup included; a longer one is not even cleaned."""
-_CACHED_TEXTS = 200_000
 _LISTED_ACTIONS = 20
-_DIGEST = (1 << 63) - 1
-_ENGLISH = "English title"
 _NO_VALUES = ("", "null", "none", "nan")
 
 
@@ -66,8 +62,6 @@ class Log:
         Rows of unknown actions, by the action's name.
     rare : int
         Queries left out because too few sessions asked them.
-    beyond_ascii : int
-        Rows that could be read and whose query or product has other characters than ASCII.
     untouched : int
         Queries under which nobody clicked, carted or bought.
     guessed : Counter
@@ -82,7 +76,6 @@ class Log:
     scrubbed: Counter[str] = field(default_factory=Counter)
     actions: Counter[str] = field(default_factory=Counter)
     rare: int = 0
-    beyond_ascii: int = 0
     untouched: int = 0
     guessed: Counter[str] = field(default_factory=Counter)
 
@@ -106,236 +99,144 @@ def collect(rows: Iterable[LogRow | BadRow], min_sessions: int = 1, folder: Path
     min_sessions : int
         Queries of fewer sessions are left out: a text that only one person typed may identify them.
     folder : Path, optional
-        Where events are stored while the log is read; by default the system's folder for temporary files.
+        Where rows are stored while the log is read; by default the system's folder for temporary files.
     """
-    with TemporaryDirectory(prefix=".spill-", dir=folder) as name, EventSpill(Path(name)) as spill:
-        collector = _Collector(spill)
+    with TemporaryDirectory(prefix=".spill-", dir=folder) as name, Store(Path(name)) as store:
+        log = Log()
         for row in rows:
-            collector.add(row)
-        return _Grouping(collector, spill, min_sessions).log()
+            log.rows += 1
+            if isinstance(row, BadRow):
+                log.dropped[row.reason] += 1
+            else:
+                store.add(row)
+        store.close_log()
+        _Cleaner(log).clean(store)
+        _Grouping(log, store).group(min_sessions)
+        return log
 
 
-class _Collector:
-    """Writes the events of a log into an `EventSpill`; caches cleaned texts, since most of them occur many times."""
+class _Cleaner:
+    """Reads the distinct values of a log's columns and stores what they mean, or why a row with them is left out."""
 
-    def __init__(self, spill: EventSpill) -> None:
-        self.log = Log()
-        self.languages = [""]
-        self._spill = spill
-        self._query = lru_cache(_CACHED_TEXTS)(self._read_query)
-        self._product = lru_cache(_CACHED_TEXTS)(self._read_product)
-        self._language = lru_cache(_CACHED_TEXTS)(self._read_language)
+    def __init__(self, log: Log) -> None:
+        self._log = log
 
-    def add(self, row: LogRow | BadRow) -> None:
-        """Add a row, or count why it is left out."""
-        self.log.rows += 1
-        if isinstance(row, LogRow):
-            self.log.beyond_ascii += not (row.query.isascii() and row.product.isascii())
-        reason = row.reason if isinstance(row, BadRow) else self._add(row)
-        if reason:
-            self.log.dropped[reason] += 1
+    def clean(self, store: Store) -> None:
+        """Make a table of each column's distinct values."""
+        store.add_table("actions(action VARCHAR, number TINYINT)", self._action, sql.ACTIONS)
+        store.add_table("positions(position VARCHAR, depth TINYINT)", _position, sql.POSITIONS)
+        store.add_table("languages(language VARCHAR, code VARCHAR)", _language, sql.LANGUAGES)
+        meaning = "fault VARCHAR, key VARCHAR, text VARCHAR"
+        store.add_table(f"cleaned_queries(query VARCHAR, {meaning})", self._query, sql.QUERIES)
+        given = "product VARCHAR, product_id VARCHAR, title_en VARCHAR, row BIGINT"
+        store.add_table(f"cleaned_products({given}, {meaning}, english VARCHAR)", self._product, sql.PRODUCTS)
+        store.run(sql.NUMBER_QUERIES)
+        store.run(sql.NUMBER_PRODUCTS)
 
-    def _add(self, row: LogRow) -> str:
-        action = _action(row.action)
-        if action is None:
-            return self._unknown_action(row.action)
-        query, product = self._query(row.query), self._product(row.product, row.product_id.strip(), row.title_en)
-        if isinstance(query, str):
-            return query
-        if isinstance(product, str):
-            return product
-        position = _position(row.position)
-        if position is None:
-            return "position is not a whole number from 1"
-        # A row that repeats an event of the same session and time was logged twice; without either, nobody can know.
-        event = (row.session, row.time, query, product, action, row.position)
-        repeatable = hash(event) & _DIGEST if row.session or row.time else 0
-        session = hash(row.session) & _DIGEST if row.session else 0
-        self._spill.add((*query, *product, session, repeatable, self._language(row.language), action, position))
-        return ""
-
-    def _unknown_action(self, given: str) -> str:
+    def _action(self, given: str, rows: int) -> tuple[str, int | None]:
+        action = ACTIONS.get("_".join(given[:LONGEST_RAW].casefold().replace("-", " ").split()))
+        if action is not None:
+            return given, ACTION_NUMBERS[action]
         name = clean_text(given[:LONGEST_RAW])
-        if not name:
-            return "no action"
-        if name in self.log.actions or len(self.log.actions) < _LISTED_ACTIONS:
-            self.log.actions[name] += 1
-        return "unknown action"
+        self._log.dropped["unknown action" if name else "no action"] += rows
+        if name and (name in self._log.actions or len(self._log.actions) < _LISTED_ACTIONS):
+            self._log.actions[name] += rows
+        return given, None
 
-    def _read_query(self, raw: str) -> tuple[int, int] | str:
-        """Return the digests of a query's normalised and cleaned text, or why it cannot be used."""
-        text, fault = self._clean("query", raw)
-        return fault or (_digest(normalise_text(text)), self._remember(text))
+    def _query(self, raw: str) -> tuple[str, str | None, str | None, str | None]:
+        """Return a query, why it cannot be used, its normalised text and its clean text."""
+        text, fault = self._text("query", raw)
+        return (raw, fault, None, None) if fault else (raw, None, normalise_text(text), text)
 
-    def _read_product(self, raw: str, shop_id: str, title_en: str) -> tuple[int, int] | str:
-        """Return the digests of a product's key and title, or why it cannot be used."""
-        text, fault = self._clean("product", raw)
+    def _product(
+        self, raw: str, shop_id: str, title_en: str, row: int
+    ) -> tuple[str, str, str, int, str | None, str | None, str | None, str | None]:
+        """Return a product, why it cannot be used, its key, its clean title and its clean English title."""
+        text, fault = self._text("product", raw)
+        given = raw, shop_id, title_en, row
         if fault:
-            return fault
-        key = self._remember(shop_id or f"title:{normalise_text(text)}")
-        english, fault = self._clean("product", title_en)
-        if not fault:
-            self._spill.remember(_digest(_ENGLISH, key), english)
-        return key, self._remember(text)
+            return *given, fault, None, None, None
+        english, _ = self._text("product", title_en)
+        return *given, None, shop_id.strip() or f"title:{normalise_text(text)}", text, english or None
 
-    def _clean(self, name: str, raw: str) -> tuple[str, str]:
+    def _text(self, name: str, raw: str) -> tuple[str, str]:
         """Return the clean text and "", or "" and the reason why it cannot be used."""
         if raw.strip().casefold() in _NO_VALUES:
             return "", f"no {name}"
         # A very long cell is dropped below anyway, so that cleaning it would only take time.
-        text = scrub(clean_text(raw), self.log.scrubbed) if len(raw) <= LONGEST_RAW else raw
+        text = scrub(clean_text(raw), self._log.scrubbed) if len(raw) <= LONGEST_RAW else raw
         if len(text) > LONGEST[name]:
             return "", f"{name} is longer than {LONGEST[name]} characters"
         return (text, "") if any(char.isalnum() for char in text) else ("", f"{name} is empty after cleaning")
 
-    def _remember(self, text: str) -> int:
-        number = _digest(text)
-        self._spill.remember(number, text)
-        return number
-
-    def _read_language(self, given: str) -> int:
-        code = language_code(given[:LONGEST_RAW])
-        if code not in self.languages:
-            self.languages.append(code)
-        return self.languages.index(code)
-
 
 class _Grouping:
-    """Groups the events of a spill by query and product, a share of the queries at a time."""
+    """Counts a store's rows by query, product, action and position."""
 
-    def __init__(self, collector: _Collector, spill: EventSpill, min_sessions: int) -> None:
-        self._log, self._languages, self._spill = collector.log, collector.languages, spill
-        shares = [self._kept(share, min_sessions) for share in spill.shares()]
-        self._tables = [
-            [np.concatenate(columns) for columns in zip(*tables, strict=True)] for tables in zip(*shares, strict=True)
-        ]
+    def __init__(self, log: Log, store: Store) -> None:
+        self._log, self._store = log, store
 
-    def log(self) -> Log:
-        """Return the log with its queries, products and events."""
-        if not self._tables:
-            return self._log
-        spellings, declared, titles, (query, product, action, position, count) = self._tables
-        query_numbers = self._add_queries(spellings, declared)
-        product_numbers = self._add_products(titles)
+    def group(self, min_sessions: int) -> None:
+        """Add the queries, products and events to the log, and count the rows that are left out."""
+        log, run = self._log, self._store.run
+        run(sql.EVENTS)
+        log.dropped.update(dict(run(sql.FAULTS)))
+        run(sql.DISTINCT)
+        [[repeats]] = run(sql.REPEATS)
+        run(sql.SESSIONS)
+        [[log.rare, rare_rows]] = run(sql.RARE.format(min_sessions))
+        log.dropped += Counter({"duplicate": repeats, f"query of fewer than {min_sessions} sessions": rare_rows})
+        run(sql.FREQUENT.format(min_sessions))
+        query_numbers, product_numbers = self._add_queries(), self._add_products()
+        query, product, action, position, count = self._store.columns(sql.COUNTS)
         columns = (query_numbers(query), product_numbers(product), action, position)
-        self._log.events = Events(*tally(*columns, weights=count))
-        return self._log
+        log.events = Events(*tally(*columns, weights=count))
 
-    def _kept(self, share: np.ndarray, min_sessions: int) -> tuple[list[np.ndarray], ...]:
-        """Return the tallies of a share: spellings, declared languages, titles and events of its frequent queries."""
-        share = self._without_repeats(share)
-        queries, index = np.unique(share["query"], return_inverse=True)
-        frequent = _sessions(share, index, len(queries)) >= min_sessions
-        rows = frequent[index]
-        if not rows.all():
-            reason = f"query of fewer than {min_sessions} sessions"
-            self._log.dropped[reason] += int((~rows).sum())
-            self._log.rare += int((~frequent).sum())
-        share = share[rows]
-        query, declared = share["query"], share["language"] > 0
-        return (
-            tally(query, share["spelling"]),
-            tally(query[declared], share["language"][declared]),
-            tally(share["product"], share["title"]),
-            tally(query, share["product"], share["action"], share["position"]),
+    def _add_queries(self) -> Callable[[np.ndarray], np.ndarray]:
+        """Add the queries in the order of their texts; return a function from their ids to their numbers."""
+        declared = dict(self._store.run(sql.DECLARED))
+        rows = sorted(
+            (normalise_text(text), query, text, count) for query, text, count in self._store.run(sql.SPELLINGS)
         )
+        for number, (_, query, text, count) in enumerate(rows):
+            self._log.queries.append(LogQuery(number, text, declared.get(query, ""), count))
+        return _numbering({query: number for number, (_, query, *_) in enumerate(rows)})
 
-    def _without_repeats(self, share: np.ndarray) -> np.ndarray:
-        """Keep the first of equal events; events without session and time have no number and are all kept."""
-        _, first = np.unique(share["event"], return_index=True)
-        kept = share["event"] == 0
-        kept[first] = True
-        repeats = len(share) - int(kept.sum())
-        if repeats:
-            self._log.dropped["duplicate"] += repeats
-        return share[kept]
-
-    def _add_queries(
-        self, spellings: Sequence[np.ndarray], declared: Sequence[np.ndarray]
-    ) -> Callable[[np.ndarray], np.ndarray]:
-        """Add the queries in the order of their texts; return a function from their digests to their numbers."""
-        spelling = _commonest(spellings, self._spill.texts(np.unique(spellings[1]).tolist()))
-        language = _commonest(declared, dict(enumerate(self._languages)))
-        keys, counts = tally(spellings[0], weights=spellings[2])
-        rows = dict(zip(keys.tolist(), counts.tolist(), strict=True))
-        ordered = sorted(spelling, key=lambda key: (normalise_text(spelling[key]), key))
-        for number, key in enumerate(ordered):
-            self._log.queries.append(LogQuery(number, spelling[key], language.get(key, ""), rows[key]))
-        return _numbering({key: number for number, key in enumerate(ordered)})
-
-    def _add_products(self, table: Sequence[np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+    def _add_products(self) -> Callable[[np.ndarray], np.ndarray]:
         """Add the products in the order of their keys; products of equal titles become one.
 
-        Returns a function from the digests of their keys to their numbers.
+        Returns a function from their ids to their numbers.
         """
-        titles = _commonest(table, self._spill.texts(np.unique(table[1]).tolist()))
-        keys = self._spill.texts(titles)
-        english = {digest: _digest(_ENGLISH, digest) for digest in titles}
-        texts_en = self._spill.texts(english.values())
         owners: dict[str, int] = {}
         numbers: dict[int, int] = {}
-        for digest in sorted(titles, key=lambda digest: keys[digest]):
-            normalised = normalise_text(titles[digest])
+        for product, key, title, title_en in self._store.run(sql.TITLES):
+            normalised = normalise_text(title)
             if normalised not in owners:
                 owners[normalised] = len(self._log.products)
-                title_en = texts_en.get(english[digest], "")
-                self._log.products.append(LogProduct(keys[digest], titles[digest], title_en))
-            numbers[digest] = owners[normalised]
+                self._log.products.append(LogProduct(key, title, title_en or ""))
+            numbers[product] = owners[normalised]
         return _numbering(numbers)
 
 
-def _sessions(share: np.ndarray, index: np.ndarray, queries: int) -> np.ndarray:
-    """Return how many sessions asked each query, [queries].
-
-    Events without a session come from at least n sessions if one of them occurs n times, since a search shows a product
-    only once.
-    """
-    known = share["session"] != 0
-    sessions = np.bincount(tally(index[known], share["session"][known])[0], minlength=queries)
-    events = tally(index[~known], share["product"][~known], share["action"][~known])
-    np.maximum.at(sessions, events[0], events[-1])
-    return sessions
-
-
-def _commonest(table: Sequence[np.ndarray], texts: Mapping[int, str]) -> dict[int, str]:
-    """Return each owner's commonest text, of equally common ones the first in order.
-
-    A table is three arrays of one length: owners, digests of texts, counts.
-    """
-    owners, digests, counts = tally(*table[:2], weights=table[2])
-    best: dict[int, tuple[int, str]] = {}
-    for owner, digest, count in zip(owners.tolist(), digests.tolist(), counts.tolist(), strict=True):
-        candidate = (-count, texts[digest])
-        best[owner] = min(best.get(owner, candidate), candidate)
-    return {owner: text for owner, (_, text) in best.items()}
-
-
 def _numbering(numbers: Mapping[int, int]) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a function that maps digests to their numbers."""
-    digests = np.fromiter(numbers, np.int64, len(numbers))
-    order = np.argsort(digests)
+    """Return a function that maps ids to their numbers."""
+    ids = np.fromiter(numbers, np.int64, len(numbers))
+    order = np.argsort(ids)
     values = np.fromiter(numbers.values(), np.int64, len(numbers))[order]
-    return lambda wanted: values[np.searchsorted(digests[order], wanted)]
+    return lambda wanted: values[np.searchsorted(ids[order], wanted)]
 
 
-def _digest(*parts: object) -> int:
-    return stable_hash(*parts) & _DIGEST
+def _language(given: str) -> tuple[str, str]:
+    return given, language_code(given[:LONGEST_RAW])
 
 
-@lru_cache(_CACHED_TEXTS)
-def _action(given: str) -> int | None:
-    name = ACTIONS.get("_".join(given[:LONGEST_RAW].casefold().replace("-", " ").split()))
-    return None if name is None else ACTION_NUMBERS[name]
-
-
-@lru_cache(_CACHED_TEXTS)
-def _position(given: str) -> int | None:
-    """Return the position, at most `DEEPEST`; 0 if none is given, None if it is not a whole number from 1."""
+def _position(given: str) -> tuple[str, int | None]:
+    """Return a position and its number, at most `DEEPEST`; 0 if none is given, None if it is no whole number from 1."""
     text = given.strip()
     if text.casefold() in _NO_VALUES:
-        return 0
+        return given, 0
     try:
         number = float(text)
     except ValueError:
-        return None
-    return int(min(number, DEEPEST)) if 1 <= number < 2**31 and number == int(number) else None
+        return given, None
+    return given, int(min(number, DEEPEST)) if 1 <= number < 2**31 and number == int(number) else None

@@ -81,7 +81,6 @@ def map_columns(log: str, names: Sequence[str], given: Mapping[str, str]) -> dic
     if missing:
         which = " and no column ".join(map(repr, missing))
         raise LiraError(f"log {log} has no column {which}, only {shown!r}: map it with --column OURS=THEIRS")
-    _report(log, names, columns, given)
     return columns
 
 
@@ -95,7 +94,8 @@ def _plain(name: str) -> str:
     return "_".join(name.strip().casefold().replace("-", " ").replace("_", " ").split())
 
 
-def _report(log: str, names: Sequence[str], columns: Mapping[str, str], given: Mapping[str, str]) -> None:
+def report_columns(log: str, names: Sequence[str], columns: Mapping[str, str], given: Mapping[str, str]) -> None:
+    """Log which column is read as what, and which are not read."""
     owners = {theirs: ours for ours, theirs in columns.items()}
     rows = []
     for name in dict.fromkeys(names):

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from modeling_lira.data.table_file import NO_TEXT
 from modeling_lira.errors import LiraError
 from modeling_lira.evaluation.bm25 import tokens
 from modeling_lira.faces.progress import Progress
@@ -25,17 +24,16 @@ from ..page import Paragraph, Table, to_markdown
 from ..staging import staged
 from .clicks import IMPRESSION, Events, Pairs, average_rates, examination, grades, tally
 from .collect import Log, LogQuery, collect
+from .files import log_files
 from .language_id import tell_languages
 from .negatives import SafeNegatives
-from .reading import read_log
-from .spill import full_disk_named
+from .reading import read_logs
+from .store import full_disk_named
 
 logger = logging.getLogger(__name__)
 MIN_SESSIONS = 3
 UNTOUCHED_LANGUAGE = "in a language without any click, cart or purchase"
 _TITLES_TO_IDENTIFY = 3
-_BAD_ROWS = 0.01
-"""Share of rows that are not UTF-8 which any log may have."""
 _PLAIN_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _CODE = re.compile("[a-z]{2,3}")
 Judged = dict[str, list[JudgedQuery]]
@@ -44,21 +42,21 @@ Judged = dict[str, list[JudgedQuery]]
 @full_disk_named()
 def build_log_corpus(
     folder: Path,
-    path: Path,
+    inputs: str | Path | Sequence[str | Path],
     languages: Sequence[str] | None = None,
     columns: Mapping[str, str] | None = None,
     seed: int = 0,
     candidates: Path = CANDIDATES_FILE,
     min_sessions: int = MIN_SESSIONS,
 ) -> Log:
-    """Build a corpus folder from a log; every row that is left out is counted under its reason.
+    """Build a corpus folder from a log of one file or many; every row that is left out is counted under its reason.
 
     Parameters
     ----------
     folder : Path
         New, empty, or an earlier corpus, which is replaced in the end.
-    path : Path
-        The log, a table that `read_log` reads.
+    inputs : str, Path or sequence
+        The log's files, as `log_files` takes them: tables that `read_log` reads.
     languages : sequence of str, optional
         Languages that the shop's customers write, by default all of `QUERY_LANGUAGES`. The fewer are given, the more
         reliably the language of a query is identified.
@@ -80,14 +78,15 @@ def build_log_corpus(
     LiraError
         If the log cannot be read, is in another encoding than UTF-8 or UTF-16, or has no usable query.
     """
-    with staged(folder, {"log": str(path), "seed": seed}) as stage:
-        rows = Progress(read_log(path, columns), desc="log", unit="row")
+    inputs = [inputs] if isinstance(inputs, str | Path) else inputs
+    name = " ".join(map(str, inputs))
+    with staged(folder, {"log": name, "seed": seed}) as stage:
+        rows = Progress(read_logs(log_files(inputs), columns), desc="log", unit="row")
         log = collect(rows, min_sessions, stage.folder)
-        _check_encoding(log, path)
         by_language = by_languages(log, languages or QUERY_LANGUAGES)
-        _report(log, path, languages)
+        _report(log, name, languages)
         if not by_language:
-            raise LiraError(f"log {path} has no query with a click, cart or purchase: {_main_reasons(log)}")
+            raise LiraError(f"log {name} has no query with a click, cart or purchase: {_main_reasons(log)}")
         source = CandidateSource(load_lexicon(languages=LANGUAGES), candidates)
         least = {}
         for language, queries in by_language.items():
@@ -96,17 +95,6 @@ def build_log_corpus(
             write_judged(stage.folder, language, items, judged, source if language in LANGUAGES else None, seed)
         write_card(stage.folder, "logs", _facts(log, seed, min_sessions, least))
     return log
-
-
-def _check_encoding(log: Log, path: Path) -> None:
-    """Raise LiraError if the log seems to be in another encoding than UTF-8 or UTF-16, such as cp1258.
-
-    Only its rows of plain ASCII could be read then, and a corpus of these would lack most words of its language. A few
-    bad rows in a log of UTF-8 are counted instead.
-    """
-    unreadable = log.dropped[NO_TEXT.reason]
-    if unreadable > max(log.beyond_ascii, log.rows * _BAD_ROWS):
-        raise LiraError(f"log {path}: {unreadable:,} of {log.rows:,} rows {NO_TEXT.detail.replace('is', 'are', 1)}")
 
 
 def by_languages(log: Log, languages: Sequence[str]) -> dict[str, list[LogQuery]]:
@@ -228,8 +216,8 @@ def _items(log: Log, queries: Sequence[LogQuery], language: str) -> list[Catalog
     ]
 
 
-def _report(log: Log, path: Path, languages: Sequence[str] | None) -> None:
-    logger.info("%s: %d of %d rows kept", path, log.kept, log.rows)
+def _report(log: Log, name: str, languages: Sequence[str] | None) -> None:
+    logger.info("%s: %d of %d rows kept", name, log.kept, log.rows)
     for reason, count in log.dropped.most_common():
         logger.info("%9d  %s", count, reason)
     if log.actions:

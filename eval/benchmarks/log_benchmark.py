@@ -1,4 +1,4 @@
-"""Time and peak memory of building a corpus from logs of several sizes, and the exponent by which they grow."""
+"""Time and peak memory of building a corpus from logs of several sizes, and what a large log takes by these."""
 
 import json
 import logging
@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import linear_regression
 
 from dataset_builder.lexicon import Lexicon, load_lexicon
 from dataset_builder.page import Table, to_text
@@ -19,6 +20,8 @@ from ..record import Meter
 
 logger = logging.getLogger(__name__)
 LANGUAGES = ("vi", "th", "id")
+LARGE = 10_000_000
+"""Rows of the log whose time and memory are extrapolated."""
 _SHELF = 40
 _RARE_SHARE = 0.3
 _CLICKED = 0.1
@@ -65,10 +68,13 @@ def measure_logs(sizes: Sequence[int], records: Path, seed: int = 0) -> list[Mea
     lexicon = load_lexicon(languages=LANGUAGES)
     measured = [_measure(lexicon, size, seed) for size in sorted(set(sizes))]
     exponents = {name: _exponent(measured, name) for name in ("cpu_seconds", "peak_memory_mib")}
-    meter.record({"logs": [asdict(log) for log in measured], "exponents": exponents}).write(records)
+    expected = {name: _expected(measured, name, LARGE) for name in ("seconds", "cpu_seconds", "peak_memory_mib")}
+    payload = {"logs": [asdict(log) for log in measured], "exponents": exponents, f"at {LARGE:,} rows": expected}
+    meter.record(payload).write(records)
     header = ["megabytes", "rows", "seconds", "CPU-seconds", "peak MiB"]
     logger.info("corpora from logs\n%s", to_text(Table(header, [list(asdict(log).values()) for log in measured])))
     logger.info("CPU time grows by size ** %.2f, memory by size ** %.2f", *exponents.values())
+    logger.info("by a line, %s rows take %.0f s, %.0f CPU-seconds, %.0f MiB", f"{LARGE:,}", *expected.values())
     return measured
 
 
@@ -83,6 +89,13 @@ def _measure(lexicon: Lexicon, size: int, seed: int) -> Measured:
         if code:
             raise LiraError(f"building from a log of {size} MB ended with exit code {code}")
         return Measured(log.stat().st_size / 1e6, rows, seconds, cpu, kibibytes / 1024)
+
+
+def _expected(measured: Sequence[Measured], name: str, rows: int) -> float:
+    """Return a quantity at a number of rows, by the line through the measured ones."""
+    values = [getattr(log, name) for log in measured]
+    slope, intercept = linear_regression([log.rows for log in measured], values)
+    return intercept + slope * rows
 
 
 def _exponent(measured: Sequence[Measured], name: str) -> float:

@@ -22,7 +22,7 @@ EXTRAS = {
     ),
     "export": ("onnx", "onnx_ir", "onnxruntime", "onnxscript", "openvino"),
     "train": ("accelerate", "datasets", "peft", "sentence_transformers"),
-    "data": ("datasets", "matplotlib", "py3langid", "pyarrow"),
+    "data": ("datasets", "duckdb", "matplotlib", "py3langid", "pyarrow"),
     "eval": (
         "datasets",
         "evaluate",
