@@ -6,7 +6,7 @@ from glob import glob
 from pathlib import Path
 
 from huggingface_hub import HfFileSystem, hf_hub_download
-from huggingface_hub.hf_file_system import HfFileSystemResolvedPath
+from huggingface_hub.hf_file_system import HfFileSystemResolvedPath, HfFileSystemResolvedRepositoryPath
 
 from modeling_lira.errors import LiraError
 from modeling_lira.files.hub_client import on_hub
@@ -53,6 +53,6 @@ def _on_hub(given: str) -> list[Path]:
 
 
 def _downloaded(file: HfFileSystemResolvedPath) -> Path:
-    if not hasattr(file, "repo_id"):
+    if not isinstance(file, HfFileSystemResolvedRepositoryPath):
         raise LiraError(f"{HUB}{file} is in no repository: only those of datasets and models are read")
     return Path(hf_hub_download(file.repo_id, file.path_in_repo, repo_type=file.repo_type, revision=file.revision))
