@@ -12,7 +12,6 @@ from tiny_corpus import QUIET, SCORES, make_split
 from transformers import TrainingArguments
 
 from modeling_lira import LiraError, LiraModel
-from modeling_lira.data.corpus import RetrievalSplit, Texts
 from modeling_lira.data.stream_cache import StreamCache
 from modeling_lira.data.tables import SplitTables, cache_split
 from modeling_lira.evaluation.embedded import embed_split, embed_table, retrieval_ndcg
@@ -366,12 +365,19 @@ def test_an_interrupted_stage_goes_on_and_ends_as_an_uninterrupted_one(
         torch.testing.assert_close(value, resumed.state_dict()[name], msg=name)
 
 
-def test_no_translation_at_all_is_one_clear_error(model: LiraModel, splits: list[SplitTables], tmp_path: Path) -> None:
-    split = make_split("vi", 0)
-    bare = Texts(split.queries.texts, split.queries.languages, [[]] * 8, [[]] * 8)
-    alone = cache_split(model, StreamCache(tmp_path), RetrievalSplit(**{**vars(split), "queries": bare}))
-    with pytest.raises(LiraError, match="lower batch_size"):
-        run_stage("lasr", model, [alone], [alone], tmp_path, options=LasrOptions(batch_size=9))
+def test_a_shop_with_fewer_queries_than_a_batch_trains_on_them(
+    splits: list[SplitTables], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    rows = QueryRows(splits)
+    assert rows.sampler(LasrOptions(), 0).batch_size == 8 == len(rows.sampler(LasrOptions(), 0)) // 2
+    assert "batches of 8 instead of 128: there are no more than 8 training queries of a language" in caplog.text
+    uneven = QueryRows(splits)
+    uneven.pairs = uneven.pairs[:11]
+    assert uneven.sampler(LasrOptions(), 0).batch_size == 8 and "fill no batch of 8" in caplog.text
+    uneven.pairs = []
+    with pytest.raises(LiraError, match="0 training queries of a language are too few to train on"):
+        uneven.sampler(LasrOptions(), 0)
 
 
 def test_cached_and_direct_embeddings_agree(model: LiraModel, splits: list[SplitTables]) -> None:

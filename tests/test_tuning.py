@@ -181,8 +181,18 @@ def test_pairs_are_of_one_language_with_a_best_title_and_one_that_does_not_fit()
             assert titles.index(row["positive"]) == query  # grade 3; its neighbour has 1
             assert titles.index(row["negative_0"]) in split.hard_negatives[query]
     assert len(tuning.training_pairs(SPLITS, "multilingual", replace(options, queries=3), 0)["vi local"]) < 12
-    with pytest.raises(LiraError, match="lower batch_size"):
-        EncoderTrainer.on(None, "lora", tuning.training_pairs([], "multilingual", options, 0), Path(), options, 0)
+    with pytest.raises(LiraError, match="too few to train on"):
+        tuning.fitted(tuning.training_pairs([], "multilingual", options, 0), options)
+
+
+def test_a_shop_with_fewer_pairs_than_a_batch_is_tuned_on_them(
+    build_model: Callable[..., LiraModel], names: dict[str, str], tmp_path: Path
+) -> None:
+    data = tuning.training_pairs(SPLITS, "multilingual", replace(OPTIONS, batch_size=64), 0)
+    groups, options = tuning.fitted(data, replace(OPTIONS, batch_size=64))
+    assert 1 <= options.batch_size <= 8 and all(len(rows) >= options.batch_size for rows in groups.values())
+    assert tuning.fitted(data, OPTIONS) == (data, OPTIONS)
+    assert moved(tuned(build_model(), names, tmp_path, batch_size=64), build_model())
 
 
 def test_a_query_without_hard_negatives_gets_others_that_do_not_fit() -> None:

@@ -5,6 +5,7 @@ state. So an interrupted run goes on with the batches that it would have had, an
 one.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,10 +17,31 @@ from torch.utils.data import Dataset, Sampler
 
 from ..data.corpus import GLOSS, REFERENCE, RetrievalSplit
 from ..data.tables import SplitTables, Table
+from ..errors import LiraError
 from .options import LasrOptions
+from .run_folder import process_state
+
+logger = logging.getLogger(__name__)
 
 LANGUAGE_STRIDE = 2**24
 """Distance between two languages' document ids: more than a split holds."""
+
+
+def fitting_batch_size(batch_size: int, rows: int, what: str) -> int:
+    """Return how many of `rows` make a batch: fewer than asked for where there are not so many, as a small shop's log.
+
+    Raises
+    ------
+    LiraError
+        Fewer rows than processes; `what` the rows are stands in the message.
+    """
+    processes = process_state().num_processes
+    size = min(batch_size, rows // processes * processes)
+    if not size:
+        raise LiraError(f"{rows} {what} are too few to train on, on {processes} process(es): take a larger corpus")
+    if size < batch_size:
+        logger.info("batches of %d instead of %d: there are no more than %d %s", size, batch_size, rows, what)
+    return size
 
 
 class EpochSampler(Sampler[int]):
@@ -144,7 +166,14 @@ class QueryRows(Dataset[QueryItem]):
         """Return a sampler of these rows, in which a language without English titles never searches them."""
         known = [self.splits[language].split.has_english_titles for language in self._languages()]
         shares = [options.english_titles * has_english for has_english in known]
-        return LanguageSampler(self.groups(), options.batch_size, shares, seed)
+        groups = self.groups()
+        largest = max(map(len, groups), default=0)
+        size = fitting_batch_size(options.batch_size, largest, "training queries of a language")
+        for language, group in zip(self._languages(), groups, strict=True):
+            if len(group) < size:
+                name = self.splits[language].split.language
+                logger.warning("%s is not trained on: its %d queries fill no batch of %d", name, len(group), size)
+        return LanguageSampler(groups, size, shares, seed)
 
     def _languages(self) -> list[int]:
         return sorted({number for number, _ in self.pairs})

@@ -22,7 +22,15 @@ from ..errors import LiraError
 from ..files import atomic_path
 from ..modeling_lira import LiraModel
 from ..modeling_lira_causal_lm import LiraForCausalLM
-from .batches import LanguageSampler, PairCollator, PairRows, PairSampler, QueryRows, RetrievalCollator
+from .batches import (
+    LanguageSampler,
+    PairCollator,
+    PairRows,
+    PairSampler,
+    QueryRows,
+    RetrievalCollator,
+    fitting_batch_size,
+)
 from .callbacks import BestCheckpoint, EpochLine, TowardsStart, show_steps
 from .checkpoints import SealedTrainer
 from .options import ArcaOptions, LasrOptions
@@ -232,7 +240,7 @@ def train_arca(
     if not len(rows):
         raise LiraError("no training text has a translation: stage 1 has nothing to anchor to")
     stage = ArcaStage(model, options.learning_rates, options.weights)
-    sampler = PairSampler(len(rows), options.batch_size, seed)
+    sampler = PairSampler(len(rows), fitting_batch_size(options.batch_size, len(rows), "translated texts"), seed)
     return _run(stage, output, options, seed, validation, rows, PairCollator(rows.tables, sampler), sampler)
 
 
@@ -249,17 +257,13 @@ def train_lasr(
     Raises
     ------
     LiraError
-        No language fills a batch, or a learning rate names a part that the model does not have.
+        No training query has a judged document, or a learning rate names a part that the model does not have.
 
     Source: paper, LaSR.
     """
     options = options or LasrOptions()
     rows = QueryRows(train, ranking=options.objective == "ranking")
     sampler = rows.sampler(options, seed)
-    if not len(sampler):
-        raise LiraError(
-            f"no language has {options.batch_size} training queries with a judged document: lower batch_size"
-        )
     stage = LasrStage(model, options, 2 * sum(len(tables.local) for tables in train))
     return _run(stage, output, options, seed, validation, rows, RetrievalCollator(train, options, sampler), sampler)
 

@@ -7,7 +7,7 @@ stands beside them is the tuned encoder before averaging, as sentence-transforme
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -38,6 +38,7 @@ from ..files import atomic_path
 from ..frozen_backbone import DOWN, START, UP, WHOLE, FrozenBackbone, quiet, start_of, weights_sketch, with_changes
 from ..modeling_lira import LiraModel
 from ..processing_lira import normalise
+from .batches import fitting_batch_size
 from .callbacks import show_steps
 from .checkpoints import SealedTrainer
 from .digests import PACKAGE, code_version, digest_of, plain
@@ -81,7 +82,7 @@ def tune_encoders(
     Raises
     ------
     LiraError
-        An encoder without so many layers, or a corpus that does not fill a batch.
+        An encoder without so many layers, or a corpus without a pair to tune on.
     """
     logs: dict[str, Log] = {}
     changes: Changes = {}
@@ -109,7 +110,7 @@ def _tune(
 ) -> tuple[Log, Changes]:
     name, encoder = f"tune-{path}", model.get_submodule(f"{path}_encoder")
     start = {key: value.clone() for key, value in encoder.state_dict().items()}
-    data = training_pairs(train, path, options, seed)
+    data, options = fitted(training_pairs(train, path, options, seed), options)
     result: Changes = {}
 
     def run(checkpoints: Path) -> EncoderTrainer:
@@ -117,7 +118,7 @@ def _tune(
         trainer = EncoderTrainer.on(made, getattr(options, path), data, checkpoints, options, seed)
         trainer.train_on()
         if not trainer.state.global_step:
-            raise LiraError(f"{name}: no batch of {options.batch_size} different pairs: lower batch_size")
+            raise LiraError(f"{name}: no batch of {options.batch_size} different pairs: lower tune.batch_size")
         if trainer.is_world_process_zero():
             with quiet():
                 trainer.model.save_pretrained(str(checkpoints.parent / RIVAL), create_model_card=False)
@@ -162,8 +163,6 @@ class EncoderTrainer(SealedTrainer, SentenceTransformerTrainer):
     ) -> "EncoderTrainer":
         """Return a trainer that tunes an encoder in one of the ways of `TuneOptions`."""
         steps = sum(len(rows) // options.batch_size for rows in data.values())
-        if not steps:
-            raise LiraError(f"tune: no language has {options.batch_size} training pairs: lower batch_size")
         torch.manual_seed(seed)  # of the low-rank layers' start
         prepare(encoder, way, options.rank)
         query, document = encoder.prompts["query"], encoder.prompts["document"]
@@ -272,8 +271,28 @@ def training_pairs(splits: Sequence[RetrievalSplit], path: str, options: TuneOpt
                 groups.setdefault(f"{split.language} {'english' if english else 'local'}", []).append(texts)
     names = ["anchor", "positive", *(f"negative_{number}" for number in range(options.negatives))]
     whole = {group: dict(zip(names, zip(*rows, strict=True), strict=True)) for group, rows in groups.items()}
-    large = {group: columns for group, columns in whole.items() if len(columns["anchor"]) >= options.batch_size}
-    return DatasetDict({group: Dataset.from_dict(columns) for group, columns in large.items()})
+    return DatasetDict({group: Dataset.from_dict(columns) for group, columns in whole.items()})
+
+
+def fitted(data: DatasetDict, options: TuneOptions) -> tuple[DatasetDict, TuneOptions]:
+    """Return the groups that fill a batch, and the options with a batch size that the largest group fills."""
+    different = max(map(_different, data.values()), default=0)
+    # The sampler draws in its own order and keeps rows apart that share a text, so it may get fewer into a batch.
+    rows = different if different >= options.batch_size else math.ceil(different / 2)
+    size = fitting_batch_size(options.batch_size, rows, "pairs to tune on without a text in common")
+    large = {group: rows for group, rows in data.items() if len(rows) >= size}
+    return DatasetDict(large), replace(options, batch_size=size)
+
+
+def _different(rows: Dataset) -> int:
+    """Return the number of rows, taken in their order, that share no text with one taken before."""
+    seen: set[str] = set()
+    count = 0
+    for texts in zip(*rows.to_dict().values(), strict=True):
+        if seen.isdisjoint(texts):
+            seen.update(texts)
+            count += 1
+    return count
 
 
 def _rows(split: RetrievalSplit, path: str, options: TuneOptions, draw: np.random.Generator) -> list[int]:
