@@ -11,7 +11,7 @@ from conftest import disturb
 from huggingface_hub import ModelCard
 
 from modeling_lira import LiraError, LiraModel
-from modeling_lira.records.model_card import CardSources, weights_digest
+from modeling_lira.records.model_card import CardSources, model_card, weights_digest
 from modeling_lira.records.publishing import card_sources, write_ready
 from modeling_lira.records.repository import prepare
 
@@ -80,11 +80,11 @@ def test_metadata_follows_from_config_and_records(folder: Path) -> None:
 def test_the_text_shows_the_records(folder: Path) -> None:
     text = card_of(folder, training=TRAINING, evaluation=EVALUATION, licences={"some/english": "mit"}).text
     for line in (
-        "| system | vi | th | mean |",
-        "| encoder \\| alone | 25.0 |  |  |",
-        "| **LiRA** | 51.2 (40.0–60.0) | 75.0 | 63.1 |",
-        "| arca | 1 | 25.0 | 37.5 | 7 |  |",
-        "| lasr | 2 | 37.5 | 50.0 | 60 | 101 |",
+        "| task | system | vi | th | mean |",
+        f"| {TASK} | encoder \\| alone | 25.0 |  |  |",
+        f"| {TASK} | **LiRA** | 51.2 (40.0–60.0) | 75.0 | 63.1 |",
+        "- arca: 1 epochs, validation score 25.0 before, 37.5 at best, 7 s",
+        "- lasr: 2 epochs, validation score 37.5 before, 50.0 at best, 60 s, 101 CPU-s",
         TRAINING["command"],
         EVALUATION["command"],
         "It took 12 CPU-seconds.",
@@ -94,6 +94,31 @@ def test_the_text_shows_the_records(folder: Path) -> None:
         assert line in text.splitlines() or line in text, line
     assert "Seed 3." in text and "On 1 threads in 2 process(es)" in text
     assert "$" not in text
+
+
+def test_a_card_is_short_and_has_one_table(folder: Path) -> None:
+    """What it is, how to use it, one table, limits, licence; a tuned encoder and seven languages are room enough."""
+    languages = ["vi", "th", "id", "ms", "ur", "bn", "fil", "en"]
+    tasks, systems = (TASK, "search of local titles"), ("BM25", "encoder", "tuned encoder", "translate", "LiRA", "free")
+    rows = [
+        {"system": system, "task": task, "metric": "ndcg@10", "language": language, "value": 0.5, "interval": [0, 1]}
+        for task in tasks for system in systems for language in languages
+    ]  # fmt: skip
+    stages = {"tune-multilingual": [{"share": 0.5}, {"seconds": 5.0}], **TRAINING["training"]}
+    training, evaluation = {**TRAINING, "training": stages}, {**EVALUATION, "results": rows}
+    config = json.loads((folder / "config.json").read_text()) | {"tuned_backbones": ["multilingual"]}
+    text = model_card(folder, config, "my-org/search", CardSources(training, evaluation))
+    assert len(text.splitlines()) <= 120
+    assert text.count("\n| ---") == 1 and "- tune-multilingual, 5 s" in text
+    assert "tuned: low-rank changes of it are in the weight file" in text
+    data: Any = ModelCard(text).data
+    assert len(data.eval_results) == len(rows) and data.language == ["vi", "th", "en"]
+
+
+def test_every_metric_has_its_line(folder: Path) -> None:
+    rows = [{**row, "metric": metric} for row in EVALUATION["results"] for metric in ("ndcg@10", "mrr@10")]
+    text = card_of(folder, evaluation={**EVALUATION, "results": rows}).text
+    assert "| metric | task | system |" in text and f"| mrr@10 | {TASK} | **LiRA** | 51.2" in text
 
 
 def test_without_records_nothing_is_claimed(folder: Path) -> None:
@@ -149,6 +174,7 @@ def test_a_ready_folder_loads_and_tells_the_same(folder: Path, tmp_path: Path, b
     assert json.loads((tmp_path / "ready" / "evaluation.json").read_text()) == EVALUATION
     assert (tmp_path / "ready" / "README.md").read_text().startswith("---\n")
     paths = {"multilingual_backbone": backbones["xlm-roberta"], "english_backbone": backbones["bert"]}
+    assert '"query_instruction": "", "text_instruction": ""' in (tmp_path / "ready" / "README.md").read_text()
     loaded = LiraModel.from_pretrained(tmp_path / "ready", **paths)
     assert (loaded.encode_query("áo") == LiraModel.from_pretrained(folder, **paths).encode_query("áo")).all()
 

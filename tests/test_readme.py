@@ -51,7 +51,9 @@ def test_every_result_that_is_kept_is_shown() -> None:
     "folder", sorted(path.parent for path in CARDS.glob("*/config.json")), ids=lambda path: path.name
 )
 def test_a_card_says_what_its_records_say(folder: Path) -> None:
-    assert (folder / "README.md").read_text(encoding="utf-8") == card_of(folder)
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    assert text == card_of(folder)
+    assert len(text.splitlines()) <= 120
 
 
 def test_a_figure_that_was_typed_by_hand_does_not_stay() -> None:
@@ -105,12 +107,13 @@ def test_a_card_is_of_its_own_weights(tmp_path: Path) -> None:
     source = next(iter(sorted(path.parent for path in CARDS.glob("*/config.json"))))
     card = tmp_path / "model_cards" / source.name
     card.mkdir(parents=True)
-    for name in ("README.md", "config.json", "training.json", "evaluation.json", "model.safetensors"):
+    prompts = "config_sentence_transformers.json"
+    for name in ("README.md", "config.json", "training.json", "evaluation.json", "model.safetensors", prompts):
         (card / name).write_bytes((source / name).read_bytes())
     (tmp_path / "README.md").write_text("no block")
     assert update_all(tmp_path) == []
     text = (card / "README.md").read_text(encoding="utf-8")
-    (card / "README.md").write_text(text.replace("| **LiRA** |", "| **LiRA** (best) |"), encoding="utf-8")
+    (card / "README.md").write_text(text.replace("**LiRA** |", "**LiRA** (best) |"), encoding="utf-8")
     assert update_all(tmp_path) == [card / "README.md"]
     assert (card / "README.md").read_text(encoding="utf-8") == text
     weights = load_file(card / "model.safetensors")

@@ -54,10 +54,11 @@ def test_the_card_tells_training_and_evaluation_and_the_folder_loads(run, tmp_pa
         "- mapping: loss of the answer 8.00 to 4.50, 20 s",
         "- augmentation, 0 s",
         TRAINING["command"],
-        "| language model | a model of its author's own | main | llama, 2 layers, 32 wide |",
+        "- language model: a model of its author's own, at main, llama, 2 layers, 32 wide, ",
         "**LiRA without translations**",
     ):
         assert line in card.text, line
+    assert len((tmp_path / "ready" / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
     assert "| language model alone |" in card.text and "$" not in card.text
     assert 'AutoModelForCausalLM.from_pretrained("my-org/answers"' in card.text
     config = (tmp_path / "ready" / "config.json").read_text()

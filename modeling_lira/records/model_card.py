@@ -18,12 +18,14 @@ from pathlib import Path
 from string import Template
 from typing import Any, cast
 
+import yaml
 from huggingface_hub import EvalResult, ModelCardData
 from safetensors import safe_open
 
 from ..errors import LiraError
 from ..faces.markup import markdown_code, markdown_text
 from ..frozen_backbone import same_weights
+from .embedding_card import ADAPTER, FETCHED, TEMPLATE, WHOLE
 from .reasoning_card import (
     REASONING_FETCHED,
     REASONING_PIPELINE,
@@ -39,6 +41,7 @@ WEIGHTS = "model*.safetensors"
 LANGUAGE_MODEL = "language model"
 _FROZEN = ("multilingual_encoder.", "english_encoder.", "language_model.")
 _PIPE, _ESCAPED_PIPE = re.compile(r"(?<!\\)\|"), r"\\|"
+_MAPPING = "tag:yaml.org,2002:map"
 _METRIC = re.compile(r"\w+@\d+")
 """Metrics such as ndcg@10, which no viewer takes for an address."""
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -160,22 +163,21 @@ def model_card(folder: Path, config: Mapping[str, Any], repo: str, sources: Card
         An evaluation of other weights, or one that lacks what a row must have.
     """
     rows = _checked_rows(folder, sources.evaluation)
-    head = _metadata(config, repo, sources, rows).to_yaml(line_break="\n")
+    head = _front_matter(_metadata(config, repo, sources, rows))
     included, languages = config["backbones_included"], encoder_config(config)["languages"]
-    text = Template(REASONING_TEMPLATE if is_reasoning(config) else _TEMPLATE).substitute(
+    text = Template(REASONING_TEMPLATE if is_reasoning(config) else TEMPLATE).substitute(
         repo=repo,
         languages=", ".join(map(markdown_text, languages)),
-        layout=_WHOLE if included else _ADAPTER,
-        fetched="" if included else REASONING_FETCHED if is_reasoning(config) else _FETCHED,
-        example=json.dumps(languages[0], ensure_ascii=False)[1:-1],  # stands between quotes in Python code
-        backbones=_backbones(config, sources),
-        sizes=_sizes(folder),
+        layout=WHOLE if included else ADAPTER,
+        fetched="" if included else REASONING_FETCHED if is_reasoning(config) else FETCHED,
+        example=_between_quotes(languages[0]),
+        **{kind: _between_quotes(prompt) for kind, prompt in _prompts(folder).items()},
+        backbones=_backbones(folder, config, sources),
         training=_training(config, sources),
         evaluation=_evaluation(sources, rows, _quantised(config, sources)),
         licence=_licence(config, sources),
-        citation=_CITATION,
     )
-    return f"---\n{head.rstrip()}\n---\n\n{text}"
+    return f"---\n{head}---\n\n{text}"
 
 
 def _checked_rows(folder: Path, evaluation: Record | None) -> list[Record]:
@@ -234,7 +236,39 @@ def _result(row: Record, sources: CardSources, task: str) -> EvalResult:
     )
 
 
+class _OneLine(dict[str, Any]):
+    """A mapping that takes one line of YAML, with all that is in it."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """YAML in which lists of words, and every result, take one line each: nobody reads them, so they are kept short."""
+
+
+_Dumper.add_representer(_OneLine, lambda dumper, row: dumper.represent_mapping(_MAPPING, row, flow_style=True))
+
+
+def _front_matter(data: ModelCardData) -> str:
+    values = data.to_dict()
+    for model in values.get("model-index", []):
+        model["results"] = [_OneLine(result) for result in model["results"]]
+    return yaml.dump(
+        values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=math.inf
+    )
+
+
 # ---------------------------------------------------------------- text
+
+
+def _between_quotes(text: str) -> str:
+    """Return a text as it stands between double quotes in Python code."""
+    return json.dumps(text, ensure_ascii=False)[1:-1]
+
+
+def _prompts(folder: Path) -> dict[str, str]:
+    """Return what stands before a query and before a document, as the folder tells sentence-transformers."""
+    path = folder / "config_sentence_transformers.json"
+    prompts = read_record(path).get("prompts", {}) if path.is_file() else {}
+    return {kind: str(prompts.get(kind, "")) for kind in ("query", "document")}
 
 
 def table(header: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
@@ -245,21 +279,26 @@ def table(header: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
     )
 
 
-def _backbones(config: Mapping[str, Any], sources: CardSources) -> str:
-    rows = []
+def _backbones(folder: Path, config: Mapping[str, Any], sources: CardSources) -> str:
+    lines = []
+    tuned = {f"{path} backbone" for path in encoder_config(config).get("tuned_backbones", ())}
     for part in frozen_parts(config):
         link = f"[{part.name}](https://huggingface.co/{part.name})"
         known = link if _HUB_ID.fullmatch(part.name) else "a model of its author's own"
         sizes = {"layers": part.config.get("num_hidden_layers"), "wide": part.config.get("hidden_size")}
-        shape = ", ".join([part.config["model_type"], *(f"{size} {word}" for word, size in sizes.items() if size)])
-        licence = sources.licences.get(part.name, _NOT_TOLD)
-        weights = _known_weights(part, sources) or "as named"
-        facts = (markdown_text(fact) for fact in (part.revision or "main", shape, licence))
-        rows.append([part.role.removesuffix(" backbone"), known, *facts, weights])
-    shown = table(["path", "backbone", "revision", "kind", "licence", "weights trained on"], rows)
+        shape = [part.config["model_type"], *(f"{size} {word}" for word, size in sizes.items() if size)]
+        weights = _known_weights(part, sources)
+        facts = [
+            f"at {part.revision or 'main'}",
+            *shape,
+            *([f"trained on weights {weights}"] if weights else []),
+            *(["tuned: low-rank changes of it are in the weight file"] if part.role in tuned else []),
+            f"licence {sources.licences.get(part.name, _NOT_TOLD)}",
+        ]
+        lines.append(f"- {part.role}: {known}, {', '.join(map(markdown_text, facts))}")
     open_ended = any(part.revision is None for part in frozen_parts(config))
     notes = [_NOT_FIXED] * open_ended + [_QUANTISED] * bool(_quantised(config, sources))
-    return "\n\n".join([shown, *notes])
+    return "\n".join([*lines, "", " ".join([*notes, _sizes(folder)])])
 
 
 def _known_weights(part: FrozenPart, sources: CardSources) -> str:
@@ -296,8 +335,6 @@ def _training(config: Mapping[str, Any], sources: CardSources) -> str:
     parts = reasoning_training(record) if is_reasoning(config) else _stages(record, sources)
     if record.get("command"):
         parts.append(_fenced(record["command"]))
-    options = json.dumps(record["options"], indent=1)
-    parts.append(f"<details><summary>All options</summary>\n\n```json\n{options}\n```\n\n</details>")
     return "\n\n".join(parts)
 
 
@@ -313,27 +350,27 @@ def _stages(record: Record, sources: CardSources) -> list[str]:
     shown = (
         f"[{corpus}](https://huggingface.co/datasets/{corpus})" if _HUB_ID.fullmatch(corpus) else markdown_code(corpus)
     )
-    stages = [_stage(name, log) for name, log in record["training"].items()]
+    stages = "\n".join(_stage(name, log) for name, log in record["training"].items())
     versions = markdown_text(", ".join(f"{name} {number}" for name, number in record["versions"].items()))
     return [
         f"Corpus: {shown}, train split; validation split for the choice of the epoch. Seed {options['seed']}.",
-        table(["stage", "epochs", "validation score before", "best", "seconds", "CPU-seconds"], stages),
+        stages,
         f"On {record['threads']} threads in {record['processes']} process(es); {versions}. CPU-seconds are the "
-        "measured cost (where a run was interrupted, of its last part); energy was not measured.",
+        "measured cost (where a run was interrupted, of its last part); energy was not measured. All options: "
+        "`training.json`.",
     ]
 
 
-def _stage(name: str, log: Sequence[Record]) -> list[object]:
+def _stage(name: str, log: Sequence[Record]) -> str:
     scores = [(row["epoch"], row["eval_score"]) for row in log if "eval_score" in row]
     last = log[-1]
-    return [
-        markdown_text(name),
-        f"{max((epoch for epoch, _ in scores), default=0):.0f}",
-        f"{100 * scores[0][1]:.1f}" if scores else "",
-        f"{100 * max(score for _, score in scores):.1f}" if scores else "",
-        f"{last['seconds']:.0f}" if "seconds" in last else "",
-        f"{last['cpu_seconds']:.0f}" if "cpu_seconds" in last else "",
-    ]
+    facts = [markdown_text(name)]
+    if scores:
+        best = max(score for _, score in scores)
+        facts[0] += f": {max(epoch for epoch, _ in scores):.0f} epochs"
+        facts.append(f"validation score {100 * scores[0][1]:.1f} before, {100 * best:.1f} at best")
+    facts += [f"{last[key]:.0f} {unit}" for key, unit in (("seconds", "s"), ("cpu_seconds", "CPU-s")) if key in last]
+    return f"- {', '.join(facts)}"
 
 
 def _evaluation(sources: CardSources, rows: Sequence[Record], quantised: Sequence[str]) -> str:
@@ -342,32 +379,40 @@ def _evaluation(sources: CardSources, rows: Sequence[Record], quantised: Sequenc
         return "These weights have not been evaluated."
     dataset = sources.dataset or Path(str(evaluation.get("dataset", "unnamed"))).name
     split = markdown_text(str(evaluation.get("split", "test")))
-    parts = [f"On {markdown_code(dataset)}, {split} split; values × 100, 95% intervals where measured."]
+    metrics = list(dict.fromkeys(row["metric"] for row in rows))
+    intro = f"{', '.join(map(_metric, metrics))} × 100 on {markdown_code(dataset)}, {split} split; 95% intervals where "
+    intro += "measured."
+    if "cpu_seconds" in evaluation:
+        intro += f" It took {evaluation['cpu_seconds']:.0f} CPU-seconds."
     if quantised:
-        parts.append(f"All of it measured with {', '.join(quantised)}, not with the float weights of the Hub.")
-    for task, metric in dict.fromkeys((row["task"], row["metric"]) for row in rows):
-        chosen = [row for row in rows if (row["task"], row["metric"]) == (task, metric)]
-        shown = metric if _METRIC.fullmatch(metric) else markdown_text(metric)
-        parts += [f"{shown}, {markdown_text(task)}:", _score_table(chosen)]
+        intro += f" All of it measured with {', '.join(quantised)}, not with the float weights of the Hub."
+    parts = [intro, _score_table(rows, several=len(metrics) > 1)]
     if evaluation.get("command"):
         parts.append(_fenced(evaluation["command"]))
-    if "cpu_seconds" in evaluation:
-        parts.append(f"It took {evaluation['cpu_seconds']:.0f} CPU-seconds.")
     return "\n\n".join(parts)
 
 
-def _score_table(rows: Sequence[Record]) -> str:
+def _score_table(rows: Sequence[Record], several: bool) -> str:
+    """Return what was measured as one table; where there are several metrics, each line names its own."""
     languages = list(dict.fromkeys(row["language"] for row in rows))
-    cells = {(row["system"], row["language"]): _cell(row) for row in rows}
-    systems = dict.fromkeys((row["system"], bool(row.get("baseline"))) for row in rows)
+    heads = [(_metric(row["metric"]) if several else "", *_task_and_system(row)) for row in rows]
+    cells = {(*head, row["language"]): _cell(row) for head, row in zip(heads, rows, strict=True)}
     return table(
-        ["system", *(markdown_text(str(language)) for language in languages)],
+        [*["metric"] * several, "task", "system", *(markdown_text(str(language)) for language in languages)],
         (
-            [shown if baseline else f"**{shown}**", *(cells.get((system, language), "") for language in languages)]
-            for system, baseline in systems
-            for shown in [markdown_text(str(system))]
+            [*head[1 - several :], *(cells.get((*head, language), "") for language in languages)]
+            for head in dict.fromkeys(heads)
         ),
     )
+
+
+def _task_and_system(row: Record) -> tuple[str, str]:
+    system = markdown_text(str(row["system"]))
+    return markdown_text(str(row["task"])), system if row.get("baseline") else f"**{system}**"
+
+
+def _metric(name: str) -> str:
+    return name if _METRIC.fullmatch(name) else markdown_text(name)
 
 
 def _cell(row: Record) -> str:
@@ -391,73 +436,3 @@ _QUANTISED = (
     "Every figure below was measured with these de-quantised 4-bit weights. The float weights on the Hub are others: "
     "with them loading warns, and the figures need not hold."
 )
-_WHOLE = "**Self-contained**: the weight file holds the backbones too."
-_ADAPTER = (
-    "**Adapter-only**: the weight file holds the trained parts; the frozen backbones are fetched from the Hub by "
-    "the ids in `config.json`, and by revisions where it has any."
-)
-_FETCHED = """
-Behind a firewall, give folders in place of the backbones: `AutoModel.from_pretrained(…,
-multilingual_backbone="/models/a", english_backbone="/models/b")`.
-"""
-_CITATION = """```bibtex
-@misc{lira2025,
-  title = {LiRA: Linguistic Robust Anchoring},
-  note  = {arXiv:2510.14466; this implementation is independent of its authors},
-  year  = {2025}
-}
-```"""
-_TEMPLATE = """# $repo
-
-Sentence embeddings for search in $languages: [LiRA](https://arxiv.org/abs/2510.14466) on two frozen encoders. A
-multilingual encoder reads the text; an English encoder reads machine translations of it, as many as there are, or none.
-An independent implementation, not by the paper's authors. $layout
-
-## How to use
-
-```python
-from transformers import AutoModel
-
-model = AutoModel.from_pretrained("$repo", trust_remote_code=True)
-queries = model.encode_query(["…"], languages="$example", candidates=[["an English translation", "another"]])
-documents = model.encode_document(["…", "…"], languages="$example")
-print(queries @ documents.T)
-```
-
-Or with sentence-transformers: `SentenceTransformer("$repo", trust_remote_code=True)`, with `encode_query` and
-`encode_document`; plain `encode` takes every text for a query. In LangChain's `HuggingFaceEmbeddings` give
-`encode_kwargs={"prompt_name": "document"}` and `query_encode_kwargs={"prompt_name": "query"}`; in LlamaIndex's
-`HuggingFaceEmbedding`, the prompts of `config_sentence_transformers.json` as `query_instruction` and
-`text_instruction`. Without translations the multilingual path runs alone. The code in this repository imports `torch`,
-`transformers` and what these bring; pin it with `revision=`. After the first load everything works offline
-(`HF_HUB_OFFLINE=1`).
-$fetched
-## What it is made of
-
-$backbones
-
-$sizes
-
-## Training
-
-$training
-
-## Evaluation
-
-$evaluation
-
-## Limits
-
-- Trained for $languages; other languages have whatever the multilingual backbone knows of them.
-- Good translations help; bad ones are weighed down, not ignored. Try it with and without on your own texts.
-- Figures on one corpus say little about another: evaluate on your own.
-- It inherits the biases of its backbones and of the corpus.
-
-## Licence
-
-$licence
-
-## Citation
-
-$citation
-"""

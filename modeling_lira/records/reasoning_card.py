@@ -27,15 +27,15 @@ def _phase(name: str, log: Sequence[Mapping[str, float]]) -> str:
     return f"- {markdown_text(name)}{course}, {log[-1]['seconds']:.0f} s"
 
 
-REASONING_FETCHED = """
-Behind a firewall, give folders in place of the models: `AutoModelForCausalLM.from_pretrained(…,
+REASONING_FETCHED = """Behind a firewall, give folders in place of the models: `AutoModelForCausalLM.from_pretrained(…,
 text_model="/models/a", multilingual_backbone="/models/b", english_backbone="/models/c")`.
 """
 REASONING_TEMPLATE = """# $repo
 
-Answers questions in $languages: [LiRA](https://arxiv.org/abs/2510.14466) in front of a language model. A multilingual
-encoder reads the question; an English encoder reads machine translations of it, as many as there are, or none; what
-both say stands before the prompt as soft tokens. An independent implementation, not by the paper's authors. $layout
+Answers questions in $languages: LiRA
+([arXiv:2510.14466](https://arxiv.org/abs/2510.14466)) in front of a language model. A multilingual encoder reads the
+question; an English encoder reads machine translations of it, as many as there are, or none; what both say stands
+before the prompt as soft tokens. An independent implementation, not by the paper's authors. $layout
 
 ## How to use
 
@@ -54,10 +54,6 @@ $fetched
 
 $backbones
 
-$sizes
-
-## Training
-
 $training
 
 ## Evaluation
@@ -74,8 +70,4 @@ $evaluation
 ## Licence
 
 $licence
-
-## Citation
-
-$citation
 """
