@@ -268,6 +268,7 @@ def test_a_stopped_server_answers_what_it_was_asked(build_model: Callable[..., L
         server.send_signal(signal.SIGTERM)
         assert [answer.result() for answer in asked] == [200] * 6
     assert server.wait(30) in (0, -signal.SIGTERM)
+    assert server.stderr is not None and f"answering at {url}/v1/embeddings" in server.stderr.read()
 
 
 def test_bad_options_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

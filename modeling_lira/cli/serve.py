@@ -88,4 +88,5 @@ def serve(
         wanted = CandidateOptions(num_candidates, Decoding.sample, 0.8, 0)
         live = LiveTranslator(translator_of(options, wanted, dictionary), cache)
     app = create_app(loaded, model, live, Limits(batch=batch_size, queue=queue), os.environ.get(KEY, ""))
+    logger.info("answering at http://%s:%d/v1/embeddings until Ctrl-C", host, port)
     uvicorn.run(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=60)
