@@ -9,12 +9,14 @@ from safetensors.torch import load_file, save_file
 
 from eval.report import readme
 from eval.report.blocks import BLOCKS
+from eval.report.modes import COMMANDS, MODES, modes_block
 from eval.report.readme import (
     RESULTS,
     WITH_GEMMA,
     WITHOUT_ENCODERS,
     card_of,
     keep_found,
+    modes_of,
     pages_of,
     render,
     rendered,
@@ -54,6 +56,25 @@ def test_a_card_says_what_its_records_say(folder: Path) -> None:
     text = (folder / "README.md").read_text(encoding="utf-8")
     assert text == card_of(folder)
     assert len(text.splitlines()) <= 120
+
+
+def test_the_table_of_modes_is_of_the_records_that_there_are(tmp_path: Path) -> None:
+    assert f"<!-- modes -->\n{modes_of()}\n<!-- /modes -->" in TEXTS[ROOT / "README.md"]
+    bare = modes_block({})
+    assert bare.count("| not measured yet |") >= len(MODES) and all(f"`{name}`" in bare for name in COMMANDS.values())
+    points = {"mean": {"mean": 0.25, "low": 0.2, "high": 0.3}}
+    row = {
+        "systems": {"LiRA": {"mean": {"mean": 0.5}}, "multilingual encoder alone": points},
+        "best rival": "<b>fusion",
+        "behind": {"mean": {"mean": 0.02, "low": -0.01, "high": 0.05}},
+    }
+    record = {"corpus": "abc", "payload": {"conditions": {mode.condition: row for mode in MODES}}}
+    text = modes_block({"regret-tuned": record})
+    assert "| +25.0 | -2.0 (-5.0 … +1.0), &lt;b&gt;fusion |" in text and "Corpora of these records: abc." in text
+    for name in COMMANDS.keys() & {path.stem for path in RESULTS.glob("*.json")}:
+        (tmp_path / f"{name}.json").write_bytes((RESULTS / f"{name}.json").read_bytes())
+    assert modes_of(tmp_path) == modes_of()
+    assert render("<!-- modes -->\nold\n<!-- /modes -->\n", tmp_path).splitlines()[1] == modes_of().splitlines()[0]
 
 
 def test_a_figure_that_was_typed_by_hand_does_not_stay() -> None:

@@ -15,6 +15,7 @@ from modeling_lira.records.publishing import card_sources
 from modeling_lira.records.saved_model import RECORDS
 
 from .blocks import BLOCKS
+from .modes import COMMANDS, modes_block
 from .page import PLAIN, plots_of
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +41,19 @@ def render(document: str, results: Path = RESULTS) -> str:
             raise LiraError(f"block {name!r} has no results: {path} is not there")
         text = rendered(name, json.loads(path.read_text(encoding="utf-8")))
         document = pattern.sub(partial(_filled, text), document)
-    return document
+    pattern = re.compile(rf"(<!-- {MODES} -->\n).*?(<!-- /{MODES} -->)", re.DOTALL)
+    return pattern.sub(lambda block: _filled(modes_of(results), block), document)
+
+
+MODES = "modes"
+"""The block that is made of several results, of those that there are."""
+
+
+def modes_of(results: Path = RESULTS) -> str:
+    """Return the block of modes, and below it on which weights its figures rest."""
+    paths = {name: results / f"{name}.json" for name in COMMANDS}
+    records = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items() if path.is_file()}
+    return "\n\n".join([modes_block(records), *_weights_note(MODES)])
 
 
 WITHOUT_ENCODERS, WITH_GEMMA = ("index",), ("questions", "mgsm")
