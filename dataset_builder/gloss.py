@@ -7,12 +7,13 @@ from difflib import get_close_matches
 from functools import lru_cache
 from itertools import groupby
 
+from modeling_lira.data.languages import is_unspaced
+
 from .grammar import inflections
 from .lexicon import ENGLISH, Lexicon, Vocabulary
 from .scripts import strip_diacritics
 
 AGENT = "gloss"
-UNSPACED = ("th",)
 _PATTERNS = ("query:", "brandquery:", "pricequery:", "notquery:", "codemix:", "shortened:")
 _NOT_WORDS = ("title:", "desc:", "abbrev", "money:", "latin:", "english_names", *_PATTERNS)
 _SLOT = re.compile(r"\{\w+\}")
@@ -76,12 +77,12 @@ class Glosser:
 
     def _atoms(self, text: str) -> tuple[str, ...]:
         """Return what a text is looked up by: its words; without spaces between words letters, but Latin runs whole."""
-        return tuple(_UNSPACED_ATOM.findall(text) if self.language in UNSPACED else text.split())
+        return tuple(_UNSPACED_ATOM.findall(text) if is_unspaced(self.language) else text.split())
 
     def _unknown_length(self, atoms: tuple[str, ...], position: int) -> int:
         """Return how many atoms from `position` on make one word: up to the next entry, where letters are atoms."""
         end = position + 1
-        while self.language in UNSPACED and not atoms[position].isascii() and end < len(atoms):
+        while is_unspaced(self.language) and not atoms[position].isascii() and end < len(atoms):
             if atoms[end].isascii() or self._starts_entry(atoms, end):
                 break
             end += 1
@@ -140,5 +141,5 @@ def _function_words(vocabulary: Vocabulary) -> set[str]:
         if key.startswith(_PATTERNS):
             for pattern in (entry.name, *entry.romanised):
                 for piece in _SLOT.split(pattern.replace("/", " ")):
-                    words |= {_key(piece)} if vocabulary.language in UNSPACED else set(_key(piece).split())
+                    words |= {_key(piece)} if is_unspaced(vocabulary.language) else set(_key(piece).split())
     return words - {""}

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from modeling_lira.data.languages import is_unspaced
 from modeling_lira.errors import LiraError
 
 from .audience import CHILD_VALUES
@@ -27,7 +28,6 @@ FOR_CHILDREN: Attribute = ("audience", "children")
 ANY = "*"
 _CHILDRENS_DEPARTMENTS = ("baby", "toys")
 _ALWAYS_OF_THE_TYPE = ("gender", "compatibility")
-_UNSPACED = ("th",)
 
 
 @dataclass(frozen=True)
@@ -189,4 +189,4 @@ def _pattern(word: str, language: str) -> re.Pattern[str]:
     """Return the pattern of a whole word; in Thai, which has no spaces, of the letters anywhere."""
     text = re.escape(word.casefold())
     # A combining mark after the letters belongs to the word, but is no word character for `re`.
-    return re.compile(text if language in _UNSPACED else rf"(?<!\w){text}(?![\w\u0900-\u0dff])")
+    return re.compile(text if is_unspaced(language) else rf"(?<!\w){text}(?![\w\u0900-\u0dff])")

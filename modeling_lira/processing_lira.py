@@ -245,14 +245,20 @@ class LiraProcessor(TokenizersProcessor):
             codes = _listed(languages, "languages must be one code or a sequence of them")
         if len(codes) != count:
             raise LiraError(f"{len(codes)} languages for {count} texts: give one code for all or one each")
-        codes = [None if is_missing(code) else code for code in codes]
-        for index, code in enumerate(codes):
-            if code is not None and not (isinstance(code, str) and code in self.languages):
-                known = ", ".join(self.languages)
-                raise LiraError(
-                    f"language {code!r} is not in the model's config; it knows {known} ({_name(names, index)})"
-                )
-        return codes
+        return [None if is_missing(code) else self._known_language(code, names, row) for row, code in enumerate(codes)]
+
+    def _known_language(self, given: object, names: Sequence[str] | None, row: int) -> str:
+        """Return the language of the config that a tag means: `vi-VN` means `vi`.
+
+        Source: RFC 4647, lookup.
+        """
+        code = given if isinstance(given, str) else ""
+        while code and code not in self.languages:
+            code = code.rpartition("-")[0]
+        if not code:
+            known = ", ".join(self.languages)
+            raise LiraError(f"language {given!r} is not in the model's config; it knows {known} ({_name(names, row)})")
+        return code
 
     def check_candidates(
         self,

@@ -120,7 +120,7 @@ def test_an_output_is_no_other_file_of_the_command(folder: Path, capsys: pytest.
     [
         ('{"language": "vi", "text": "áo", "n": ' + "9" * 5000 + "}", "line 1 is not JSON"),
         ('{"language": "vi", "text": "áo", "n": ' + "[" * 100_000 + "}", "line 1 is not JSON"),
-        ('{"language": "xx", "text": "áo"}', "row 1: unknown language 'xx'; use one of vi"),
+        ('{"language": "xx", "text": "áo"}', "row 1: unknown language 'xx': give a BCP 47 code"),
         ('{"language": "\x1b[31m", "text": "áo"}'.replace("\x1b", "\\u001b"), "unknown language"),
         ('{"language": "vi", "text": "\\u200e \\u0000"}', "row 1: column 'text' is"),
         ('{"language": "vi", "text": "áo", "candidates": [{"text": "a", "semantic": true}]}', "must be from 1 to 10"),

@@ -139,7 +139,7 @@ def test_half_a_character_is_replaced(tmp_path):
         ([{"text": "a"}], {"id": "sku"}, r"no column 'sku', only text: use --id-column"),
         ([{"text": "a"}], {"language_column": "tongue"}, r"no column 'tongue', only text: use --language-column"),
         ([{"text": "a"}], {"language": "xx"}, r"unknown language 'xx'; the model knows vi"),
-        ([{"text": "a", "lang": "tl"}], {}, r"row 1: unknown language 'tl'"),
+        ([{"text": "a", "lang": "xx"}], {}, r"row 1: unknown language 'xx'"),
         ([{"text": "a", "id": 1}, {"text": "b", "id": "1"}], {}, r"row 2: id '1' was there before"),
         ([{"text": "a", "id": ""}], {}, r"row 1: column 'id' must hold an id, not ''"),
         ([{"text": "a", "candidates": "b"}], {}, r"row 1: candidates must be a list, not 'b'"),

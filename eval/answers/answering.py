@@ -17,8 +17,8 @@ _ROWS = 8
 """Answers whose logits are held as float32 at a time: a vocabulary is large."""
 _POINT = "\N{MODIFIER LETTER TRIANGULAR COLON}"
 """A letter, in place of a separator within a number."""
-_UNSPACED = re.compile("[\u0e00-\u0eff\u3040-\u30ff\u4e00-\u9fff]")
-"""Thai, Lao, kana, Chinese: a word may end before any letter."""
+_UNSPACED = re.compile("[\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u4e00-\u9fff]")
+"""Thai, Lao, Tibetan, Burmese, Khmer, kana, Chinese: a word may end before any letter."""
 Ids = Sequence[int]
 Question = Callable[[Sequence[int]], dict[str, Tensor]]
 """Returns the questions at some places as `LiraForCausalLM` takes them, or nothing: the language model alone."""

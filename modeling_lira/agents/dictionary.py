@@ -8,18 +8,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice, product
 from pathlib import Path
 
+from ..data.languages import is_language, is_unspaced, language_code
 from ..data.table_file import text_lines
 from ..errors import LiraError
 from .batching import digest
 from .candidate import Settings
 from .limits import check_limits
-from .prompts import LANGUAGE_NAMES
 from .text import MAX_TEXT_CHARACTERS, check_texts, clean_candidate, distinct, one_line
 
 COLUMNS = ("language", "term", "glosses")
 SEPARATOR = "|"
-UNSPACED = ("th",)
-"""Languages that are written without spaces between words."""
 PUNCTUATION = string.punctuation + "،؛؟۔।“”‘’«»…"
 """Characters that are removed at both ends of a word."""
 _ASCII = re.compile(r"[!-~]+")
@@ -130,12 +128,13 @@ def read_dictionary(path: Path) -> dict[str, dict[str, Glosses]]:
     for row in rows:
         language, term, glosses = (one_line(row[name] or "") for name in COLUMNS)
         several = tuple(part for gloss in glosses.split(SEPARATOR) if (part := gloss.strip()))
-        if language not in LANGUAGE_NAMES or not term or not several:
+        code = language_code(language)
+        if not is_language(code) or not term or not several:
             raise LiraError(
-                f"{str(path)!r} line {rows.line_num}: needs one of {', '.join(LANGUAGE_NAMES)}, "
+                f"{str(path)!r} line {rows.line_num}: needs a language's code, "
                 f"a term and its glosses, but there is {language!r}, {term!r}, {glosses!r}"
             )
-        entries, term = terms.setdefault(language, {}), term.casefold()
+        entries, term = terms.setdefault(code, {}), term.casefold()
         entries[term] = tuple(dict.fromkeys((*entries.get(term, ()), *several)))
     if not terms:
         raise LiraError(f"the dictionary {str(path)!r} has no terms")
@@ -145,17 +144,16 @@ def read_dictionary(path: Path) -> dict[str, dict[str, Glosses]]:
 def _pieces(text: str, language: str) -> list[str]:
     """Split a casefolded text into words without the punctuation around them; an unspaced one into characters."""
     key = unicodedata.normalize("NFC", one_line(text)).casefold()
-    if language in UNSPACED:
+    if is_unspaced(language):
         return list(key)
     return [word for piece in key.split() if (word := piece.strip(PUNCTUATION))]
 
 
 def _join(pieces: Sequence[str], language: str) -> str:
-    return ("" if language in UNSPACED else " ").join(pieces)
+    return ("" if is_unspaced(language) else " ").join(pieces)
 
 
 def _staying(pieces: Sequence[str], language: str) -> Iterator[Glosses]:
     """Yield those of the pieces between two terms that are kept: ASCII words, each as its only gloss."""
-    unspaced = language in UNSPACED
-    words = _ASCII.findall("".join(pieces)) if unspaced else [word for word in pieces if word.isascii()]
+    words = _ASCII.findall("".join(pieces)) if is_unspaced(language) else [word for word in pieces if word.isascii()]
     yield from ((word,) for word in words)

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from ..data.languages import match_language
 from .batching import digest
 from .candidate import Scores, Settings
 from .english import english_words, is_english, words_of
@@ -99,7 +100,7 @@ class EncoderCritic:
 
     def _mean(self, language: str) -> np.ndarray:
         if language not in self._means:
-            examples = ENGLISH_EXAMPLES if language == "en" else EXAMPLES[language]
+            examples = ENGLISH_EXAMPLES if language == "en" else [source for source, _ in _examples(language)]
             self._means[language] = self._vectors(examples).mean(0)
         return self._means[language]
 
@@ -117,10 +118,17 @@ def misworded(language: str, text: str, candidate: str) -> float:
     numbers, wanted = _numbers(candidate), _numbers(text)
     words = words_of(candidate)
     foreign = sum(not is_english(word) for word in words) / max(len(words), 1)
-    ratios = [len(english) / len(source) for english, source in zip(ENGLISH_EXAMPLES, EXAMPLES[language], strict=True)]
+    ratios = [len(english) / len(source) for source, english in _examples(language)]
     usual = sum(map(math.log, ratios)) / len(ratios)
     length = abs(math.log(len(candidate) / len(text)) - usual)
     return len(numbers ^ wanted) / max(len(numbers | wanted), 1) + foreign + length
+
+
+def _examples(language: str) -> list[tuple[str, str]]:
+    """Return the prompts' examples in a language, and in English; those of all languages if there are none of it."""
+    code = match_language(language, EXAMPLES)
+    codes = [code] if code else list(EXAMPLES)
+    return [pair for one in codes for pair in zip(EXAMPLES[one], ENGLISH_EXAMPLES, strict=True)]
 
 
 def _numbers(text: str) -> set[float]:

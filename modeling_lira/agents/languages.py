@@ -5,40 +5,35 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..data.languages import is_language, language_code, match_language
 from ..errors import LiraError
-from .prompts import LANGUAGE_NAMES
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# Codes that each family has for the languages of this package; a language that is missing is one it does not know.
-NLLB = {
-    "vi": "vie_Latn",
-    "th": "tha_Thai",
-    "id": "ind_Latn",
-    "ms": "zsm_Latn",
-    "ur": "urd_Arab",
-    "bn": "ben_Beng",
-    "fil": "tgl_Latn",
-}
-M2M_100 = {"vi": "vi", "th": "th", "id": "id", "ms": "ms", "ur": "ur", "bn": "bn", "fil": "tl"}
-MBART_50 = {"vi": "vi_VN", "th": "th_TH", "id": "id_ID", "ur": "ur_PK", "bn": "bn_IN", "fil": "tl_XX"}
-CODES = {"eng_Latn": NLLB, "__en__": M2M_100, "en_XX": MBART_50}
-"""The codes of a family by the token for English, which tells the families apart."""
+FAMILIES = {"eng_Latn": r"[a-z]{3}_[A-Z][a-z]{3}", "__en__": r"__[a-z]{2,3}__", "en_XX": r"[a-z]{2}_[A-Z]{2}"}
+"""The form of the language tokens of NLLB, M2M-100 and mBART-50, by their token for English, which tells them apart.
+
+Which languages a model reads is read from its tokens, so no table of them is needed here.
+"""
 
 MADLAD_ENGLISH = "<2en>"
 """Put before a text, this tells MADLAD-400 to translate into English; it recognises the source language by itself."""
 
-OPUS_MT = {
-    "vi": ("vi", "vie", "aav"),
-    "th": ("th", "tha"),
-    "id": ("id", "ind", "map", "poz"),
-    "ms": ("ms", "msa", "zsm", "zlm", "map", "poz"),
-    "ur": ("ur", "urd", "inc", "iir", "ine"),
-    "bn": ("bn", "ben", "inc", "iir", "ine"),
-    "fil": ("fil", "tl", "tgl", "map", "poz", "phi"),
+GROUPS = {
+    "vi": ("aav", "mkh"),
+    "km": ("aav", "mkh"),
+    "th": ("tai",),
+    "lo": ("tai",),
+    "my": ("sit", "tbq"),
+    "ta": ("dra",),
+    "id": ("map", "poz"),
+    "ms": ("zlm", "map", "poz"),
+    "ur": ("inc", "iir", "ine"),
+    "bn": ("inc", "iir", "ine"),
+    "fil": ("map", "poz", "phi"),
 }
-"""The codes by which Opus-MT's model names mean each language: its own, then those of families that it belongs to."""
+"""The codes of families of languages, in the names of Opus-MT's models, that a language belongs to."""
 ANY = "mul"
 """Opus-MT's code of models for many languages."""
 ENGLISH = ("en", "eng")
@@ -64,8 +59,21 @@ class Route:
     first_token: int | None = None
 
 
-def routes(tokenizer: "PreTrainedTokenizerBase", name: str) -> Mapping[str, Route]:
-    """Return the route of every language that a translation model reads.
+@dataclass(frozen=True)
+class Routes:
+    """The routes of the languages that a model names, and one for every other language if it reads any."""
+
+    named: Mapping[str, Route]
+    others: Route | None = None
+
+    def of(self, language: str) -> Route | None:
+        """Return the route of a language, None if the model does not read it."""
+        code = match_language(language, self.named)
+        return self.named[code] if code else self.others
+
+
+def routes(tokenizer: "PreTrainedTokenizerBase", name: str) -> Routes:
+    """Return how a translation model is asked to translate each language that it reads.
 
     Parameters
     ----------
@@ -74,24 +82,23 @@ def routes(tokenizer: "PreTrainedTokenizerBase", name: str) -> Mapping[str, Rout
     name : str
         The model's name, from which the languages of an Opus-MT model are read if its tokenizer has none.
 
-    Returns
-    -------
-    mapping of language code to Route
-
     Raises
     ------
     LiraError
-        If the model is of none of these families, does not translate into English, or translates from none of the
-        seven languages.
+        If the model is of none of these families or does not translate into English.
 
     Source: the documentation of each model.
     """
-    for english, codes in CODES.items():
+    for english, form in FAMILIES.items():
         first = _token(tokenizer, english)
         if first is not None:
-            return {language: Route(source=code, first_token=first) for language, code in codes.items()}
+            # M2M-100's tokens are not in its vocabulary.
+            tokens = {*tokenizer.get_vocab(), *getattr(tokenizer, "lang_token_to_id", ())} - {english}
+            sources = sorted(token.strip("_") for token in tokens if re.fullmatch(form, token))
+            # The first of several codes of one language is the commoner: Western Persian before Dari.
+            return Routes({language_code(code): Route(code, first_token=first) for code in reversed(sources)})
     if _token(tokenizer, MADLAD_ENGLISH) is not None:
-        return dict.fromkeys(LANGUAGE_NAMES, Route(before=f"{MADLAD_ENGLISH} "))
+        return Routes({}, Route(before=f"{MADLAD_ENGLISH} "))
     if hasattr(tokenizer, "supported_language_codes"):
         return _opus_mt(tokenizer, name)
     raise LiraError(
@@ -99,7 +106,7 @@ def routes(tokenizer: "PreTrainedTokenizerBase", name: str) -> Mapping[str, Rout
     )
 
 
-def _opus_mt(tokenizer: "PreTrainedTokenizerBase", name: str) -> dict[str, Route]:
+def _opus_mt(tokenizer: "PreTrainedTokenizerBase", name: str) -> Routes:
     """Return the routes of an Opus-MT model; a multilingual one is told its target by a token such as `>>eng<<`."""
     pair = _PAIR.search(name)
     source = getattr(tokenizer, "source_lang", None) or (pair[1] if pair else "")
@@ -107,15 +114,13 @@ def _opus_mt(tokenizer: "PreTrainedTokenizerBase", name: str) -> dict[str, Route
     codes = [f">>{code}<<" for code in ENGLISH if f">>{code}<<" in tokenizer.supported_language_codes]
     if not codes and not set(target.split("_")) & set(ENGLISH):
         raise LiraError(f"model {name!r} translates into {target or 'an unknown language'!r}, not into English")
-    spoken = set(source.split("_"))
+    spoken = set(filter(None, source.split("_")))
+    if not spoken:
+        raise LiraError(f"model {name!r} does not say what it translates from: use one whose name or tokenizer does")
     route = Route(before=f"{codes[0]} " if codes else "")
-    ways = {language: route for language, codes in OPUS_MT.items() if spoken & {ANY, *codes}}
-    if not ways:
-        raise LiraError(
-            f"model {name!r} translates from {source or 'an unknown language'!r}, "
-            f"none of {', '.join(LANGUAGE_NAMES)}: use another"
-        )
-    return ways
+    languages = [code for code in map(language_code, sorted(spoken)) if is_language(code)]
+    languages += [code for code, groups in GROUPS.items() if spoken & set(groups)]
+    return Routes(dict.fromkeys(languages, route), route if ANY in spoken else None)
 
 
 def _token(tokenizer: "PreTrainedTokenizerBase", token: str) -> int | None:

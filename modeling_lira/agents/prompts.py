@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..errors import LiraError
+from ..data.languages import known_language, match_language
+from ..data.languages import language_name as cldr_name
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -17,6 +18,7 @@ LANGUAGE_NAMES = {
     "bn": "Bengali",
     "fil": "Filipino",
 }
+"""The languages of the examples."""
 
 # Mostly shopping queries, since those are what the corpus holds, and a few sentences, so that a sentence is not
 # answered with keywords. The same items in every language: only the language differs between two prompts. The last ones
@@ -268,20 +270,25 @@ def few_shot(language: str, *, to_english: bool) -> str:
     Parameters
     ----------
     language : str
-        Code of the language on the other side of English.
+        Code of the language on the other side of English. One without examples is shown those of all the others in
+        turn: they show the task.
     to_english : bool
         Direction of the examples.
 
     Raises
     ------
     LiraError
-        If there are no examples for the language.
+        If the code is that of no language.
     """
-    name = language_name(language)
-    examples = list(zip(EXAMPLES[language], ENGLISH_EXAMPLES, strict=True))
+    name, code = language_name(language), match_language(language, EXAMPLES)
+    codes = [code] if code else list(EXAMPLES)
+    examples = [
+        (name if code else LANGUAGE_NAMES[codes[row % len(codes)]], EXAMPLES[codes[row % len(codes)]][row], english)
+        for row, english in enumerate(ENGLISH_EXAMPLES)
+    ]
     if to_english:
-        return "".join(f"{name}: {source}\n{LABEL}: {english}\n\n" for source, english in examples) + f"{name}:"
-    return "".join(f"{LABEL}: {english}\n{name}: {source}\n\n" for source, english in examples) + f"{LABEL}:"
+        return "".join(f"{one}: {source}\n{LABEL}: {english}\n\n" for one, source, english in examples) + f"{name}:"
+    return "".join(f"{LABEL}: {english}\n{one}: {source}\n\n" for one, source, english in examples) + f"{LABEL}:"
 
 
 def language_name(language: str) -> str:
@@ -290,11 +297,9 @@ def language_name(language: str) -> str:
     Raises
     ------
     LiraError
-        If the language is not one of the seven.
+        If the code is that of no language.
     """
-    if language not in LANGUAGE_NAMES:
-        raise LiraError(f"unknown language {language!r}; use one of {', '.join(LANGUAGE_NAMES)}")
-    return LANGUAGE_NAMES[language]
+    return LANGUAGE_NAMES.get(language) or cldr_name(known_language(language))
 
 
 @dataclass(frozen=True)
@@ -321,7 +326,7 @@ def translation_template(language: str, tokenizer: "PreTrainedTokenizerBase", *,
     Raises
     ------
     LiraError
-        If the language is not one of the seven.
+        If the code is that of no language.
     """
     if not chat:
         return Template(few_shot(language, to_english=True), " ", f"\n{LABEL}:")

@@ -12,7 +12,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from ..errors import LiraError
 from .batching import equal_batches
 from .candidate import Settings
-from .languages import routes
+from .languages import Route, routes
 from .limits import check_limits
 from .sampling import gumbel_noise
 from .text import check_texts, clean_candidate, distinct, harmless
@@ -119,14 +119,18 @@ class Seq2SeqTranslator:
             yield [(index, self._candidates(drawn, language)) for index, drawn in zip(batch, answers, strict=True)]
 
     def _check_languages(self, languages: Sequence[str]) -> None:
-        if unread := sorted(set(languages) - set(self._routes)):
-            raise LiraError(
-                f"model {self.name!r} does not translate from {', '.join(unread)}, only from {', '.join(self._routes)}"
-            )
+        if unread := sorted(language for language in set(languages) if self._routes.of(language) is None):
+            known = ", ".join(self._routes.named)
+            raise LiraError(f"model {self.name!r} does not translate from {', '.join(unread)}, only from {known}")
+
+    def _route(self, language: str) -> Route:
+        route = self._routes.of(language)
+        assert route is not None  # else `translate` has refused it
+        return route
 
     def _row(self, text: str, language: str) -> list[int]:
         """Return the token ids of a text with its language code; a text that is too long is cut, but not its code."""
-        route = self._routes[language]
+        route = self._route(language)
         if route.source is not None:
             self._tokenizer.src_lang = route.source
         source = route.before + harmless(text, self._tokenizer.all_special_tokens, self.max_source_tokens)
@@ -142,7 +146,7 @@ class Seq2SeqTranslator:
             num_return_sequences=self.num_draws,
             do_sample=False,
             max_new_tokens=limit,
-            forced_bos_token_id=self._routes[language].first_token,
+            forced_bos_token_id=self._route(language).first_token,
         )
         return tokens.view(len(ids), self.num_draws, -1)
 
@@ -162,13 +166,13 @@ class Seq2SeqTranslator:
             num_beams=1,
             do_sample=False,
             max_new_tokens=limit,
-            forced_bos_token_id=self._routes[language].first_token,
+            forced_bos_token_id=self._route(language).first_token,
             logits_processor=LogitsProcessorList([_Noise(torch.cat(noise).to(ids.device), self.temperature)]),
         )
         return tokens.view(len(ids), self.num_draws, -1)
 
     def _candidates(self, answers: Tensor, language: str) -> list[str]:
-        first = self._routes[language].first_token
+        first = self._route(language).first_token
         # M2M-100 does not count its language codes among the special tokens.
         kept = [[index for index in answer if index != first] for answer in answers.tolist()]
         decoded = (str(self._tokenizer.decode(ids, skip_special_tokens=True)) for ids in kept)

@@ -11,7 +11,7 @@ from ..errors import LiraError, is_blank
 from ..files import atomic_path
 from .candidate import Candidate
 from .content import Content, Row
-from .prompts import LANGUAGE_NAMES
+from .text import check_language
 
 OUTPUT_FORMATS = (".jsonl", ".parquet")
 
@@ -77,16 +77,13 @@ class Table:
         return [self._string(number, value, column) for number, value in self._numbered(column)]
 
     def languages(self, column: str | None, option: str) -> list[str]:
-        """Return a column that must have a known language code in every row; parameters and errors as in `strings`.
+        """Return the codes of a column of languages, of which English is none; parameters and errors as in `strings`.
 
         If `column` is None, it is the first of `LANGUAGES` that the file has.
         """
         chosen = column or self._require(LANGUAGES, option)
-        languages = self.strings(chosen, option)
-        for number, language in zip(self.content.numbers, languages, strict=True):
-            if language not in LANGUAGE_NAMES:
-                raise self._error(number, f"unknown language {shown(language)}; use one of {', '.join(LANGUAGE_NAMES)}")
-        return languages
+        given = zip(self.content.numbers, self.strings(chosen, option), strict=True)
+        return [check_language(language, f"{str(self.path)!r} row {number}") for number, language in given]
 
     def candidates(self) -> list[list[Candidate]]:
         """Return each row's candidates, an empty list where the column is missing or null.

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 
+from ..configuration_lira import ENGLISH
+from ..data.languages import known_language
 from ..errors import LiraError, is_blank
 from ..faces.terminal import one_line
-from .prompts import LANGUAGE_NAMES
 
 MAX_CANDIDATE_CHARACTERS = 400
 """Longer candidates are cut."""
@@ -53,17 +54,27 @@ def distinct(candidates: Iterable[str]) -> list[str]:
 
 
 def check_texts(texts: Sequence[str], languages: Sequence[str]) -> None:
-    """Check that every text has a language.
+    """Check that every text has a language, and that it is not English.
 
     Raises
     ------
     LiraError
-        If the lists differ in length, or at the first text that is blank or whose language is not one of the seven.
+        If the lists differ in length, or at the first text that is blank or has no such language.
     """
     if len(texts) != len(languages):
         raise LiraError(f"{len(texts)} texts but {len(languages)} languages: give one language a text")
     for index, (text, language) in enumerate(zip(texts, languages, strict=True)):
-        if language not in LANGUAGE_NAMES:
-            raise LiraError(f"text {index}: unknown language {language!r}; use one of {', '.join(LANGUAGE_NAMES)}")
+        check_language(language, f"text {index}")
         if is_blank(text):
             raise LiraError(f"text {index} is empty: remove it or fill it in")
+
+
+def check_language(language: str, name: str) -> str:
+    """Return a language in the form of `language_code`; raise `LiraError` with the text's name for another one."""
+    try:
+        code = known_language(language)
+    except LiraError as error:
+        raise LiraError(f"{name}: {error}") from error
+    if code == ENGLISH:
+        raise LiraError(f"{name}: language {language!r} is English, which needs no translation: leave such texts out")
+    return code

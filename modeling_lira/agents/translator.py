@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple
+from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -87,7 +88,7 @@ class CausalLMTranslator:
         vocabulary = Vocabulary(tokenizer)
         self._stops = stop_tokens(model, tokenizer, vocabulary).to(model.device)
         self._head = OutputHead(model, torch.cat([vocabulary.english(), self._stops.cpu()]))
-        self._templates = {code: translation_template(code, tokenizer, chat=self.chat) for code in LANGUAGE_NAMES}
+        self._template = lru_cache(lambda code: translation_template(code, tokenizer, chat=self.chat))
         self._prefixes: dict[str, Prefix] = {}
 
     @property
@@ -104,7 +105,7 @@ class CausalLMTranslator:
             "max_source_tokens": self.max_source_tokens,
             "dtype": str(self._model.model.dtype),
             "vocabulary": digest(self._head.tokens.tolist()),
-            "prompts": digest([[code, *astuple(template)] for code, template in self._templates.items()]),
+            "prompts": digest([[code, *astuple(self._template(code))] for code in LANGUAGE_NAMES]),
         }
 
     def translate(self, texts: Sequence[str], languages: Sequence[str]) -> Iterator[list[tuple[int, list[str]]]]:
@@ -123,13 +124,13 @@ class CausalLMTranslator:
 
     def _row(self, text: str, language: str) -> list[int]:
         """Return the token ids that follow the shared beginning of a prompt; a text that is too long is cut."""
-        template = self._templates[language]
+        template = self._template(language)
         source = template.lead + harmless(text, self._tokenizer.all_special_tokens, self.max_source_tokens)
         return encode(self._tokenizer, source)[: self.max_source_tokens] + encode(self._tokenizer, template.after)
 
     def _prefix(self, language: str) -> Prefix:
         if language not in self._prefixes:
-            before = self._templates[language].before
+            before = self._template(language).before
             self._prefixes[language] = self._model.read(encode_beginning(self._tokenizer, before, chat=self.chat))
         return self._prefixes[language]
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ..data.languages import letters_of
 from .english import english_words
 
 LATIN_TOKENS = 65_536
@@ -22,8 +23,7 @@ ENGLISH_PIECES = 16_384
 """How many of the most frequent tokens of printable ASCII an English text has besides those of English words."""
 FOREIGN_LATIN_TOKENS = 16_384
 """How many of them occur in texts of another script: brands, sizes and the like."""
-SCRIPTS = {"th": "THAI", "bn": "BENGALI", "ur": "ARABIC"}
-"""First word of the Unicode names of a language's letters; a language that is missing is written in Latin script."""
+_LATIN = frozenset({"latin"})
 
 
 class Vocabulary:
@@ -55,10 +55,11 @@ class Vocabulary:
 
     def of_language(self, language: str) -> Tensor:
         """Return the frequent tokens that a text in `language`, or in English ("en"), consists of, int64 `[S]`."""
-        script = SCRIPTS.get(language)
-        latin = self._first(LATIN_TOKENS if script is None else FOREIGN_LATIN_TOKENS, _is_latin)
+        letters = letters_of(language)
+        latin = self._first(LATIN_TOKENS if letters == _LATIN else FOREIGN_LATIN_TOKENS, _is_latin)
+        others = letters - _LATIN
         # A byte-level tokenizer splits letters beyond ASCII, and such a piece decodes to the replacement character.
-        of_script = self._first(None, lambda piece: "\ufffd" in piece or _scripts(piece) == {script})
+        of_script = self._first(None, lambda piece: "\ufffd" in piece or set() < _scripts(piece) <= others)
         return torch.cat([latin, of_script]).unique()
 
     def line_ends(self) -> list[int]:
@@ -79,7 +80,7 @@ class Vocabulary:
 
 def _scripts(piece: str) -> set[str]:
     letters = (c for c in piece if c.isalpha() or unicodedata.category(c).startswith("M"))
-    return {unicodedata.name(c, "UNKNOWN").split()[0] for c in letters}
+    return {unicodedata.name(c, "UNKNOWN").split()[0].casefold() for c in letters}
 
 
 def _is_ascii(piece: str) -> bool:
@@ -87,7 +88,7 @@ def _is_ascii(piece: str) -> bool:
 
 
 def _is_latin(piece: str) -> bool:
-    return "\ufffd" not in piece and _scripts(piece) <= {"LATIN", "COMBINING"}
+    return "\ufffd" not in piece and _scripts(piece) <= {"latin", "combining"}
 
 
 def stop_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, vocabulary: Vocabulary) -> Tensor:

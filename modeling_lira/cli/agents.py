@@ -65,7 +65,7 @@ DTypeOption = Annotated[DType, typer.Option("--dtype", help="Precision of the co
 LanguageColumn = Annotated[
     str | None,
     typer.Option(
-        help="Column with the language code, vi th id ms ur bn fil; by default 'language' or, without one, 'lang'."
+        help="Column with the language's BCP 47 code, such as vi or km; by default 'language' or, without one, 'lang'."
     ),
 ]
 TextColumn = Annotated[str, typer.Option(help="Column with the text.")]

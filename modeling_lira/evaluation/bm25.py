@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from ..agents.dictionary import UNSPACED
+from ..data.languages import is_unspaced
 
 
 def tokens(text: str, language: str) -> list[str]:
@@ -17,7 +17,7 @@ def tokens(text: str, language: str) -> list[str]:
     """
     key = unicodedata.normalize("NFC", text).casefold()
     words = "".join(char if unicodedata.category(char)[0] in "LMN" else " " for char in key).split()
-    if language not in UNSPACED:
+    if not is_unspaced(language):
         return words
     return [word[start : start + 3] for word in words for start in range(max(1, len(word) - 2))]
 

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from ..data.cells import CANDIDATES, LANGUAGES, candidate_fields, critic_scores, identifier, is_missing, shown
+from ..data.languages import match_language
 from ..data.table_file import Row, column_names, read_rows
 from ..errors import LiraError, is_blank
 from ..faces.progress import Progress
@@ -105,13 +106,14 @@ class TextFile:
         for option, name in given.items():
             if names and name is not None and name not in names:
                 raise LiraError(f"{str(self.path)!r} has no column {name!r}, only {', '.join(names)}: use {option}")
-        if columns.language is not None and columns.language not in self.languages:
+        language = None if columns.language is None else match_language(columns.language, self.languages)
+        if language is None and columns.language is not None:
             raise LiraError(f"unknown language {columns.language!r}; the model knows {', '.join(self.languages)}")
         return Columns(
             columns.text,
             columns.id or next((name for name in ID_COLUMNS if name in names), None),
             columns.language_column or next((name for name in LANGUAGES if name in names), None),
-            columns.language,
+            language,
         )
 
     def _parsed(self, rows: Sequence[tuple[int, tuple[int, Row]]]) -> TextRows:
@@ -147,9 +149,10 @@ class TextFile:
         code = row.get(self.columns.language_column)
         if is_missing(code):
             return None
-        if not isinstance(code, str) or code not in self.languages:
+        language = match_language(code, self.languages) if isinstance(code, str) else None
+        if language is None:
             raise self._error(number, f"unknown language {shown(code)}; the model knows {', '.join(self.languages)}")
-        return code
+        return language
 
     def _error(self, number: int, what: str) -> LiraError:
         return LiraError(f"{str(self.path)!r} row {number}: {what}")

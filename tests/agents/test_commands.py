@@ -137,7 +137,7 @@ def test_a_killed_command_goes_on(
         ('{"l": "vi", "text": "áo"}', [], "no column 'language' or 'lang', only l, text: use --language-column"),
         ('{"lang": "vi", "text": "áo"}\n{"lang": "vi", "text": " "}', [], "row 2: column 'text'"),
         ('{"lang": "vi", "text": "áo"}\n{"lang": "vi"}', [], "row 2: column 'text' is empty"),
-        ('{"lang": "tl", "text": "áo"}', [], "row 1: unknown language 'tl'; use one of vi, th"),
+        ('{"lang": "vn", "text": "áo"}', [], "row 1: unknown language 'vn': give a BCP 47 code such as vi, km"),
         ('{"lang": "vi", "text": 3}', [], "row 1: column 'text' is 3, not a text"),
         ('{"lang": "vi", "text"', [], "line 1 is not JSON"),
         ("[1]", [], "line 1 is not a JSON object"),

@@ -81,7 +81,7 @@ def test_lines_of_one_term_add_up(words: Path) -> None:
         ("language,term,glosses\n", "no language, term, glosses"),
         ("language\tterm\n", "there is no glosses"),
         ("language\tterm\tglosses\n", "has no terms"),
-        (TERMS + "tl\tpula\tred\n", "line 11: needs one of vi, .*'tl', 'pula', 'red'"),
+        (TERMS + "xx\tpula\tred\n", "line 11: needs a language's code, .*'xx', 'pula', 'red'"),
         (TERMS + "vi\tđen\n", "line 11: .*'vi', 'đen', ''"),
         (TERMS + "vi\t\tblack\n", "line 11: "),
         (TERMS + "vi\tđen\t | \n", "line 11: "),

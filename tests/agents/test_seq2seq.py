@@ -10,7 +10,7 @@ from tiny_translators import MAKERS, config, marian, save, with_words
 from torch import Tensor
 from transformers import AutoModelForSeq2SeqLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from modeling_lira.agents.languages import CODES, routes
+from modeling_lira.agents.languages import routes
 from modeling_lira.agents.prompts import LANGUAGE_NAMES
 from modeling_lira.agents.sampling import gumbel_noise
 from modeling_lira.agents.seq2seq import Seq2SeqTranslator, _Noise
@@ -130,12 +130,36 @@ def test_language_changes_what_a_model_reads(loaded: dict[str, Pair]) -> None:
 def test_codes_are_the_tokenizers_own(loaded: dict[str, Pair]) -> None:
     for kind, english in (("nllb", "eng_Latn"), ("m2m", "__en__")):
         tokenizer = loaded[kind][1]
-        by_language = routes(tokenizer, "x")
-        assert set(by_language) == set(LANGUAGE_NAMES)
+        by_language = routes(tokenizer, "x").named
+        assert set(by_language) >= set(LANGUAGE_NAMES)
         assert {route.first_token for route in by_language.values()} == {tokenizer.convert_tokens_to_ids(english)}
     # mBART-50 has no Malay.
-    mbart = routes(with_words(["en_XX", *CODES["en_XX"].values()]), "x")
+    mbart = routes(with_words(["en_XX", "vi_VN", "th_TH", "id_ID", "ur_PK", "bn_IN", "tl_XX"]), "x").named
     assert set(mbart) == set(LANGUAGE_NAMES) - {"ms"} and mbart["fil"].source == "tl_XX"
+
+
+@pytest.mark.parametrize(
+    ("language", "nllb", "m2m"),
+    [
+        ("km", "khm_Khmr", "km"),
+        ("lo", "lao_Laoo", "lo"),
+        ("my", "mya_Mymr", "my"),
+        ("ta", "tam_Taml", "ta"),
+        ("ms-MY", "zsm_Latn", "ms"),
+        ("zh-TW", "zho_Hant", "zh"),
+        ("no", "nob_Latn", "no"),
+        ("fa", "pes_Arab", "fa"),
+        ("ceb", "ceb_Latn", "ceb"),
+    ],
+)
+def test_every_language_of_a_model_is_reached_by_its_usual_code(
+    language: str, nllb: str, m2m: str, loaded: dict[str, Pair]
+) -> None:
+    for kind, code in (("nllb", nllb), ("m2m", m2m)):
+        route = routes(loaded[kind][1], "x").of(language)
+        assert route is not None and route.source == code
+    assert routes(loaded["madlad"][1], "x").of(language) is not None
+    assert routes(loaded["nllb"][1], "x").of("tlh") is None
 
 
 @pytest.mark.parametrize(
@@ -144,7 +168,10 @@ def test_codes_are_the_tokenizers_own(loaded: dict[str, Pair]) -> None:
         ("x", "vie", "eng", "vi"),
         ("x", "vi", "en", "vi"),
         ("x", "tl", "en", "fil"),
-        ("x", "mul", "eng", "vi th id ms ur bn fil"),
+        ("x", "mul", "eng", "vi th id ms ur bn fil km lo my ta"),
+        ("x", "deu", "eng", "de"),
+        ("x", "mkh", "eng", "km vi"),
+        ("x", "dra", "en", "ta"),
         ("x", "inc", "eng", "ur bn"),
         ("x", "poz", "en", "id ms fil"),
         ("Helsinki-NLP/opus-mt-th-en", None, None, "th"),
@@ -154,12 +181,14 @@ def test_codes_are_the_tokenizers_own(loaded: dict[str, Pair]) -> None:
 def test_opus_mt_is_asked_only_for_the_languages_of_its_name(
     name: str, source: str | None, target: str | None, languages: str, tmp_path: Path
 ) -> None:
-    assert list(routes(marian(tmp_path, source, target), name)) == languages.split()
+    known = routes(marian(tmp_path, source, target), name)
+    assert all(known.of(code) for code in languages.split())
+    assert source == "mul" or set(known.named) == set(languages.split())
 
 
 def test_opus_mt_with_several_targets_is_told_which(tmp_path: Path) -> None:
     tokenizer = marian(tmp_path, "vie", "mul", codes=[">>deu<<", ">>eng<<"])
-    assert {route.before for route in routes(tokenizer, "x").values()} == {">>eng<< "}
+    assert {route.before for route in routes(tokenizer, "x").named.values()} == {">>eng<< "}
     agent = Seq2SeqTranslator(AutoModelForSeq2SeqLM.from_config(config("marian", tokenizer)), tokenizer, name="x")
     row = agent._row(">>deu<< áo", "vi")
     codes = list(tokenizer.convert_tokens_to_ids([">>eng<<", ">>deu<<"]))
@@ -169,7 +198,7 @@ def test_opus_mt_with_several_targets_is_told_which(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda folder: marian(folder, "deu", "eng"), "translates from 'deu', none of vi, th"),
+        (lambda folder: marian(folder, "", "eng"), "does not say what it translates from"),
         (lambda folder: marian(folder, "eng", "vie"), "translates into 'vie', not into English"),
         (lambda folder: marian(folder, None, None), "translates into 'an unknown language'"),
         (lambda folder: with_words(["<2de>"]), "has no language codes that are known here: use NLLB"),

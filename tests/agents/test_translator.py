@@ -125,7 +125,8 @@ def test_prompts_are_part_of_the_settings(
     ("texts", "languages", "message"),
     [
         (["áo", "  "], ["vi", "vi"], "text 1 is empty"),
-        (["áo"], ["tl"], "unknown language 'tl'"),
+        (["áo"], ["xx"], "unknown language 'xx'"),
+        (["shoes"], ["en"], "language 'en' is English, which needs no translation"),
         (["áo"], ["vi", "th"], "1 texts but 2 languages"),
     ],
 )
