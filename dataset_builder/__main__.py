@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from modeling_lira.cli import run
+from modeling_lira.data.languages import known_language
 from modeling_lira.errors import LiraError
 from modeling_lira.faces.extras import needs
 from modeling_lira.files import atomic_write_text
@@ -17,7 +18,7 @@ from modeling_lira.files import atomic_write_text
 from . import generator
 from .agreement import compare, dictionaries, disagreement_lines, summarise
 from .candidate_source import CANDIDATES_FILE, read_scored, write_candidates
-from .lexicon import LANGUAGES, QUERY_LANGUAGES, load_lexicon
+from .lexicon import LANGUAGES, load_lexicon
 from .shopping_questions import QUESTION_CANDIDATES, write_questions, write_texts
 
 if TYPE_CHECKING:
@@ -32,7 +33,10 @@ app = typer.Typer(
 )
 
 Size = Annotated[str, typer.Option(help="slice, default or mega; each holds the one before it.")]
-Languages = Annotated[list[str] | None, typer.Option(help="Language codes; all seven when left out. Several: th vi.")]
+Languages = Annotated[
+    list[str] | None,
+    typer.Option(help="Language codes; all seven when left out. A log may be in others."),
+]
 Seed = Annotated[int, typer.Option(min=0, help="Decides every product and query.")]
 
 
@@ -85,8 +89,7 @@ def build(
     else:
         from .logs.corpus import MIN_SESSIONS, build_log_corpus
 
-        given = _languages(languages, QUERY_LANGUAGES) if languages else None
-        codes = generator.known_languages(given, QUERY_LANGUAGES) if given else None
+        codes = [known_language(code) for code in _languages(languages)] if languages else None
         columns = _pairs(column or [])
         build_log_corpus(output, source_input, codes, columns, seed, candidates, min_sessions or MIN_SESSIONS)
 
@@ -267,9 +270,9 @@ def _queries_of(size: str, languages: list[str] | None, seed: int, most: int = 0
     return generator.release_queries(load_lexicon(languages=codes), codes, release, seed, most)
 
 
-def _languages(given: list[str] | None, default: tuple[str, ...] = LANGUAGES) -> tuple[str, ...]:
+def _languages(given: list[str] | None) -> tuple[str, ...]:
     """Return the codes of `--languages th vi`, `--languages th,vi` or two such options."""
-    return tuple(code for item in given or default for code in item.replace(",", " ").split())
+    return tuple(code for item in given or LANGUAGES for code in item.replace(",", " ").split())
 
 
 def _repeated_options(arguments: list[str]) -> list[str]:

@@ -12,7 +12,7 @@ from modeling_lira.errors import LiraError
 from modeling_lira.files import atomic_write_bytes
 
 from .gloss import AGENT, glosser
-from .lexicon import Lexicon
+from .lexicon import LANGUAGES, Lexicon
 
 CANDIDATES_FILE = Path(__file__).parent / "candidates" / "candidates.jsonl.xz"
 CandidateKey = tuple[str, str]
@@ -39,7 +39,9 @@ class CandidateSource:
         return candidates or [Candidate(gloss, AGENT) for gloss in self.gloss(language, text)]
 
     def gloss(self, language: str, text: str) -> list[str]:
-        """Return up to two dictionary glosses of a text."""
+        """Return up to two dictionary glosses of a text, none in a language that has no dictionary."""
+        if language not in LANGUAGES:
+            return []
         return glosser(self._lexicon, language).gloss(text)
 
 

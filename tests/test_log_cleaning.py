@@ -5,7 +5,8 @@ import unicodedata
 import pytest
 
 from dataset_builder.logs.cleaning import clean_text
-from dataset_builder.logs.language_id import language_code, tell_languages
+from dataset_builder.logs.language_id import tell_languages
+from modeling_lira.data.languages import language_code
 from modeling_lira.errors import LiraError
 
 

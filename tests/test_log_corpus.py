@@ -295,7 +295,7 @@ def test_rebuilt_log_corpus_is_byte_identical(tmp_path: Path) -> None:
         (b"x", ["--column", "query"], "--column 'query': expected OURS=THEIRS"),
         (b"x", ["--column", "term=a"], "column 'term' is unknown"),
         (b"x", ["--size", "mega"], "--size is for --source catalogue"),
-        (b"x", ["--languages", "tl"], "language tl is unknown: choose from vi th id ms ur bn fil en"),
+        (b"x", ["--languages", "vn"], "unknown language 'vn': give a BCP 47 code such as vi, km or zh-Hant"),
     ],
 )
 def test_bad_logs_are_one_line_and_leave_nothing(

@@ -8,11 +8,12 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from modeling_lira.data.languages import language_code
+
 from ..lexicon import normalise_text
 from . import statements as sql
 from .cleaning import clean_text
 from .clicks import ACTION_NUMBERS, ACTIONS, DEEPEST, Events, tally
-from .language_id import language_code
 from .personal_data import scrub
 from .reading import BadRow, LogRow
 from .store import Store

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from modeling_lira.data.languages import letters_of, match_language
 from modeling_lira.errors import LiraError
 from modeling_lira.evaluation.bm25 import tokens
 from modeling_lira.faces.progress import Progress
@@ -25,7 +26,7 @@ from ..staging import staged
 from .clicks import IMPRESSION, Events, Pairs, average_rates, examination, grades, tally
 from .collect import Log, LogQuery, collect
 from .files import log_files
-from .language_id import tell_languages
+from .language_id import known_to_identifier, tell_languages
 from .negatives import SafeNegatives
 from .reading import read_logs
 from .store import full_disk_named
@@ -35,7 +36,7 @@ MIN_SESSIONS = 3
 UNTOUCHED_LANGUAGE = "in a language without any click, cart or purchase"
 _TITLES_TO_IDENTIFY = 3
 _PLAIN_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
-_CODE = re.compile("[a-z]{2,3}")
+_CODE = re.compile("[a-z]{2,3}(-[A-Z][a-z]{3})?")
 Judged = dict[str, list[JudgedQuery]]
 
 
@@ -58,8 +59,8 @@ def build_log_corpus(
     inputs : str, Path or sequence
         The log's files, as `log_files` takes them: tables that `read_log` reads.
     languages : sequence of str, optional
-        Languages that the shop's customers write, by default all of `QUERY_LANGUAGES`. The fewer are given, the more
-        reliably the language of a query is identified.
+        Languages that the shop's customers write, by default all of `QUERY_LANGUAGES`; any others must be named here.
+        The fewer are given, the more reliably the language of a query is identified.
     columns : mapping of str, optional
         The log's column names by ours.
     seed : int
@@ -83,18 +84,30 @@ def build_log_corpus(
     with staged(folder, {"log": name, "seed": seed}) as stage:
         rows = Progress(read_logs(log_files(inputs), columns), desc="log", unit="row")
         log = collect(rows, min_sessions, stage.folder)
+        _warn_of_languages(languages or QUERY_LANGUAGES)
         by_language = by_languages(log, languages or QUERY_LANGUAGES)
         _report(log, name, languages)
         if not by_language:
-            raise LiraError(f"log {name} has no query with a click, cart or purchase: {_main_reasons(log)}")
+            hint = "" if languages else "; by default the corpus' languages are kept, --languages names others"
+            raise LiraError(f"log {name} has no query with a click, cart or purchase: {_main_reasons(log)}{hint}")
         source = CandidateSource(load_lexicon(languages=LANGUAGES), candidates)
         least = {}
         for language, queries in by_language.items():
             judged, least[language] = judge(log, queries, language, seed)
             items = _items(log, queries, language)
-            write_judged(stage.folder, language, items, judged, source if language in LANGUAGES else None, seed)
+            write_judged(stage.folder, language, items, judged, source, seed)
         write_card(stage.folder, "logs", _facts(log, seed, min_sessions, least))
     return log
+
+
+def _warn_of_languages(languages: Sequence[str]) -> None:
+    """Say which of the languages have no lexicon, and which of them queries must declare to be counted as theirs."""
+    beyond = [code for code in languages if code not in QUERY_LANGUAGES]
+    if beyond:
+        logger.info("no lexicon of %s: no glosses; candidates come from --candidates alone", ", ".join(beyond))
+    rivals = {code for code in beyond for other in languages if code != other and letters_of(code) & letters_of(other)}
+    if untold := sorted(rivals - set(known_to_identifier(sorted(rivals)))):
+        logger.warning("%s cannot be told from other languages: their queries must say it", ", ".join(untold))
 
 
 def by_languages(log: Log, languages: Sequence[str]) -> dict[str, list[LogQuery]]:
@@ -103,9 +116,10 @@ def by_languages(log: Log, languages: Sequence[str]) -> dict[str, list[LogQuery]
     Languages in which nobody clicked, carted or bought anything are dropped and counted too.
     """
     touched = touched_queries(log)
-    groups: dict[str, list[LogQuery]] = {code: [] for code in QUERY_LANGUAGES if code in languages}
-    for query, code in zip(log.queries, _languages(log, languages), strict=True):
-        if code in groups:
+    groups: dict[str, list[LogQuery]] = {code: [] for code in languages}
+    for query, given in zip(log.queries, _languages(log, languages), strict=True):
+        code = given and match_language(given, groups)
+        if code:
             groups[code].append(query)
         elif query.language:
             log.dropped[_foreign(query.language)] += query.rows

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from modeling_lira.data.languages import language_code, letters_of
 from modeling_lira.evaluation.bm25 import tokens
 from modeling_lira.faces.extras import MissingPackageError
 
@@ -17,18 +18,10 @@ from ..scripts import script_counts
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
 
-_SCRIPTS = {"th": "thai", "ur": "arabic", "bn": "bengali"}
-_THEIRS = {"fil": "tl"}
-_OURS = {
-    "tl": "fil", "tgl": "fil", "in": "id", "may": "ms", "msa": "ms", "ind": "id", "vie": "vi", "tha": "th", "urd": "ur",
-    "ben": "bn", "eng": "en", "vietnamese": "vi", "thai": "th", "indonesian": "id", "malay": "ms", "urdu": "ur",
-    "bengali": "bn", "bangla": "bn", "filipino": "fil", "tagalog": "fil", "english": "en",
-}  # fmt: skip
-_UNKNOWN = ("", "null", "none", "nan", "n/a", "und", "unknown", "auto")
 _VIETNAMESE_LETTERS = frozenset(map(chr, range(0x1EA0, 0x1EFA))) | frozenset("ơưƠƯ")
-"""Letters that no other supported language uses."""
+"""Letters that no other language of the lexicon uses."""
 _ASSAMESE_LETTERS = frozenset("ৰৱ")
-"""Letters of Assamese, which is not supported; Bengali writes র and ব in their place."""
+"""Letters of Assamese; Bengali writes র and ব in their place."""
 _FLOOR = -6.0
 """Lower bound of the identifier's log probability: it is overconfident on short texts."""
 _UNSEEN = 0.05
@@ -40,33 +33,34 @@ Text = tuple[str, Sequence[str]]
 """A query and the titles of products that it was shown."""
 
 
-def language_code(given: str) -> str:
-    """Return our code of a language tag or English name such as `vi-VN`, `tl`, `IND` or `Thai`; empty for unknown."""
-    code = given.strip().casefold().replace("_", "-").split("-")[0]
-    return "" if code in _UNKNOWN else _OURS.get(code, code)
-
-
 @lru_cache(maxsize=8)
 def _identifier(languages: tuple[str, ...]) -> "LanguageIdentifier":
+    """Return the identifier of some of the languages that it knows, or of all of them for none."""
     try:
         from py3langid.langid import MODEL_FILE, LanguageIdentifier
     except ModuleNotFoundError:
         raise MissingPackageError("telling languages", ["py3langid"]) from None
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    identifier.set_languages([_THEIRS.get(code, code) for code in languages])
+    if languages:
+        theirs = {language_code(label): label for label in reversed(identifier.labels)}
+        identifier.set_languages([theirs[code] for code in languages])
     return identifier
 
 
 @lru_cache(maxsize=8)
 def _word_scores(languages: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Return how likely each word of the lexicon is in each language, as logarithms: [L] each."""
+    """Return how likely each word of the lexicon is in each language, as logarithms: [L] each.
+
+    In a language that has no lexicon every word is as likely as one that a lexicon of usual size lacks.
+    """
     lexicon = load_lexicon(languages=LANGUAGES)
     counts = []
     for language in languages:
-        rows = lexicon.vocabularies[language].rows()
+        rows = lexicon.vocabularies[language].rows() if language in lexicon.vocabularies else ()
         forms = (form for _, entry in rows for form in (*entry.forms(), *entry.forms(romanised=True)))
         counts.append(Counter(word for form in forms for word in tokens(form, "")))
-    totals = np.array([count.total() for count in counts])
+    sizes = np.array([count.total() for count in counts])
+    totals = np.where(sizes, sizes, np.mean(sizes[sizes > 0]) if sizes.any() else 1.0)
     words = set().union(*counts)
     return {word: np.log((np.array([count[word] for count in counts]) + _UNSEEN) / totals) for word in words}
 
@@ -134,18 +128,28 @@ def _writing(query: str, every: str, languages: tuple[str, ...]) -> list[str]:
     if script == "latin":
         return list(languages)
     if script == "bengali" and _ASSAMESE_LETTERS & set(query):
-        return []
-    return [language for language in languages if _SCRIPTS.get(language) == script]
+        return [language for language in languages if language == "as"]
+    return [language for language in languages if script in letters_of(language)]
 
 
 def _identified(text: str, languages: tuple[str, ...]) -> np.ndarray:
-    """Return the identifier's log probability of each language; one seldom written in Latin letters gets `_FLOOR`."""
-    latin = tuple(language for language in languages if language not in _SCRIPTS)
+    """Return the identifier's log probability of each language.
+
+    One that is seldom written in the text's letters, or that the identifier does not know, gets `_FLOOR`.
+    """
+    script = next(iter(dict(script_counts([text]).most_common(1))), "latin")
+    usual = tuple(language for language in languages if script in letters_of(language))
     scores = np.full(len(languages), _FLOOR)
-    if latin:
-        for code, chance in _identifier(latin).rank(text):
-            scores[languages.index(_OURS.get(code, code))] = max(_FLOOR, math.log(max(chance, 1e-9)))
+    if known := known_to_identifier(usual):
+        for label, chance in _identifier(known).rank(text):
+            scores[languages.index(language_code(label))] = max(_FLOOR, math.log(max(chance, 1e-9)))
     return scores
+
+
+def known_to_identifier(languages: Sequence[str]) -> tuple[str, ...]:
+    """Return those of the languages that the identifier can tell from others in the same letters."""
+    known = set(map(language_code, _identifier(()).labels)) if languages else set()
+    return tuple(language for language in languages if language in known)
 
 
 def _lexical(text: str, languages: tuple[str, ...]) -> np.ndarray:
