@@ -15,14 +15,16 @@ from test_unseen import QUESTIONS, candidates, cldr, xquad  # noqa: F401  # fixt
 from tiny_corpus import make_split
 
 from eval.__main__ import app
-from eval.benchmarks.mteb_model import CODES, LiraEncoder, subsets_spoken
+from eval.benchmarks.mteb_model import LiraEncoder, subsets_spoken
 from eval.benchmarks.mteb_run import ENGLISH_PRODUCTS, PRODUCTS, Sources, run_mteb
 from eval.benchmarks.mteb_tasks import PUBLIC, splits_task
 from eval.benchmarks.unseen import XQUAD, measure_unseen, read_candidates, unseen_tables
 from eval.record import corpus_version, read_record
 from modeling_lira import LiraModel
 from modeling_lira.cli import run
+from modeling_lira.configuration_lira import LANGUAGES
 from modeling_lira.data.corpus import load_split
+from modeling_lira.data.languages import language_code
 from modeling_lira.data.stream_cache import StreamCache
 from modeling_lira.data.tables import cache_split
 from modeling_lira.evaluation.comparison import LIRA, LIRA_FREE
@@ -98,12 +100,12 @@ def test_the_corpus_is_a_task_whose_lists_do_not_stop_mteb(
 @pytest.mark.parametrize("name", PUBLIC)
 def test_public_tasks_are_run_on_what_the_model_speaks(name: str) -> None:
     task = mteb.get_task(name)
-    subsets = subsets_spoken(task.metadata, list(CODES))
+    subsets = subsets_spoken(task.metadata, list(LANGUAGES))
     spoken = {code for subset in subsets for code in task.metadata.hf_subsets_to_langscripts[subset]}
     if name.startswith("STS22"):
         assert subsets == []  # it has none of the seven languages
     else:
-        assert subsets and spoken <= {*CODES.values(), "msa-Latn", "tgl-Latn"}
+        assert subsets and set(map(language_code, spoken)) <= set(LANGUAGES)
     if name == "BelebeleRetrieval":
         assert {"tha_Thai-eng_Latn", "eng_Latn-vie_Latn", "ben_Beng-ben_Beng"} <= set(subsets)
     if isinstance(task, AbsTaskBitextMining):

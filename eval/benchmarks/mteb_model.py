@@ -10,6 +10,7 @@ from mteb.types import PromptType
 from torch import Tensor
 
 from modeling_lira.data.corpus import ENGLISH, Texts
+from modeling_lira.data.languages import code_with_script, language_code, match_language
 from modeling_lira.data.stream_cache import StreamCache
 from modeling_lira.data.tables import cache_table
 from modeling_lira.errors import LiraError
@@ -18,18 +19,10 @@ from modeling_lira.modeling_lira import LiraModel
 
 from .unseen import Translations, query_texts
 
-CODES = {
-    "vi": "vie-Latn",
-    "th": "tha-Thai",
-    "id": "ind-Latn",
-    "ms": "zsm-Latn",
-    "ur": "urd-Arab",
-    "bn": "ben-Beng",
-    "fil": "fil-Latn",
-    "en": "eng-Latn",
-}
-"""Language codes as MTEB writes them: ISO 639-3 and script."""
-_OTHER_CODES = {"msa-Latn": "ms", "tgl-Latn": "fil"}
+
+def mteb_code(language: str) -> str:
+    """Return a language as MTEB writes it, by ISO 639-3 and script; Filipino is its `fil`, not Tagalog."""
+    return "fil-Latn" if language == "fil" else code_with_script(language)
 
 
 class LiraEncoder(AbsEncoder):
@@ -104,17 +97,14 @@ class LiraEncoder(AbsEncoder):
             spoken = named[0] if prompt_type == PromptType.document else named[1]
         else:
             return None
-        codes = {name: code for code, name in CODES.items()} | _OTHER_CODES
-        code = codes.get(spoken)
-        return code if code in self.model.processor.languages else None
+        return match_language(spoken, self.model.processor.languages)
 
 
 def subsets_spoken(task: TaskMetadata, languages: Sequence[str]) -> list[str]:
     """Return a task's subsets all of whose languages are among these, English beside them."""
-    wanted = {CODES[code] for code in [*languages, ENGLISH] if code in CODES}
-    wanted |= {name for name, code in _OTHER_CODES.items() if code in languages}
-    named = _languages_of(task)
-    return [subset for subset, spoken in named.items() if set(spoken) <= wanted and set(spoken) != {CODES[ENGLISH]}]
+    known = {*map(language_code, languages), ENGLISH}
+    named = {subset: set(map(language_code, spoken)) for subset, spoken in _languages_of(task).items()}
+    return [subset for subset, spoken in named.items() if spoken <= known and spoken != {ENGLISH}]
 
 
 def _languages_of(task: TaskMetadata) -> Mapping[str, list[str]]:

@@ -14,6 +14,7 @@ from mteb.abstasks.abstask import AbsTask
 from rich.table import Table
 
 from modeling_lira.agents.candidate import Candidate
+from modeling_lira.configuration_lira import LANGUAGES
 from modeling_lira.data.corpus import RetrievalSplit, corpus_languages, load_split
 from modeling_lira.data.stream_cache import StreamCache
 from modeling_lira.errors import LiraError
@@ -24,7 +25,7 @@ from modeling_lira.records.saved_model import load_model
 
 from ..options import RECORDS
 from ..record import Meter, corpus_version, weights_of
-from .mteb_model import CODES, LiraEncoder, subsets_spoken
+from .mteb_model import LiraEncoder, subsets_spoken
 from .mteb_tasks import PUBLIC, corpus_task, splits_task
 from .other_models import is_lira, load_sentence_transformer
 from .unseen import CLDR, XQUAD, cldr_splits, read_candidates, xquad_splits
@@ -136,10 +137,9 @@ def _encoder(
     if not is_lira(model):
         if any(backbone is not None for backbone in backbones):
             raise LiraError(f"model {model!r} is no LiRA model: it takes neither --multilingual nor --english")
-        return load_sentence_transformer(model), list(CODES)
+        return load_sentence_transformer(model), list(LANGUAGES)
     loaded = load_model(model, *backbones)
-    known = [code for code in loaded.processor.languages if code in CODES]
-    return LiraEncoder(loaded, StreamCache(streams), {}, Path(model).name), known
+    return LiraEncoder(loaded, StreamCache(streams), {}, Path(model).name), list(loaded.processor.languages)
 
 
 def _task(name: str, sources: Sources, codes: Sequence[str]) -> tuple[AbsTask, dict[tuple[str, str], list[Candidate]]]:

@@ -9,7 +9,7 @@ from mteb.abstasks.task_metadata import TaskMetadata
 
 from modeling_lira.data.corpus import ENGLISH, RetrievalSplit
 
-from .mteb_model import CODES
+from .mteb_model import mteb_code
 
 PUBLIC = ("BelebeleRetrieval", "MLQARetrieval", "Tatoeba", "STS22.v2")
 """What the paper's protocol takes from MTEB; `mteb` fetches them from the Hub."""
@@ -30,7 +30,7 @@ def corpus_task(corpus: str, languages: Sequence[str], split: str = "test") -> A
         metadata = _metadata(
             "ProductRetrieval",
             "Product search in low-resource languages: short queries, products in their language, graded judgements.",
-            {code: [CODES[code], CODES[code]] for code in languages},
+            {code: [mteb_code(code), mteb_code(code)] for code in languages},
             split,
             {"path": corpus, "revision": "main"},
         )
@@ -60,7 +60,7 @@ def splits_task(name: str, description: str, splits: Sequence[RetrievalSplit]) -
         metadata = _metadata(
             name,
             description,
-            {code: [CODES[ENGLISH], CODES[code]] for code in by_language},
+            {code: [mteb_code(ENGLISH), mteb_code(code)] for code in by_language},
             "test",
             {"path": name, "revision": "local"},
         )
