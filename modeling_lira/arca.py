@@ -22,7 +22,7 @@ QUALITY_SCALES = (1.0, 1.0, 1.0, 8.0, 8.0, 4.0, 4.0, 1.0)
 """What the qualities are multiplied by. Scores spread over [-1, 1], cosines over a part of that only."""
 
 
-def temporal_pool(hidden_states: Tensor, attention_mask: Tensor, num_bins: int) -> Tensor:
+def temporal_pool(hidden_states: Tensor, attention_mask: Tensor, num_bins: int, pooling: str = "mean") -> Tensor:
     """Average the real tokens of each text into `num_bins` equal stretches of its length.
 
     A stretch may cover a fraction of a token, so the mean over bins is exactly the mean over tokens, a text shorter
@@ -34,6 +34,9 @@ def temporal_pool(hidden_states: Tensor, attention_mask: Tensor, num_bins: int) 
     attention_mask : Tensor, [..., L], true or 1 where a token is real
     num_bins : int
         S.
+    pooling : str
+        What the mean over bins is: that of the tokens, or what else of `POOLINGS` the encoder was trained for, to which
+        all bins are moved.
 
     Returns
     -------
@@ -53,7 +56,13 @@ def temporal_pool(hidden_states: Tensor, attention_mask: Tensor, num_bins: int) 
     # A weight of zero does not silence NaN or infinity, which some encoders leave in padding.
     states = hidden_states.masked_fill(~real[..., None], 0.0)
     exact = torch.promote_types(states.dtype, torch.float32)
-    return (weights.to(exact) @ states.to(exact)).to(states.dtype)
+    pooled = weights.to(exact) @ states.to(exact)
+    if pooling != "mean":
+        count = {"cls": start == 0, "lasttoken": start == length - 1, "weightedmean": start + 1}[pooling]
+        share = count * real[..., None, :]  # [..., 1, L]
+        share = share / share.sum(-1, keepdim=True).clamp_min(1)
+        pooled = pooled + share.to(exact) @ states.to(exact) - pooled.mean(-2, keepdim=True)
+    return pooled.to(states.dtype)
 
 
 class Projection(nn.Module):

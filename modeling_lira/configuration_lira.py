@@ -28,6 +28,8 @@ LANGUAGES = ("vi", "th", "id", "ms", "ur", "bn", "fil", "en")
 ENGLISH = "en"
 """The language whose texts are their own translation."""
 PATHS = ("multilingual", "english")
+POOLINGS = ("mean", "cls", "lasttoken", "weightedmean")
+"""How an encoder makes one vector of its tokens, as sentence-transformers names it."""
 
 _LIMITS = {
     "hidden_size": 65_536,
@@ -147,6 +149,8 @@ class LiraConfig(CheckedConfig):
     multilingual_digest, english_digest : str, optional
         Digests of the weights that the trained parts were trained on, as `weights_sketch` makes them; loading warns
         where the backbones' are others. None in older checkpoints.
+    multilingual_pooling, english_pooling : str
+        Which of `POOLINGS` makes the vector that each backbone was trained to give: the mean of its stream.
     tuned_backbones : list of str
         Which of "multilingual" and "english" are the pinned backbones with changes, which are in the weight file.
     backbones_included : bool
@@ -200,6 +204,8 @@ class LiraConfig(CheckedConfig):
     english_revision: str | None = None
     multilingual_digest: str | None = None
     english_digest: str | None = None
+    multilingual_pooling: str = "mean"
+    english_pooling: str = "mean"
     tuned_backbones: list[str] | tuple[str, ...] = ()
     backbones_included: bool = True
     hidden_size: int | None = None
@@ -233,6 +239,8 @@ class LiraConfig(CheckedConfig):
             if not isinstance(part, PreTrainedConfig) or not isinstance(getattr(part, "hidden_size", None), int):
                 raise LiraError(f"{path}_config must be the config of an encoder, got {type(part).__name__}")
             check_size(part)
+            if (pooling := getattr(self, f"{path}_pooling")) not in POOLINGS:
+                raise LiraError(f"{path}_pooling must be one of {', '.join(POOLINGS)}, got {pooling!r}")
         if any(getattr(self, name) is None for name in self.limits if name != "truncate_dim"):
             raise LiraError("a size is None: leave it out for its default")
         heads = self.num_attention_heads or 0

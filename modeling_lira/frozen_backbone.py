@@ -97,7 +97,10 @@ class FrozenBackbone:
 
     def load_encoder(self, dtype: torch.dtype | str) -> PreTrainedModel:
         """Load the weights, from safetensors only and without an unused pooler; errors as in `load`."""
-        return self.load(AutoModel, dtype, unused=("pooler.",))
+        model = self.load(AutoModel, dtype, unused=("pooler.",))
+        if not hasattr(model.config, "is_decoder"):  # a decoder, which would keep the keys and values of every batch
+            model.config.use_cache = False
+        return model
 
     def load_language_model(self, dtype: torch.dtype | str) -> PreTrainedModel:
         """Load the weights of a causal language model, as `load_encoder` does."""
@@ -137,6 +140,8 @@ class FrozenBackbone:
             warnings.filterwarnings("ignore", "Recommended: pip install sacremoses")  # Marian's, which then uses none
             tokenizer = AutoTokenizer.from_pretrained(self.location, **self.arguments)
             tokenizer.model_max_length = min(tokenizer.model_max_length, longest)
+            if tokenizer.pad_token is None:  # some decoders' have none
+                tokenizer.pad_token = tokenizer.eos_token
         return tokenizer
 
 

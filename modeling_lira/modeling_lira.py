@@ -173,20 +173,21 @@ class LiraModel(LiraPreTrainedModel):
 
         Source: paper, Arca.
         """
-        multilingual = self._pooled(self.multilingual_encoder, input_ids, attention_mask)
+        multilingual = self._pooled("multilingual", input_ids, attention_mask)
         if english_input_ids is None or english_attention_mask is None:
             return multilingual, None
-        flat = self._pooled(self.english_encoder, english_input_ids.flatten(0, 1), english_attention_mask.flatten(0, 1))
+        flat = self._pooled("english", english_input_ids.flatten(0, 1), english_attention_mask.flatten(0, 1))
         return multilingual, flat.unflatten(0, english_input_ids.shape[:2])
 
-    def _pooled(self, encoder: nn.Module, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    def _pooled(self, path: str, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         attended = attention_mask.bool()
         # A missing candidate has no token, and attention over nothing would be NaN: such a row attends to its first.
         first = torch.arange(attended.shape[1], device=attended.device) == 0
         attended = (attended | (first & ~attended.any(-1, keepdim=True))).to(attention_mask.dtype)  # [B, L]
-        states = encoder(input_ids=input_ids, attention_mask=attended)[0]  # [B, L, H]
+        states = self.get_submodule(f"{path}_encoder")(input_ids=input_ids, attention_mask=attended)[0]  # [B, L, H]
         with maybe_autocast(states.device.type, enabled=False):
-            return temporal_pool(states, attention_mask, self.config.num_feature_bins)
+            pooling = getattr(self.config, f"{path}_pooling")
+            return temporal_pool(states, attention_mask, self.config.num_feature_bins, pooling)
 
     def fuse(
         self,
@@ -426,7 +427,7 @@ class LiraModel(LiraPreTrainedModel):
         states = torch.empty(len(texts), self.config.num_feature_bins, width, dtype=encoder.dtype)
         for part in batches_by_length(texts, batch_size):
             tokens = self.processor.tokenize([texts[index] for index in part], kind, path)
-            pooled = self._pooled(encoder, *(tokens[name].to(self.device) for name in ("input_ids", "attention_mask")))
+            pooled = self._pooled(path, *(tokens[name].to(self.device) for name in ("input_ids", "attention_mask")))
             states[part] = pooled.to(states)
         return states
 

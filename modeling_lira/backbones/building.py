@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from ..configuration_lira import PATHS
 from ..frozen_backbone import FrozenBackbone
 from ..modeling_lira import LiraModel
 from ..modeling_lira_causal_lm import LiraForCausalLM
 from .anchors import english_anchors
-from .own_settings import prompts_of
+from .own_settings import pooling_of, prompts_of
 
 Model = TypeVar("Model", bound=LiraModel)
 Reasoner = TypeVar("Reasoner", bound=LiraForCausalLM)
@@ -40,6 +41,7 @@ def build(
     """
     sources = multilingual, english
     encoders = [source.load_encoder(dtype) for source in sources]
+    poolings = {f"{path}_pooling": pooling_of(source) for path, source in zip(PATHS, sources, strict=True)}
     lira_config = model_class.config_class(
         multilingual_config=encoders[0].config.to_dict(),
         english_config=encoders[1].config.to_dict(),
@@ -47,7 +49,7 @@ def build(
         english_backbone=english.pinned,
         multilingual_revision=multilingual.revision,
         english_revision=english.revision,
-        **config,  # type: ignore[arg-type]
+        **(poolings | config),  # type: ignore[arg-type]
     )
     model = model_class(lira_config, *encoders)
     # Only the trained parts: the encoders were loaded in this dtype.

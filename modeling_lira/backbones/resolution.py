@@ -198,8 +198,6 @@ def load_language_model(
     source = _source(name, revision)
     model, tokenizer = source.load_language_model(dtype), source.load_tokenizer()
     tokenizer.padding_side = "left"
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
     return model, tokenizer
 
 

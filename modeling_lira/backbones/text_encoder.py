@@ -7,8 +7,9 @@ import torch
 from torch.nn.functional import normalize
 from tqdm import tqdm
 
+from ..arca import temporal_pool
 from ..frozen_backbone import FrozenBackbone
-from .own_settings import pooling_of, prompts_of
+from .own_settings import dense_of, pooling_of, prompts_of
 from .resolution import PREFIX, resolve
 
 
@@ -42,10 +43,11 @@ class TextEncoder:
         max_tokens: int = 128,
     ) -> None:
         self.batch_size, self.max_tokens = batch_size, max_tokens
-        source = FrozenBackbone(name if name.startswith(PREFIX) else resolve(name, revision))
-        self._model, self._tokenizer = source.load_encoder(dtype), source.load_tokenizer(max_tokens)
-        self._pooling = pooling_of(source)
-        self.query_prompt, self.document_prompt = prompts_of(FrozenBackbone(name))
+        weights = FrozenBackbone(name if name.startswith(PREFIX) else resolve(name, revision))
+        self._model, self._tokenizer = weights.load_encoder(dtype), weights.load_tokenizer(max_tokens)
+        source = FrozenBackbone(name, revision)  # `resolve` leaves sub-folders out, and with them how to pool
+        self._pooling, self._dense = pooling_of(source), dense_of(source)
+        self.query_prompt, self.document_prompt = prompts_of(source)
 
     @torch.inference_mode()
     def encode(self, texts: Sequence[str], title: str = "") -> np.ndarray:
@@ -63,16 +65,8 @@ class TextEncoder:
                 return_tensors="pt",
             )
             states = self._model(**batch).last_hidden_state  # [B, L, d]
-            pooled = normalize(pool(states, batch["attention_mask"], self._pooling).float(), dim=-1)  # [B, d]
+            pooled = temporal_pool(states, batch["attention_mask"], 1, self._pooling)[:, 0].float()  # [B, H]
+            pooled = normalize(self._dense(pooled), dim=-1)  # [B, d]
             for row, vector in zip(rows, pooled.numpy(), strict=True):
                 vectors[row] = vector
         return np.stack(vectors)
-
-
-def pool(states: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor:
-    """Return one vector a text [B, d] of states [B, L, d], up to its length; padding may stand on either side."""
-    if pooling == "mean":
-        return (states * mask.unsqueeze(-1)).sum(1)
-    positions = torch.arange(mask.shape[1]) * mask  # [B, L]
-    chosen = mask.argmax(1) if pooling == "cls" else positions.argmax(1)
-    return states[torch.arange(len(states)), chosen]

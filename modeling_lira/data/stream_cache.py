@@ -41,8 +41,8 @@ class StreamCache:
         """Return the streams of `texts`, computing those that are not in the cache.
 
         Their key in the cache is made of the backbone's name and revision, its weights as they are, tuned or not, the
-        texts in their order, and everything else that changes a stream: number of bins, prefix, length of the longest
-        text.
+        texts in their order, and everything else that changes a stream: number of bins, pooling, prefix, length of the
+        longest text.
 
         Parameters
         ----------
@@ -117,6 +117,8 @@ class StreamCache:
             "prefix": getattr(processor, f"{'english_' if path == 'english' else ''}{kind}_prefix"),
             "max_length": processor.max_length,
         }
+        if (pooling := getattr(model.config, f"{path}_pooling")) != "mean":  # streams of older versions keep their key
+            settings["pooling"] = pooling
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         for text in texts:
             digest.update(json.dumps(normalise(text)).encode())

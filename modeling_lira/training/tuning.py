@@ -229,9 +229,8 @@ def sentence_transformer(model: LiraModel, path: str, source: FrozenBackbone) ->
             source.location, max_seq_length=processor.longest(path), model_kwargs=arguments, processor_kwargs=arguments
         )
     width = model.config.backbone(path).hidden_size
-    return SentenceTransformer(
-        modules=[transformer, Pooling(width, "mean"), Normalize()], prompts=prompts, device="cpu"
-    )
+    pooling = Pooling(width, getattr(model.config, f"{path}_pooling"))
+    return SentenceTransformer(modules=[transformer, pooling, Normalize()], prompts=prompts, device="cpu")
 
 
 def prepare(encoder: SentenceTransformer, way: str, rank: int) -> None:
