@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 
-from ..configuration_lira import ENGLISH
 from ..data.languages import known_language
 from ..errors import LiraError, is_blank
 from ..faces.terminal import one_line
@@ -75,6 +74,6 @@ def check_language(language: str, name: str) -> str:
         code = known_language(language)
     except LiraError as error:
         raise LiraError(f"{name}: {error}") from error
-    if code == ENGLISH:
+    if code == "en":
         raise LiraError(f"{name}: language {language!r} is English, which needs no translation: leave such texts out")
     return code
