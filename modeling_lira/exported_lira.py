@@ -31,7 +31,6 @@ LIGHT, TEXT, CANDIDATES = GRAPHS = ("model", "text", "candidates")
 """Graphs: of `input_ids` and `attention_mask` alone, for other engines; with the language; with candidates too."""
 MANIFEST = "export.json"
 _WEIGHTS = "model*.safetensors"
-_ENGINES: dict[str, Callable[[Path, str], Callable[[Mapping[str, np.ndarray]], np.ndarray]]] = {}
 
 
 @dataclass(frozen=True)
@@ -124,8 +123,7 @@ class ExportedLiraModel(LiraModel):
         """Return a graph, opened on first use."""
         if name not in self._graphs:
             path = self._files[f"{name}{SUFFIXES[self.export.format][0]}"]
-            with _running(path):
-                self._graphs[name] = _ENGINES[self.export.format](path, self.export.precision)
+            self._graphs[name] = open_graph(path, self.export.format, self.export.precision)
         return self._graphs[name]
 
     @property
@@ -162,18 +160,15 @@ class ExportedLiraModel(LiraModel):
         self, texts: list[str], candidates: list[list[str]], scores: Tensor, ids: Tensor, kind: str, batch_size: int
     ) -> Tensor:
         embeddings = torch.empty(len(texts), self.config.embedding_size, dtype=torch.float32)
-        codes = [None, *self.processor.languages]
         for translated in (False, True):
             rows = [row for row in range(len(texts)) if bool(candidates[row]) is translated]
             for part in batches_by_length([texts[row] for row in rows], batch_size):
                 chosen = [rows[position] for position in part]
-                inputs = self.processor(
-                    [texts[row] for row in chosen],
-                    [candidates[row] for row in chosen],
-                    [codes[int(ids[row])] for row in chosen],
-                    kind,
-                    [scores[row].tolist() for row in chosen],
-                )
+                inputs = self.processor.tokenize([texts[row] for row in chosen], kind)
+                inputs["language_ids"] = ids[chosen]
+                if translated:
+                    inputs |= self.processor.english_inputs([candidates[row] for row in chosen], kind)
+                    inputs["critic_scores"] = scores[chosen, : inputs["candidate_mask"].shape[1]]
                 embeddings[chosen] = cast(Tensor, self.forward(**inputs).sentence_embedding)
         if not embeddings.isfinite().all():
             raise LiraError("the embeddings are not finite: the export is damaged, export the model again")
@@ -232,7 +227,13 @@ def _openvino(path: Path, precision: str) -> Callable[[Mapping[str, np.ndarray]]
     return lambda inputs: compiled(dict(inputs), share_inputs=True)["sentence_embedding"]
 
 
-_ENGINES.update(onnx=_onnx, openvino=_openvino)
+_ENGINES = {"onnx": _onnx, "openvino": _openvino}
+
+
+def open_graph(path: Path, format: str, precision: str) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
+    """Return a function from a graph's inputs to its `sentence_embedding`; raise `LiraError` for a damaged graph."""
+    with _running(path):
+        return _ENGINES[format](path, precision)
 
 
 def load_exported(

@@ -114,7 +114,7 @@ class LaSR(nn.Module):
     def forward(
         self,
         multilingual_stream: Tensor,
-        english_stream: Tensor | None,
+        english_stream: Tensor,
         multilingual_embedding: Tensor,
         english_embedding: Tensor,
         quality: Tensor,
@@ -126,7 +126,7 @@ class LaSR(nn.Module):
         Parameters
         ----------
         multilingual_stream : Tensor, [B, S, d]
-        english_stream : Tensor, [B, S, d], or None where no text of the batch has a translation
+        english_stream : Tensor, [B, S, d]
         multilingual_embedding, english_embedding : Tensor, [B, d], unit norm
         quality : Tensor, [B, 8]
             What is known of the translation.
@@ -135,19 +135,42 @@ class LaSR(nn.Module):
         """
         dtype = self.residual.weight.dtype
         embeddings = torch.stack([multilingual_embedding, english_embedding], 1).to(dtype)  # [B, 2, d]
-        multilingual_stream = multilingual_stream.to(dtype)
-        english_stream = None if english_stream is None else english_stream.to(dtype)
+        multilingual_stream, english_stream = multilingual_stream.to(dtype), english_stream.to(dtype)
         states, mask = self._fuse(multilingual_stream, english_stream, has_english, language_ids)
-        pooled = self._mean(states, mask)  # [B, d]
+        present = mask[..., None].to(dtype)
+        pooled = (states * present).sum(1) / present.sum(1)  # [B, d]
         weight = self._english_weight(quality.to(dtype), has_english, language_ids)  # [B]
         angle = weight.float() * (math.pi / 2)
         # Divided by the width: a step of the optimizer moves a sum of d weights d times as far as one of them.
         halves = embeddings + (self.residual(pooled) / pooled.shape[-1]).view_as(embeddings)
         whole = (halves * torch.stack([angle.cos(), angle.sin()], 1)[..., None]).flatten(1)  # [B, 2d]
-        sentence = F.normalize(whole[:, : self.embedding_size].float(), dim=-1)  # [B, D]
-        streams = multilingual_stream if english_stream is None else torch.cat([multilingual_stream, english_stream], 1)
-        fused = streams + states / states.shape[-1]  # [B, S or 2S, d]
-        return LasrOutput(sentence, *self._with_english_half(fused, mask), weight)
+        fused = torch.cat([multilingual_stream, english_stream], 1) + states / states.shape[-1]  # [B, 2S, d]
+        return LasrOutput(self._sentence(whole), fused * mask[..., None], mask, weight)
+
+    def without_translation(
+        self, multilingual_stream: Tensor, multilingual_embedding: Tensor, language_ids: Tensor
+    ) -> LasrOutput:
+        """Give what `forward` gives for texts without a translation, without the work for the English half.
+
+        Parameters
+        ----------
+        multilingual_stream : Tensor, [B, S, d]
+        multilingual_embedding : Tensor, [B, d], unit norm
+        language_ids : Tensor, [B]
+        """
+        dtype, width = self.residual.weight.dtype, multilingual_stream.shape[-1]
+        stream = multilingual_stream.to(dtype)
+        states = self._reason(self._enter(stream, 0, language_ids), None)  # [B, S, d]
+        residual = F.linear(states.mean(1), self.residual.weight[:width], self.residual.bias[:width])
+        half = multilingual_embedding.to(dtype) + residual / width
+        fused = F.pad(stream + states / width, (0, 0, 0, stream.shape[1]))  # [B, 2S, d]
+        present = torch.ones(stream.shape[:2], dtype=torch.bool, device=stream.device)
+        mask = F.pad(present, (0, stream.shape[1]))
+        return LasrOutput(self._sentence(F.pad(half, (0, width))), fused, mask, half.new_zeros(len(half)))
+
+    def _sentence(self, whole: Tensor) -> Tensor:
+        """Return the embedding [B, D] of both halves [B, 2d]."""
+        return F.normalize(whole[:, : self.embedding_size].float(), dim=-1)
 
     def _english_weight(self, quality: Tensor, has_english: Tensor, language_ids: Tensor) -> Tensor:
         """Return the share of a right angle at which each text stands, [B]."""
@@ -155,30 +178,18 @@ class LaSR(nn.Module):
         return torch.where(has_english, gated, 0.0)
 
     def _fuse(
-        self, multilingual: Tensor, english: Tensor | None, has_english: Tensor, language_ids: Tensor
-    ) -> tuple[Tensor, Tensor | None]:
-        language = self.language_embedding(language_ids)[:, None]  # [B, 1, f]
-        states = self.enter(multilingual) + self.path_embedding.weight[0] + language
-        mask = None
-        if english is not None:
-            english = self.enter(english) + self.path_embedding.weight[1] + language
-            states = torch.cat([states, english], 1)  # [B, 2S, f]
-            attends = torch.ones_like(has_english)
-            mask = torch.stack([attends, has_english], 1).repeat_interleave(multilingual.shape[1], 1)  # [B, 2S]
+        self, multilingual: Tensor, english: Tensor, has_english: Tensor, language_ids: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        paths = [self._enter(stream, path, language_ids) for path, stream in enumerate((multilingual, english))]
+        attends = torch.ones_like(has_english)
+        mask = torch.stack([attends, has_english], 1).repeat_interleave(multilingual.shape[1], 1)  # [B, 2S]
+        return self._reason(torch.cat(paths, 1), mask), mask
+
+    def _enter(self, stream: Tensor, path: int, language_ids: Tensor) -> Tensor:
+        """Return the tokens [B, S, f] of a path's stream [B, S, d]."""
+        return self.enter(stream) + self.path_embedding.weight[path] + self.language_embedding(language_ids)[:, None]
+
+    def _reason(self, states: Tensor, mask: Tensor | None) -> Tensor:
         for layer in self.layers:
             states = layer(states, mask)
-        return self.leave(self.norm(states)), mask  # [B, S or 2S, d]
-
-    @staticmethod
-    def _mean(states: Tensor, mask: Tensor | None) -> Tensor:
-        if mask is None:
-            return states.mean(1)
-        present = mask[..., None].to(states.dtype)
-        return (states * present).sum(1) / present.sum(1)
-
-    @staticmethod
-    def _with_english_half(states: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        if mask is None:
-            mask = torch.ones(states.shape[:2], dtype=torch.bool, device=states.device)
-            return F.pad(states, (0, 0, 0, states.shape[1])), F.pad(mask, (0, mask.shape[1]))
-        return states * mask[..., None], mask
+        return self.leave(self.norm(states))  # [B, T, d]

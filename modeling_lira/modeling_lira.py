@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 from transformers.utils.generic import maybe_autocast
 
-from .arca import NUM_CRITICS, NUM_QUALITIES, Arca, ArcaOutput, temporal_pool
+from .arca import NUM_CRITICS, Arca, ArcaOutput, temporal_pool
 from .configuration_lira import PATHS, LiraConfig
 from .errors import LiraError
 from .frozen_backbone import (
@@ -251,9 +251,7 @@ class LiraModel(LiraPreTrainedModel):
 
     def _fuse_without_translation(self, multilingual_states: Tensor, language_ids: Tensor) -> LiraModelOutput:
         stream, embedding = self.arca.multilingual(multilingual_states)
-        quality = embedding.new_zeros(embedding.shape[0], NUM_QUALITIES)
-        present = torch.zeros(embedding.shape[0], dtype=torch.bool, device=embedding.device)
-        lasr = self.lasr(stream, None, embedding, embedding, quality, present, language_ids)
+        lasr = self.lasr.without_translation(stream, embedding, language_ids)
         return LiraModelOutput(
             sentence_embedding=lasr.sentence_embedding,
             multilingual_embedding=embedding,

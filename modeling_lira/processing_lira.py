@@ -212,7 +212,7 @@ class LiraProcessor(TokenizersProcessor):
         batch = self.tokenize(texts, kind, prefix=prefix)
         batch["language_ids"] = self.language_ids(codes)
         if any(chosen):
-            batch.update(self._english_inputs(chosen, kind))
+            batch.update(self.english_inputs(chosen, kind))
             batch["critic_scores"] = scores
         return BatchFeature(batch)
 
@@ -355,10 +355,14 @@ class LiraProcessor(TokenizersProcessor):
             prefix = getattr(self, f"{'english_' if english else ''}{kind}_prefix")
         length = self.longest(path)
         prefixed = [prefix + _readable(text, _CHARACTERS_PER_TOKEN * length) for text in texts]
-        encoded = tokenizer(prefixed, truncation=True, max_length=length, padding=True, return_tensors="pt")
-        return {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"]}
+        encoded = tokenizer(prefixed, truncation=True, max_length=length, padding=True)
+        return {name: torch.tensor(encoded[name]) for name in ("input_ids", "attention_mask")}
 
-    def _english_inputs(self, candidates: Sequence[Sequence[str]], kind: str) -> dict[str, torch.Tensor]:
+    def english_inputs(self, candidates: Sequence[Sequence[str]], kind: str) -> dict[str, torch.Tensor]:
+        """Tokenize the candidates of a batch; return `english_input_ids`, `english_attention_mask`, `candidate_mask`.
+
+        At least one text must have a candidate.
+        """
         width = max(len(row) for row in candidates)
         mask = torch.tensor([[column < len(row) for column in range(width)] for row in candidates])  # [B, K]
         tokens = self.tokenize([text for row in candidates for text in row], kind, "english")

@@ -235,15 +235,15 @@ MUTATIONS: list[Mutation] = [
     *_of(
         "modeling_lira/lasr.py",
         "test_lasr.py",
-        ("self.path_embedding.weight[1]", "self.path_embedding.weight[0]"),
+        ("self.path_embedding.weight[path]", "self.path_embedding.weight[0]"),
         ("self.residual(pooled) / pooled.shape[-1]", "self.residual(pooled)"),
         ("states / states.shape[-1]", "states"),
         ("math.log(start / (1 - start))", "math.log((1 - start) / start)"),
         ("[angle.cos(), angle.sin()]", "[angle.sin(), angle.cos()]"),
-        ("present = mask[..., None].to(states.dtype)\n        return (states * present).sum(1) / present.sum(1)", "return states.mean(1)"),
+        ("(states * present).sum(1) / present.sum(1)", "states.mean(1)"),
         ("query.shape[-1] ** 0.5", "query.shape[-1]"),
         ("scores = scores.masked_fill(~allowed, torch.finfo(scores.dtype).min)", "pass"),
-        ("return states * mask[..., None], mask", "return states, mask"),
+        ("fused * mask[..., None], mask", "fused, mask"),
         ("torch.stack([attends, has_english], 1)", "torch.stack([attends, attends], 1)"),
     ),
     *_of(

@@ -126,10 +126,10 @@ def test_trained_gate_depends_on_the_quality_alone():
 def test_no_english_stream_equals_an_all_false_mask(attention):
     lasr, batch = small_lasr(attn_implementation=attention), inputs()
     nothing = torch.zeros(BATCH, dtype=torch.bool)
-    names = ("multilingual_stream", "multilingual_embedding", "quality", "language_ids")
+    names = ("multilingual_stream", "multilingual_embedding", "language_ids")
     shared = {name: batch[name] for name in names}
-    shared |= {"english_embedding": shared["multilingual_embedding"], "has_english": nothing}
-    without = lasr(english_stream=None, **shared)
+    without = lasr.without_translation(**shared)
+    shared |= {"english_embedding": batch["english_embedding"], "quality": batch["quality"], "has_english": nothing}
     masked = lasr(english_stream=torch.randn(BATCH, BINS, WIDTH), **shared)
     for name in ("sentence_embedding", "fused_states", "english_weight"):
         torch.testing.assert_close(getattr(without, name), getattr(masked, name), atol=1e-6, rtol=1e-5)
