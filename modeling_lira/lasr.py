@@ -166,7 +166,7 @@ class LaSR(nn.Module):
         fused = F.pad(stream + states / width, (0, 0, 0, stream.shape[1]))  # [B, 2S, d]
         present = torch.ones(stream.shape[:2], dtype=torch.bool, device=stream.device)
         mask = F.pad(present, (0, stream.shape[1]))
-        return LasrOutput(self._sentence(F.pad(half, (0, width))), fused, mask, half.new_zeros(len(half)))
+        return LasrOutput(self._sentence(F.pad(half, (0, width))), fused, mask, half.new_zeros(half.shape[0]))
 
     def _sentence(self, whole: Tensor) -> Tensor:
         """Return the embedding [B, D] of both halves [B, 2d]."""
