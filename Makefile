@@ -1,7 +1,7 @@
 # Every target does its own set-up: python 3.11+, pip and git are all a machine needs.
 PYTHON ?= python3
 BIN := .venv/bin
-EXTRAS := offline,llm,train,eval,search,serve,space,export,data,docs,dev
+EXTRAS := offline,llm,train,eval,search,serve,scale,space,export,data,docs,dev
 export TOKENIZERS_PARALLELISM ?= true
 # One process a core, one thread each; the tests of a file share its fixtures, so they stay together.
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile

@@ -24,7 +24,7 @@ SLOW = {
     "test_corpus", "test_damaged_models", "test_databases", "test_dataset_commands", "test_export", "test_exporting",
     "test_faces", "test_gemma", "test_hostile", "test_hub_roundtrip", "test_kill_points", "test_linear_time",
     "test_log_benchmark", "test_markup", "test_mteb", "test_mutations", "test_options", "test_other_encoders",
-    "test_other_languages", "test_processes", "test_reasoning", "test_resumable", "test_search",
+    "test_other_languages", "test_processes", "test_reasoning", "test_resumable", "test_scale", "test_search",
     "test_sentence_transformers", "test_server_commands", "test_serving", "test_space", "test_studies",
     "test_train_reasoning", "test_training",
 }  # fmt: skip

