@@ -113,7 +113,7 @@ def _trained_scores(setting: Setting, name: str, seed: int) -> Run:
     """Train a system; return its scores on test and, as `detail/name`, what is worth knowing of the training."""
     start = time.perf_counter()
     system, scores = SYSTEMS[name], Run()
-    embed, details = system.build(setting.plan(encoder=system.encoder), seed)
+    embed, details = system.build(setting.plan_of(name), seed)
     for tables in setting.tables_of(system.encoder)["test"]:
         scores |= score(system, embed(tables))
     details = {**details, "all_seconds": round(time.perf_counter() - start, 1)}

@@ -112,7 +112,7 @@ def _gain(
 def _scores(setting: Setting, name: str, seed: int) -> Values:
     """Train a system; return nDCG@10 [Q] on test by `way/language`."""
     system, values = SYSTEMS[name], Values()
-    embed, _ = system.build(setting.plan(encoder=system.encoder), seed)
+    embed, _ = system.build(setting.plan_of(name), seed)
     for tables in setting.tables_of(system.encoder)["test"]:
         values |= system.scores(embed(tables), STUDIED_WAYS)
     return values

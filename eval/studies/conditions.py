@@ -77,7 +77,7 @@ def condition_scores(setting: Setting, name: str, seed: int, kinds: Sequence[str
     system chooses for each translator apart it chooses on the validation queries under the same condition.
     """
     system = SYSTEMS[name]
-    plan, test = setting.plan(encoder=system.encoder), setting.tables_of(system.encoder)["test"]
+    plan, test = setting.plan_of(name), setting.tables_of(system.encoder)["test"]
     of_test, of_validation = (
         [conditions_of(tables, kinds, levels, seed) for tables in part] for part in (test, plan.validation)
     )

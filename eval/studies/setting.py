@@ -200,6 +200,11 @@ class Setting:
         """Return the English encoder's streams of query candidates, [N, S, dh]."""
         return self.cache.get(self._templates[self.encoder], texts, "english", "query")
 
+    def plan_of(self, name: str) -> TrainingPlan:
+        """Return what a system is given: one that learns nothing gets no training data, which need not be encoded."""
+        system = SYSTEMS[name]
+        return self.plan(None if system.seeds else (), encoder=system.encoder)
+
     def plan(
         self,
         train: Sequence[SplitTables] | None = None,
