@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from modeling_lira import LiraConfig
 from modeling_lira.arca import (
+    QUALITY_CENTRES,
     QUALITY_SCALES,
     Actor,
     Adaptor,
@@ -179,9 +180,10 @@ def test_the_quality_of_a_translation_in_hand_values():
     policy, embeddings = torch.tensor([[0.75, 0.25]]), torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
     quality = translation_quality(features, policy, embeddings, torch.ones(1, 2, dtype=torch.bool))
     expected = [0.75, 0.0, -0.5, 0.3, 0.3 - 0.2, 0.5**0.5, (0.75**2 + 0.25**2) ** 0.5, 0.5]
-    torch.testing.assert_close(quality, torch.tensor([expected]) * torch.tensor(QUALITY_SCALES))
+    scales, centres = torch.tensor(QUALITY_SCALES), torch.tensor(QUALITY_CENTRES)
+    torch.testing.assert_close(quality, torch.tensor([expected]) * scales - centres)
     nothing = translation_quality(features * 0, policy * 0, embeddings * 0, torch.zeros(1, 2, dtype=torch.bool))
-    assert not nothing.any()
+    torch.testing.assert_close(nothing, -centres[None])
 
 
 def random_actor(seed: int = 0) -> Actor:
@@ -319,7 +321,9 @@ def test_the_english_embedding_is_the_mean_as_the_policy_weighs_it():
     torch.testing.assert_close(output.english_embedding[0], F.normalize(mean, dim=-1))
     torch.testing.assert_close(output.english_embedding[1], output.candidate_embeddings[1, 0])
     expected = torch.tensor([float(output.similarities[1, 0]), 0.0, 1.0, 1.0, 0.25])
-    torch.testing.assert_close(output.quality[1, 3:], expected * torch.tensor(QUALITY_SCALES[3:]))
+    torch.testing.assert_close(
+        output.quality[1, 3:], expected * torch.tensor(QUALITY_SCALES[3:]) - torch.tensor(QUALITY_CENTRES[3:])
+    )
 
 
 def test_a_missing_score_is_the_neutral_score():
@@ -342,7 +346,7 @@ def test_a_text_without_candidates_falls_back_to_itself(junk):
     assert output.selected.tolist() == [-1, 0]
     assert output.has_english.tolist() == [False, True]
     assert torch.equal(output.english_embedding[0], output.multilingual_embedding[0])
-    assert not output.english_stream[0].any() and not output.quality[0].any()
+    assert not output.english_stream[0].any() and output.quality[0].equal(-torch.tensor(QUALITY_CENTRES))
     assert all(value.isfinite().all() for value in vars(output).values())
     (output.english_embedding.sum() + output.similarities[mask].sum()).backward()
     assert all(parameter.grad.isfinite().all() for parameter in arca.parameters() if parameter.grad is not None)
