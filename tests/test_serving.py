@@ -21,6 +21,8 @@ import pytest
 import uvicorn
 from helpers import lira
 
+from eval.benchmarks.serving_benchmark import _ask, measure_serving
+from eval.report.readme import rendered
 from modeling_lira import LiraError, LiraModel
 from modeling_lira.agents import DictionaryTranslator
 from modeling_lira.serving import Limits, LiveTranslator, create_app
@@ -292,3 +294,21 @@ def test_the_readmes_client_code_runs_as_written(tiny_model: LiraModel) -> None:
         exec(source.replace("http://localhost:8080", url), names)
     expected = tiny_model.encode_query(["kemeja putih"], "id")
     np.testing.assert_allclose([item.embedding for item in names["answer"].data], expected, atol=2e-6)
+
+
+def test_load_is_measured_and_what_became_of_requests_when_the_server_was_stopped(
+    build_model: Callable[..., LiraModel], tmp_path: Path
+) -> None:
+    build_model().save_pretrained(tmp_path / "model")
+    texts = [f"áo sơ mi trắng cho bé trai {number}" for number in range(8)]
+    record = measure_serving(["--model", str(tmp_path / "model")], texts, "vi", (1, 4))
+    for clients, load in zip((1, 4), record.payload["loads"], strict=True):
+        assert (load["clients"], load["requests"], load["failed"]) == (clients, 8, 0)
+        assert 0 < load["p50_ms"] <= load["p95_ms"]
+    assert record.payload["stopped"] == {"asked": 4, "answered": 4}
+    assert "Stopped in the middle of 4 requests, the server answered 4 of them" in rendered("serving", vars(record))
+
+
+def test_requests_that_fail_are_counted_as_such() -> None:
+    load = _ask(f"http://127.0.0.1:{free_port()}", ["áo", "giày"], "vi", 2)
+    assert (load.requests, load.failed) == (2, 2)

@@ -135,6 +135,8 @@ def serving(
         None
     ),
     translator: Annotated[str | None, typer.Option(help="Of lira serve: translate the queries by this model.")] = None,
+    multilingual: Multilingual = None,
+    english: English = None,
     records: Records = RECORDS,
 ) -> None:
     """Start lira serve and measure its latency under load."""
@@ -143,7 +145,8 @@ def serving(
     from .serving_benchmark import measure_serving
 
     texts = load_split(corpus, language, "test").queries.texts
-    options = ["--model", model, *(["--translator", translator] if translator else [])]
+    given = {"--translator": translator, "--multilingual": multilingual, "--english": english}
+    options = ["--model", model, *(part for name, value in given.items() if value for part in (name, value))]
     asked = [texts[number % len(texts)] for number in range(requests)]
     measure_serving(options, asked, language, clients or (1, 8, 32)).write(records)
 

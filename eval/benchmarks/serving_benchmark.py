@@ -55,16 +55,18 @@ def measure_serving(options: Sequence[str], texts: Sequence[str], language: str,
         If the server does not start.
     """
     meter = Meter("serving")
-    with _served(options) as url:
+    with _served(options) as (server, url):
         _ask(url, texts[:8], language, 1)  # the first requests of a process are slower
         loads = [_ask(url, texts, language, count) for count in clients]
+        stopped = _stopped(server, url, texts[: max(clients)], language)
     rows = [list(asdict(load).values()) for load in loads]
     logger.info("%s", to_text(Table(["clients", "requests", "p50 ms", "p95 ms", "requests/s", "failed"], rows)))
-    return meter.record({"options": list(options), "loads": [asdict(load) for load in loads]})
+    logger.info("stopped in the middle of %d requests: %d answered", *stopped.values())
+    return meter.record({"options": list(options), "loads": [asdict(load) for load in loads], "stopped": stopped})
 
 
 @contextmanager
-def _served(options: Sequence[str]) -> Iterator[str]:
+def _served(options: Sequence[str]) -> Iterator[tuple[subprocess.Popen, str]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -76,7 +78,7 @@ def _served(options: Sequence[str]) -> Iterator[str]:
             if server.poll() is not None or time.monotonic() > deadline:
                 raise LiraError("the server did not start: see its message above")
             time.sleep(0.1)
-        yield url
+        yield server, url
     finally:
         server.terminate()
         server.wait()
@@ -96,7 +98,10 @@ def _ask(url: str, texts: Sequence[str], language: str, clients: int) -> Load:
         if not hasattr(connection, "http"):
             connection.http = httpx.Client(timeout=60)
         began = time.perf_counter()
-        answer = connection.http.post(f"{url}/v1/embeddings", json={"input": text, "language": language})
+        try:
+            answer = connection.http.post(f"{url}/v1/embeddings", json={"input": text, "language": language})
+        except httpx.TransportError:
+            return math.nan
         return time.perf_counter() - began if answer.is_success else math.nan
 
     start = time.perf_counter()
@@ -105,4 +110,23 @@ def _ask(url: str, texts: Sequence[str], language: str, clients: int) -> Load:
     elapsed = time.perf_counter() - start
     good = sorted(one * 1000 for one in taken if not math.isnan(one)) or [math.nan]
     p50, p95 = (round(good[min(int(share * len(good)), len(good) - 1)], 1) for share in (0.5, 0.95))
-    return Load(clients, len(texts), p50, p95, round(len(texts) / elapsed, 1), len(texts) - len(good))
+    return Load(clients, len(texts), p50, p95, round(len(texts) / elapsed, 1), sum(map(math.isnan, taken)))
+
+
+def _stopped(server: subprocess.Popen, url: str, texts: Sequence[str], language: str) -> dict[str, int]:
+    """Stop the server when it has received a request for each text; count the requests and the answers."""
+    before = _received(url)
+    with ThreadPoolExecutor(len(texts)) as pool:
+        asking = [pool.submit(_ask, url, [text], language, 1) for text in texts]
+        while _received(url) - before < len(texts) and not all(one.done() for one in asking):
+            time.sleep(0.002)
+        server.terminate()
+        failed = sum(one.result().failed for one in asking)
+    return {"asked": len(texts), "answered": len(texts) - failed}
+
+
+def _received(url: str) -> float:
+    """Return how many texts the server has been sent: those that wait, and the requests that were answered."""
+    lines = httpx.get(f"{url}/metrics").text.splitlines()
+    values = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    return float(values["lira_waiting"]) + float(values.get('lira_requests_total{status="200"}', 0))

@@ -352,6 +352,16 @@ def cost_block(results: dict) -> str:
     return _studied(lines, results, note + encoded)
 
 
+def serving_block(results: dict) -> str:
+    """Render the server's latency by number of clients, and what became of requests when it was stopped."""
+    payload = results["payload"]
+    lines = markdown_head(["clients", "requests", "p50 ms", "p95 ms", "requests/s", "failed"])
+    lines += [markdown_row([str(value) for value in load.values()]) for load in payload["loads"]]
+    stopped = payload["stopped"]
+    note = f"Stopped in the middle of {stopped['asked']} requests, the server answered {stopped['answered']} of them."
+    return "\n".join([*lines, "", _note(note, results)])
+
+
 def _spread(point: dict) -> str:
     if point["mean"] is None:  # a record's NaN: nothing was measured
         return "–"
@@ -379,6 +389,7 @@ BLOCKS: dict[str, Callable[[dict], str]] = {
     "sensitivity": sensitivity_block,
     "bound": bound_block,
     "cost": cost_block,
+    "serving": serving_block,
     "index": index_block,
     "demo": demo_block,
     "throughput": throughput_block,
