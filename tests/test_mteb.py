@@ -1,6 +1,7 @@
 # ruff: noqa: F811  # fixtures of other files
 """LiRA in MTEB: every text gets its language, prefix and translations, and the scores are ours."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import mteb
 import pytest
 import torch
 from mteb.abstasks.text.bitext_mining import AbsTaskBitextMining
+from mteb.cache import ResultCache
 from mteb.types import PromptType
 from test_retrieval import corpus, saved  # noqa: F401  # fixtures
 from test_unseen import QUESTIONS, candidates, cldr, xquad  # noqa: F401  # fixtures
@@ -19,7 +21,7 @@ from eval.benchmarks.mteb_model import LiraEncoder, subsets_spoken
 from eval.benchmarks.mteb_run import ENGLISH_PRODUCTS, PRODUCTS, Sources, run_mteb
 from eval.benchmarks.mteb_tasks import PUBLIC, splits_task
 from eval.benchmarks.unseen import XQUAD, measure_unseen, read_candidates, unseen_tables
-from eval.record import corpus_version, read_record
+from eval.record import corpus_version, read_record, weights_of
 from modeling_lira import LiraModel
 from modeling_lira.cli import run
 from modeling_lira.configuration_lira import LANGUAGES
@@ -93,8 +95,22 @@ def test_the_corpus_is_a_task_whose_lists_do_not_stop_mteb(
     tables = cache_split(loaded, StreamCache(tmp_path / "streams"), load_split(str(corpus), "vi", "test"))
     expected = float(embed_split(loaded, tables).ndcg().mean())
     assert measured[ENGLISH_PRODUCTS]["test"]["vi"]["ndcg_at_10"] == pytest.approx(expected, abs=1e-4)
+    check_results_folder(tmp_path / "mteb" / "results", saved, measured[PRODUCTS]["test"])
     record = read_record(tmp_path / "mteb-products.json", "mteb-products", corpus_version(str(corpus)))
     assert record.payload["scores"] == measured[PRODUCTS] and record.payload["translations"]
+
+
+def check_results_folder(results: Path, saved: Path, expected: dict[str, dict[str, float]]) -> None:
+    """MTEB reads it as a results repository: model, revision, experiment, task, and the model's description."""
+    [folder] = results.glob("lira__*/*/experiments/translations_True")
+    assert folder.parents[2].name == f"lira__{saved.name}" and folder.parents[1].name == weights_of(str(saved))
+    meta = json.loads((folder / "model_meta.json").read_text())
+    assert meta["name"] == f"lira/{saved.name}" and "tha-Thai" in meta["languages"] and meta["n_parameters"] > 0
+    loaded = ResultCache(results.parent).load_results(load_experiments="match_name")
+    [mine] = [model for model in loaded.model_results if model.model_name == f"lira/{saved.name}"]
+    read = {row["hf_subset"]: row["ndcg_at_10"] for task in mine.task_results for row in task.scores["test"]
+            if task.task_name != "EnglishProductRetrieval"}  # fmt: skip
+    assert read == {subset: pytest.approx(values["ndcg_at_10"]) for subset, values in expected.items()}
 
 
 @pytest.mark.parametrize("name", PUBLIC)

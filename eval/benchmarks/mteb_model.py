@@ -5,7 +5,7 @@ from typing import Any
 
 from mteb.abstasks.task_metadata import TaskMetadata
 from mteb.models.abs_encoder import AbsEncoder
-from mteb.models.model_meta import ModelMeta
+from mteb.models.model_meta import ModelMeta, ScoringFunction
 from mteb.types import PromptType
 from torch import Tensor
 
@@ -40,17 +40,29 @@ class LiraEncoder(AbsEncoder):
     translations : mapping, optional
         English candidates by (language, text), as `read_candidates` gives them; an English text is its own. Without
         them the translation-free path runs.
-    name : str
-        Of the model, in MTEB's results.
+    name, revision : str
+        Of the model, in MTEB's results: with an organisation, and what tells its weights from others.
     """
 
     def __init__(
-        self, model: LiraModel, cache: StreamCache, translations: Translations | None = None, name: str = "lira"
+        self,
+        model: LiraModel,
+        cache: StreamCache,
+        translations: Translations | None = None,
+        name: str = "lira",
+        revision: str | None = None,
     ) -> None:
         self.model = model
         self.cache = cache
         self.translations = translations or {}
-        self.mteb_model_meta = ModelMeta.create_empty({"name": name if "/" in name else f"lira/{name}"})
+        self._meta = model_meta(model, name if "/" in name else f"lira/{name}", revision)
+
+    @property
+    def mteb_model_meta(self) -> ModelMeta:  # type: ignore[override]
+        """What MTEB's results say of the model; runs with translations stand apart, as an experiment."""
+        return self._meta.model_copy(
+            update={"experiment_kwargs": {"translations": True} if self.translations else None}
+        )
 
     def encode(
         self,
@@ -98,6 +110,28 @@ class LiraEncoder(AbsEncoder):
         else:
             return None
         return match_language(spoken, self.model.processor.languages)
+
+
+def model_meta(model: LiraModel, name: str, revision: str | None) -> ModelMeta:
+    """Return MTEB's description of a model, from its config and weights."""
+    parameters = list(model.parameters())
+    known = {
+        "name": name,
+        "revision": revision,
+        "languages": [mteb_code(language) for language in model.processor.languages],
+        "n_parameters": sum(parameter.numel() for parameter in parameters),
+        "memory_usage_mb": sum(parameter.nbytes for parameter in parameters) / 2**20,
+        "max_tokens": model.processor.longest(),
+        "embed_dim": model.encode_query(["a"]).shape[-1],
+        "open_weights": True,
+        "framework": ["PyTorch", "Sentence Transformers", "Transformers", "safetensors"],
+        "reference": "https://arxiv.org/abs/2510.14466",
+        "similarity_fn_name": ScoringFunction.COSINE,
+        "use_instructions": bool(model.processor.query_prefix or model.processor.document_prefix),
+        "adapted_from": model.config.multilingual_backbone or None,
+        "modalities": ["text"],
+    }
+    return ModelMeta.create_empty(known)
 
 
 def subsets_spoken(task: TaskMetadata, languages: Sequence[str]) -> list[str]:

@@ -11,6 +11,8 @@ import mteb
 from datasets.exceptions import DatasetNotFoundError
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from mteb.abstasks.abstask import AbsTask
+from mteb.cache import ResultCache
+from mteb.results import TaskResult
 from rich.table import Table
 
 from modeling_lira.agents.candidate import Candidate
@@ -28,7 +30,7 @@ from ..record import Meter, corpus_version, weights_of
 from .mteb_model import LiraEncoder, subsets_spoken
 from .mteb_tasks import PUBLIC, corpus_task, splits_task
 from .other_models import is_lira, load_sentence_transformer
-from .unseen import CLDR, XQUAD, cldr_splits, read_candidates, xquad_splits
+from .unseen import CLDR, XQUAD, Translations, cldr_splits, read_candidates, xquad_splits
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -73,6 +75,8 @@ def run_mteb(
 ) -> dict[str, Any]:
     """Evaluate a saved model on tasks, print a table and write one record a task, `mteb-<task>`.
 
+    Beside the records, in `mteb`, MTEB's own results of the model are kept in the layout of its results repository.
+
     Parameters
     ----------
     model : str
@@ -111,12 +115,10 @@ def run_mteb(
         meter = Meter(f"mteb-{name}", corpus=version, subject=subject)
         task, given = _task(name, sources, codes)
         given = given if isinstance(encoder, LiraEncoder) else {}
-        if isinstance(encoder, LiraEncoder):
-            encoder.translations = given
-        scores[name] = _scores(name, task, encoder)
+        scores[name] = _kept_scores(name, task, encoder, given, records)
         payload: dict[str, Any] = {"model": shown(model), "weights": weights, "translations": bool(given), "task": name}
         payload["scores"] = scores[name]
-        payload["baselines"] = {rival: _scores(name, task, loaded) for rival, loaded in rivals.items()}
+        payload["baselines"] = {rival: _scores(_evaluated(name, task, loaded)) for rival, loaded in rivals.items()}
         texts = digest_of(sorted([*key, *(candidate.text for candidate in row)] for key, row in given.items()))
         path = meter.record(payload, translations=texts).write(records)
         _show({name: scores[name]} | {f"{name}, {rival}": row for rival, row in payload["baselines"].items()}, path)
@@ -139,7 +141,8 @@ def _encoder(
             raise LiraError(f"model {model!r} is no LiRA model: it takes neither --multilingual nor --english")
         return load_sentence_transformer(model), list(LANGUAGES)
     loaded = load_model(model, *backbones)
-    return LiraEncoder(loaded, StreamCache(streams), {}, Path(model).name), list(loaded.processor.languages)
+    encoder = LiraEncoder(loaded, StreamCache(streams), {}, Path(model).name, weights_of(model))
+    return encoder, list(loaded.processor.languages)
 
 
 def _task(name: str, sources: Sources, codes: Sequence[str]) -> tuple[AbsTask, dict[tuple[str, str], list[Candidate]]]:
@@ -192,14 +195,24 @@ def _own_candidates(split: RetrievalSplit) -> dict[tuple[str, str], list[Candida
     }
 
 
-def _scores(
-    name: str, task: AbsTask, encoder: "LiraEncoder | SentenceTransformer"
+def _kept_scores(
+    name: str, task: AbsTask, encoder: "LiraEncoder | SentenceTransformer", given: Translations, records: Path
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """Return what is kept of the scores, by split and subset."""
+    """Return a model's scores; LiRA gets the translations, and its result is kept in MTEB's own layout."""
+    if isinstance(encoder, LiraEncoder):
+        encoder.translations = given
+    result = _evaluated(name, task, encoder)
+    if isinstance(encoder, LiraEncoder):
+        ResultCache(records / "mteb").save_to_cache(result, encoder.mteb_model_meta)
+    return _scores(result)
+
+
+def _evaluated(name: str, task: AbsTask, encoder: "LiraEncoder | SentenceTransformer") -> TaskResult:
+    """Return MTEB's own result of a task."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         result = mteb.evaluate(
-            encoder,  # type: ignore[arg-type]
+            encoder,
             task,
             cache=None,
             co2_tracker=False,
@@ -207,9 +220,14 @@ def _scores(
         )
     except (OSError, DatasetNotFoundError, HfHubHTTPError, OfflineModeIsEnabled) as error:
         raise LiraError(f"the data of task {name!r} cannot be had: {str(error).splitlines()[0]}") from error
+    return result.task_results[0]
+
+
+def _scores(result: TaskResult) -> dict[str, dict[str, dict[str, float]]]:
+    """Return what is kept of the scores, by split and subset."""
     return {
         split: {row["hf_subset"]: {key: float(row[key]) for key in SCORES if key in row} for row in rows}
-        for split, rows in result.task_results[0].scores.items()
+        for split, rows in result.scores.items()
     }
 
 
