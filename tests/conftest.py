@@ -21,7 +21,8 @@ from modeling_lira.backbones.anchors import english_anchors
 
 SLOW = {
     "e2e", "hub", "test_ablations", "test_bare_install", "test_checkpoint", "test_code_of_each_folder",
-    "test_corpus", "test_damaged_models", "test_databases", "test_dataset_commands", "test_export", "test_exporting",
+    "test_corpus", "test_damaged_models", "test_databases", "test_dataset_commands", "test_export",
+    "test_export_benchmark", "test_exporting",
     "test_faces", "test_gemma", "test_hostile", "test_hub_roundtrip", "test_kill_points", "test_linear_time",
     "test_log_benchmark", "test_markup", "test_mteb", "test_mutations", "test_options", "test_other_encoders",
     "test_other_languages", "test_processes", "test_reasoning", "test_resumable", "test_scale", "test_search",

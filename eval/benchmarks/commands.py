@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from modeling_lira.exporting.choices import Format
+
 from ..options import RECORDS, STREAMS, Baselines, English, Languages, Model, Multilingual, Records, Streams, codes_of
 
 
@@ -20,6 +22,7 @@ def register(app: typer.Typer) -> None:
     )
     app.command(epilog="Example: python -m eval logs --sizes 30 --sizes 100 --sizes 300")(logs)
     app.command(epilog="Example: python -m eval serving --model runs/mine")(serving)
+    app.command(epilog="Example: python -m eval export --model runs/mine --corpus runs/corpus")(export)
     app.command(epilog="Example: python -m eval report --keep")(report)
     app.command("all", epilog="Example: python -m eval all --quick --model runs/mine/model")(everything)
 
@@ -149,6 +152,29 @@ def serving(
     options = ["--model", model, *(part for name, value in given.items() if value for part in (name, value))]
     asked = [texts[number % len(texts)] for number in range(requests)]
     measure_serving(options, asked, language, clients or (1, 8, 32)).write(records)
+
+
+def export(
+    model: Annotated[str, typer.Option("--model", help="Run of lira train or folder of a model.")],
+    corpus: Annotated[str, typer.Option(help="Corpus folder or Hub dataset, whose test part is searched.")] = (
+        "runs/corpus"
+    ),
+    output: Annotated[Path, typer.Option(help="Gets the exports; those that are there are kept.")] = Path(
+        "runs/export"
+    ),
+    queries: Annotated[int, typer.Option(min=1, help="Test queries of each language, and queries timed alone.")] = 140,
+    documents: Annotated[int, typer.Option(min=10, help="Titles of each language that are searched.")] = 400,
+    rounds: Annotated[int, typer.Option(min=1, help="Timed turns of every system over batches.")] = 3,
+    formats: Annotated[list[Format] | None, typer.Option("--format", help="Only this engine; repeat.")] = None,
+    multilingual: Multilingual = None,
+    english: English = None,
+    records: Records = RECORDS,
+) -> None:
+    """Export a model and measure its CPU time and quality in every engine, beside the bare encoder in the same."""
+    from .export_benchmark import Sizes, measure_export
+
+    sizes = Sizes(singles=queries, rounds=rounds, queries=queries, documents=documents)
+    measure_export(model, corpus, output, (multilingual, english), sizes, formats or tuple(Format)).write(records)
 
 
 def report(

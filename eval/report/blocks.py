@@ -1,6 +1,7 @@
 """Measured figures as Markdown: one function a block of the README, from the JSON that the measurement wrote."""
 
 from collections.abc import Callable, Iterator, Mapping
+from statistics import fmean
 
 from modeling_lira.data.corpus import REFERENCE
 from modeling_lira.evaluation.names import LIRA
@@ -352,6 +353,31 @@ def cost_block(results: dict) -> str:
     return _studied(lines, results, note + encoded)
 
 
+def export_block(results: dict) -> str:
+    """Render the CPU time and the quality of every engine and precision, beside the bare encoder's."""
+    payload = results["payload"]
+    columns = ["system", "query, CPU ms", "speed", "of the encoder's", "texts/CPU-s", "speed", "nDCG@10 × 100"]
+    lines = markdown_head([*columns, "worst language"])
+    for system, figures in payload["systems"].items():
+        ms, speed, of_encoder, rate, batch_speed = (figures[name] for name in EXPORT_FIGURES)
+        cells = [f"{ms:.1f}", f"{speed:.2f}", f"{of_encoder:.2f}", f"{rate:.0f}", f"{batch_speed:.2f}"]
+        values = list(figures.get("ndcg@10", {}).values())
+        cells += [f"{100 * fmean(values):.1f}", f"{100 * figures['worst_change']:+.1f}"] if values else ["", ""]
+        lines.append(markdown_row([system, *cells]))
+    has = [name for name, there in payload["instructions"].items() if there]
+    note = (
+        f"One thread of {results['hardware']['cpu']} ({', '.join(has) or 'no instructions for int8 or bfloat16'}); "
+        f"{payload['singles']} queries one at a time, {payload['batched']} in batches of {payload['batch_size']}, all "
+        "systems in turn. Speed is to the encoder in sentence-transformers on torch in float32, "
+        '"of the encoder\'s" to the bare encoder in the same engine and precision; "worst language" is the largest '
+        "loss of nDCG@10 to float32."
+    )
+    return "\n".join([*lines, "", _note(note, results)])
+
+
+EXPORT_FIGURES = ("query_ms", "query_speed", "query_speed_of_encoder", "texts_per_second", "batch_speed")
+
+
 def serving_block(results: dict) -> str:
     """Render the server's latency by number of clients, and what became of requests when it was stopped."""
     payload = results["payload"]
@@ -389,6 +415,7 @@ BLOCKS: dict[str, Callable[[dict], str]] = {
     "sensitivity": sensitivity_block,
     "bound": bound_block,
     "cost": cost_block,
+    "export": export_block,
     "serving": serving_block,
     "index": index_block,
     "demo": demo_block,

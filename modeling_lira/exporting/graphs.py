@@ -13,6 +13,7 @@ import torch
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 from torch import Tensor
 from torch.export import Dim
+from transformers import PreTrainedModel
 from transformers.exporters.configs import ExportFormat
 from transformers.exporters.exporter_onnx import OnnxConfig, OnnxExporter
 from transformers.exporters.quantizers import OnnxRuntimeDynamicConfig, OnnxRuntimeQuantizer
@@ -37,13 +38,13 @@ def examples(model: LiraModel) -> dict[str, dict[str, Tensor]]:
     return {TEXT: plain, CANDIDATES: dict(model.processor(texts, pairs))}
 
 
-def traced(model: LiraModel, inputs: Mapping[str, Tensor], fused: bool) -> ir.Model:
+def traced(model: PreTrainedModel, inputs: Mapping[str, Tensor], fused: bool) -> ir.Model:
     """Return the graph of a whole model for any batch, length and number of candidates, with one output.
 
     Parameters
     ----------
-    model : LiraModel
-        On the CPU, in evaluation mode.
+    model : PreTrainedModel
+        On the CPU, in evaluation mode, with a `sentence_embedding` in its output.
     inputs : mapping
         Example tensors.
     fused : bool
