@@ -1,4 +1,4 @@
-"""The checkpoint that comes with the repository is what the code, its records and its card say."""
+"""The checkpoints that come with the repository are what the code, their records and their cards say."""
 
 import ast
 import json
@@ -10,28 +10,42 @@ import pytest
 from huggingface_hub import ModelCard
 from safetensors import safe_open
 
-FOLDER = Path(__file__).parents[1] / "model_cards" / "lira-e5-small-minilm"
+CARDS = Path(__file__).parents[1] / "model_cards"
+FOLDERS = [CARDS / "lira-e5-small-minilm", CARDS / "lira-e5-small-minilm-tuned"]
+each = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 PACKAGE = Path(__file__).parents[1] / "modeling_lira"
 
 
-def test_its_code_is_linked_to_the_package_s() -> None:
-    for file in FOLDER.glob("*.py"):
+@each
+def test_its_code_is_linked_to_the_package_s(folder: Path) -> None:
+    for file in folder.glob("*.py"):
         assert file.is_symlink() and file.resolve() == (PACKAGE / file.name).resolve(), (
             f"{file.name} must be a link to ../../modeling_lira/{file.name}, not a copy"
         )
 
 
-def test_it_holds_small_safetensors_of_trained_parts_only() -> None:
-    assert not [path.name for path in FOLDER.rglob("*") if path.suffix in {".bin", ".pt", ".pkl", ".pickle"}]
-    assert (FOLDER / "model.safetensors").stat().st_size <= 16 * 2**20
-    with safe_open(FOLDER / "model.safetensors", "pt") as weights:
-        assert all(name.startswith(("arca.", "lasr.")) for name in weights.keys())  # noqa: SIM118  # no mapping
-    config = json.loads((FOLDER / "config.json").read_text())
+def test_together_they_take_12_mib() -> None:
+    assert sum((folder / "model.safetensors").stat().st_size for folder in FOLDERS) <= 12 * 2**20
+
+
+@each
+def test_it_holds_safetensors_of_trained_parts_only_and_changes_of_low_rank(folder: Path) -> None:
+    assert not [path.name for path in folder.rglob("*") if path.suffix in {".bin", ".pt", ".pkl", ".pickle"}]
+    config = json.loads((folder / "config.json").read_text())
+    parts = ["arca.", "lasr.", *(f"{path}_encoder." for path in config.get("tuned_backbones", []))]
+    with safe_open(folder / "model.safetensors", "pt") as weights:
+        names = list(weights.keys())
+        assert {name[: len(part)] for part in parts for name in names if name.startswith(part)} == set(parts)
+        assert all(name.startswith(tuple(parts)) for name in names)
+        changes = [weights.get_slice(name).get_shape() for name in names if "_encoder." in name]
+    assert all(min(shape, default=0) <= 16 for shape in changes)
+    assert "/" not in str(config["multilingual_config"].get("_name_or_path", ""))
     assert config["multilingual_backbone"] == "intfloat/multilingual-e5-small"
     assert config["english_backbone"] == "sentence-transformers/all-MiniLM-L6-v2"
 
 
-def test_its_code_imports_only_what_transformers_brings() -> None:
+@each
+def test_its_code_imports_only_what_transformers_brings(folder: Path) -> None:
     allowed = {
         "torch",
         "transformers",
@@ -42,7 +56,7 @@ def test_its_code_imports_only_what_transformers_brings() -> None:
         "httpx",
         "tqdm",
     }
-    for file in FOLDER.glob("*.py"):
+    for file in folder.glob("*.py"):
         tree = ast.parse(file.read_text(encoding="utf-8"))
         names = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level]
         names += [name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names]
@@ -50,10 +64,11 @@ def test_its_code_imports_only_what_transformers_brings() -> None:
         assert not foreign, f"{file.name} imports {foreign}"
 
 
-def test_its_card_says_what_its_records_say() -> None:
-    card = ModelCard.load(FOLDER / "README.md")
-    training = json.loads((FOLDER / "training.json").read_text())
-    evaluation = json.loads((FOLDER / "evaluation.json").read_text())
+@each
+def test_its_card_says_what_its_records_say(folder: Path) -> None:
+    card = ModelCard.load(folder / "README.md")
+    training = json.loads((folder / "training.json").read_text())
+    evaluation = json.loads((folder / "evaluation.json").read_text())
     assert training["command"] in card.text and evaluation["command"] in card.text
     assert training["options"]["seed"] == 0 and "Seed 0" in card.text
     values = {
@@ -63,13 +78,14 @@ def test_its_card_says_what_its_records_say() -> None:
     assert values and set(values.values()) <= numbers
 
 
+@each
 @pytest.mark.timeout(280)
-def test_it_loads_and_searches_on_offline_backbones_where_the_package_is_not() -> None:
+def test_it_loads_and_searches_on_offline_backbones_where_the_package_is_not(folder: Path) -> None:
     script = f"""
 import sys
 from transformers import AutoModel
 sys.modules["modeling_lira"] = None
-model = AutoModel.from_pretrained({str(FOLDER)!r}, trust_remote_code=True, multilingual_backbone=sys.argv[1],
+model = AutoModel.from_pretrained({str(folder)!r}, trust_remote_code=True, multilingual_backbone=sys.argv[1],
                                   english_backbone=sys.argv[2])
 queries = model.encode_query(["nồi cơm điện", "เสื้อยืดผู้ชาย"], ["vi", "th"], candidates=[["rice cooker"], []])
 titles = model.encode_document(["Electric Rice Cooker 1.8L", "Men's Cotton T-Shirt, Black"], "en")
@@ -84,7 +100,7 @@ print((queries @ titles.T).argmax(1).tolist())
         [sys.executable, "-P", "-c", script, *folders[:2]],
         capture_output=True,
         text=True,
-        cwd=FOLDER.parent,
+        cwd=CARDS,
         check=False,
     )
     assert result.returncode == 0, result.stderr

@@ -1,0 +1,1 @@
+../../modeling_lira/configuration_lira.py

@@ -1,0 +1,1 @@
+../../modeling_lira/exported_lira.py

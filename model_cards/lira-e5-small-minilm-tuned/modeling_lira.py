@@ -1,0 +1,1 @@
+../../modeling_lira/modeling_lira.py

@@ -1,0 +1,1 @@
+../../modeling_lira/pretrained_lira.py

@@ -1,0 +1,1 @@
+../../modeling_lira/processing_lira.py
