@@ -71,7 +71,8 @@ def embedder(name: str) -> Embedder:
     def embed(tables: SplitTables) -> Embedded:
         split = tables.split
         queries = encode_query(split.queries.texts)
-        local, english = (encode_document(titles) for titles in (split.titles, split.searched_titles(True)))
+        local, titles = encode_document(split.titles), split.searched_titles(True)
+        english = local if titles == split.titles else encode_document(titles)
         return check_finite(Embedded(tables, {True: queries, False: queries}, {True: english, False: local}), name)
 
     return embed
