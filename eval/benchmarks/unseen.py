@@ -292,7 +292,7 @@ def measure_unseen(
     """
     embed = partial(embed_split, model)
     rows = [
-        Row(encoder_name(model), encoder_alone, False),
+        Row(encoder_name([model]), encoder_alone, False),
         Row(TRANSLATE, translate_then_encode, True),
         *rivals,
         Row(LIRA, embed, True),

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from statistics import fmean
 
 from modeling_lira.data.corpus import REFERENCE
-from modeling_lira.evaluation.names import LIRA
+from modeling_lira.evaluation.names import LIRA, TRANSLATE
 from modeling_lira.faces.markup import Markdown, markdown_code, markdown_head, markdown_row, markdown_text
 
 from ..benchmarks.gate import SHOWN as GATE_SHOWN
@@ -95,7 +95,7 @@ def generalisation_block(results: dict) -> str:
         for system, values in figures["ndcg@10"].items():
             lines.append(markdown_row([system, *(scaled(values.get(language)) for language in languages)]))
         for pair, values in figures["differences"].items():
-            if "encoder alone" in pair:
+            if TRANSLATE not in pair:
                 lines += ["", markdown_text(f"{pair}: {interval(values['mean'])}.")]
         lines += [*_too_narrow(figures["differences"]), ""]
     return "\n".join(lines)

@@ -123,9 +123,9 @@ def lira_vectors(model: LiraModel, tables: SplitTables) -> Vectors:
     )
 
 
-def encoder_name(model: LiraModel) -> str:
-    """Return the name of the row of a model's multilingual encoder alone."""
-    return TUNED if "multilingual" in model.config.tuned_backbones else ENCODER
+def encoder_name(models: Sequence[LiraModel]) -> str:
+    """Return the name of the row of the multilingual encoder alone, which the models share."""
+    return TUNED if any("multilingual" in model.config.tuned_backbones for model in models) else ENCODER
 
 
 def systems_of(models: Sequence[LiraModel], with_candidates: bool) -> dict[str, list[System]]:
@@ -141,7 +141,7 @@ def systems_of(models: Sequence[LiraModel], with_candidates: bool) -> dict[str, 
     read = [partial(lira_vectors, model) for model in models]
     rows: dict[str, list[System]] = {
         BM25_ROW: [System(Words, False, (LOCAL_TITLES,))],
-        encoder_name(models[0]): [System(encoder_vectors, False)],
+        encoder_name(models): [System(encoder_vectors, False)],
     }
     if with_candidates:
         rows[TRANSLATE_BM25] = [System(Words, True, NEED_ENGLISH)]
