@@ -3,9 +3,7 @@
 import contextlib
 import json
 import pickle
-import resource
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +12,7 @@ import pyarrow as pa
 import pytest
 import torch
 from conftest import MULTILINGUAL_TEXTS
-from helpers import lira
+from helpers import largest_file, lira
 
 from modeling_lira import LiraError, LiraModel, files
 from modeling_lira.search import SearchIndex
@@ -229,17 +227,6 @@ def test_other_bad_input(tmp_path):
 # ---------------------------------------------------------------- failures
 
 
-@contextmanager
-def no_file_beyond(size: int) -> Iterator[None]:
-    """Let the system cut off files, as a full disk does."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("limit", [1_000, 20_000])
 def test_a_full_disk_leaves_the_index_as_it_was(tmp_path, method, limit):
@@ -249,7 +236,7 @@ def test_a_full_disk_leaves_the_index_as_it_was(tmp_path, method, limit):
     index.save()
     before = content(tmp_path / "index")
     index.add(names(500, 100), rows[100:], ["some text"] * 500)
-    with no_file_beyond(limit), pytest.raises(LiraError, match="cannot save the index"):
+    with largest_file(limit), pytest.raises(LiraError, match="cannot save the index"):
         index.save()
     after = content(tmp_path / "index")
     assert after.keys() == before.keys()
@@ -662,7 +649,7 @@ def test_a_full_disk_at_the_first_save(tmp_path, method):
     index = SearchIndex.create(tmp_path / "index", WIDTH, method, "float32")
     index.add(names(400), vectors(400), ["some text"] * 400)
     for limit in (0, 1_000, 30_000):
-        with no_file_beyond(limit), pytest.raises(LiraError, match="cannot save the index"):
+        with largest_file(limit), pytest.raises(LiraError, match="cannot save the index"):
             index.save()
     again = SearchIndex.create(tmp_path / "index", WIDTH, method, "float32")
     again.add(names(100), vectors(100))
