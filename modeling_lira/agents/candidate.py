@@ -60,6 +60,11 @@ class Translator(Protocol):
         ...
 
 
+def with_new(before: Sequence[Sequence[Candidate]], after: Sequence[Sequence[Candidate]]) -> list[list[Candidate]]:
+    """Return each text's candidates: those that it had, then the new ones that are not among them."""
+    return [[*old, *(one for one in new if one not in old)] for old, new in zip(before, after, strict=True)]
+
+
 class Critic(Protocol):
     """An agent that measures pairs of a text and a candidate; a `Calibration` turns measurements into scores."""
 

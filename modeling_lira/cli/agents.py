@@ -12,6 +12,7 @@ import typer
 
 from .. import agents, backbones
 from ..agents import check as checking
+from ..agents.candidate import with_new
 from ..agents.limits import check_limits
 from ..agents.tables import Table, checked_suffix
 from ..errors import LiraError
@@ -203,7 +204,7 @@ def translate(
     with agents.CandidateStore(store or _store_of(output)) as finished:
         translator = translator_of(options, wanted, dictionary)
         after = agents.translate(translator, texts, languages, finished)
-    table.write(output, [old + [c for c in new if c not in old] for old, new in zip(before, after, strict=True)])
+    table.write(output, with_new(before, after))
     logger.info("%s: %d texts, %d candidates", output, len(texts), sum(map(len, after)))
 
 

@@ -8,7 +8,27 @@ ADAPTER = (
 FETCHED = """Behind a firewall, give folders in place of the backbones: `AutoModel.from_pretrained(…,
 multilingual_backbone="/models/a", english_backbone="/models/b")`.
 """
-TEMPLATE = """# $repo
+COMMON = """\
+Without translations the multilingual path runs alone. The code in this repository imports `torch`, `transformers` and
+what these bring; pin it with `revision=`. After the first load everything works offline (`HF_HUB_OFFLINE=1`).
+$fetched
+## What it is made of
+
+$backbones
+
+$training
+
+## Evaluation
+
+$evaluation
+
+## Limits
+
+- Trained for $languages; other languages have whatever the multilingual backbone knows of them.
+"""
+"""What every card says of the code, of what a model is made of and of how it was measured."""
+TEMPLATE = (
+    """# $repo
 
 Sentence embeddings for search in $languages: LiRA
 ([arXiv:2510.14466](https://arxiv.org/abs/2510.14466)) on two encoders. A multilingual encoder reads the text; an
@@ -47,23 +67,9 @@ instructions = {"query_instruction": "$query", "text_instruction": "$document"}
 HuggingFaceEmbedding("$repo", trust_remote_code=True, **instructions)
 ```
 
-Without translations the multilingual path runs alone. The code in this repository imports `torch`, `transformers` and
-what these bring; pin it with `revision=`. After the first load everything works offline (`HF_HUB_OFFLINE=1`).
-$fetched
-## What it is made of
-
-$backbones
-
-$training
-
-## Evaluation
-
-$evaluation
-
-## Limits
-
-- Trained for $languages; other languages have whatever the multilingual backbone knows of them.
-- Good translations help; bad ones are weighed down, not ignored. Try it with and without on your own texts.
+"""
+    + COMMON
+    + """- Good translations help; bad ones are weighed down, not ignored. Try it with and without on your own texts.
 - Figures on one corpus say little about another: evaluate on your own.
 - It inherits the biases of its backbones and of the corpus.
 
@@ -71,3 +77,4 @@ $evaluation
 
 $licence
 """
+)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..faces.markup import markdown_text
+from .embedding_card import COMMON
 
 REASONING_PIPELINE, REASONING_TASK = "text-generation", "question-answering"
 REASONING_TAGS = ("text-generation", "question-answering")
@@ -30,7 +31,8 @@ def _phase(name: str, log: Sequence[Mapping[str, float]]) -> str:
 REASONING_FETCHED = """Behind a firewall, give folders in place of the models: `AutoModelForCausalLM.from_pretrained(…,
 text_model="/models/a", multilingual_backbone="/models/b", english_backbone="/models/c")`.
 """
-REASONING_TEMPLATE = """# $repo
+REASONING_TEMPLATE = (
+    """# $repo
 
 Answers questions in $languages: LiRA
 ([arXiv:2510.14466](https://arxiv.org/abs/2510.14466)) in front of a language model. A multilingual encoder reads the
@@ -47,23 +49,9 @@ inputs = model.processor(["…"], languages="$example", candidates=[["an English
 print(model.processor.tokenizer.batch_decode(model.generate(**inputs, max_new_tokens=16), skip_special_tokens=True))
 ```
 
-Without translations the multilingual path runs alone. The code in this repository imports `torch`, `transformers` and
-what these bring; pin it with `revision=`. After the first load everything works offline (`HF_HUB_OFFLINE=1`).
-$fetched
-## What it is made of
-
-$backbones
-
-$training
-
-## Evaluation
-
-$evaluation
-
-## Limits
-
-- Trained for $languages; other languages have whatever the multilingual backbone knows of them.
-- It answers as well as its language model can: what that does not know in English, LiRA does not add.
+"""
+    + COMMON
+    + """- It answers as well as its language model can: what that does not know in English, LiRA does not add.
 - Good translations help; without any it answers less well. Figures on one set of questions say little about another.
 - It inherits the biases of its backbones and of its training questions.
 
@@ -71,3 +59,4 @@ $evaluation
 
 $licence
 """
+)

@@ -20,6 +20,7 @@ from datatrove.pipeline.base import PipelineStep
 from ..agents import Calibration, Candidate, CandidateStore
 from ..agents import critique as score
 from ..agents import translate as make_candidates
+from ..agents.candidate import with_new
 from ..agents.tables import Table
 from ..errors import LiraError
 from ..files import atomic_path
@@ -144,8 +145,7 @@ class Translate(TextStep):
         self, texts: list[str], before: Candidates, languages: list[str], finished: CandidateStore
     ) -> Candidates:
         """Return the candidates that the texts had, and those that the translator makes."""
-        after = make_candidates(self.made(self.make), texts, languages, finished, progress=False)
-        return [[*old, *(c for c in new if c not in old)] for old, new in zip(before, after, strict=True)]
+        return with_new(before, make_candidates(self.made(self.make), texts, languages, finished, progress=False))
 
 
 class Critique(TextStep):
