@@ -279,7 +279,8 @@ def _epochs(
     rows = QueryRows(train)
     sampler = rows.sampler(options, seed)
     collate = RetrievalCollator(train, options, sampler)
-    steps = len(sampler) // options.batch_size * options.epochs
+    size = sampler.batch_size  # less than asked for where no language has so many queries
+    steps = len(sampler) // size * options.epochs
     start = {name: weights.detach().clone() for name, weights in head.named_parameters()}
     optimizer = torch.optim.AdamW(head.parameters(), lr=rate, weight_decay=0.0)
     schedule = get_cosine_schedule_with_warmup(optimizer, max(1, steps // 20), steps)
@@ -287,8 +288,8 @@ def _epochs(
         sampler.set_epoch(epoch)
         order = list(sampler)
         head.train()
-        for first in range(0, len(order), options.batch_size):
-            batch = collate([rows[index] for index in order[first : first + options.batch_size]])
+        for first in range(0, len(order), size):
+            batch = collate([rows[index] for index in order[first : first + size]])
             optimizer.zero_grad()
             loss(head, batch).backward()
             nn.utils.clip_grad_norm_(head.parameters(), 1.0)

@@ -69,7 +69,7 @@ class PairSampler(EpochSampler):
     def __init__(self, count: int, batch_size: int, seed: int) -> None:
         super().__init__(seed)
         self.count = count
-        self.batch_size = min(batch_size, count)
+        self.batch_size = batch_size
 
     def __len__(self) -> int:
         return self.count // self.batch_size * self.batch_size
