@@ -196,10 +196,15 @@ def tables_of(languages: Mapping[str, Values]) -> list[ShownTable]:
     for column in ("language", *SHOWN.values(), "actor", "similarity", "chance"):
         gate.add_column(column, justify="left" if column == "language" else "right")
     for language, values in languages.items():
-        choices = values["found"].get(REFERENCE, {})
-        shares = [f"{100 * choices[name]:.0f}%" if choices else "–" for name in ("actor", "similarity", "chance")]
-        gate.add_row(language, *(_range(values["gate"].get(name)) for name in SHOWN), *shares)
+        gate.add_row(language, *cells_of(values))
     return [scores, gate]
+
+
+def cells_of(values: Values) -> list[str]:
+    """Return a language's cells: the gate's weight by quality, then what actor, similarity and chance find."""
+    choices = values["found"].get(REFERENCE, {})
+    shares = [f"{100 * choices[name]:.0f}%" if choices else "–" for name in ("actor", "similarity", "chance")]
+    return [*(_range(values["gate"].get(name)) for name in SHOWN), *shares]
 
 
 def _range(values: Mapping[str, float] | None) -> str:

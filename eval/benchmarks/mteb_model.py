@@ -122,7 +122,7 @@ def model_meta(model: LiraModel, name: str, revision: str | None) -> ModelMeta:
         "n_parameters": sum(parameter.numel() for parameter in parameters),
         "memory_usage_mb": sum(parameter.nbytes for parameter in parameters) / 2**20,
         "max_tokens": model.processor.longest(),
-        "embed_dim": model.encode_query(["a"]).shape[-1],
+        "embed_dim": model.config.embedding_size,
         "open_weights": True,
         "framework": ["PyTorch", "Sentence Transformers", "Transformers", "safetensors"],
         "reference": "https://arxiv.org/abs/2510.14466",

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterator, Mapping
 from statistics import fmean
 
-from modeling_lira.data.corpus import REFERENCE
 from modeling_lira.evaluation.names import LIRA, TRANSLATE
 from modeling_lira.faces.markup import Markdown, markdown_code, markdown_head, markdown_row, markdown_text
 
-from ..benchmarks.gate import SHOWN as GATE_SHOWN
-from ..markdown import KEYS, interval, scaled
+from ..benchmarks import gate
+from ..markdown import KEYS, interval, negated, scaled
 from ..studies.backbones import shown_pair
+from ..studies.conditions import CRITIC, GLOSS, LOCAL, NONE, REFERENCE, UNSEEN, noise_name
 
 
 def demo_block(results: dict) -> str:
@@ -231,15 +231,7 @@ def noise_block(results: dict) -> str:
     return _studied(lines, results, "nDCG@10 × 100 on test, English titles, with its 95% interval")
 
 
-KEY_CONDITIONS = (
-    "none",
-    "none, unseen types",
-    "none, local titles",
-    "small LM, all, critic",
-    "lexicon's gloss",
-    "reference",
-    "swap 1",
-)
+KEY_CONDITIONS = (NONE, NONE + UNSEEN, LOCAL, CRITIC, GLOSS, REFERENCE, noise_name("swap", 1))
 """Of the translations, as regret names them: those whose figures every system shows."""
 
 
@@ -249,11 +241,9 @@ def regret_block(results: dict) -> str:
     rows = payload["conditions"]
     lines = markdown_head(["translations", "LiRA", "best rival", "its nDCG@10", "LiRA's lead (95%)"])
     for condition, row in rows.items():
-        best, behind = row["best rival"], row["behind"]["mean"]
-        lead = {"mean": -behind["mean"], "low": -behind["high"], "high": -behind["low"]}
-        scores = (scaled(row["systems"][name]["mean"]["mean"]) for name in (LIRA, best))
-        first, second = scores
-        lines.append(markdown_row([condition, first, best, second, interval(lead)]))
+        best, lead = row["best rival"], interval(negated(row["behind"]["mean"]))
+        first, second = (scaled(row["systems"][name]["mean"]["mean"]) for name in (LIRA, best))
+        lines.append(markdown_row([condition, first, best, second, lead]))
     shown = [name for name in KEY_CONDITIONS if name in rows]
     lines += ["", *markdown_head(["system", *shown])]
     for system in next(iter(rows.values()))["systems"]:
@@ -266,16 +256,9 @@ def regret_block(results: dict) -> str:
 
 def gate_block(results: dict) -> str:
     """Render how far a saved model's gate opens by quality of translation, and what its actor finds."""
-    languages = results["payload"]["languages"]
-    shown = {
-        name: title for name, title in GATE_SHOWN.items() if all(name in row["gate"] for row in languages.values())
-    }
-    lines = markdown_head(["language", *shown.values(), "actor finds", "similarity finds", "by chance"])
-    for code, row in languages.items():
-        cells = ["{median:.2f} ({10%:.2f} … {90%:.2f})".format(**row["gate"][name]) for name in shown]
-        found = row["found"].get(REFERENCE, {})
-        shares = [f"{100 * found[name]:.0f}%" if found else "–" for name in ("actor", "similarity", "chance")]
-        lines.append(markdown_row([code, *cells, *shares]))
+    lines = markdown_head(["language", *gate.SHOWN.values(), "actor finds", "similarity finds", "by chance"])
+    for code, values in results["payload"]["languages"].items():
+        lines.append(markdown_row([code, *gate.cells_of(values)]))
     note = "The gate's share of a right angle, median (10% … 90% of queries): 0 is the multilingual path alone, 1 the "
     note += "English one. Then how often the reference is found among three other queries' translations"
     return "\n".join([*lines, "", _note(f"{note}.", results)])

@@ -7,7 +7,7 @@ from typing import Any
 from modeling_lira.evaluation.names import ENCODER, LIRA, LIRA_FREE
 from modeling_lira.faces.markup import Markdown, markdown_code, markdown_head, markdown_row, markdown_text
 
-from ..markdown import interval
+from ..markdown import interval, negated
 from ..significance import MEAN
 from ..studies.conditions import CRITIC, LOCAL, NONE, REFERENCE
 
@@ -79,9 +79,7 @@ def _gains(mode: Mode, payload: Mapping[str, Any]) -> list[str]:
         return [_UNKNOWN, ""]
     means = {name: points[MEAN]["mean"] for name, points in row["systems"].items()}
     gain = f"{100 * (means[LIRA] - means[ENCODER]):+.1f}" if means.get(ENCODER) is not None else _UNKNOWN
-    behind = row["behind"][MEAN]
-    lead = {"mean": -behind["mean"], "low": -behind["high"], "high": -behind["low"]}
-    return [gain, f"{interval(lead)}, {row['best rival']}"]
+    return [gain, f"{interval(negated(row['behind'][MEAN]))}, {row['best rival']}"]
 
 
 def _milliseconds(mode: Mode, records: Records) -> str:

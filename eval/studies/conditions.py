@@ -78,19 +78,16 @@ def condition_scores(setting: Setting, name: str, seed: int, kinds: Sequence[str
     """
     system = SYSTEMS[name]
     plan, test = setting.plan_of(name), setting.tables_of(system.encoder)["test"]
-    of_test, of_validation = (
-        [conditions_of(tables, kinds, levels, seed) for tables in part] for part in (test, plan.validation)
-    )
+    of_test = [conditions_of(tables, kinds, levels, seed) for tables in test]
     names = list(of_test[0])
+    groups, of_validation = [names], []
+    if system.by_translator:
+        groups = [[name] for name in names]
+        of_validation = [(tables, conditions_of(tables, kinds, levels, seed)) for tables in plan.validation]
     values: Values = {}
-    for group in [[one] for one in names] if system.by_translator else [names]:
-        fitted = plan
-        if system.by_translator:
-            pairs = zip(plan.validation, of_validation, strict=True)
-            fitted = replace(
-                plan, validation=[stacked(setting, part, _only(group, several)) for part, several in pairs]
-            )
-        embed, _ = system.build(fitted, seed)
+    for group in groups:
+        validation = [stacked(setting, tables, _only(group, several)) for tables, several in of_validation]
+        embed, _ = system.build(replace(plan, validation=validation) if validation else plan, seed)
         for tables, conditions in zip(test, of_test, strict=True):
             values |= _of_language(setting, embed, tables, _only(group, conditions), system.local_titles)
     return values

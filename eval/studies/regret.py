@@ -17,6 +17,7 @@ from modeling_lira.faces.progress import Progress
 from modeling_lira.faces.terminal import PlainConsole
 
 from ..drawing import COLOURS, figure_of
+from ..markdown import interval, negated, scaled
 from ..significance import MEAN, Point, point_of, points_of
 from .conditions import CRITIC, GLOSS, LOCAL, NONE, REFERENCE, UNSEEN, condition_scores, noise_name
 from .setting import Setting, Values
@@ -122,19 +123,10 @@ def _table(payload: Mapping[str, Any]) -> Table:
     for column in ("LiRA", "best rival", "", "LiRA's lead"):
         table.add_column(column, justify="left" if column == "best rival" else "right")
     for condition, row in payload["conditions"].items():
-        best, lead = row["best rival"], row["behind"][MEAN]
-        table.add_row(
-            condition,
-            _shown(row["systems"][LIRA][MEAN]),
-            best,
-            _shown(row["systems"][best][MEAN]),
-            f"{-100 * lead['mean']:+.1f} ({-100 * lead['high']:+.1f} … {-100 * lead['low']:+.1f})",
-        )
+        best, lead = row["best rival"], interval(negated(row["behind"][MEAN]))
+        first, second = (scaled(row["systems"][name][MEAN]["mean"]) for name in (LIRA, best))
+        table.add_row(condition, first, best, second, lead)
     return table
-
-
-def _shown(point: Mapping[str, float]) -> str:
-    return f"{100 * point['mean']:.1f}"
 
 
 def _draw(path: Path, payload: Mapping[str, Any]) -> None:
