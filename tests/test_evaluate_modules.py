@@ -1,7 +1,10 @@
-"""The metrics as modules of `evaluate`: loaded by path, equal to trec_eval, ready to be a Space."""
+"""The metrics as modules of `evaluate`: loaded by path, equal to trec_eval, served as a Space."""
 
+import json
 import re
+import runpy
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -73,11 +76,36 @@ def test_what_cannot_be_ranked_is_named(
         evaluate.load(str(METRICS / "ndcg")).compute(predictions=predictions, references=references, k=k)
 
 
+@pytest.mark.skipif(find_spec("gradio") is None, reason="needs gradio (pip install '.[space]')")
 @pytest.mark.parametrize("name", NAMES)
-def test_a_folder_is_a_space(name: str) -> None:
-    files = {path.name for path in (METRICS / name).iterdir() if path.is_file()}
-    assert files == {f"{name}.py", "app.py", "README.md", "requirements.txt"}
-    assert f'with_name("{name}.py")' in (METRICS / name / "app.py").read_text(encoding="utf-8")
-    head = (METRICS / name / "README.md").read_text(encoding="utf-8").split("---")[1]
-    for line in ("sdk: gradio", "app_file: app.py", "- evaluate", "- metric"):
-        assert line in head.splitlines()
+def test_a_folder_is_a_space_that_starts(name: str, evaluate: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    import gradio
+    from gradio_client import Client
+    from gradio_client.exceptions import AppError
+
+    assert {path.name for path in (METRICS / name).iterdir() if path.is_file()} == {
+        f"{name}.py", "app.py", "README.md", "requirements.txt"
+    }  # fmt: skip
+    started: list[gradio.Interface] = []
+    launch = gradio.Interface.launch
+
+    def launch_in_a_thread(page: gradio.Interface) -> None:
+        started.append(page)
+        launch(page, prevent_thread_lock=True, quiet=True)
+
+    monkeypatch.setattr(gradio.Interface, "launch", launch_in_a_thread)
+    runpy.run_path(str(METRICS / name / "app.py"), run_name="__main__")
+    (page,) = started
+    try:
+        client = Client(page.local_url, verbose=False)
+        metric = evaluate.load(str(METRICS / name))
+        for predictions, references, k in page.examples:
+            lists = {"predictions": json.loads(predictions), "references": json.loads(references)}
+            expected = metric.compute(**lists, k=k, per_query=True)
+            assert client.predict(predictions, references, k, api_name="/compute") == expected
+        assert client.predict("[[0.1]]", "[[0]]", 10, api_name="/compute")["per_query"] == [None]
+        for predictions, message in (("[[0.1, ", "Expecting value"), ("[[0.1]]", "query 0 has 1 scores and 3 grades")):
+            with pytest.raises(AppError, match=message):
+                client.predict(predictions, "[[0, 3, 1]]", 10, api_name="/compute")
+    finally:
+        page.close(verbose=False)
