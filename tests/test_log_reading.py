@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import random
+import unicodedata
 from collections import Counter
 from pathlib import Path
 
@@ -11,7 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from dataset_builder.lexicon import LANGUAGES, read_table
+from dataset_builder.logs.clicks import ACTION_NUMBERS
+from dataset_builder.logs.columns import COLUMNS
 from dataset_builder.logs.reading import BadRow, LogRow, read_log
+from dataset_builder.logs.words import WORDS, names_of_actions, plain
 from modeling_lira.data import table_file
 from modeling_lira.errors import LiraError
 
@@ -103,6 +108,62 @@ def test_all_that_is_missing_is_said_at_once(tmp_path: Path) -> None:
         list(read_log(path))
     with pytest.raises(LiraError, match=r"has no column 'rnak' for position, .*; did you mean position=rank\?"):
         list(read_log(path, {"position": "rnak"}))
+
+
+LOCAL = {
+    "vi": ("Từ khoá,Tên sản phẩm,Hành động,Mã SP,Ngôn ngữ,Vị trí,Phiên,Ngày giờ", "nhấp chuột", "đặt hàng"),
+    "th": ("คำค้นหา,ชื่อสินค้า,เหตุการณ์,รหัสสินค้า,ภาษา,อันดับ,รหัสผู้ใช้,วันที่", "คลิก", "สั่งซื้อ"),
+    "id": ("kata_kunci,NamaProduk,Aksi,Kode Barang,BAHASA,posisi,ID-pengguna,tanggal (WIB)", "diklik", "beli"),
+    "ms": ("carian,Tajuk Produk,tindakan,kod_produk,bahasa,kedudukan,sesi,tarikh", "Klik", "pembelian"),
+    "ur": ("تلاش,پروڈكٹ كا نام,عمل,پروڈکٹ کوڈ,زبان,پوزیشن,صارف,تاریخ", "کلک", "خریداری"),
+    "bn": ("অনুসন্ধান,পণ্যের নাম,ক্রিয়া,পণ্য আইডি,ভাষা,অবস্থান,সেশন,সময়", "ক্লিক", "ক্রয়"),
+    "fil": ("hinanap,pangalan_ng_produkto,aksyon,id ng produkto,wika,puwesto,sesyon,petsa", "pinindot", "Binili"),
+    "en": ("searchTerm,Item.Name,Event Type,SKU,Locale,result_rank,UserID,date_time", "Clicked", "order"),
+}
+
+
+@pytest.mark.parametrize("language", LOCAL)
+def test_columns_and_actions_are_known_in_the_shops_own_language(tmp_path: Path, language: str) -> None:
+    header, click, purchase = LOCAL[language]
+    for form in ("NFC", "NFD"):
+        path = write_csv(tmp_path / "log.csv", unicodedata.normalize(form, header), "a,b,c,1,d,2,e,f")
+        assert list(read_log(path)) == [LogRow("a", "b", "c", "1", "", "d", "2", "e", "f")]
+    assert [names_of_actions()[plain(text)] for text in (click, purchase)] == ["click", "purchase"]
+
+
+@pytest.mark.parametrize("header", ["tu khoa,ten san pham,hanh dong", "TỪ_KHÓA,TÊN SẢN PHẨM,HÀNH-ĐỘNG"])
+def test_case_and_accents_of_a_name_do_not_matter(tmp_path: Path, header: str) -> None:
+    assert list(read_log(write_csv(tmp_path / "log.csv", header, "a,b,c"))) == [LogRow("a", "b", "c")]
+
+
+def test_a_name_that_may_mean_something_else_is_mentioned_and_not_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_csv(tmp_path / "log.csv", "pencarian,nama,jenis,harga", "a,b,c,d")
+    with pytest.raises(LiraError, match=r"OURS=THEIRS, perhaps --column product=nama or --column action=jenis$"):
+        read_log(path)
+    assert list(read_log(path, {"product": "nama", "action": "jenis"}))
+    path = write_csv(tmp_path / "log.csv", "kueri,nama produk,judul,aksi,kode,harga", "a,b,c,d,e,f")
+    with caplog.at_level("INFO"):
+        assert list(read_log(path)) == [LogRow("a", "b", "d")]
+    lines = [" ".join(line.split()) for line in caplog.text.splitlines()]
+    assert "judul – not read; --column product=judul if it is that" in lines
+    assert "kode – not read; --column product_id=kode if it is that" in lines
+    assert "harga – not read" in lines
+
+
+def test_every_word_has_one_meaning() -> None:
+    """A word that may mean two of our columns stands with a question mark, or it would be read as the first of them."""
+    assert LogRow._fields == COLUMNS
+    rows = read_table(WORDS, ("meaning", "language", "words"))
+    assert {row["language"] for row in rows} == {*LANGUAGES, "en"}
+    meanings: dict[tuple[bool, str], set[str]] = {}
+    for row in rows:
+        meaning, is_action, of = row["meaning"].partition("=")
+        assert (meaning.removesuffix("?") in COLUMNS) and (not is_action or of in ACTION_NUMBERS)
+        for word in row["words"].split(" | "):
+            meanings.setdefault((bool(is_action), plain(word)), set()).add(row["meaning"])
+    assert {word: several for word, several in meanings.items() if len(several) > 1 or not word[1]} == {}
 
 
 def test_every_bad_row_has_its_reason(tmp_path: Path) -> None:

@@ -4,12 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-ACTIONS = {
-    "impression": "impression", "impressions": "impression", "view": "impression", "show": "impression",
-    "shown": "impression", "exposure": "impression", "click": "click", "clicks": "click", "clicked": "click",
-    "cart": "cart", "add_to_cart": "cart", "addtocart": "cart", "atc": "cart", "basket": "cart", "purchase": "purchase",
-    "purchased": "purchase", "order": "purchase", "buy": "purchase", "transaction": "purchase",
-}  # fmt: skip
 IMPRESSION, CLICK, CART, PURCHASE = range(4)
 ACTION_NUMBERS = {"impression": IMPRESSION, "click": CLICK, "cart": CART, "purchase": PURCHASE}
 DEEPEST = 100

@@ -13,10 +13,11 @@ from modeling_lira.data.languages import language_code
 from ..lexicon import normalise_text
 from . import statements as sql
 from .cleaning import clean_text
-from .clicks import ACTION_NUMBERS, ACTIONS, DEEPEST, Events, tally
+from .clicks import ACTION_NUMBERS, DEEPEST, Events, tally
 from .personal_data import scrub
 from .reading import BadRow, LogRow
 from .store import Store
+from .words import names_of_actions, plain
 
 LONGEST = {"query": 200, "product": 500}
 LONGEST_RAW = 2_000
@@ -135,7 +136,7 @@ class _Cleaner:
         store.run(sql.NUMBER_PRODUCTS)
 
     def _action(self, given: str, rows: int) -> tuple[str, int | None]:
-        action = ACTIONS.get("_".join(given[:LONGEST_RAW].casefold().replace("-", " ").split()))
+        action = names_of_actions().get(plain(given[:LONGEST_RAW]))
         if action is not None:
             return given, ACTION_NUMBERS[action]
         name = clean_text(given[:LONGEST_RAW])

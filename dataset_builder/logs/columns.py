@@ -1,6 +1,7 @@
 """Decide which column of a shop's log is the query, which the product, and so on.
 
-The user may name a column; otherwise it is the one of our own name, or one of a usual name such as `search_term`.
+The user may name a column; otherwise it is the one of our own name, or one of a usual name such as `search_term` or
+`kata kunci`. A name that may mean something else as well, such as `nama`, is not guessed but mentioned.
 """
 
 import logging
@@ -11,28 +12,11 @@ from modeling_lira.errors import LiraError
 from modeling_lira.faces.terminal import one_line
 
 from ..page import Table, to_text
+from .words import names_of_columns, plain
 
 logger = logging.getLogger(__name__)
 REQUIRED = ("query", "product", "action")
-USUAL_NAMES: Mapping[str, Sequence[str]] = {
-    "query": ("search_query", "search_term", "query_text", "search", "search_text", "term", "keyword", "keywords", "q"),
-    "product": (
-        "product_title", "product_name", "title", "item_title", "item_name", "item", "name", "listing_title", "listing",
-    ),
-    "action": (
-        "event", "event_type", "event_name", "action_type", "interaction", "interaction_type", "behavior", "behaviour",
-        "activity",
-    ),
-    "product_id": ("sku", "item_id", "product_sku", "listing_id", "goods_id", "asin", "pid"),
-    "title_en": ("title_english", "english_title", "product_title_en", "product_en", "name_en"),
-    "language": ("lang", "locale", "language_code", "lang_code", "query_language"),
-    "position": ("rank", "pos", "slot", "result_position", "item_position", "rank_position", "index"),
-    "session": (
-        "session_id", "user_session", "sid", "visit", "visit_id", "search_id", "user_id", "visitor_id", "client_id",
-    ),
-    "time": ("timestamp", "ts", "datetime", "event_time", "event_timestamp", "created_at", "date", "when"),
-}  # fmt: skip
-"""Names that shops give each of our columns, the most certain first: the first one that a log has is taken."""
+COLUMNS = (*REQUIRED, "product_id", "title_en", "language", "position", "session", "time")
 
 
 def check_names(given: Mapping[str, str]) -> None:
@@ -41,11 +25,11 @@ def check_names(given: Mapping[str, str]) -> None:
     Raises
     ------
     LiraError
-        If a key is none of `USUAL_NAMES`; the message lists these.
+        If a key is none of `COLUMNS`; the message lists these.
     """
-    unknown = sorted(set(given) - set(USUAL_NAMES))
+    unknown = sorted(set(given) - set(COLUMNS))
     if unknown:
-        raise LiraError(f"column {unknown[0]!r} is unknown: map some of {', '.join(USUAL_NAMES)}")
+        raise LiraError(f"column {unknown[0]!r} is unknown: map some of {', '.join(COLUMNS)}")
 
 
 def map_columns(log: str, names: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
@@ -73,25 +57,36 @@ def map_columns(log: str, names: Sequence[str], given: Mapping[str, str]) -> dic
             hint = f"; did you mean {ours}={one_line(near[0])}?" if near else ""
             raise LiraError(f"log {log} has no column {theirs!r} for {ours}, only {shown!r}{hint}")
     columns = dict(given)
-    for ours, usual in USUAL_NAMES.items():
-        guess = _usual_column(names, (ours, *usual), set(columns.values()))
+    for ours in COLUMNS:
+        guess = _guess(ours, names, set(columns.values()))
         if ours not in columns and guess is not None:
             columns[ours] = guess
     missing = [ours for ours in REQUIRED if ours not in columns]
     if missing:
         which = " and no column ".join(map(repr, missing))
-        raise LiraError(f"log {log} has no column {which}, only {shown!r}: map it with --column OURS=THEIRS")
+        hint = _hint(names, columns, missing)
+        raise LiraError(f"log {log} has no column {which}, only {shown!r}: map it with --column OURS=THEIRS{hint}")
     return columns
 
 
-def _usual_column(names: Sequence[str], usual: Sequence[str], taken: set[str]) -> str | None:
-    """Return the first of the usual names that the log has and that is not taken by another column, or None."""
-    free = {_plain(name): name for name in reversed(names) if name not in taken}
-    return next((free[name] for name in usual if name in free), None)
+def _guess(ours: str, names: Sequence[str], taken: set[str]) -> str | None:
+    """Return the column that is not taken and has the most certain name for one of ours, or None."""
+    ranks = {plain(ours): 0, **names_of_columns()[ours]}
+    usual = [name for name in names if name not in taken and plain(name) in ranks]
+    return min(usual, key=lambda name: ranks[plain(name)], default=None)
 
 
-def _plain(name: str) -> str:
-    return "_".join(name.strip().casefold().replace("-", " ").replace("_", " ").split())
+def _hint(names: Sequence[str], columns: Mapping[str, str], missing: Sequence[str]) -> str:
+    """Return which columns that are not read may be one of the missing ones, as options; empty if none may."""
+    free = [name for name in names if name not in columns.values()]
+    options = [f"--column {ours}={one_line(name)}" for ours in missing for name in free if ours in _meanings(name)]
+    return f", perhaps {' or '.join(options)}" if options else ""
+
+
+def _meanings(name: str) -> list[str]:
+    """Return those of our columns that a name may mean, certainly or not."""
+    words = names_of_columns()
+    return [ours for ours in COLUMNS if plain(name) in {plain(ours), *words[ours], *words[f"{ours}?"]}]
 
 
 def report_columns(log: str, names: Sequence[str], columns: Mapping[str, str], given: Mapping[str, str]) -> None:
@@ -100,6 +95,19 @@ def report_columns(log: str, names: Sequence[str], columns: Mapping[str, str], g
     rows = []
     for name in dict.fromkeys(names):
         ours = owners.get(name, "–")
-        how = "not read" if name not in owners else "as asked" if ours in given else "" if name == ours else "guessed"
+        how = (
+            _not_read(name)
+            if name not in owners
+            else "as asked"
+            if ours in given
+            else ""
+            if name == ours
+            else "guessed"
+        )
         rows.append([name, ours, how])
     logger.info("columns of %s\n%s", log, to_text(Table(["column", "read as", ""], rows)))
+
+
+def _not_read(name: str) -> str:
+    meanings = _meanings(name)
+    return f"not read; --column {meanings[0]}={name} if it is that" if meanings else "not read"
