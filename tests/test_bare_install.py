@@ -1,5 +1,6 @@
 """Installed from a wheel with core requirements only, or with one extra: all works or names the extra that it needs."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -7,10 +8,12 @@ import sysconfig
 import tarfile
 import zipfile
 from collections.abc import Callable
+from email import message_from_string
 from pathlib import Path
 
 import pytest
 from helpers import modules_beyond, packages_of
+from markdown_it import MarkdownIt
 
 from modeling_lira import LiraModel
 
@@ -54,7 +57,9 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
     build = "from setuptools import build_meta; build_meta.build_sdist('out')"
-    subprocess.run([sys.executable, "-c", build], cwd=folder, check=True, timeout=120, capture_output=True)
+    elsewhere = {name: value for name, value in os.environ.items() if not name.startswith("GITHUB_")}
+    command = [sys.executable, "-c", build]
+    subprocess.run(command, cwd=folder, check=True, timeout=120, capture_output=True, env=elsewhere)
     [made] = (folder / "out").glob("*.tar.gz")
     with tarfile.open(made) as archive:
         archive.extractall(folder / "unpacked", filter="data")
@@ -72,9 +77,10 @@ def tracked() -> list[str]:
 
 @pytest.fixture(scope="module")
 def wheel(source: Path) -> Path:
-    """A wheel of the source distribution, built without any network."""
+    """A wheel of the source distribution, built without any network, as if by GitHub."""
     build = ["wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "-w", str(source / "out"), "."]
-    subprocess.run([sys.executable, "-m", "pip", *build], cwd=source, check=True, timeout=120)
+    github = {**os.environ, "GITHUB_SERVER_URL": "https://github.example", "GITHUB_REPOSITORY": "me/lira"}
+    subprocess.run([sys.executable, "-m", "pip", *build], cwd=source, check=True, timeout=120, env=github)
     [made] = (source / "out").glob("*.whl")
     return made
 
@@ -86,6 +92,27 @@ def test_the_distributions_are_whole(source: Path, wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         packaged = {name for name in files if name.startswith(("modeling_lira/", "dataset_builder/"))}
         assert packaged - set(archive.namelist()) <= {"dataset_builder/lexicon/REVIEW.md"}  # for who corrects a word
+
+
+def links_of(metadata: str) -> list[str]:
+    """Return where the links and pictures of a long description lead, by a parser of Markdown."""
+    message = message_from_string(metadata)
+    assert message["Description-Content-Type"] == "text/markdown"
+    tokens = [token for block in MarkdownIt().parse(str(message.get_payload())) for token in block.children or ()]
+    return [str(token.attrs[name]) for token in tokens for name in ("href", "src") if name in token.attrs]
+
+
+def test_links_and_pictures_work_on_pypi(source: Path, wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        [metadata] = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        links = links_of(archive.read(metadata).decode("utf-8"))
+    assert all(link.startswith("https://") for link in links)
+    paths = [link.split("/HEAD/")[1].partition("#")[0] for link in links if link.startswith("https://github.example/")]
+    assert len(paths) > 20 and all((ROOT / path).is_file() for path in paths)
+    assert "https://github.example/me/lira/raw/HEAD/model_cards/demo_chart.png" in links
+    assert "https://github.example/me/lira/blob/HEAD/eval/README.md" in links
+    plain = links_of((source / "PKG-INFO").read_text(encoding="utf-8"))
+    assert plain and all(link.startswith("https://arxiv.org/") for link in plain)
 
 
 @pytest.fixture(scope="module")
