@@ -1,7 +1,7 @@
 """What a name says beyond its type: a "ceramic mug" is of ceramic, and a smartwatch is smart without saying so."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -85,6 +85,7 @@ class NameValues:
             self._rules.setdefault(rule.type, []).append(rule)
         self._inherent = {name: self._of_every_product(name) for name in lexicon.types}
         self._said: dict[tuple[str, str], dict[str, frozenset[Attribute]]] = {}
+        self._with_words: dict[tuple[str, str, str], frozenset[Attribute]] = {}
 
     def inherent(self, name: str) -> frozenset[Attribute]:
         """Return what every product of a type has, stated or not."""
@@ -104,6 +105,26 @@ class NameValues:
             plain = {strip_diacritics(form): values for form, values in forms.items()} if language == "vi" else {}
             self._said[key] = plain | forms
         return self._said[key].get(form, frozenset())
+
+    def unsaid(self, language: str, name: str, form: str, stated: tuple[Attribute, ...]) -> tuple[Attribute, ...]:
+        """Return the stated values that have no word of theirs in a form of a type's name, which would say them twice.
+
+        A colour is always said: few of its words in a name are meant as colours.
+        """
+        key = (language, name, form)
+        if key not in self._with_words:
+            self._with_words[key] = frozenset(self._in_words_of_the_type(*key))
+        said = self._with_words[key]
+        return tuple(value for value in stated if value[0] == "colour" or value not in said)
+
+    def _in_words_of_the_type(self, language: str, name: str, form: str) -> Iterator[Attribute]:
+        """Yield the values that a form says in words that the type has for them."""
+        vocabulary, scopes = self._vocabularies[language], self._types[name].scopes
+        for romanised in {False, bool(vocabulary[f"type:{name}"].romanised)}:
+            for group, value in self._worded(language, name, form, romanised):
+                words = vocabulary.entry(f"{group}:{value}", scopes).forms(romanised)
+                if any(_pattern(word, language).search(form.casefold()) for word in words):
+                    yield group, value
 
     def fitting(self, language: str, name: str, forms: tuple[str, ...], stated: Iterable[Attribute]) -> tuple[str, ...]:
         """Return those of a type's names that contradict nothing that a product states."""
@@ -126,18 +147,21 @@ class NameValues:
         return values | only
 
     def _values_in(self, language: str, name: str, form: str, romanised: bool) -> frozenset[Attribute]:
-        rules = [rule for key in (name, ANY) for rule in self._rules.get(key, ()) if rule.covers(language, name, form)]
-        dropped = {value for rule in rules for value in rule.dropped}
-        values = {
-            (group, value)
-            for group, value in self._words_in(language, name, form, romanised)
-            if (group, value) not in dropped and (group, "") not in dropped
-        }
-        values |= {value for rule in rules for value in rule.added}
+        values = self._worded(language, name, form, romanised)
+        values |= {value for rule in self._rules_of(language, name, form) for value in rule.added}
         children = {(group, value) for group, value in values if group == "age" and value in CHILD_VALUES["age"]}
         if children and not _only_children(self._types[name]):
             values.add(FOR_CHILDREN)
         return frozenset(values - children)
+
+    def _rules_of(self, language: str, name: str, form: str) -> list[NameRule]:
+        return [rule for key in (name, ANY) for rule in self._rules.get(key, ()) if rule.covers(language, name, form)]
+
+    def _worded(self, language: str, name: str, form: str, romanised: bool) -> set[Attribute]:
+        """Return the values with words in a form that are meant by them."""
+        dropped = {value for rule in self._rules_of(language, name, form) for value in rule.dropped}
+        words = self._words_in(language, name, form, romanised)
+        return {(group, value) for group, value in words if dropped.isdisjoint({(group, value), (group, "")})}
 
     def _words_in(self, language: str, name: str, form: str, romanised: bool) -> set[Attribute]:
         """Return the values of the type with words in a form; of overlapping words of a group the longest counts."""

@@ -62,7 +62,7 @@ def test_what_a_name_says(lexicon: Lexicon, language: str, name: str, form: str,
 def test_every_product_of_a_type_is_what_its_english_name_says(lexicon: Lexicon) -> None:
     names = name_values(lexicon)
     assert names.inherent("waterproof_phone_pouch") == {("feature", "waterproof")}
-    assert names.inherent("car_wax") == {("compatibility", "car")}
+    assert names.inherent("wood_pellet_litter") == {("material", "wood")}
     assert names.inherent("blouse") == {("gender", "women")}
     assert names.inherent("smartwatch") == {("feature", "smart")}
     assert names.inherent("drinking_glass") == frozenset()
@@ -132,3 +132,14 @@ def test_what_a_querys_name_says_is_a_wish(
                 seen += 1
     SEEN[queries[0].language] = seen
     assert len(SEEN) < len(LANGUAGES) or sum(SEEN.values()) > 0  # names say few values since they were read
+
+
+def test_what_a_name_says_in_another_of_its_words_is_not_said_twice(lexicon: Lexicon) -> None:
+    names = name_values(lexicon)
+    stated = (("gender", "women"), ("colour", "purple"), ("material", "leather"))
+    assert names.unsaid("fil", "handbag", "bag na pambabae", stated) == stated[1:]
+    assert names.unsaid("fil", "handbag", "handbag", stated) == stated
+    assert names.unsaid("ur", "smartwatch", "سمارٹ واچ", (("feature", "smart"),)) == ()
+    assert names.unsaid("ur", "wooden_puzzle_board", "ووڈن پزل", (("material", "wood"),)) == ()
+    rose = (("scent", "rose"),)
+    assert names.unsaid("vi", "toner", "nước hoa hồng", rose) == rose, "rose water is what a toner is called"

@@ -59,6 +59,7 @@ def test_a_dressed_title_has_its_parts_and_an_end(lexicon: Lexicon) -> None:
     assert Style(case="upper").dress("lều", Speaker(lexicon.vocabularies["vi"], random.Random(0)), "lều", []) == "LỀU"
     assert Style(case="upper").dress("usb", Speaker(lexicon.vocabularies["th"], random.Random(0)), "usb", []) == "usb"
     assert capitalise("men's iPhone case") == "Men's IPhone Case"
+    assert capitalise("[bảo hành] khoan (mới)") == "[Bảo Hành] Khoan (Mới)"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

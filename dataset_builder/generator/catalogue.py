@@ -122,7 +122,11 @@ class Catalogue:
         name, name_en = local.choose(forms), in_english.choose(forms_en)
         more = [*forms, *latin[:2], self.lexicon.vocabularies[ENGLISH][f"type:{product_type.name}"].name]
         more = rng.sample(more, min(style.names, len(more)))
-        title = style.dress(write_title(local, name, attributes, style.word), local, name, more)
+        unsaid, unsaid_en = (
+            names.unsaid(code, product_type.name, form, attributes)
+            for code, form in ((self.language, name), (ENGLISH, name_en))
+        )
+        title = style.dress(write_title(local, name, unsaid, style.word), local, name, more)
         used = [(self.language, form) for form in (name, *more) if form.casefold() in title.casefold()]
         said = [names.said(code, product_type.name, form) for code, form in (*used, (ENGLISH, name_en))]
         return Product(
@@ -133,7 +137,7 @@ class Catalogue:
             department=product_type.department,
             category=product_type.category,
             title=title,
-            title_en=style.dress(write_title(in_english, name_en, attributes, style.word), in_english, name_en, ()),
+            title_en=style.dress(write_title(in_english, name_en, unsaid_en, style.word), in_english, name_en, ()),
             text=write_description(speaker(self.vocabulary, 0.5), name, attributes, needs, latin),
             attributes=attributes,
             implied=implied_values(self.lexicon, product_type, attributes, said),

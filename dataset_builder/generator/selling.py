@@ -1,6 +1,7 @@
 """How sellers dress a title up: tags in brackets, capitals, a model's code, more names, and what it is a gift for."""
 
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ _OPPOSED = ("imported", "local_made")
 _BRACKETS = ("[{}]", "[{}]", "【{}】", "({})", "🔥{}🔥", "✨{}", "⚡{}⚡", "{} |", "{}!!", "❤️ {}")
 _CODE_LETTERS = "ABCDGHJKLMRSTVX"
 _CAPITALISED = ("vi", "id", "ms", "fil", "en")
+_FIRST_LETTER = re.compile(r"(?<!\S)[(\[]?\w")
 MAX_TITLE = 120
 
 
@@ -63,8 +65,8 @@ class Style:
 
 
 def capitalise(text: str) -> str:
-    """Begin every word with a capital, and change no other letter."""
-    return " ".join(word[:1].upper() + word[1:] for word in text.split(" "))
+    """Begin every word with a capital, also one after a bracket, and change no other letter."""
+    return _FIRST_LETTER.sub(lambda match: match[0].upper(), text)
 
 
 def draw_style(words: Sequence[str], needs: Sequence[str], rng: random.Random) -> Style:
