@@ -11,6 +11,7 @@ from dataset_builder.generator.catalogue import Catalogue
 from dataset_builder.generator.keyboards import on_english_layout, telex, vni
 from dataset_builder.generator.misspelling import abbreviate, misspell
 from dataset_builder.generator.queries import KINDS, Query, Writer, generate_queries
+from dataset_builder.generator.reference import english_reference
 from dataset_builder.generator.splits import Quota, Release, split_products, unseen_types
 from dataset_builder.layout import SPLITS
 from dataset_builder.lexicon import Lexicon, load_lexicon, normalise_text
@@ -202,3 +203,15 @@ def test_neighbouring_letters_are_swapped_dropped_doubled_and_mistyped() -> None
 def test_a_confused_letter_is_never_half_of_a_bengali_conjunct() -> None:
     assert {misspell("স্নান", "bn", random.Random(seed)) for seed in range(60)} == {"স্নান"}
     assert "শাবান" in {misspell("সাবান", "bn", random.Random(seed)) for seed in range(60)}
+
+
+def test_a_bundle_is_answered_by_either_of_its_products(lexicon: Lexicon, generated: tuple[list[Query], dict]) -> None:
+    queries, _ = generated
+    vocabulary, needs = lexicon.vocabularies[queries[0].language], {need.types for need in lexicon.needs}
+    bundles = [query for query in queries if query.types and query.types not in needs]
+    assert 0 < len(bundles) < len(queries) / 40
+    for bundle in bundles:
+        assert len(bundle.types) == 2 and bundle.kind == "vague"
+        assert all(vocabulary[f"type:{name}"].name in bundle.text for name in bundle.types)
+        english = [lexicon.vocabularies["en"][f"type:{name}"].name for name in bundle.types]
+        assert english_reference(lexicon, bundle) == " and ".join(english)

@@ -75,7 +75,7 @@ def grade(lexicon: Lexicon, query: Query, product: Product) -> int:
     if product.type in query.types:
         near = all(misses_by_less_than_half(product, wish) for wish in query.constraints if wish not in unpriced)
         return 3 if matched == len(query.constraints) else 2 * near
-    [also] = [need.also for need in lexicon.needs if need.types == query.types]
+    also = next((need.also for need in lexicon.needs if need.types == query.types), ())  # a bundle is no need
     return 2 if product.type in also and matched == len(query.constraints) else 0
 
 

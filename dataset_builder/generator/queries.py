@@ -19,7 +19,7 @@ from ..lexicon import (
 )
 from ..name_values import name_values
 from ..scripts import bag_of_words, strip_diacritics
-from .catalogue import Product, suited_words
+from .catalogue import Product, stable_hash, suited_words
 from .misspelling import abbreviate, misspell
 from .money import in_dollars, round_amount, say_amount
 from .selling import needs_met
@@ -56,6 +56,8 @@ _SHORTENED_WORDS = (
     "beautiful",
 )
 _PATTERNS = {"attribute": "query", "brand": "brandquery", "price": "pricequery", "negation": "notquery"}
+_BARE_PER_BUNDLE = 8
+"""Of about so many bare queries one names a second product as well."""
 _MAX_WORDS = 8
 _MAX_ATTEMPTS = 200
 
@@ -64,10 +66,10 @@ _MAX_ATTEMPTS = 200
 class Query:
     """One query with what it asks for.
 
-    `type` is empty for a vague query, which any of `types` may answer instead. `constraints` are the attributes asked
-    for, `("brand", …)` among them, and three kinds of wishes: `("price_up_to", "8.0000")` and `("price_from", …)` in US
-    dollars; `("not:material", "plastic")` for a stated material that is not plastic; `("fits:gender", "men")` for a
-    product that does not state another gender.
+    `type` is empty for a vague query and for a bundle, which any of `types` may answer instead. `constraints` are the
+    attributes asked for, `("brand", …)` among them, and three kinds of wishes: `("price_up_to", "8.0000")` and
+    `("price_from", …)` in US dollars; `("not:material", "plastic")` for a stated material that is not plastic;
+    `("fits:gender", "men")` for a product that does not state another gender.
     """
 
     id: str
@@ -253,7 +255,8 @@ class Writer:
         name = self._name(product, usual_type, romanised)
         if name is None:
             return None
-        values = local.values_by_slot(constraints, name)
+        unsaid = name_values(self.lexicon).unsaid(self.language, product.type, name, constraints)
+        values = local.values_by_slot(unsaid, name)
         if {_local_slot(slot) for slot in needed} & {slot_of(group) for group, _ in constraints} - values.keys():
             return None
         if _literals(template) & set(name.casefold().split()):
@@ -403,6 +406,8 @@ def generate_queries(
             stream = _drafts(lexicon, language, f"{seed}:{language}:{release.name}:{split}", anchors)
             while counts[split] < release.queries[split]:
                 kind, product, draft = next(stream)
+                if kind == "bare" and (bundle := _bundle(lexicon, language, product, unseen)):
+                    kind, draft = "vague", bundle
                 keys = {normalise_text(draft.text), bag_of_words(draft.text)}
                 if texts & keys:
                     continue
@@ -420,6 +425,22 @@ def generate_queries(
                     constraints=draft.constraints,
                     unseen_type=draft.type in unseen,
                 )
+
+
+def _bundle(lexicon: Lexicon, language: str, product: Product, unseen: frozenset[str]) -> Draft | None:
+    """Return, for few products, a query for one of its type together with what goes with it, which is a need of two.
+
+    The product's id decides alone, so that no other query depends on it.
+    """
+    rng = random.Random(stable_hash("bundle", product.id))
+    others = lexicon.types[product.type].complements
+    if rng.randrange(_BARE_PER_BUNDLE) or not others:
+        return None
+    types = (product.type, rng.choice(others))
+    vocabulary = lexicon.vocabularies[language]
+    names = dict(zip(("type", "other"), (vocabulary[f"type:{name}"].name for name in types), strict=True))
+    text = unicodedata.normalize("NFC", fill(rng.choice(vocabulary.templates("bundle")), names))
+    return None if unseen.intersection(types) or len(text.split()) > _MAX_WORDS else Draft(text, "", types, ())
 
 
 def _drafts(lexicon: Lexicon, language: str, seed: str, anchors: Anchors) -> Iterator[tuple[str, Product, Draft]]:

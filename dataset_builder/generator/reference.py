@@ -22,8 +22,9 @@ def english_reference(lexicon: Lexicon, query: Query) -> str:
     scopes = lexicon.types[query.type].scopes if query.type else ()
     speaker = Speaker(lexicon.vocabularies[ENGLISH], random.Random(0), scopes=scopes)
     values = speaker.values_by_slot(tuple(wish for wish in query.constraints if wish[0] not in _UNSPOKEN))
-    need = next((need.name for need in lexicon.needs if need.types == query.types), "")
-    values["type"] = speaker.word(f"type:{query.type}" if query.type else f"need:{need}")
+    needs = [f"need:{need.name}" for need in lexicon.needs if need.types == query.types]
+    named = needs or [f"type:{name}" for name in query.types or (query.type,)]
+    values["type"] = " and ".join(map(speaker.word, named))
     wishes = dict(query.constraints)
     bounds = (("over", wishes.get("price_from")), ("under", wishes.get("price_up_to")))
     values["price"] = " and ".join(f"{word} {float(limit):.3g} dollars" for word, limit in bounds if limit)
