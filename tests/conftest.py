@@ -1,5 +1,7 @@
 """Tiny random backbones with real tokenizers, made once a session: no test downloads anything."""
 
+import copy
+import gc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from transformers import (
 
 from modeling_lira import LiraModel
 from modeling_lira.backbones.anchors import english_anchors
+from modeling_lira.backbones.building import copy_start
 
 SLOW = {
     "e2e", "hub", "test_ablations", "test_bare_install", "test_checkpoint", "test_code_of_each_folder",
@@ -87,6 +90,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("slow")
 
 
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()  # half a second a collection, which the Trainer asks for again and again, is for the libraries alone
+
+
 @pytest.fixture(autouse=True)
 def _same_numbers_every_run() -> None:
     torch.manual_seed(0)
@@ -101,10 +109,22 @@ def backbones(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="session")
 def build_model(backbones: dict[str, Path]) -> Callable[..., LiraModel]:
     """Build an untrained model on two of the tiny backbones, by their names."""
+    starts: dict[str, LiraModel] = {}
 
     def build(multilingual: str = "xlm-roberta", english: str = "bert", **config: object) -> LiraModel:
         config = {"adaptor_size": 16, "actor_size": 8, **config}
-        return LiraModel.from_backbones(backbones[multilingual], backbones[english], **config)
+        sources = backbones[multilingual], backbones[english]
+        if "anchor_texts" in config:
+            return LiraModel.from_backbones(*sources, **config)
+        name = repr((multilingual, english, sorted(config.items())))
+        if name not in starts:
+            model = LiraModel.from_backbones(*sources, **config)
+            starts[name] = copy.deepcopy(model)
+            return model
+        # The start on all anchors is the same each time: only the first model has to encode them.
+        model = LiraModel.from_backbones(*sources, anchor_texts=MULTILINGUAL_TEXTS, **config)
+        copy_start(starts[name], model)
+        return model
 
     return build
 

@@ -1,6 +1,7 @@
 """What decides a training has a place of its own; finished work is found again, and only by the run that made it."""
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -298,7 +299,27 @@ def interrupted(
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
         patch.setattr(checkpoints_module, "remove_checkpoints", kill)
         run_stage("lasr", start(build_model), tables, tables, folder, options=OPTIONS)
+    return checkpoints_in(folder)
+
+
+def checkpoints_in(folder: Path) -> list[Path]:
     return sorted(folder.glob("lasr-*/checkpoints/checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+
+
+@pytest.fixture(scope="module")
+def killed(
+    build_model: Callable[..., LiraModel], tables: list[SplitTables], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The folder of a run that was killed after its second checkpoint; read-only."""
+    folder = tmp_path_factory.mktemp("killed")
+    interrupted(build_model, tables, folder, 2)
+    return folder
+
+
+def killed_in(folder: Path, killed: Path) -> list[Path]:
+    """Copy the killed run, and return its checkpoints."""
+    shutil.copytree(killed, folder, dirs_exist_ok=True)
+    return checkpoints_in(folder)
 
 
 FILES = ("queues.safetensors", "model.safetensors", "trainer_state.json", "optimizer.pt", "complete.json")
@@ -310,11 +331,12 @@ def test_a_partial_or_damaged_checkpoint_is_passed_over(
     name: str,
     damage: str,
     whole: dict[str, torch.Tensor],
+    killed: Path,
     build_model: Callable[..., LiraModel],
     tables: list[SplitTables],
     tmp_path: Path,
 ) -> None:
-    before, last = interrupted(build_model, tables, tmp_path, 2)
+    before, last = killed_in(tmp_path, killed)
     data = (last / name).read_bytes()
     if damage == "missing":
         (last / name).unlink()
@@ -333,21 +355,26 @@ def test_a_partial_or_damaged_checkpoint_is_passed_over(
 
 
 def test_without_any_whole_checkpoint_the_stage_begins_anew(
-    whole: dict[str, torch.Tensor], build_model: Callable[..., LiraModel], tables: list[SplitTables], tmp_path: Path
+    whole: dict[str, torch.Tensor],
+    killed: Path,
+    build_model: Callable[..., LiraModel],
+    tables: list[SplitTables],
+    tmp_path: Path,
 ) -> None:
-    for checkpoint in interrupted(build_model, tables, tmp_path, 2):
+    for checkpoint in killed_in(tmp_path, killed):
         (checkpoint / "trainer_state.json").write_text("{")
     assert_ends_as(whole, build_model, tables, tmp_path)
 
 
 def test_a_checkpoint_whose_best_epoch_is_damaged_is_passed_over(
     whole: dict[str, torch.Tensor],
+    killed: Path,
     build_model: Callable[..., LiraModel],
     tables: list[SplitTables],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    first, last = interrupted(build_model, tables, tmp_path, 2)
+    first, last = killed_in(tmp_path, killed)
     state = json.loads((last / "trainer_state.json").read_text())
     best = first if state["best_global_step"] == int(first.name.split("-")[1]) else last
     (best / "model.safetensors").write_bytes(b"")
@@ -363,9 +390,13 @@ def test_a_run_goes_on_after_its_folder_was_moved(
 
 
 def test_what_earlier_runs_spent_is_counted(
-    whole: dict[str, torch.Tensor], build_model: Callable[..., LiraModel], tables: list[SplitTables], tmp_path: Path
+    whole: dict[str, torch.Tensor],
+    killed: Path,
+    build_model: Callable[..., LiraModel],
+    tables: list[SplitTables],
+    tmp_path: Path,
 ) -> None:
-    last = interrupted(build_model, tables, tmp_path, 2)[-1]
+    last = killed_in(tmp_path, killed)[-1]
     sealed = json.loads((last / "complete.json").read_text())
     sealed["facts"]["seconds"] += 1000
     (last / "complete.json").write_text(json.dumps(sealed))
