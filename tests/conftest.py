@@ -2,11 +2,12 @@
 
 import copy
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from fresh import Forks
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
     AutoModel,
@@ -93,6 +94,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()  # half a second a collection, which the Trainer asks for again and again, is for the libraries alone
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    """Fresh processes that need not import torch."""
+    forks = Forks()
+    yield forks
+    forks.stop()
 
 
 @pytest.fixture(autouse=True)

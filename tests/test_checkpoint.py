@@ -2,13 +2,15 @@
 
 import ast
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from fresh import Forks
 from huggingface_hub import ModelCard
 from safetensors import safe_open
+
+from modeling_lira.backbones import resolve
 
 CARDS = Path(__file__).parents[1] / "model_cards"
 FOLDERS = [CARDS / "lira-e5-small-minilm", CARDS / "lira-e5-small-minilm-tuned"]
@@ -80,7 +82,9 @@ def test_its_card_says_what_its_records_say(folder: Path) -> None:
 
 @each
 @pytest.mark.timeout(280)
-def test_it_loads_and_searches_on_offline_backbones_where_the_package_is_not(folder: Path) -> None:
+def test_it_loads_and_searches_on_offline_backbones_where_the_package_is_not(
+    folder: Path, forks: Forks, tmp_path: Path
+) -> None:
     script = f"""
 import sys
 from transformers import AutoModel
@@ -91,17 +95,7 @@ queries = model.encode_query(["nồi cơm điện", "เสื้อยืดผ
 titles = model.encode_document(["Electric Rice Cooker 1.8L", "Men's Cotton T-Shirt, Black"], "en")
 print((queries @ titles.T).argmax(1).tolist())
 """
-    folders = subprocess.run(
-        [sys.executable, "-c", "from modeling_lira.backbones import resolve; import sys; print(resolve(sys.argv[1]), "
-         "resolve(sys.argv[2]), sep='\\n')", "pypi:multilingual-e5-small", "pypi:all-minilm-l6-v2"],
-        capture_output=True, text=True, check=True, cwd=PACKAGE.parent,
-    ).stdout.split("\n")  # fmt: skip
-    result = subprocess.run(
-        [sys.executable, "-P", "-c", script, *folders[:2]],
-        capture_output=True,
-        text=True,
-        cwd=CARDS,
-        check=False,
-    )
+    encoders = [str(resolve(name)) for name in ("pypi:multilingual-e5-small", "pypi:all-minilm-l6-v2")]
+    result = forks.run(script, *encoders, cwd=CARDS, environment={"HF_HOME": str(tmp_path / "hf")})
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip().splitlines()[-1] == "[0, 1]"

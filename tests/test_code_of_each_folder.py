@@ -1,17 +1,17 @@
 """Two folders in one process, of one last name and with other code: each runs its own."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from fresh import TORCH, Forks
 from tiny_language_models import save_language_model
 
 from modeling_lira import LiraForCausalLM, LiraModel
 
+LIBRARIES = (*TORCH, "transformers.modeling_utils", "transformers.models.auto.modeling_auto")
 MARK = '\n\ndef mark() -> str:\n    """Say whose code this is."""\n    return "{}"\n'
 CHILD = '''
 import json, sys
@@ -54,20 +54,20 @@ print(json.dumps(marks))
 '''
 
 
-def marks(kind: str, file: str, folders: list[tuple[Path, Path | None]], tmp_path: Path) -> list[str]:
-    """Load the folders one after the other in a process without the package; return what their code says."""
-    order = {"kind": kind, "file": file, "folders": [[str(a), b and str(b)] for a, b in folders]}
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "TRANSFORMERS_"))}
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", CHILD, json.dumps(order)],
-        cwd=tmp_path,
-        env={**kept, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
+@pytest.fixture(scope="module")
+def marks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., list[str]]]:
+    """Load folders one after the other in a process without the package; return what their code says."""
+    root = tmp_path_factory.mktemp("home")
+    forks = Forks(LIBRARIES, HF_HOME=str(root), HF_HUB_OFFLINE="1")
+
+    def run(kind: str, file: str, folders: list[tuple[Path, Path | None]]) -> list[str]:
+        order = {"kind": kind, "file": file, "folders": [[str(a), b and str(b)] for a, b in folders]}
+        done = forks.run(CHILD, json.dumps(order), cwd=root)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return json.loads(done.stdout.splitlines()[-1])
+
+    yield run
+    forks.stop()
 
 
 def marked(source: Path, folder: Path, file: str, says: str) -> Path:
@@ -94,29 +94,29 @@ def reasoner(tiny_model: LiraModel, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.mark.parametrize("file", ["modeling_lira", "lasr", "arca", "processing_lira", "pretrained_lira"])
-def test_each_folder_runs_its_own_code(saved, tmp_path, file):
+def test_each_folder_runs_its_own_code(saved, tmp_path, marks, file):
     folders = [(marked(saved, tmp_path / run / "model", file, run), None) for run in ("A", "B")]
-    assert marks("AutoModel", file, folders, tmp_path) == ["AA", "BB"]
+    assert marks("AutoModel", file, folders) == ["AA", "BB"]
 
 
-def test_each_folder_has_its_own_processor(saved, tmp_path):
+def test_each_folder_has_its_own_processor(saved, tmp_path, marks):
     folders = [(marked(saved, tmp_path / run / "model", "processing_lira", run), None) for run in ("A", "B")]
-    assert marks("AutoProcessor", "processing_lira", folders, tmp_path) == ["A", "B"]
+    assert marks("AutoProcessor", "processing_lira", folders) == ["A", "B"]
 
 
 @pytest.mark.parametrize("file", ["st_lira", "lasr"])
-def test_each_folder_has_its_own_module_of_sentence_transformers(saved, tmp_path, file):
+def test_each_folder_has_its_own_module_of_sentence_transformers(saved, tmp_path, marks, file):
     pytest.importorskip("sentence_transformers")
     folders = [(marked(saved, tmp_path / run / "model", file, run), None) for run in ("A", "B")]
-    assert marks("SentenceTransformer", file, folders, tmp_path) == ["AA", "BB"]
+    assert marks("SentenceTransformer", file, folders) == ["AA", "BB"]
 
 
-def test_a_folder_that_was_saved_again_runs_its_new_code(saved, tmp_path):
+def test_a_folder_that_was_saved_again_runs_its_new_code(saved, tmp_path, marks):
     first, second = (marked(saved, tmp_path / run / "model", "modeling_lira", run) for run in ("A", "B"))
-    assert marks("AutoModel", "modeling_lira", [(first, None), (first, second)], tmp_path) == ["AA", "BB"]
+    assert marks("AutoModel", "modeling_lira", [(first, None), (first, second)]) == ["AA", "BB"]
 
 
 @pytest.mark.parametrize("file", ["modeling_lira_causal_lm", "soft_prompt", "lasr", "processing_lira_causal_lm"])
-def test_each_reasoning_model_runs_its_own_code(reasoner, tmp_path, file):
+def test_each_reasoning_model_runs_its_own_code(reasoner, tmp_path, marks, file):
     folders = [(marked(reasoner, tmp_path / run / "model", file, run), None) for run in ("A", "B")]
-    assert marks("AutoModelForCausalLM", file, folders, tmp_path) == ["AA", "BB"]
+    assert marks("AutoModelForCausalLM", file, folders) == ["AA", "BB"]

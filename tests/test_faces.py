@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from fresh import Forks
 from rich.console import Console
 from rich.table import Table
 
@@ -62,9 +63,9 @@ def test_what_a_user_guesses_is_there() -> None:
     assert all(map(callable, (critique, translate, evaluate, SearchIndex, ArcaOptions, LasrOptions, TrainingOptions)))
 
 
-def test_a_name_is_not_hidden_by_the_submodule_that_is_called_the_same() -> None:
+def test_a_name_is_not_hidden_by_the_submodule_that_is_called_the_same(forks: Forks, tmp_path: Path) -> None:
     code = "import modeling_lira.training.train as t, modeling_lira.training as f; print(type(f.train).__name__)"
-    assert python(code).stdout == "function\n"
+    assert forks.run(code, cwd=tmp_path).stdout == "function\n"
 
 
 @pytest.mark.parametrize(
@@ -78,12 +79,15 @@ def test_a_name_is_not_hidden_by_the_submodule_that_is_called_the_same() -> None
         "from modeling_lira import LiraError; from transformers import AutoConfig, AutoModel",
     ],
 )
-def test_auto_classes_know_lira_however_it_was_imported(code: str, tiny_model: LiraModel, tmp_path: Path) -> None:
+def test_auto_classes_know_lira_however_it_was_imported(
+    code: str, tiny_model: LiraModel, forks: Forks, tmp_path: Path
+) -> None:
     tiny_model.save_pretrained(tmp_path)
     for file in tmp_path.glob("*.py"):
         file.unlink()  # so that nothing but the installed package can be used
     load = "import sys; model = AutoModel.from_pretrained(sys.argv[1]); print(type(model).__module__)"
-    assert python(f"{code}; {load}", str(tmp_path)).stdout.split() == ["modeling_lira.modeling_lira"]
+    done = forks.run(f"{code}; {load}", str(tmp_path), cwd=tmp_path)
+    assert done.stdout.split() == ["modeling_lira.modeling_lira"], done.stderr
 
 
 def test_importing_the_package_loads_no_model_library() -> None:
@@ -175,7 +179,7 @@ def test_a_missing_package_is_an_import_error_and_a_lira_error() -> None:
     assert isinstance(error, ImportError) and isinstance(error, LiraError) and error.name == "usearch"
 
 
-def test_a_module_whose_extra_is_missing_says_so() -> None:
+def test_a_module_whose_extra_is_missing_says_so(forks: Forks, tmp_path: Path) -> None:
     code = """if True:
         import sys
         sys.modules["usearch"] = None
@@ -184,7 +188,8 @@ def test_a_module_whose_extra_is_missing_says_so() -> None:
         except ImportError as error:
             print(error)
     """
-    assert python(code).stdout.startswith("modeling_lira.search.vectors needs usearch: run pip install '.[search]'")
+    done = forks.run(code, cwd=tmp_path)
+    assert done.stdout.startswith("modeling_lira.search.vectors needs usearch: run pip install '.[search]'")
 
 
 # --- texts of strangers

@@ -8,7 +8,6 @@ import os
 import re
 import resource
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -513,7 +512,7 @@ class Fresh:
 
 
 @pytest.fixture(scope="module")
-def fresh(folders, backbones, loras, tmp_path_factory) -> Fresh:
+def fresh(folders, backbones, loras, forks, tmp_path_factory) -> Fresh:
     """One offline process without our packages that loads folders and repositories of every kind."""
     root = tmp_path_factory.mktemp("fresh")
     output, elsewhere = root / "output", root / "elsewhere"
@@ -532,16 +531,8 @@ def fresh(folders, backbones, loras, tmp_path_factory) -> Fresh:
         "candidates": CANDIDATES,
         "output": str(output),
     }
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "TRANSFORMERS_"))}
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", FRESH, json.dumps(order)],
-        cwd=elsewhere,
-        env={**kept, "HF_HOME": str(root / "hf"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
+    environment = {"HF_HOME": str(root / "hf"), "HF_HUB_OFFLINE": "1"}
+    done = forks.run(FRESH, json.dumps(order), cwd=elsewhere, environment=environment)
     assert done.returncode == 0, done.stderr[-4000:]
     lines = done.stdout.splitlines()
     return Fresh(lines[:-1], json.loads(lines[-1]), load_file(output / "tensors.safetensors"), output)

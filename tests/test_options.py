@@ -2,13 +2,12 @@
 
 import importlib
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
+from fresh import Forks
 from tiny_corpus import make_split, write_corpus
 from typer.testing import CliRunner
 
@@ -152,7 +151,7 @@ def test_another_corpus_under_the_same_name_is_another_run(
 
 
 @pytest.mark.parametrize("first", ["face", "module"])
-def test_the_name_train_is_the_function_whichever_is_imported_first(first: str) -> None:
+def test_the_name_train_is_the_function_whichever_is_imported_first(first: str, forks: Forks, tmp_path: Path) -> None:
     lines = [
         "from modeling_lira.training import train, TrainingOptions, ArcaOptions, LasrOptions; assert callable(train)",
         "from modeling_lira.training.train import train as function; assert callable(function)",
@@ -161,7 +160,7 @@ def test_the_name_train_is_the_function_whichever_is_imported_first(first: str) 
     code = "\n".join(lines if first == "face" else lines[::-1])
     code += "\nimport modeling_lira.training as face; assert face.train is train is function"
     code += "\nassert Options is TrainingOptions"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = forks.run(code, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
 

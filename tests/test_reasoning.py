@@ -3,9 +3,6 @@
 import copy
 import inspect
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -524,7 +521,7 @@ print(json.dumps(found))
 """
 
 
-def test_a_fresh_process_generates_the_same_tokens(trained, folders, tmp_path):
+def test_a_fresh_process_generates_the_same_tokens(trained, folders, forks, tmp_path):
     order = {
         "folders": {name: str(folder) for name, folder in folders.items()},
         "questions": QUESTIONS,
@@ -532,15 +529,8 @@ def test_a_fresh_process_generates_the_same_tokens(trained, folders, tmp_path):
         "languages": LANGUAGES,
         "prompts": PROMPTS,
     }
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "TRANSFORMERS_"))}
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", FRESH, json.dumps(order)],
-        cwd=tmp_path,
-        env={**kept, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
+    environment = {"HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1"}
+    done = forks.run(FRESH, json.dumps(order), cwd=tmp_path, environment=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     expected = answers(trained).tolist()
     assert json.loads(done.stdout.splitlines()[-1]) == {"whole": expected, "adapter": expected}

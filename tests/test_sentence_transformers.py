@@ -1,9 +1,6 @@
 """A saved model in sentence-transformers and MTEB: the same vectors, and its prompts, evaluators and saving work."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -375,23 +372,15 @@ save_file(tensors, order["output"] + "/tensors.safetensors")
 """
 
 
-def test_a_fresh_process_needs_nothing_but_the_folder_or_the_repository(folder, model, tmp_path):
+def test_a_fresh_process_needs_nothing_but_the_folder_or_the_repository(folder, model, forks, tmp_path):
     put_on_hub(tmp_path / "hf" / "hub", "someone/lira", COMMIT, folder)
     order = {
         "sources": {"folder": str(folder), "repository": "someone/lira"},
         "texts": dictionaries(),
         "output": str(tmp_path),
     }
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "TRANSFORMERS_"))}
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", FRESH, json.dumps(order)],
-        cwd=tmp_path,
-        env={**kept, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
+    environment = {"HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1"}
+    done = forks.run(FRESH, json.dumps(order), cwd=tmp_path, environment=environment)
     assert done.returncode == 0, done.stderr[-4000:]
     expected = model.encode_query(TEXTS, CODES, CANDIDATES, SCORES)
     for name, embeddings in load_file(tmp_path / "tensors.safetensors").items():

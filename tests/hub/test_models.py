@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import re
 import resource
 import signal
@@ -17,6 +16,7 @@ import pytest
 import torch
 import transformers.utils.hub
 from conftest import MULTILINGUAL_TEXTS, disturb
+from fresh import Forks
 from helpers import modules_beyond
 from huggingface_hub import ModelCard, constants
 from peft import LoraConfig, get_peft_model
@@ -176,7 +176,7 @@ def test_a_stranger_loads_both_layouts_by_id_and_again_without_any_network(
 
 
 def test_a_full_disk_while_loading_is_an_error_and_loading_again_completes(
-    filled: Hub, push: Callable[..., str], folders: dict[str, Path], tmp_path: Path
+    filled: Hub, push: Callable[..., str], folders: dict[str, Path], forks: Forks, tmp_path: Path
 ) -> None:
     assert push(folders["whole"], "--to", REPO) == ""
     script = (
@@ -184,18 +184,8 @@ def test_a_full_disk_while_loading_is_an_error_and_loading_again_completes(
         "if sys.argv[1] != '0': resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)\n"
         f"print(AutoModel.from_pretrained({REPO!r}, trust_remote_code=True).encode_query('áo').shape)"
     )
-    results = []
-    for limit in ("90000", "0"):
-        done = subprocess.run(
-            [sys.executable, "-I", "-c", script, limit],
-            cwd=tmp_path,
-            env={"PATH": "", "OMP_NUM_THREADS": "1", **filled.environment("", tmp_path / "home")},
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-        results.append(done)
+    known = {"PATH": "", **filled.environment("", tmp_path / "home")}
+    results = [forks.run(script, limit, cwd=tmp_path, environment=known) for limit in ("90000", "0")]
     assert results[0].returncode == 1 and "File too large" in results[0].stderr.splitlines()[-1]
     assert results[1].returncode == 0 and results[1].stdout == "torch.Size([1, 96])\n", results[1].stderr
 
@@ -637,27 +627,19 @@ print(model.push_to_hub(order["to"], tags=["mine"], licence="mit").commit_url)
 
 @pytest.mark.parametrize("changed", [False, True])
 def test_remote_code_pushes_the_card_that_lies_in_the_folder(
-    filled: Hub, push: Callable[..., str], model: LiraModel, tmp_path: Path, changed: bool
+    filled: Hub, push: Callable[..., str], model: LiraModel, forks: Forks, tmp_path: Path, changed: bool
 ) -> None:
     assert push(trained_run(tmp_path, model), "--output", tmp_path / "ready") == ""
     card = tmp_path / "ready" / "README.md"
     card.write_text(card.read_text() + "\nA word of its author.\n")
     order = {"source": str(tmp_path / "ready"), "to": REPO, "change": changed}
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "TRANSFORMERS_"))}
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", PUSHING, json.dumps(order)],
-        env={
-            **kept,
-            "HF_HOME": str(tmp_path / "hf"),
-            "HF_ENDPOINT": filled.endpoint,
-            "HF_TOKEN": WRITER,
-            "HF_HUB_DISABLE_XET": "1",
-            "OMP_NUM_THREADS": "1",
-        },
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
+    known = {
+        "HF_HOME": str(tmp_path / "hf"),
+        "HF_ENDPOINT": filled.endpoint,
+        "HF_TOKEN": WRITER,
+        "HF_HUB_DISABLE_XET": "1",
+    }
+    done = forks.run(PUSHING, json.dumps(order), cwd=tmp_path, environment=known)
     assert done.returncode == 0, done.stderr[-3000:]
     files = filled.files("models", REPO)
     text = files["README.md"].decode()
