@@ -8,6 +8,7 @@ from pathlib import Path
 
 from modeling_lira import agents, backbones
 from modeling_lira.agents.batching import digest
+from modeling_lira.agents.calibration import Calibration
 from modeling_lira.agents.candidate import Candidate, Critic, Translator
 from modeling_lira.agents.store import CandidateStore, key_of
 
@@ -18,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 TRANSLATOR, CRITIC = "pypi:gemma-3-270m", "pypi:multilingual-e5-small"
 GRADES = Path(__file__).parent / "candidates" / "grades.tsv"
+CALIBRATION = "calibration.json"
+"""Stands beside a candidates file: the quantiles by which its scores, and those of candidates to come, are made."""
 ORDER = ("test", "validation", "train")
 """A run that is stopped early has what is measured on first."""
 PORTION = 128
@@ -46,7 +49,8 @@ def make_candidates(
         The compressed file, see `read_candidates`.
     translator : Translator
     critic : Critic
-        Scores every candidate; a score is comparable with those of the same language in the same file only.
+        Scores every candidate, by the calibration that stands beside `earlier`, or else by one fitted to all of them;
+        a score is comparable with those of the same language and calibration only.
     earlier : Path
         A candidates file whose texts keep their candidates, and are only scored.
     translate : bool
@@ -57,13 +61,14 @@ def make_candidates(
     made: Made = {key: _unscored(known[key]) for keys in splits.values() for key in keys if key in known}
     logger.info("%d of %d texts keep their candidates", len(made), sum(map(len, splits.values())))
     made |= finished(translator, [key for keys in splits.values() for key in keys if key not in made], store)
+    calibration = _calibration_beside(earlier)
     for split, keys in splits.items():
         todo = [key for key in keys if key not in made] if translate else []
         logger.info("%s: %d texts to translate", split, len(todo))
         for keys_at_once in _portions(todo):
             languages, texts = zip(*keys_at_once, strict=True)
             made |= _filled(keys_at_once, agents.translate(translator, texts, languages, store))
-        write_scored(made, store, output, critic)
+        write_scored(made, store, output, critic, calibration)
 
 
 def finished(translator: Translator, keys: Sequence[CandidateKey], store: CandidateStore) -> Made:
@@ -74,13 +79,24 @@ def finished(translator: Translator, keys: Sequence[CandidateKey], store: Candid
 
 
 def write_scored(
-    made: Mapping[CandidateKey, list[Candidate]], store: CandidateStore, output: Path, critic: Critic
+    made: Mapping[CandidateKey, list[Candidate]],
+    store: CandidateStore,
+    output: Path,
+    critic: Critic,
+    calibration: Calibration | None,
 ) -> None:
-    """Score all candidates of all texts, and write them."""
+    """Score all candidates of all texts, and write them and what they are calibrated by, for files to come."""
     texts, languages = [text for _, text in made], [language for language, _ in made]
-    scored, _ = agents.critique(critic, texts, list(made.values()), languages, store)
+    scored, used = agents.critique(critic, texts, list(made.values()), languages, store, calibration)
     write_candidates(dict(zip(made, scored, strict=True)), output)
+    used.save(output.with_name(CALIBRATION))
     logger.info("%s: candidates of %d queries", output, len(made))
+
+
+def _calibration_beside(earlier: Path) -> Calibration | None:
+    """Return what an earlier file is calibrated by: more candidates then leave the scores of its own as they are."""
+    path = earlier.with_name(CALIBRATION)
+    return Calibration.load(path) if path.is_file() else None
 
 
 def offline_agents(threads: int | None) -> tuple[Translator, Critic]:

@@ -82,3 +82,12 @@ def test_texts_of_an_earlier_file_are_scored_anew_and_not_translated(queries: li
     assert kept.text not in agent.asked and ("vi", "of no query any more") not in made
     (candidate,) = made["vi", kept.text]
     assert (candidate.text, candidate.agent, candidate.emotional) == ("an old translation", "model", None)
+
+
+def test_more_candidates_leave_the_scores_of_those_before_as_they_are(queries: list[Query], tmp_path: Path) -> None:
+    first, agent = tmp_path / "first.xz", Upper()
+    with CandidateStore(tmp_path / "store") as store:
+        make_candidates(queries[::3], store, first, agent, agent, tmp_path / "none.xz")
+        make_candidates(queries, store, tmp_path / "all" / "more.xz", agent, agent, first)
+    before, after = read_candidates(first), read_candidates(tmp_path / "all" / "more.xz")
+    assert before.items() <= after.items() and len(after) > len(before)
