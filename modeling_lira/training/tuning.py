@@ -122,13 +122,7 @@ def _tune(
         if trainer.is_world_process_zero():
             with quiet():
                 trainer.model.save_pretrained(str(checkpoints.parent / RIVAL), create_model_card=False)
-        whole = low_rank_changes(trainer.encoder, start, options.rank)
-        small = [_fewer(split, options.validation) for split in validation]
-        scores = {share: _score_with(model, path, start, averaged(whole, share), small) for share in options.shares}
-        share = max(scores, key=lambda share: scores[share]["score"])
-        trainer.state.log_history += [{"share": share, **values} for share, values in scores.items()]
-        logger.info("%s: %.2f of the change is kept", name, share)
-        result.update(averaged(whole, share))
+        result.update(averaged(low_rank_changes(trainer.encoder, start, options.rank), 1.0))
         return trainer
 
     def save(target: Path) -> None:
@@ -137,15 +131,18 @@ def _tune(
 
     inputs = {
         "encoder": weights_sketch(encoder),
-        "options": digest_of(plain(options)),
+        "options": digest_of(plain(replace(options, shares=(1.0,), validation=0))),  # asked afterwards
         "seed": str(seed),
         "training data": digest_of({group: rows.to_dict() for group, rows in data.items()}),
-        "validation data": digest_of(list(validation)),
         "code": code_version(PACKAGE, CODE),
     }
     log = run_once(name, folder, inputs, run, save, lambda target: result.update(load_file(target / WEIGHTS)))
-    encoder.load_state_dict(with_changes(start, result, name))
-    return log, result
+    scores = _scores_of_shares(model, path, start, result, validation, options)
+    share = max(scores, key=lambda share: scores[share].get("score", 0.0))
+    logger.info("%s: %.2f of the change is kept", name, share)
+    kept = averaged(result, share)
+    encoder.load_state_dict(with_changes(start, kept, name))
+    return [*log[:-1], *({"share": share, **values} for share, values in scores.items()), log[-1]], kept
 
 
 class EncoderTrainer(SealedTrainer, SentenceTransformerTrainer):
@@ -367,6 +364,21 @@ class _Searched:
     split: RetrievalSplit
     rows: list[int]
     documents: list[int]
+
+
+def _scores_of_shares(
+    model: LiraModel,
+    path: str,
+    start: Mapping[str, Tensor],
+    whole: Changes,
+    validation: Sequence[RetrievalSplit],
+    options: TuneOptions,
+) -> dict[float, dict[str, float]]:
+    """Return the encoder's scores with each share of its change; a single share needs none."""
+    if len(options.shares) == 1:
+        return {options.shares[0]: {}}
+    small = [_fewer(split, options.validation) for split in validation]
+    return {share: _score_with(model, path, start, averaged(whole, share), small) for share in options.shares}
 
 
 def _score_with(
