@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from statistics import fmean
 
-from modeling_lira.evaluation.names import LIRA, TRANSLATE
+from modeling_lira.evaluation.names import ENCODER, LIRA, TRANSLATE
 from modeling_lira.faces.markup import Markdown, markdown_code, markdown_head, markdown_row, markdown_text
 
 from ..benchmarks import gate
@@ -254,6 +254,20 @@ def regret_block(results: dict) -> str:
     return _studied(lines, results, note)
 
 
+def averages_block(results: dict) -> str:
+    """Render what each share of the trained changes does."""
+    rows = results["payload"]["rows"]
+    lines = markdown_head(["encoder's change", "head's start", *rows[0]["ndcg@10"]])
+    for row in rows:
+        head = ENCODER if row["start_share"] == 1 else f"{row['start_share']:g}"
+        figures = (scaled(point["mean"]) for point in row["ndcg@10"].values())
+        lines.append(markdown_row([f"{row['encoder_share']:g}", head, *figures]))
+    note = (
+        "nDCG@10 × 100, mean of languages, on validation queries and, last, on text unlike the corpus: shares of the "
+    )
+    return _studied(lines, results, note + "encoder's change and of the head's start in its average")
+
+
 def gate_block(results: dict) -> str:
     """Render how far a saved model's gate opens by quality of translation, and what its actor finds."""
     lines = markdown_head(["language", *gate.SHOWN.values(), "actor finds", "similarity finds", "by chance"])
@@ -394,6 +408,7 @@ BLOCKS: dict[str, Callable[[dict], str]] = {
     "gate": gate_block,
     "regret": regret_block,
     "regret-tuned": regret_block,
+    "averages": averages_block,
     "backbones": backbones_block,
     "sensitivity": sensitivity_block,
     "bound": bound_block,

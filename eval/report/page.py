@@ -29,8 +29,8 @@ PLAIN = {
 }
 """Results that are no records, and where their commands put them, below `runs/`."""
 ORDER = (
-    "retrieval", "generalisation", "regret-tuned", "regret", "gate", "ablations", "few-shot", "noise", "backbones",
-    "sensitivity", "bound", "cost",
+    "retrieval", "generalisation", "regret-tuned", "regret", "averages", "gate", "ablations", "few-shot", "noise",
+    "backbones", "sensitivity", "bound", "cost",
     "throughput", "index", "mteb", "demo", "critic-check",
 )  # fmt: skip
 TITLES = {
