@@ -16,13 +16,15 @@ NUM_CRITICS = 3
 """Aspects a translation critic scores: semantic, emotional, pragmatic."""
 NUM_FEATURES = NUM_CRITICS + 2
 """What is known of a candidate: the critics' scores, its similarity to the text, its agreement with the others."""
-NUM_QUALITIES = NUM_CRITICS + 5
+NUM_QUALITIES = NUM_CRITICS + 4
 """What is known of a text's translation as a whole, see `translation_quality`."""
-QUALITY_SCALES = (1.0, 1.0, 1.0, 8.0, 8.0, 4.0, 4.0, 1.0)
+QUALITY_SCALES = (1.0, 1.0, 1.0, 8.0, 8.0, 4.0, 1.0)
 """What the qualities are multiplied by. Scores spread over [-1, 1], cosines over a part of that only."""
-QUALITY_CENTRES = (0.0, 0.0, 0.0, 1.5, 0.3, 3.3, 3.5, 0.6)
+QUALITY_CENTRES = (0.0, 0.0, 0.0, 1.5, 0.3, 3.5, 0.6)
 """What is then taken off, about halfway between good translations and strangers'. Without it all weights of the gate
 move together: it closes, or opens, for every translation alike before it tells them apart."""
+SHARPNESS = 3.0
+"""What the policy's logits are multiplied by: one good candidate among strangers' is then nearly alone in the mean."""
 
 
 def temporal_pool(hidden_states: Tensor, attention_mask: Tensor, num_bins: int, pooling: str = "mean") -> Tensor:
@@ -180,7 +182,7 @@ class Actor(nn.Module):
         present = candidate_mask[..., None].to(encoded.dtype)
         context = (encoded * present).sum(1, keepdim=True) / present.sum(1, keepdim=True).clamp_min(1)  # [B, 1, A]
         mixed = F.gelu(self.mix(torch.cat([encoded, context.expand_as(encoded)], -1)))
-        logits = self.score(mixed).squeeze(-1) + features @ self.preference  # [B, K]
+        logits = SHARPNESS * (self.score(mixed).squeeze(-1) + features @ self.preference)  # [B, K]
         return logits.masked_fill(~candidate_mask, torch.finfo(logits.dtype).min)
 
     def reset_parameters(self) -> None:
@@ -219,11 +221,11 @@ def critic_features(
 
 
 def translation_quality(features: Tensor, policy: Tensor, embeddings: Tensor, mask: Tensor) -> Tensor:
-    """Return what is known of a text's translation as a whole, [B, 8]: numbers that speak of quality, not of content.
+    """Return what is known of a text's translation as a whole, [B, 7]: numbers that speak of quality, not of content.
 
     They are the critics' scores and the similarity as the policy weighs them, by how much that similarity is above
-    the candidates' mean, how far the candidates agree (the norm of the mean of their unit embeddings) and how far
-    those agree that the policy chooses, and the number of candidates divided by 4.
+    the candidates' mean, how far those agree that the policy chooses (the norm of the mean of their unit embeddings, as
+    it weighs them), and the number of candidates divided by 4.
 
     Parameters
     ----------
@@ -239,10 +241,8 @@ def translation_quality(features: Tensor, policy: Tensor, embeddings: Tensor, ma
     even = present / count.clamp_min(1)
     weighted = torch.einsum("bk,bkf->bf", policy, features)[:, : NUM_CRITICS + 1]
     lead = weighted[:, NUM_CRITICS:] - (even * features[..., NUM_CRITICS]).sum(1, keepdim=True)
-    agreements = [
-        torch.einsum("bk,bkd->bd", weights, embeddings).norm(dim=-1, keepdim=True) for weights in (even, policy)
-    ]
-    quality = torch.cat([weighted, lead, *agreements, count / 4], -1).detach()
+    agreement = torch.einsum("bk,bkd->bd", policy, embeddings).norm(dim=-1, keepdim=True)
+    quality = torch.cat([weighted, lead, agreement, count / 4], -1).detach()
     return quality * quality.new_tensor(QUALITY_SCALES) - quality.new_tensor(QUALITY_CENTRES)
 
 
@@ -252,7 +252,7 @@ class ArcaOutput:
 
     `multilingual_stream` [B, S, d]; `english_stream` [B, S, d] of the selected candidate; `multilingual_embedding`
     [B, d]; `english_embedding` [B, d], the candidates' mean as the policy weighs them; `candidate_embeddings`
-    [B, K, d]; `similarities` [B, K]; `policy_logits` [B, K]; `quality` [B, 8] of the translation; `selected` [B];
+    [B, K, d]; `similarities` [B, K]; `policy_logits` [B, K]; `quality` [B, 7] of the translation; `selected` [B];
     `has_english` [B]. Where a text has no candidate, the English embedding is the multilingual one and `selected` is
     -1.
     """

@@ -79,7 +79,7 @@ class QualityGate(nn.Module):
         self.output = ZeroLinear(config.actor_size, 1, constant=math.log(start / (1 - start)))
 
     def forward(self, quality: Tensor) -> Tensor:
-        """Return the share of a right angle, [B] in (0, 1), for the qualities [B, 8] of translations."""
+        """Return the share of a right angle, [B] in (0, 1), for the qualities [B, 7] of translations."""
         return torch.sigmoid(self.output(F.gelu(self.hidden(quality)))).squeeze(-1)
 
 
@@ -128,7 +128,7 @@ class LaSR(nn.Module):
         multilingual_stream : Tensor, [B, S, d]
         english_stream : Tensor, [B, S, d]
         multilingual_embedding, english_embedding : Tensor, [B, d], unit norm
-        quality : Tensor, [B, 8]
+        quality : Tensor, [B, 7]
             What is known of the translation.
         has_english : Tensor, [B], bool
         language_ids : Tensor, [B], 0 where the language is not told

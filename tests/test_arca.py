@@ -11,6 +11,7 @@ from modeling_lira import LiraConfig
 from modeling_lira.arca import (
     QUALITY_CENTRES,
     QUALITY_SCALES,
+    SHARPNESS,
     Actor,
     Adaptor,
     Arca,
@@ -179,7 +180,7 @@ def test_the_quality_of_a_translation_in_hand_values():
     features = torch.tensor([[[1.0, 0.0, -1.0, 0.4, 0.0], [0.0, 0.0, 1.0, 0.0, 0.0]]])
     policy, embeddings = torch.tensor([[0.75, 0.25]]), torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
     quality = translation_quality(features, policy, embeddings, torch.ones(1, 2, dtype=torch.bool))
-    expected = [0.75, 0.0, -0.5, 0.3, 0.3 - 0.2, 0.5**0.5, (0.75**2 + 0.25**2) ** 0.5, 0.5]
+    expected = [0.75, 0.0, -0.5, 0.3, 0.3 - 0.2, (0.75**2 + 0.25**2) ** 0.5, 0.5]
     scales, centres = torch.tensor(QUALITY_SCALES), torch.tensor(QUALITY_CENTRES)
     torch.testing.assert_close(quality, torch.tensor([expected]) * scales - centres)
     nothing = translation_quality(features * 0, policy * 0, embeddings * 0, torch.zeros(1, 2, dtype=torch.bool))
@@ -231,14 +232,14 @@ def test_actor_starts_with_the_critics_word():
     assert int(actor(more_similar, present).argmax()) == 1
     assert int(actor(same_but_better, present).argmax()) == 0
     features = torch.randn(2, 3, 5)
-    expected = features @ torch.tensor([1.0, 0.0, 0.0, 10.0, 0.0])
+    expected = SHARPNESS * features @ torch.tensor([1.0, 0.0, 0.0, 10.0, 0.0])
     torch.testing.assert_close(actor(features, torch.ones(2, 3, dtype=torch.bool)), expected)
 
 
 @pytest.mark.parametrize("action", [0, 1])
 @pytest.mark.parametrize("better", [0, 1])
 def test_one_reinforce_step_raises_the_better_candidate_whichever_was_sampled(action, better):
-    actor, features = random_actor(3), torch.randn(1, 2, 5)
+    actor, features = random_actor(3), torch.randn(1, 2, 5) / 3  # no policy so sure that nothing moves it
     present = torch.ones(1, 2, dtype=torch.bool)
     rewards = torch.tensor([[0.2, 0.2]])
     rewards[0, better] = 0.9
@@ -320,7 +321,7 @@ def test_the_english_embedding_is_the_mean_as_the_policy_weighs_it():
     mean = policy @ output.candidate_embeddings[0, :2]
     torch.testing.assert_close(output.english_embedding[0], F.normalize(mean, dim=-1))
     torch.testing.assert_close(output.english_embedding[1], output.candidate_embeddings[1, 0])
-    expected = torch.tensor([float(output.similarities[1, 0]), 0.0, 1.0, 1.0, 0.25])
+    expected = torch.tensor([float(output.similarities[1, 0]), 0.0, 1.0, 0.25])
     torch.testing.assert_close(
         output.quality[1, 3:], expected * torch.tensor(QUALITY_SCALES[3:]) - torch.tensor(QUALITY_CENTRES[3:])
     )
