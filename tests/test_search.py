@@ -672,3 +672,13 @@ def test_another_methods_leavings_and_foreign_files(tmp_path):
         (tmp_path / name / name).write_text("mine")
         with pytest.raises(LiraError, match="is there already"):
             SearchIndex.create(tmp_path / name, WIDTH)
+
+
+def test_the_same_rows_make_the_same_graph(tmp_path):
+    rows, files = crowds(0.01), []
+    for name in ("first", "second"):
+        index = build(tmp_path / name, rows, "one add", "hnsw", "int8")
+        index.save()
+        (graph,) = (tmp_path / name).glob("*.usearch")
+        files.append(graph.read_bytes())
+    assert files[0] == files[1]
