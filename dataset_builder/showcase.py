@@ -12,6 +12,7 @@ from .lexicon import load_lexicon
 
 TITLES, EXAMPLES = 100, 4
 """Products and example queries of each language."""
+_UNUSUAL = ("romanised", "code_mixed", "misspelt")
 
 
 def write_showcase(corpus: Path, languages: tuple[str, ...], output: Path) -> None:
@@ -60,7 +61,7 @@ def _telling(split: RetrievalSplit, row: int) -> float:
     """Return how much an example tells: it has a good translation and a bad one, and several products answer it."""
     semantic = [scores[0] for scores in split.queries.scores[row] if scores[0] == scores[0]]
     text, candidates = split.queries.texts[row], split.queries.candidates[row]
-    written = len(text) > 6 and text not in candidates and split.kinds[row] not in ("romanised", "code_mixed")
+    written = len(text) > 6 and text not in candidates and split.kinds[row] not in _UNUSUAL
     if len(semantic) < 3 or len(split.gains[row]) < 2 or not written:
         return float("-inf")
     return max(semantic) + 0.5 * (max(semantic) - min(semantic))
