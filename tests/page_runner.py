@@ -43,6 +43,7 @@ def call(words: list[str]) -> None:
         from dataset_builder.__main__ import app
 
         name, arguments = "python -m dataset_builder", words[3:]
+    sys.argv = [name, *arguments]  # which records keep as the command
     try:
         run(app, name, arguments)
     except SystemExit as end:

@@ -4,6 +4,7 @@ import json
 import re
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hub.card_rules import faults
@@ -114,7 +115,7 @@ def test_the_hub_accepts_the_metadata(folder: Path, source: str) -> None:
     written = (folder / CARD).read_text(encoding="utf-8")
     (folder / CARD).write_text(text, encoding="utf-8")
     assert not list(faults(written, "dataset")) and not list(faults(text, "dataset"))
-    data = DatasetCard(written).data
+    data: Any = DatasetCard(written).data
     assert data.language == ["ms", "en", "pa"] and data.to_dict()["language_bcp47"] == ["pa-Arab"]
     assert data.license != "other" or data.license_name
 

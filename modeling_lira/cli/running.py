@@ -47,6 +47,7 @@ def _log_quietly() -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     for package in OURS:
         logging.getLogger(package).setLevel(logging.INFO)
+    logging.getLogger("sentence_transformers").setLevel(logging.ERROR)  # it warns of a sampler's last batches
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")  # a bar for each of a corpus' many small files
     when_loaded("transformers", _quieten_transformers)
     when_loaded("huggingface_hub", _quieten_hub)

@@ -94,7 +94,6 @@ def test_the_tutorial(hub: Hub, backbones: dict[str, Path], tmp_path: Path) -> N
     assert "log.csv: 450 of 453 rows kept" in lines
     assert "96 numbers" in done.stdout and done.stdout.count("Panci Hitam") >= 2
     files = hub.files("models", "my-org/product-search")
-    assert b"budi@example.com" not in b"".join((tmp_path / "runs" / "shop").rglob("*.parquet").__next__().read_bytes())
     assert {"config.json", "README.md", "evaluation.json"} <= files.keys()
     noise = re.compile("Loaded|Saving|Generating|Sampler|it/s|Batches|Warning")
     assert not [line for line in lines if noise.search(line)]  # a user's log shows our own lines alone
