@@ -2,6 +2,7 @@
 
 from collections.abc import Container, Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 from babel import Locale
 from babel.core import get_global
@@ -68,7 +69,7 @@ def match_language(given: str, known: Container[str]) -> str | None:
     return next((form for form in (given, code, code.partition("-")[0]) if form in known), None)
 
 
-def languages_on_hub(codes: Sequence[str]) -> dict[str, list[str]]:
+def languages_on_hub(codes: Sequence[str]) -> dict[str, Any]:
     """Return the fields of a card that name its languages; the Hub has one of its own for tags with a script."""
     tags = [code for code in codes if "-" in code]
     plain = list(dict.fromkeys(code.partition("-")[0] for code in codes))

@@ -215,7 +215,7 @@ def _metadata(config: Mapping[str, Any], repo: str, sources: CardSources, rows: 
         license=sources.licence or None,
         pipeline_tag=REASONING_PIPELINE if is_reasoning(config) else "sentence-similarity",
         tags=["lira", *tags, "cross-lingual", "custom_code", *sources.tags],
-        model_name=repo.rpartition("/")[2] if measured else None,
+        model_name=repo.rpartition("/")[2],
         eval_results=[_result(row, sources, task) for row in measured] or None,
         **(more if backbone_ids(config) else {}),
     )

@@ -98,6 +98,7 @@ RULES: dict[str, dict[str, Rule]] = {
     "model": {
         "base_model": _each(_id),
         "base_model_relation": _of(RELATIONS),
+        "model_name": _text,
         "library_name": _of({"transformers", "sentence-transformers"}),
         "pipeline_tag": lambda value: value in TASKS,
         "model-index": _model_index,
