@@ -24,7 +24,7 @@ from .shopping_questions import QUESTION_CANDIDATES, write_questions, write_text
 if TYPE_CHECKING:
     from .generator.queries import Query
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("dataset_builder")  # `__main__` is no name of ours
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,

@@ -27,6 +27,13 @@ CREATORS = {
 }
 """Who made the judgements, who made the texts, and from what: words that the Hub knows."""
 SECTIONS = ("provenance", "uses", "bias", "limits", "versions", "licence")
+LICENCES = {
+    "catalogue": {"license": "cc-by-4.0"},
+    "logs": {"license": "unknown"},  # the shop has not chosen one yet
+    "cldr": {
+        "license": "other", "license_name": "unicode-3.0", "license_link": "https://www.unicode.org/license.txt",
+    },
+}  # fmt: skip
 _GEMMA = {"license": "other", "license_name": "cc-by-4.0-and-gemma", "license_link": "LICENSE.md"}
 _TERMS = (
     ("gloss", "dictionary gloss from the authored lexicon, words left out at random; CC BY 4.0 like the rest"),
@@ -81,10 +88,9 @@ def write_card(folder: Path, source: str, facts: Mapping[str, str | int], extra_
 def _described(source: str, title: str, gemma: bool) -> dict[str, object]:
     """Return what the head of the card says of a source; a corpus with candidates by Gemma is under two licences."""
     annotations, language, origin = CREATORS[source]
-    licence = {"license": "cc-by-4.0" if source == "catalogue" else "other"}
     return {
         "pretty_name": title,
-        **(_GEMMA if gemma and source == "catalogue" else licence),
+        **(_GEMMA if gemma and source == "catalogue" else LICENCES[source]),
         "annotations_creators": [annotations],
         "language_creators": [language],
         "source_datasets": [origin],

@@ -10,6 +10,8 @@ from datasets.splits import SplitDict, SplitInfo
 from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import DatasetCardData
 
+from modeling_lira.data.languages import languages_on_hub
+
 from .counting import rows_of
 from .layout import ALL, PARTS, SCHEMAS, SPLITS, VERSION, shards, splits_in, stem_of
 
@@ -36,7 +38,7 @@ def card_data(
     data = DatasetCardData(
         **described,
         version=VERSION,
-        language=list(card_languages),
+        **languages_on_hub(card_languages),
         multilinguality="multilingual",
         task_categories=["text-retrieval", "sentence-similarity"],
         task_ids=["document-retrieval"],

@@ -2,12 +2,16 @@
 
 import json
 import re
+from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hub.card_rules import faults
+from huggingface_hub import DatasetCard
 
 from dataset_builder.candidate_source import CandidateSource, write_candidates
-from dataset_builder.card import write_card
+from dataset_builder.card import TITLES, write_card
 from dataset_builder.card_fields import FIELDS
 from dataset_builder.counting import seen_words
 from dataset_builder.generator.corpus import write_language
@@ -102,6 +106,18 @@ def test_without_such_candidates_there_is_one_licence(tmp_path: Path) -> None:
     write_card(tmp_path, "catalogue", FACTS, ("en",))
     assert "license: cc-by-4.0\n" in (tmp_path / CARD).read_text(encoding="utf-8")
     assert not (tmp_path / "NOTICE").exists()
+
+
+@pytest.mark.parametrize("source", TITLES)
+def test_the_hub_accepts_the_metadata(folder: Path, source: str) -> None:
+    text = (folder / CARD).read_text(encoding="utf-8")
+    write_card(folder, source, defaultdict(str), ("en", "pa-Arab"))
+    written = (folder / CARD).read_text(encoding="utf-8")
+    (folder / CARD).write_text(text, encoding="utf-8")
+    assert not list(faults(written, "dataset")) and not list(faults(text, "dataset"))
+    data: Any = DatasetCard(written).data
+    assert data.language == ["ms", "en", "pa"] and data.to_dict()["language_bcp47"] == ["pa-Arab"]
+    assert data.license != "other" or data.license_name
 
 
 def test_words_of_test_that_occur_in_training(tmp_path: Path) -> None:

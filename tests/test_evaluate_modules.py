@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -99,7 +100,8 @@ def test_a_folder_is_a_space_that_starts(name: str, evaluate: ModuleType, monkey
     try:
         client = Client(page.local_url, verbose=False)
         metric = evaluate.load(str(METRICS / name))
-        for predictions, references, k in page.examples:
+        examples: Any = page.examples
+        for predictions, references, k in examples:
             lists = {"predictions": json.loads(predictions), "references": json.loads(references)}
             expected = metric.compute(**lists, k=k, per_query=True)
             assert client.predict(predictions, references, k, api_name="/compute") == expected

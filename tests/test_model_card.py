@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from conftest import disturb
+from hub.card_rules import faults
 from huggingface_hub import ModelCard
 
 from modeling_lira import LiraError, LiraModel
@@ -61,6 +62,7 @@ def folder(build_model: Callable[..., LiraModel], tmp_path_factory: pytest.TempP
 def card_of(folder: Path, **sources: Any) -> Any:
     content = prepare(folder, "my-org/search", CardSources(**sources))["README.md"]
     assert isinstance(content, bytes)
+    assert not list(faults(content.decode(), "model"))
     return ModelCard(content.decode())
 
 

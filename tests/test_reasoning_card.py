@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from hub.card_rules import faults
 from huggingface_hub import ModelCard
 from test_reasoning_eval import LANGUAGES, called, write_questions
 from tiny_language_models import opened, save_language_model
@@ -45,6 +46,7 @@ def test_the_card_tells_training_and_evaluation_and_the_folder_loads(run, tmp_pa
     assert called(*arguments, "--records", record.parent) == 0
     write_ready(run, "my-org/answers", card_sources(run, evaluation=record), tmp_path / "ready")
     card = ModelCard.load(tmp_path / "ready" / "README.md")
+    assert not list(faults(str(card), "model"))
     assert card.data.pipeline_tag == "text-generation" and card.data.language == LANGUAGES
     assert "sentence-transformers" not in card.data.tags and card.data.base_model is None
     metrics = {(one.dataset_config, one.metric_type) for one in card.data.eval_results or []}

@@ -16,6 +16,7 @@ PACKAGES = ("modeling_lira", "dataset_builder", "eval")
 PAGES = {
     "readme": "README.md",
     "method": "modeling_lira/METHOD.md",
+    "tutorial": "modeling_lira/training/TUTORIAL.md",
     "corpus": "dataset_builder/README.md",
     "agents": "modeling_lira/agents/README.md",
     "training": "modeling_lira/training/README.md",

@@ -11,6 +11,8 @@ from ..errors import LiraError
 from ..faces.importing import when_loaded
 from ..faces.terminal import PlainFormatter, one_line
 
+OURS = ("modeling_lira", "dataset_builder", "eval")
+"""Packages whose messages a user reads; a library speaks only to warn."""
 INTERRUPTED = 130
 """Exit code of a command that Ctrl-C ended."""
 USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
@@ -42,9 +44,10 @@ def _log_quietly() -> None:
     """Log this project's messages to stderr, but of the libraries it uses only warnings, and none of their bars."""
     handler = logging.StreamHandler()
     handler.setFormatter(PlainFormatter("%(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-    for name in ("httpx", "httpx2", "datasets", "filelock", "transformers"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    for package in OURS:
+        logging.getLogger(package).setLevel(logging.INFO)
+    logging.getLogger("sentence_transformers").setLevel(logging.ERROR)  # it warns of a sampler's last batches
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")  # a bar for each of a corpus' many small files
     when_loaded("transformers", _quieten_transformers)
     when_loaded("huggingface_hub", _quieten_hub)

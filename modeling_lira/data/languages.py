@@ -1,7 +1,8 @@
 """Languages by their BCP 47 codes: one form of each code, names, scripts. The tables are Unicode's (CLDR, by Babel)."""
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 from babel import Locale
 from babel.core import get_global
@@ -66,6 +67,13 @@ def match_language(given: str, known: Container[str]) -> str | None:
     """Return which of the known codes a tag means: itself, its form by `language_code`, or that without the script."""
     code = language_code(given)
     return next((form for form in (given, code, code.partition("-")[0]) if form in known), None)
+
+
+def languages_on_hub(codes: Sequence[str]) -> dict[str, Any]:
+    """Return the fields of a card that name its languages; the Hub has one of its own for tags with a script."""
+    tags = [code for code in codes if "-" in code]
+    plain = list(dict.fromkeys(code.partition("-")[0] for code in codes))
+    return {"language": plain, **({"language_bcp47": tags} if tags else {})}
 
 
 def language_name(code: str) -> str:

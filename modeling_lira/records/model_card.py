@@ -22,6 +22,7 @@ import yaml
 from huggingface_hub import EvalResult, ModelCardData
 from safetensors import safe_open
 
+from ..data.languages import languages_on_hub
 from ..errors import LiraError
 from ..faces.markup import markdown_code, markdown_text
 from ..frozen_backbone import same_weights
@@ -209,7 +210,7 @@ def _metadata(config: Mapping[str, Any], repo: str, sources: CardSources, rows: 
     return ModelCardData(
         base_model=backbone_ids(config) or None,
         datasets=[sources.dataset] if _HUB_ID.fullmatch(sources.dataset) else None,
-        language=list(encoder_config(config)["languages"]),
+        **languages_on_hub(encoder_config(config)["languages"]),
         library_name="transformers",
         license=sources.licence or None,
         pipeline_tag=REASONING_PIPELINE if is_reasoning(config) else "sentence-similarity",

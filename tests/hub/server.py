@@ -24,6 +24,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
 
+from hub.card_rules import faults
 from hub.faults import Fault, Faults, Plan
 from hub.repos import File, Refused, Repo, Store, Tree
 
@@ -273,8 +274,10 @@ def whoami(hub: Hub, request: Request, names: dict[str, str]) -> Answer:
 
 @route("POST", "/api/validate-yaml")
 def validate_yaml(hub: Hub, request: Request, names: dict[str, str]) -> Answer:
-    """Accept any card."""
-    return as_json({"errors": [], "warnings": []})
+    """Accept a card whose metadata the Hub would accept."""
+    card = request.json()
+    errors = [{"message": fault} for fault in faults(card["content"], card["repoType"])]
+    return as_json({"errors": errors, "warnings": []}, 400 if errors else 200)
 
 
 @route("POST", "/api/repos/create", write=True)

@@ -1,10 +1,9 @@
-"""The README's way from a shop's log to a model on a Hub, command by command in fresh processes, on a tiny fixture."""
+"""From a shop's log to a model on a Hub as the README and the tutorial say it, block by block, with tiny encoders."""
 
 import csv
 import json
 import os
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -61,9 +60,7 @@ def write_log(path: Path) -> None:
 def shop(hub: Hub, backbones: dict[str, Path], tmp_path: Path) -> Path:
     """A folder with the log and the training's settings; the Hub has the backbones."""
     for name in ("xlm-roberta", "bert"):
-        repo = hub.store.create("models", f"me/{name}", private=False)
-        files = {path.name: hub.store.small_file(path.read_bytes()) for path in backbones[name].iterdir()}
-        repo.commit("backbone", files)
+        upload(hub, f"me/{name}", backbones[name])
     folder = tmp_path / "shop"
     folder.mkdir()
     write_log(folder / "log.csv")
@@ -72,34 +69,59 @@ def shop(hub: Hub, backbones: dict[str, Path], tmp_path: Path) -> Path:
 
 
 def test_the_commands_of_the_readme(hub: Hub, shop: Path, tmp_path: Path) -> None:
-    for line in block("from-log").splitlines():
-        command = shlex.split(line.replace("--config tuned", "--config tiny.yaml"), comments=True)
-        if command[:3] != ["hf", "auth", "login"]:  # HF_TOKEN is set instead
-            run(hub, shop, command)
+    run_page(hub, shop, [["", block("from-log").replace("--config tuned", "--config tiny.yaml")]])
     files = hub.files("models", "my-org/product-search")
     assert hub.store.repo("models", "my-org/product-search").private
     assert {"config.json", "model.safetensors", "training.json", "evaluation.json", "st_lira.py"} <= files.keys()
     check_card(files)
     (shop / "load.py").write_text(block("load-elsewhere"))
     (shop / "elsewhere").mkdir()
-    printed = run(hub, shop / "elsewhere", ["python", "-I", "../load.py"], home="another").stdout
+    printed = run(hub, shop / "elsewhere", ["-I", "../load.py"], home="another").stdout
     first, second = map(float, re.findall(r"-?\d\.\d+", printed))
     assert -1 <= second < first <= 1.0001  # the product of those words comes before the other
 
 
-def run(hub: Hub, folder: Path, command: list[str], home: str = "home") -> subprocess.CompletedProcess[str]:
-    """Run a command of the README as it stands there."""
-    programs = {"python": [sys.executable], "lira": [sys.executable, "-m", "modeling_lira.cli"]}
+def test_the_tutorial(hub: Hub, backbones: dict[str, Path], tmp_path: Path) -> None:
+    """Every block as it stands on the page; the Hub has tiny encoders under the names of the real ones."""
+    upload(hub, "intfloat/multilingual-e5-small", backbones["xlm-roberta"])
+    upload(hub, "sentence-transformers/all-MiniLM-L6-v2", backbones["bert"])
+    page = (ROOT / "modeling_lira" / "training" / "TUTORIAL.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    assert {language for language, _ in blocks} == {"", "python", "yaml"}
+    done = run_page(hub, tmp_path, blocks)
+    lines = [" ".join(line.split()) for line in done.stderr.splitlines()]
+    assert "kata kunci query guessed" in lines and "keterangan – not read" in lines
+    assert "log.csv: 450 of 453 rows kept" in lines
+    assert "96 numbers" in done.stdout and done.stdout.count("Panci Hitam") >= 2
+    files = hub.files("models", "my-org/product-search")
+    assert {"config.json", "README.md", "evaluation.json"} <= files.keys()
+    noise = re.compile("Loaded|Saving|Generating|Sampler|it/s|Batches|Warning")
+    assert not [line for line in lines if noise.search(line)]  # a user's log shows our own lines alone
+
+
+def upload(hub: Hub, name: str, folder: Path) -> None:
+    repo = hub.store.create("models", name, private=False)
+    repo.commit("backbone", {path.name: hub.store.small_file(path.read_bytes()) for path in folder.iterdir()})
+
+
+def run_page(hub: Hub, folder: Path, blocks: list[Any]) -> subprocess.CompletedProcess[str]:
+    return run(hub, folder, [str(ROOT / "tests" / "page_runner.py")], typed=json.dumps(blocks))
+
+
+def run(
+    hub: Hub, folder: Path, arguments: list[str], home: str = "home", typed: str = ""
+) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        [*programs[command[0]], *command[1:]],
+        [sys.executable, *arguments],
         cwd=folder,
+        input=typed,
         env={**os.environ, "OMP_NUM_THREADS": "1", **hub.environment(WRITER, folder / home)},
         capture_output=True,
         text=True,
         timeout=280,
         check=False,
     )
-    assert done.returncode == 0, f"{command}\n{done.stderr[-4000:]}"
+    assert done.returncode == 0, f"{arguments}\n{done.stderr[-4000:]}"
     return done
 
 
