@@ -126,6 +126,19 @@ def test_a_mixed_set_has_one_good_candidate_among_strangers_without_scores(split
     assert strange
 
 
+def test_a_single_candidate_keeps_its_score_and_may_be_a_strangers(splits):
+    rows = [1, 2, 3, 5]
+    whole, single = (batch_of(splits, rows, single=share) for share in (0.0, 1.0))
+    assert (single["query_candidate_mask"].sum(1) == 1).all() and single["query_candidate_mask"][:, 0].all()
+    for number in range(len(rows)):
+        kept = single["query_critic_scores"][number, 0]
+        scores = whole["query_critic_scores"][number][whole["query_candidate_mask"][number]]
+        (position,) = (scores == kept).all(1).nonzero()[0].tolist()
+        assert torch.equal(english_of(single)[number][0], english_of(whole)[number][position])
+    strange = batch_of(splits, rows, single=1.0, candidate_noise=1.0)
+    assert strange["query_candidate_mask"].sum(1).max() == 1 and strange["query_critic_scores"].isnan().all()
+
+
 def test_scores_are_hidden_whoever_made_the_candidates(splits):
     for share in (0.0, 1.0):
         batch = batch_of(splits, [1, 2, 3, 5], score_dropout=share)

@@ -330,6 +330,7 @@ class RetrievalCollator:
         width = table.rows.shape[1]
         strangers = np.asarray(draw.integers(len(table), size=width))
         order = draw.permutation(width)
+        alone, kept = draw.random(2)
         unscored = np.full_like(table.scores[row], np.nan)
         if dropped < self.options.english_path_dropout:
             return np.full_like(table.rows[row], -1), unscored
@@ -343,6 +344,8 @@ class RetrievalCollator:
         if mixed < self.options.mixed and len(present):
             one = present[int(chosen * len(present))]
             return np.append(table.rows[strangers[1:], 0], one)[order], unscored
+        if alone < self.options.single and len(present):
+            return _only(candidates, scores, np.flatnonzero(candidates >= 0)[int(kept * len(present))])
         return candidates, scores
 
     def _of_another_source(self, table: Table, row: int, drawn: float, stranger: int) -> np.ndarray | None:
@@ -365,6 +368,12 @@ class RetrievalCollator:
         draws = [self.sampler.random(1, number, int(row)).random() for row in rows]
         dropped = np.asarray(draws) < self.options.document_path_dropout
         return table.batch(rows, np.where(dropped[:, None], -1, table.rows[rows]))
+
+
+def _only(candidates: np.ndarray, scores: np.ndarray, kept: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return a row of candidates [K] and their scores [K, 3] of which only one is left, in the first place."""
+    rest = np.full_like(candidates[1:], -1), np.full_like(scores[1:], np.nan)
+    return np.append(candidates[kept], rest[0]), np.concatenate([scores[kept : kept + 1], rest[1]])
 
 
 def _one_candidate(rows: np.ndarray, draws: Sequence[np.random.Generator]) -> np.ndarray:

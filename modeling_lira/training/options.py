@@ -20,7 +20,7 @@ RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("epochs", "batch_size", "patience", "positives", "k", "rank"), (1, INFINITY)),
     **dict.fromkeys(("projector_size", "matryoshka"), (1, INFINITY)),
     **dict.fromkeys(("english_path_dropout", "document_path_dropout", "candidate_noise", "language_dropout"), (0, 1)),
-    **dict.fromkeys(("gloss", "reference", "mixed", "score_dropout"), (0, 1)),
+    **dict.fromkeys(("gloss", "reference", "mixed", "single", "score_dropout"), (0, 1)),
     **dict.fromkeys(("english_titles", "pearson_share", "shares"), (0, 1)),
     "safe_negatives": (-1, INFINITY),
     "seed": (0, 2**32 - 1),
@@ -165,6 +165,8 @@ class LasrOptions(Checked):
     - `candidate_noise`, `gloss`, `reference` are the shares that get the candidates of another query, a poor
       translation or a perfect one in place of their own candidates;
     - `mixed`: share of queries with an English path of which one candidate stays, among those of other queries;
+    - `single`: share of the other ones of which one candidate stays alone, whoever made it: that there is but one must
+      not speak for a translation;
     - `score_dropout`: share of queries whose critics' scores are hidden;
     - `document_path_dropout`: share of local titles that lose theirs; few shops have their titles translated;
     - `language_dropout`: share of queries whose language is unknown to the model;
@@ -202,6 +204,7 @@ class LasrOptions(Checked):
     gloss: float = 0.2
     reference: float = 0.2
     mixed: float = 0.2
+    single: float = 0.3
     score_dropout: float = 0.5
     language_dropout: float = 0.1
     english_titles: float = 0.5
