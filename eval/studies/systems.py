@@ -224,7 +224,9 @@ _LIRA = {
     "stage 1 kept": System(Variant(arca=_KEPT).build),
     "stage 1 kept, no geometry": System(Variant(arca=_KEPT, arca_weights={"geometry": 0.0}).build),
     "no retrieval reward": System(Variant(lasr_weights={"policy": 0.0}).build),
-    "candidates of one quality": System(Variant(lasr={"gloss": 0.0, "reference": 0.0, "mixed": 0.0}).build),
+    "candidates of one quality": System(
+        Variant(lasr={"gloss": 0.0, "reference": 0.0, "mixed": 0.0, "single": 0.0}).build
+    ),
     "no gate": System(Variant(frozen=("lasr.gate",)).build),
     "with consistency": System(Variant(lasr_weights={"consistency": 0.1}).build),
     "with hinge": System(Variant(lasr_weights={"hinge": 0.5}).build),
