@@ -219,7 +219,7 @@ MUTATIONS: list[Mutation] = [
     *_of(
         "modeling_lira/arca.py",
         "test_arca.py",
-        ("length / num_bins)\n    upper", "length)\n    upper"),
+        ("length / num_bins)\n        upper", "length)\n        upper"),
         ("hidden_states.masked_fill(~real[..., None], 0.0)", "hidden_states"),
         ("F.linear(states.to(self.weight.dtype) - self.centre, self.weight)", "F.linear(states.to(self.weight.dtype), self.weight)"),
         ("return states + self.up(", "return self.up("),
