@@ -455,7 +455,7 @@ MUTATIONS: list[Mutation] = [
         "dataset_builder/name_values.py",
         "test_name_values.py",
         ("last - first > stop - start", "False"),
-        ("(group, value) not in dropped and ", ""),
+        (' if dropped.isdisjoint({(group, value), (group, "")})', ""),
         (" - self._inherent[name]", ""),
         ("group in EXCLUSIVE_GROUPS and ", ""),
         ("and values.keys().isdisjoint(CHILD_VALUES)", "and True"),
