@@ -53,10 +53,13 @@ def temporal_pool(hidden_states: Tensor, attention_mask: Tensor, num_bins: int, 
     real = attention_mask.bool()
     length = real.sum(-1)[..., None, None].float()  # [..., 1, 1]
     start = (real.cumsum(-1) - 1).float()[..., None, :]  # [..., 1, L], index among the real tokens
-    bins = torch.arange(num_bins, device=hidden_states.device).float()[:, None]  # [S, 1]
-    lower = torch.maximum(start, bins * length / num_bins)
-    upper = torch.minimum(start + 1, (bins + 1) * length / num_bins)
-    overlap = (upper - lower).clamp_min(0) * real[..., None, :]  # [..., S, L], tokens
+    if num_bins == 1:
+        overlap = real[..., None, :].float()  # [..., 1, L]: the one stretch has every token whole
+    else:
+        bins = torch.arange(num_bins, device=hidden_states.device).float()[:, None]  # [S, 1]
+        lower = torch.maximum(start, bins * length / num_bins)
+        upper = torch.minimum(start + 1, (bins + 1) * length / num_bins)
+        overlap = (upper - lower).clamp_min(0) * real[..., None, :]  # [..., S, L], tokens
     weights = overlap * (num_bins / length.clamp_min(1))
     # A weight of zero does not silence NaN or infinity, which some encoders leave in padding.
     states = hidden_states.masked_fill(~real[..., None], 0.0)

@@ -57,6 +57,11 @@ class Export:
         """Tell whether these weights, file name -> SHA-256, are those that were exported."""
         return self.weights == weights
 
+    def is_whole(self, model_folder: Path) -> bool:
+        """Tell whether every file in the model's folder has the size that it was written with."""
+        paths = {model_folder / self.folder / file: size for file, size in self.sizes.items()}
+        return all(path.is_file() and path.stat().st_size == size for path, size in paths.items())
+
     def written(self) -> str:
         """Return the text of the manifest."""
         return json.dumps(asdict(self), indent=2) + "\n"
@@ -151,15 +156,19 @@ class ExportedLiraModel(LiraModel):
         unknown = given.keys() - set(self.processor.model_input_names)
         if unknown or "input_ids" not in given:
             raise LiraError(f"an exported model takes the processor's tensors, got {sorted(given)}: load it with torch")
-        name = CANDIDATES if "english_input_ids" in given else TEXT
-        arrays = {name: value.numpy() for name, value in _completed(given).items()}
+        return LiraModelOutput(sentence_embedding=torch.from_numpy(self._run(_completed(given))))
+
+    def _run(self, inputs: Mapping[str, Tensor]) -> np.ndarray:
+        """Return the embeddings that the graph for these tensors gives, which are all that it takes."""
+        name = CANDIDATES if "english_input_ids" in inputs else TEXT
         with _running(self._files[f"{name}{SUFFIXES[self.export.format][0]}"]):
-            return LiraModelOutput(sentence_embedding=torch.from_numpy(self._graph(name)(arrays)))
+            return self._graph(name)({name: value.numpy() for name, value in inputs.items()})
 
     def _encode_chunk(
         self, texts: list[str], candidates: list[list[str]], scores: Tensor, ids: Tensor, kind: str, batch_size: int
     ) -> Tensor:
-        embeddings = torch.empty(len(texts), self.config.embedding_size, dtype=torch.float32)
+        # Not by `forward` and in NumPy: of a short text, every call around the graph is a part of the time that counts.
+        embeddings = np.empty((len(texts), self.config.embedding_size), np.float32)
         for translated in (False, True):
             rows = [row for row in range(len(texts)) if bool(candidates[row]) is translated]
             for part in batches_by_length([texts[row] for row in rows], batch_size):
@@ -169,10 +178,10 @@ class ExportedLiraModel(LiraModel):
                 if translated:
                     inputs |= self.processor.english_inputs([candidates[row] for row in chosen], kind)
                     inputs["critic_scores"] = scores[chosen, : inputs["candidate_mask"].shape[1]]
-                embeddings[chosen] = cast(Tensor, self.forward(**inputs).sentence_embedding)
-        if not embeddings.isfinite().all():
+                embeddings[chosen] = self._run(inputs)
+        if not np.isfinite(embeddings).all():
             raise LiraError("the embeddings are not finite: the export is damaged, export the model again")
-        return embeddings
+        return torch.from_numpy(embeddings)
 
     def encode_streams(self, texts: Sequence[str], path: str, kind: str = "query", batch_size: int = 64) -> NoReturn:
         """Raise `LiraError`: the graphs give embeddings alone."""

@@ -53,6 +53,8 @@ class FusionLayer(GradientCheckpointingLayer):
         batch, tokens, width = states.shape
         count = self.config.num_attention_heads
         assert count is not None  # filled in by the config
+        if tokens == 1 and mask is None:  # a token that attends to itself alone gets its value
+            return F.linear(states, self.query_key_value.weight[2 * width :], self.query_key_value.bias[2 * width :])
         heads = self.query_key_value(states).view(batch, tokens, 3, count, width // count)  # no -1: B may be 0
         query, key, value = heads.permute(2, 0, 3, 1, 4)  # each [B, heads, T, f / heads]
         allowed = None if mask is None else mask[:, None, None, :]

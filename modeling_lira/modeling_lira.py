@@ -370,8 +370,9 @@ class LiraModel(LiraPreTrainedModel):
         scores = processor.check_scores(critic_scores, chosen)
         ids = processor.language_ids(codes)
         embeddings = torch.empty(len(listed), self.config.embedding_size, dtype=torch.float32)
+        starts = range(0, len(listed), _CHUNK)
         with self._evaluating():
-            for start in tqdm(range(0, len(listed), _CHUNK), desc="encode", disable=not show_progress):
+            for start in tqdm(starts, desc="encode") if show_progress else starts:  # a hidden bar costs time too
                 part = slice(start, start + _CHUNK)
                 embeddings[part] = self._encode_chunk(
                     listed[part], chosen[part], scores[part], ids[part], kind, batch_size
@@ -381,19 +382,19 @@ class LiraModel(LiraPreTrainedModel):
     def _encode_chunk(
         self, texts: list[str], candidates: list[list[str]], scores: Tensor, ids: Tensor, kind: str, batch_size: int
     ) -> Tensor:
-        multilingual = self.encode_streams(texts, "multilingual", kind, batch_size)
+        device, multilingual = self.device, self.encode_streams(texts, "multilingual", kind, batch_size)
         distinct = list(dict.fromkeys(text for row in candidates for text in row))
         english = self.encode_streams(distinct, "english", kind, batch_size) if distinct else None
         rows = candidate_rows(candidates, distinct, scores.shape[1])  # [N, K], -1 where there is none
         fused = []
-        for part in torch.arange(len(texts)).split(4 * batch_size):
-            states = None if english is None else english[rows[part].clamp_min(0)].to(self.device)
+        for start in range(0, len(texts), 4 * batch_size):
+            part = slice(start, start + 4 * batch_size)
             output = self.fuse(
-                multilingual[part].to(self.device),
-                states,
-                (rows[part] >= 0).to(self.device),
-                scores[part].to(self.device),
-                ids[part].to(self.device),
+                multilingual[part].to(device),
+                None if english is None else english[rows[part].clamp_min(0)].to(device),
+                None if english is None else (rows[part] >= 0).to(device),
+                None if english is None else scores[part].to(device),
+                ids[part].to(device),
             )
             fused.append(cast(Tensor, output.sentence_embedding).float().cpu())
         embeddings = torch.cat(fused)
@@ -421,11 +422,11 @@ class LiraModel(LiraPreTrainedModel):
         if path not in PATHS:
             raise LiraError(f"path must be one of {', '.join(PATHS)}, got {path!r}")
         encoder = self.multilingual_encoder if path == "multilingual" else self.english_encoder
-        width = encoder.config.hidden_size
+        device, width = self.device, encoder.config.hidden_size
         states = torch.empty(len(texts), self.config.num_feature_bins, width, dtype=encoder.dtype)
         for part in batches_by_length(texts, batch_size):
             tokens = self.processor.tokenize([texts[index] for index in part], kind, path)
-            pooled = self._pooled(path, *(tokens[name].to(self.device) for name in ("input_ids", "attention_mask")))
+            pooled = self._pooled(path, *(tokens[name].to(device) for name in ("input_ids", "attention_mask")))
             states[part] = pooled.to(states)
         return states
 

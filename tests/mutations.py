@@ -219,7 +219,7 @@ MUTATIONS: list[Mutation] = [
     *_of(
         "modeling_lira/arca.py",
         "test_arca.py",
-        ("length / num_bins)\n    upper", "length)\n    upper"),
+        ("length / num_bins)\n        upper", "length)\n        upper"),
         ("hidden_states.masked_fill(~real[..., None], 0.0)", "hidden_states"),
         ("F.linear(states.to(self.weight.dtype) - self.centre, self.weight)", "F.linear(states.to(self.weight.dtype), self.weight)"),
         ("return states + self.up(", "return self.up("),
@@ -455,7 +455,7 @@ MUTATIONS: list[Mutation] = [
         "dataset_builder/name_values.py",
         "test_name_values.py",
         ("last - first > stop - start", "False"),
-        ("(group, value) not in dropped and ", ""),
+        (' if dropped.isdisjoint({(group, value), (group, "")})', ""),
         (" - self._inherent[name]", ""),
         ("group in EXCLUSIVE_GROUPS and ", ""),
         ("and values.keys().isdisjoint(CHILD_VALUES)", "and True"),

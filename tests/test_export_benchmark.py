@@ -3,6 +3,7 @@
 In torch alone, for graphs take long to make; tests/test_exporting.py makes and runs them.
 """
 
+import json
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from modeling_lira.cli import run
 from modeling_lira.exporting.choices import Format
 
 ENGINES = ("torch float32", "torch bfloat16")
+SIZES = Sizes(3, 4, 1, 4)
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ def measured(build_model, tmp_path: Path) -> tuple[Path, Path]:
 
 def test_every_system_is_measured_beside_the_bare_encoder(measured, tmp_path):
     model, corpus = measured
-    record = measure_export(str(model), str(corpus), tmp_path / "work", (None, None), Sizes(3, 4, 1, 4), [])
+    record = measure_export(str(model), str(corpus), tmp_path / "work", (None, None), SIZES, [])
     systems = record.payload["systems"]
     assert sorted(systems) == sorted(f"{name}, {engine}" for name in (LIRA, BARE) for engine in ENGINES)
     assert systems[REFERENCE]["query_speed"] == systems[REFERENCE]["batch_speed"] == 1.0
@@ -43,6 +45,15 @@ def test_every_system_is_measured_beside_the_bare_encoder(measured, tmp_path):
     assert not (model / "onnx").exists()  # the model itself is left as it is
     block = rendered("export", vars(record))
     assert f"| {LIRA}, torch bfloat16 |" in block
+
+
+def test_another_model_is_measured_beside_its_own_encoder(measured, build_model, tmp_path):
+    model, corpus = measured
+    build_model("mpnet", query_prefix="query: ").save_pretrained(tmp_path / "other")
+    for name in (model, tmp_path / "other"):
+        measure_export(str(name), str(corpus), tmp_path / "work", (None, None), SIZES, [])
+    configs = (tmp_path / "work").glob("*/encoder/config.json")
+    assert {json.loads(path.read_text())["model_type"] for path in configs} == {"xlm-roberta", "mpnet"}
 
 
 def test_the_command_writes_its_record(measured, tmp_path, monkeypatch):

@@ -78,6 +78,37 @@ def test_a_graph_of_tokens_alone_runs_in_bare_onnxruntime(model, exported):
     np.testing.assert_allclose(embeddings, model.encode_document(TEXTS).numpy(), atol=1e-5)
 
 
+def test_fastembed_runs_the_graph_of_tokens_alone(model, exported):
+    fastembed = pytest.importorskip("fastembed")
+    from fastembed.common.model_description import ModelSource, PoolingType
+
+    graph = "onnx/float32/model.onnx"
+    fastembed.TextEmbedding.add_custom_model(
+        "shop/search",
+        PoolingType.DISABLED,
+        False,
+        ModelSource(hf="shop/search"),
+        model.config.embedding_size,
+        graph,
+        additional_files=[f"{graph}.data"],
+    )
+    engine = fastembed.TextEmbedding("shop/search", specific_model_path=str(exported))
+    prefixed = [model.processor.query_prefix + text for text in TEXTS]
+    np.testing.assert_allclose(np.stack(list(engine.embed(prefixed))), model.encode_query(TEXTS), atol=1e-5)
+
+
+def test_openvino_gives_the_same_embeddings(model, exported):
+    pytest.importorskip("openvino")
+    for precision in ("float32", "bfloat16"):
+        assert lira("export", exported, "--format", "openvino", "--precision", precision) == 0
+    assert_same(model, LiraModel.from_pretrained(exported, backend="openvino"))
+    rounded = LiraModel.from_pretrained(exported, backend="openvino", precision="bfloat16")
+    assert rounded.export.precision == "bfloat16"
+    for candidates in (None, CANDIDATES):
+        near = rounded.encode_query(TEXTS, LANGUAGES, candidates)
+        assert (near * model.encode_query(TEXTS, LANGUAGES, candidates)).sum(-1).min() > 0.99
+
+
 def test_an_export_knows_its_model_and_backend(model, exported):
     names = {
         precision: fingerprint(load_model(exported, backend="onnx", precision=precision))
@@ -169,6 +200,14 @@ def test_damage_is_one_line(copied, name):
     with pytest.raises(LiraError, match=r"again|damaged") as caught:
         LiraModel.from_pretrained(copied, backend="onnx")
     assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_export_is_made_again_when_it_is_asked_for(copied):
+    path = copied / "onnx" / "int8" / "text.onnx"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-100])
+    assert lira("export", copied, "--precision", "int8") == 0
+    assert path.stat().st_size == len(whole)
 
 
 def test_garbage_of_the_right_size_is_one_line(copied):

@@ -231,6 +231,14 @@ def test_attention_is_standard_multi_head_attention(attention):
     torch.testing.assert_close(attended, expected.transpose(0, 1), atol=1e-5, rtol=1e-5)
 
 
+def test_a_token_alone_is_attended_as_one_beside_a_token_that_is_not_there():
+    layer = FusionLayer(small_config())
+    alone, pair = torch.randn(3, 1, FUSION), torch.randn(3, 2, FUSION)
+    pair[:, :1] = alone
+    expected = layer._attend(pair, torch.tensor([[True, False]] * 3))[:, :1]
+    torch.testing.assert_close(layer._attend(alone, None), expected, atol=1e-6, rtol=1e-5)
+
+
 # ---------------------------------------------------------------- awareness and precision
 
 

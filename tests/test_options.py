@@ -70,6 +70,13 @@ def test_what_does_not_fit_is_named_in_one_line(options: object, message: str, t
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_an_unknown_config_names_those_that_there_are(tmp_path: Path) -> None:
+    with pytest.raises(LiraError, match=r"no config 'tunde': name a YAML file or one of frozen, .*tuned"):
+        named_options("tunde")
+    with pytest.raises(LiraError, match="there is no config"):
+        named_options(str(tmp_path))
+
+
 def test_every_config_that_comes_with_the_package_is_readable() -> None:
     for name in ("tuned", "frozen", "ranking", "joint", "retrieval", "lora"):
         options = named_options(name, corpus="elsewhere")

@@ -1,4 +1,4 @@
-"""Two processes of half a batch each do what one process of the whole batch does, `lira train` under torchrun too."""
+"""Two processes of half a batch each do what one of the whole batch does; `lira train` by accelerate and torchrun."""
 
 import json
 import subprocess
@@ -60,10 +60,15 @@ def test_two_processes_equal_one_with_the_whole_batch(backbones: dict[str, Path]
         torch.testing.assert_close(together[name], value, atol=1e-4, rtol=0, msg=name)
 
 
-def launched(folder: Path, port: int, *arguments: str) -> subprocess.CompletedProcess[str]:
+LAUNCHERS = {
+    "torchrun": ["torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29584"],
+    "accelerate": ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--main_process_port", "29583"],
+}
+
+
+def launched(folder: Path, launcher: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run `lira train` in two processes."""
-    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(port)]
-    command = [sys.executable, *launcher, "-m", "modeling_lira.cli", "train", *arguments]
+    command = [sys.executable, "-m", *LAUNCHERS[launcher], "-m", "modeling_lira.cli", "train", *arguments]
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=240, check=False)
 
 
@@ -74,20 +79,21 @@ def test_lira_train_in_two_processes_writes_one_run_and_refuses_another(
         "corpus": str(write_corpus(tmp_path / "corpus")),
         "multilingual": str(backbones["xlm-roberta"]),
         "english": str(backbones["bert"]),
+        "tune": {"epochs": 1, "batch_size": 4, "rank": 2},
         "arca": {"epochs": 1, "batch_size": 4},
         "lasr": {"epochs": 2, "batch_size": 4, "learning_rates": {"lasr": 0.01}},
     }
     (tmp_path / "options.yaml").write_text(yaml.safe_dump(options))
     arguments = ["--config", str(tmp_path / "options.yaml"), "--output", str(tmp_path / "out")]
-    done = launched(tmp_path, 29583, *arguments)
+    done = launched(tmp_path, "accelerate", *arguments)
     assert done.returncode == 0, done.stderr[-2000:]
     record = json.loads((tmp_path / "out" / "training.json").read_text())
-    assert record["processes"] == 2 and set(record["training"]) == {"arca", "lasr"}
+    assert record["processes"] == 2 and set(record["training"]) == {"tune-multilingual", "arca", "lasr"}
     kinds = sorted(path.name.partition("-")[0] for path in (tmp_path / "out").iterdir())
-    assert kinds == [".lock", "arca", "lasr", "model", "run.json", "streams", "training.json"]
+    assert kinds == [".lock", "arca", "lasr", "model", "run.json", "streams", "training.json", "tune"]
     files = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
     assert not [path for path in files if "checkpoints" in path.parts]
-    refused = launched(tmp_path, 29584, *arguments, "--seed", "5")
+    refused = launched(tmp_path, "torchrun", *arguments, "--seed", "5")
     assert refused.returncode != 0 and "holds another run's model, which differs in seed (0 there, 5 here)" in (
         " ".join(refused.stderr.split())
     )

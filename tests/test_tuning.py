@@ -27,7 +27,7 @@ from modeling_lira.frozen_backbone import FrozenBackbone, weights_sketch
 from modeling_lira.training import tuning
 from modeling_lira.training.options import TrainingOptions, TuneOptions
 from modeling_lira.training.train import train
-from modeling_lira.training.tuning import RIVAL, EncoderTrainer, averaged, low_rank_changes, tune_encoders
+from modeling_lira.training.tuning import RIVAL, EncoderTrainer, averaged, low_rank_changes, prepare, tune_encoders
 
 OPTIONS = TuneOptions(
     epochs=2, batch_size=2, rank=4, learning_rate=0.02, shares=(1.0,), negatives=1, english_titles=0.5
@@ -400,6 +400,23 @@ def test_two_processes_share_each_batch_of_one(backbones: dict[str, Path], tmp_p
         (best,) = folder.glob("tune-*/best/model.safetensors")
         results.append(load_file(best))
     assert_close(results[0], results[1], atol=2e-3, rtol=1e-2)
+
+
+def test_a_batch_in_small_parts_has_the_gradient_of_the_whole(
+    build_model: Callable[..., LiraModel], names: dict[str, str]
+) -> None:
+    gradients = []
+    for rows in (0, 2):
+        encoder = tuning.sentence_transformer(build_model(), "multilingual", FrozenBackbone(names["multilingual"]))
+        prepare(encoder.eval(), "full", 0)
+        columns = [["áo", "giày", "sách", "nón", "cá"], ["shirt", "shoe", "book", "hat", "fish"]]
+        loss = tuning._loss(encoder, replace(OPTIONS, mini_batch_size=rows))
+        value = loss([encoder.preprocess(column) for column in columns], torch.empty(0))
+        value.backward()
+        gradients.append({name: p.grad for name, p in encoder.named_parameters() if p.grad is not None})
+    assert len(gradients[0]) > 20
+    assert max(gradient.abs().max() for gradient in gradients[0].values()) > 1e-3
+    assert_close(*gradients, atol=1e-6, rtol=1e-4)
 
 
 def test_the_encoder_for_the_library_embeds_as_the_models_own_streams(

@@ -29,7 +29,7 @@ from modeling_lira.exporting.choices import Format, Precision
 from modeling_lira.exporting.graphs import quantised, save_graphs, traced
 from modeling_lira.modeling_lira import LiraModel, LiraModelOutput
 from modeling_lira.processing_lira import LiraProcessor, batches_by_length
-from modeling_lira.records.saved_model import load_model, located
+from modeling_lira.records.saved_model import fingerprint, load_model, located
 
 from ..record import Meter, Record, corpus_version, weights_of
 
@@ -82,7 +82,8 @@ def measure_export(
     corpus : str
         Its test queries are embedded, and search its local titles without translations.
     folder : Path
-        Gets the exports of the model and of its bare multilingual encoder; those that are there are kept.
+        Gets the exports of the model and of its bare multilingual encoder, in a folder for each model; those that are
+        there are kept.
     backbones : tuple of str or None
         Multilingual and English, in place of those that the model names.
     sizes : Sizes, optional
@@ -100,6 +101,7 @@ def measure_export(
     torch.set_num_threads(1)  # so that CPU time is that of the work, not of threads that wait for each other
     try:
         exports = [export for export in EXPORTS if export[0] in formats]
+        folder = folder / fingerprint(load_model(model, *backbones))
         models = _models(model, folder, backbones, exports)
         encodings = {name: _encoding(one) for name, one in models.items()} | _bare(models, folder, exports)
         singles = _singles(encodings, splits, sizes.singles)
@@ -122,8 +124,7 @@ def _models(
 ) -> dict[str, LiraModel]:
     """Return LiRA in torch and as it runs from its exports, by the name of the system."""
     copy = folder / "model"
-    if not copy.is_dir():  # its own, for exports lie beside the weights
-        shutil.copytree(located(model), copy)
+    shutil.copytree(located(model), copy, dirs_exist_ok=True)  # its own, for exports lie beside the weights
     models = {
         f"{LIRA}, torch {precision}": load_model(model, *backbones).to(getattr(torch, precision)) for precision in TORCH
     }
@@ -164,7 +165,8 @@ def _save_tokenizer(lira: LiraModel, folder: Path) -> None:
 
 
 def _sentence_transformer(model: SentenceTransformer, prefix: str) -> Encode:
-    return lambda texts, _: model.encode(list(texts), prompt=prefix, batch_size=BATCH, normalize_embeddings=True)
+    settings = {"prompt": prefix, "batch_size": BATCH, "normalize_embeddings": True, "show_progress_bar": False}
+    return lambda texts, _: model.encode(list(texts), **settings)
 
 
 class _Bare(PreTrainedModel):

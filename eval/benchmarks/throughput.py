@@ -49,8 +49,9 @@ def measure_throughput(count: int, rounds: int, output: Path, multilingual: str,
     model = LiraModel.from_backbones(multilingual, english, languages=[*LANGUAGES, "en"])
     bare = SentenceTransformer(str(resolve(multilingual)), device="cpu")
     prefix = model.processor.query_prefix
+    settings = {"prompt": prefix, "batch_size": BATCH, "normalize_embeddings": True, "show_progress_bar": False}
     systems: dict[str, Callable[[], object]] = {
-        BARE: lambda: bare.encode(texts, prompt=prefix, batch_size=BATCH, normalize_embeddings=True),
+        BARE: lambda: bare.encode(texts, **settings),
         LIRA_FREE: lambda: model.encode_query(texts, languages, batch_size=BATCH),
         ONE: lambda: model.encode_query(texts, languages, candidates=candidates, batch_size=BATCH),
     }

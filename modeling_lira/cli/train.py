@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ..errors import LiraError
 from ..faces.extras import needs
 from ..training.options import TrainingOptions, read_options, read_reasoning_options
 
@@ -55,8 +56,16 @@ def named_options(config: str, **changes: object) -> TrainingOptions:
     """Read the options of a YAML file, or of one that comes with the package; errors as in `read_options`."""
     if config in OLD_NAMES:
         logger.warning("config %s is now called %s", config, OLD_NAMES[config])
-    named = CONFIGS / f"{OLD_NAMES.get(config, config)}.yaml"
-    return read_options(named if named.is_file() else config, **changes)
+    return read_options(config_file(OLD_NAMES.get(config, config)), **changes)
+
+
+def config_file(config: str) -> Path:
+    """Return the file of a config that comes with the package, or the user's own; LiraError if it is neither."""
+    named = CONFIGS / f"{config}.yaml"
+    if not named.is_file() and not Path(config).is_file():
+        names = ", ".join(sorted(path.stem for path in CONFIGS.glob("*.yaml")))
+        raise LiraError(f"there is no config {config!r}: name a YAML file or one of {names}")
+    return named if named.is_file() else Path(config)
 
 
 REASONING_EXAMPLE = "Example: lira train-reasoning --questions runs/questions --output runs/reasoning"
@@ -78,6 +87,5 @@ def train_reasoning(
     """Train LiRA to give soft tokens to a frozen language model. Run an interrupted command again to continue it."""
     from ..training.reasoning import train_reasoning as run
 
-    named = CONFIGS / f"{config}.yaml"
     changes = {"questions": questions, "language_model": language_model, "stream": stream, "seed": seed}
-    run(read_reasoning_options(named if named.is_file() else config, **changes), output)
+    run(read_reasoning_options(config_file(config), **changes), output)

@@ -1,7 +1,9 @@
 """Export a saved model: its graphs are written beside its weights."""
 
 import logging
+import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx_ir as ir
@@ -57,17 +59,16 @@ def export_model(
     if not model_folder.is_dir():
         raise LiraError(f"{name!r} is no folder: download the model first, for its graphs lie beside its weights")
     folder, weights = model_folder / format / precision, digests_of(model_folder)
-    finished = {export.folder for export in exports_in(model_folder) if export.is_of(weights)}
+    finished = {
+        export.folder for export in exports_in(model_folder) if export.is_of(weights) and export.is_whole(model_folder)
+    }
     if f"{format}/{precision}" in finished:
         logger.info("%s: exported already", folder)
         return folder
     model = load_model(name, multilingual, english).cpu().eval()
-    exact = model_folder / Format.onnx / Precision.float32
+    others = [model_folder / name for name in sorted(finished) if name.startswith(format)]
     with staging_folder(folder) as staged:
-        if (format, precision) == (Format.onnx, Precision.int8) and f"{Format.onnx}/{Precision.float32}" in finished:
-            _save_onnx(stored(exact), precision, staged)
-        else:
-            _write(model, staged, format, precision)
+        _write(model, others, staged, format, precision)
         sizes = {file: (staged / file).stat().st_size for file in file_names(format)}
         (folder / MANIFEST).unlink(missing_ok=True)  # an export without a manifest does not count
         move_over(staged, folder)
@@ -76,7 +77,19 @@ def export_model(
     return folder
 
 
-def _write(model: LiraModel, folder: Path, format: Format, precision: Precision) -> None:
+def _write(model: LiraModel, others: Sequence[Path], folder: Path, format: Format, precision: Precision) -> None:
+    """Write the files of an export, from finished `others` of its format where they say the same."""
+    exact = next((other for other in others if other.name == Precision.float32), None)
+    if precision is Precision.int8 and exact is not None:
+        _save_onnx(stored(exact), precision, folder)
+    elif format is Format.openvino and others:  # its runtime rounds: the files of all precisions are the same
+        for file in file_names(format):
+            shutil.copyfile(others[0] / file, folder / file)
+    else:
+        _trace(model, folder, format, precision)
+
+
+def _trace(model: LiraModel, folder: Path, format: Format, precision: Precision) -> None:
     graphs = {}
     with Progress(total=len(GRAPHS), desc="export", unit="graph") as bar:
         for name, inputs in examples(model).items():
