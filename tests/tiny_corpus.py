@@ -22,8 +22,8 @@ WORDS = (
     "old book",
 )
 QUIET = dict.fromkeys(
-    ("english_path_dropout", "candidate_noise", "gloss", "reference", "mixed", "single", "score_dropout", "language_dropout",
-     "document_path_dropout"), 0.0,
+    ("english_path_dropout", "candidate_noise", "gloss", "reference", "mixed", "single", "score_dropout",
+     "language_dropout", "document_path_dropout"), 0.0,
 )  # fmt: skip
 """Options of stage 2 under which every query keeps what it has."""
 SCORES = (9.0, 5.0, 5.0)

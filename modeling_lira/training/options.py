@@ -204,7 +204,7 @@ class LasrOptions(Checked):
     gloss: float = 0.2
     reference: float = 0.2
     mixed: float = 0.2
-    single: float = 0.3
+    single: float = 0.1
     score_dropout: float = 0.5
     language_dropout: float = 0.1
     english_titles: float = 0.5
