@@ -24,7 +24,6 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
 
-from hub.card_rules import faults
 from hub.faults import Fault, Faults, Plan
 from hub.repos import File, Refused, Repo, Store, Tree
 
@@ -276,6 +275,10 @@ def whoami(hub: Hub, request: Request, names: dict[str, str]) -> Answer:
 def validate_yaml(hub: Hub, request: Request, names: dict[str, str]) -> Answer:
     """Accept a card whose metadata the Hub would accept."""
     card = request.json()
+    from hub.card_rules import (
+        faults,
+    )  # imports huggingface_hub, which reads the endpoint once: a server starts before that
+
     errors = [{"message": fault} for fault in faults(card["content"], card["repoType"])]
     return as_json({"errors": errors, "warnings": []}, 400 if errors else 200)
 
