@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -165,7 +166,12 @@ def _save_tokenizer(lira: LiraModel, folder: Path) -> None:
 
 
 def _sentence_transformer(model: SentenceTransformer, prefix: str) -> Encode:
-    settings = {"prompt": prefix, "batch_size": BATCH, "normalize_embeddings": True, "show_progress_bar": False}
+    settings: dict[str, Any] = {
+        "prompt": prefix,
+        "batch_size": BATCH,
+        "normalize_embeddings": True,
+        "show_progress_bar": False,
+    }
     return lambda texts, _: model.encode(list(texts), **settings)
 
 

@@ -5,6 +5,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.table import Table
@@ -49,7 +50,12 @@ def measure_throughput(count: int, rounds: int, output: Path, multilingual: str,
     model = LiraModel.from_backbones(multilingual, english, languages=[*LANGUAGES, "en"])
     bare = SentenceTransformer(str(resolve(multilingual)), device="cpu")
     prefix = model.processor.query_prefix
-    settings = {"prompt": prefix, "batch_size": BATCH, "normalize_embeddings": True, "show_progress_bar": False}
+    settings: dict[str, Any] = {
+        "prompt": prefix,
+        "batch_size": BATCH,
+        "normalize_embeddings": True,
+        "show_progress_bar": False,
+    }
     systems: dict[str, Callable[[], object]] = {
         BARE: lambda: bare.encode(texts, **settings),
         LIRA_FREE: lambda: model.encode_query(texts, languages, batch_size=BATCH),
