@@ -14,7 +14,7 @@ from pathlib import Path
 from ..lexicon import read_table
 
 WORDS = Path(__file__).with_name("words.tsv")
-_BRACKETED = re.compile(r"[(\[][^)\]]*[)\]]")
+_BRACKETED = re.compile(r"[(\[][^()\[\]]*[)\]]")
 _ONE_LETTER = str.maketrans("đيىك", "dییک")
 """Letters that are typed for one another: Vietnamese without its own, Urdu on an Arabic keyboard."""
 
