@@ -26,11 +26,12 @@ from modeling_lira.backbones.building import copy_start
 SLOW = (
     "e2e", "test_kill_points", "test_processes", "test_bare_install", "hub", "test_exporting", "test_export",
     "test_corpus", "test_tuning", "test_mteb", "test_gemma", "test_translator", "test_train_reasoning",
-    "test_resumable", "test_checkpoint_gate", "test_averages", "test_ablations", "test_regret", "test_faces", "test_dataset_commands", "test_other_encoders",
-    "test_code_of_each_folder", "test_training", "test_space", "test_serving", "test_studies", "test_other_languages",
-    "test_options", "test_scale", "test_search", "test_server_commands", "test_log_benchmark", "test_linear_time",
-    "test_databases", "test_hub_roundtrip", "test_reasoning", "test_sentence_transformers", "test_hostile",
-    "test_damaged_models", "test_checkpoint", "test_export_benchmark", "test_markup", "test_mutations",
+    "test_resumable", "test_checkpoint_gate", "test_averages", "test_ablations", "test_regret", "test_faces",
+    "test_dataset_commands", "test_other_encoders", "test_code_of_each_folder", "test_training", "test_space",
+    "test_serving", "test_studies", "test_other_languages", "test_options", "test_scale", "test_search",
+    "test_server_commands", "test_log_benchmark", "test_linear_time", "test_databases", "test_hub_roundtrip",
+    "test_reasoning", "test_sentence_transformers", "test_hostile", "test_damaged_models", "test_checkpoint",
+    "test_export_benchmark", "test_markup", "test_mutations",
 )  # fmt: skip
 """Folders and files whose tests start processes, train, or read real models, the longest first: they are begun in this
 order, so that no worker is left with a long one in the end, and `make quick` leaves them out."""
