@@ -7,7 +7,6 @@ the last block has run, on a port that is free.
 
 import json
 import shlex
-import socket
 import subprocess
 import sys
 import time
@@ -15,13 +14,9 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from helpers import free_port
+
 SERVED = "8080"
-
-
-def free_port() -> str:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return str(taken.getsockname()[1])
 
 
 def serve(words: list[str], port: str) -> subprocess.Popen[bytes]:
@@ -53,7 +48,7 @@ def call(words: list[str]) -> None:
 
 def main() -> None:
     names: dict[str, object] = {"__name__": "__main__"}
-    servers, port = [], free_port()
+    servers, port = [], str(free_port())
     try:
         for language, written in json.load(sys.stdin):
             text = written.replace(SERVED, port)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_corpus import write_corpus
+from tiny_studies import tuned_setting
 
 from eval.benchmarks import development
 from eval.benchmarks.development import NAMES, QUESTIONS, development_splits
@@ -16,7 +16,6 @@ from eval.studies.averages import ALONE, measure_averages
 from eval.studies.conditions import NONE, UNSEEN
 from eval.studies.setting import Setting
 from modeling_lira import LiraError
-from modeling_lira.training.options import ArcaOptions, LasrOptions, TrainingOptions, TuneOptions
 
 
 def test_a_name_finds_its_own_in_english() -> None:
@@ -41,17 +40,7 @@ def test_questions_of_the_test_part_are_no_development_text() -> None:
 
 @pytest.fixture
 def setting(backbones: dict[str, Path], tmp_path: Path) -> Setting:
-    write_corpus(tmp_path / "corpus", ("vi", "th"))
-    options = TrainingOptions(
-        corpus=str(tmp_path / "corpus"),
-        multilingual=str(backbones["xlm-roberta"]),
-        english=str(backbones["bert"]),
-        model={"num_feature_bins": 1},
-        arca=ArcaOptions(epochs=1, batch_size=8),
-        lasr=LasrOptions(epochs=1, batch_size=4, doc_queue=0, corr_queue=0),
-        tune=TuneOptions(epochs=1, batch_size=2, rank=4, learning_rate=0.02),
-    )
-    return Setting(options, tmp_path / "out", tmp_path / "streams", (0,), records=tmp_path / "records")
+    return tuned_setting(backbones, tmp_path, (0,))
 
 
 def test_each_share_is_measured_and_the_encoder_is_tuned_once(

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_corpus import QUIET, make_split, write_corpus
+from tiny_corpus import QUIET, make_split
+from tiny_studies import tuned_setting
 
 from eval.report.blocks import regret_block
 from eval.studies import baselines
@@ -21,7 +22,7 @@ from modeling_lira.data.stream_cache import StreamCache
 from modeling_lira.data.tables import SplitTables, cache_split
 from modeling_lira.evaluation.comparison import encoder_alone, translate_then_encode
 from modeling_lira.evaluation.names import BM25_ROW, ENCODER, LIRA, TRANSLATE, TUNED, TUNED_WHOLE
-from modeling_lira.training.options import ArcaOptions, LasrOptions, TrainingOptions, TuneOptions
+from modeling_lira.training.options import LasrOptions
 
 
 @pytest.fixture(scope="module")
@@ -94,18 +95,7 @@ def test_a_pulled_head_stays_near_its_start(build_model: Callable[..., LiraModel
 
 @pytest.fixture(scope="module")
 def setting(backbones: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Setting:
-    folder = tmp_path_factory.mktemp("regret")
-    write_corpus(folder / "corpus", ("vi", "th"))
-    options = TrainingOptions(
-        corpus=str(folder / "corpus"),
-        multilingual=str(backbones["xlm-roberta"]),
-        english=str(backbones["bert"]),
-        model={"num_feature_bins": 1},
-        arca=ArcaOptions(epochs=1, batch_size=8),
-        lasr=LasrOptions(epochs=1, batch_size=4, doc_queue=0, corr_queue=0),
-        tune=TuneOptions(epochs=1, batch_size=2, rank=4, learning_rate=0.02, shares=(0.5,)),
-    )
-    return Setting(options, folder / "out", folder / "streams", (0, 1), records=folder / "records")
+    return tuned_setting(backbones, tmp_path_factory.mktemp("regret"), (0, 1))
 
 
 def test_regret_measures_every_rival_on_the_encoder_that_it_says(setting: Setting) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -19,7 +18,7 @@ import numpy as np
 import openai
 import pytest
 import uvicorn
-from helpers import lira
+from helpers import free_port, lira
 
 from eval.benchmarks.serving_benchmark import _ask, measure_serving
 from eval.report.readme import rendered
@@ -31,12 +30,6 @@ from modeling_lira.serving.batcher import Batcher, QueueFullError
 SHIRT = "áo sơ mi trắng"
 SENT = 250
 """Texts of each request to a server that is stopped."""
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
 
 
 @contextmanager

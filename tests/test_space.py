@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from helpers import free_port
 from packaging.specifiers import SpecifierSet
 
 from modeling_lira import LiraError, LiraModel
@@ -120,9 +120,7 @@ serve_space(LiraModel.from_pretrained(sys.argv[1]), server_port=int(sys.argv[2])
 def address(model: LiraModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("space")
     model.save_pretrained(folder, save_backbones=True)
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-u", "-c", SERVE, str(folder), str(port)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as server:
         assert server.stdout is not None

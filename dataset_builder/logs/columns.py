@@ -94,20 +94,16 @@ def report_columns(log: str, names: Sequence[str], columns: Mapping[str, str], g
     owners = {theirs: ours for ours, theirs in columns.items()}
     rows = []
     for name in dict.fromkeys(names):
-        ours = owners.get(name, "–")
-        how = (
-            _not_read(name)
-            if name not in owners
-            else "as asked"
-            if ours in given
-            else ""
-            if name == ours
-            else "guessed"
-        )
-        rows.append([name, ours, how])
+        ours = owners.get(name)
+        rows.append([name, ours or "–", _how(name, ours, given)])
     logger.info("columns of %s\n%s", log, to_text(Table(["column", "read as", ""], rows)))
 
 
-def _not_read(name: str) -> str:
-    meanings = _meanings(name)
-    return f"not read; --column {meanings[0]}={name} if it is that" if meanings else "not read"
+def _how(name: str, ours: str | None, given: Mapping[str, str]) -> str:
+    """Return how it was found that a column is one of ours, or what it may be if it is not read."""
+    if ours is None:
+        meanings = _meanings(name)
+        return f"not read; --column {meanings[0]}={name} if it is that" if meanings else "not read"
+    if ours in given:
+        return "as asked"
+    return "" if name == ours else "guessed"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from babel import Locale
 
-from dataset_builder.shopping_questions import Question, questions
+from dataset_builder.shopping_questions import SPLITS, Question, questions
 from modeling_lira.data.corpus import ENGLISH, RetrievalSplit
 
 from .unseen import parallel_split, query_texts
@@ -27,7 +27,7 @@ def development_splits(languages: Sequence[str], most: int = 300) -> dict[str, l
     most : int
         Queries of a set and language, at most.
     """
-    asked = [row for row in questions(seed=0) if row.split == "validation"]
+    asked = list(questions(seed=0, counts={"validation": SPLITS["validation"]}))
     return {
         NAMES: [_names(language, most) for language in languages],
         QUESTIONS: [_questions(asked, language, most) for language in languages],

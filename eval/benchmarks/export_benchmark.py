@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -33,9 +32,9 @@ from modeling_lira.processing_lira import LiraProcessor, batches_by_length
 from modeling_lira.records.saved_model import fingerprint, load_model, located
 
 from ..record import Meter, Record, corpus_version, weights_of
+from .throughput import BATCH, bare_encoding
 
 logger = logging.getLogger(__name__)
-BATCH = 64
 EXPORTS = (
     (Format.onnx, Precision.float32),
     (Format.onnx, Precision.int8),
@@ -166,13 +165,8 @@ def _save_tokenizer(lira: LiraModel, folder: Path) -> None:
 
 
 def _sentence_transformer(model: SentenceTransformer, prefix: str) -> Encode:
-    settings: dict[str, Any] = {
-        "prompt": prefix,
-        "batch_size": BATCH,
-        "normalize_embeddings": True,
-        "show_progress_bar": False,
-    }
-    return lambda texts, _: model.encode(list(texts), **settings)
+    encode = bare_encoding(model, prefix)
+    return lambda texts, _: encode(texts)
 
 
 class _Bare(PreTrainedModel):

@@ -3,7 +3,7 @@
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,12 @@ from modeling_lira.records.provenance import Clock
 BARE = "multilingual encoder in sentence-transformers"
 ONE = "LiRA with one translation"
 BATCH = 64
+
+
+def bare_encoding(encoder: SentenceTransformer, prefix: str) -> Callable[[Sequence[str]], object]:
+    """Return how sentence-transformers embeds queries in batches, without its progress bar, which costs time."""
+    settings: dict[str, Any] = {"prompt": prefix, "batch_size": BATCH, "normalize_embeddings": True}
+    return lambda texts: encoder.encode(list(texts), show_progress_bar=False, **settings)
 
 
 def measure_throughput(count: int, rounds: int, output: Path, multilingual: str, english: str) -> dict[str, float]:
@@ -49,15 +55,9 @@ def measure_throughput(count: int, rounds: int, output: Path, multilingual: str,
     clock, (texts, languages, candidates) = Clock(), _texts(count)
     model = LiraModel.from_backbones(multilingual, english, languages=[*LANGUAGES, "en"])
     bare = SentenceTransformer(str(resolve(multilingual)), device="cpu")
-    prefix = model.processor.query_prefix
-    settings: dict[str, Any] = {
-        "prompt": prefix,
-        "batch_size": BATCH,
-        "normalize_embeddings": True,
-        "show_progress_bar": False,
-    }
+    bare_encode = bare_encoding(bare, model.processor.query_prefix)
     systems: dict[str, Callable[[], object]] = {
-        BARE: lambda: bare.encode(texts, **settings),
+        BARE: lambda: bare_encode(texts),
         LIRA_FREE: lambda: model.encode_query(texts, languages, batch_size=BATCH),
         ONE: lambda: model.encode_query(texts, languages, candidates=candidates, batch_size=BATCH),
     }

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterator, Mapping
 from statistics import fmean
 
-from modeling_lira.evaluation.names import ENCODER, LIRA, TRANSLATE
+from modeling_lira.evaluation.names import LIRA, TRANSLATE
 from modeling_lira.faces.markup import Markdown, markdown_code, markdown_head, markdown_row, markdown_text
 
 from ..benchmarks import gate
 from ..markdown import KEYS, interval, negated, scaled
+from ..studies import averages
 from ..studies.backbones import shown_pair
 from ..studies.conditions import CRITIC, GLOSS, LOCAL, NONE, REFERENCE, UNSEEN, noise_name
 
@@ -258,14 +259,9 @@ def averages_block(results: dict) -> str:
     """Render what each share of the trained changes does."""
     rows = results["payload"]["rows"]
     lines = markdown_head(["encoder's change", "head's start", *rows[0]["ndcg@10"]])
-    for row in rows:
-        head = ENCODER if row["start_share"] == 1 else f"{row['start_share']:g}"
-        figures = (scaled(point["mean"]) for point in row["ndcg@10"].values())
-        lines.append(markdown_row([f"{row['encoder_share']:g}", head, *figures]))
-    note = (
-        "nDCG@10 × 100, mean of languages, on validation queries and, last, on text unlike the corpus: shares of the "
-    )
-    return _studied(lines, results, note + "encoder's change and of the head's start in its average")
+    lines += [markdown_row(averages.cells_of(row)) for row in rows]
+    note = "nDCG@10 × 100, mean of languages, on validation queries and, last, on text unlike the corpus: shares of "
+    return _studied(lines, results, note + "the encoder's change and of the head's start in its average")
 
 
 def gate_block(results: dict) -> str:

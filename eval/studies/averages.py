@@ -60,7 +60,8 @@ def measure_averages(setting: Setting, encoder_shares: Sequence[float], start_sh
     settings = {share: _keeping(setting, share) for share in encoder_shares}
     development = development_splits(setting.languages)
     questions = {name: {split.language: split.questions for split in splits} for name, splits in development.items()}
-    questions[VALIDATION] = {tables.split.language: tables.split.questions for tables in setting.tables["validation"]}
+    validation = settings[encoder_shares[0]].tables["validation"]
+    questions[VALIDATION] = {tables.split.language: tables.split.questions for tables in validation}
     for share, kept in Progress(
         [(share, start) for share in encoder_shares for start in (ALONE, *start_shares)], desc="averages", unit="row"
     ):
@@ -131,7 +132,11 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
     for column in ("encoder's share", "head's start", *rows[0]["ndcg@10"]):
         table.add_column(column, justify="right")
     for row in rows:
-        kept = ENCODER if row["start_share"] == ALONE else f"{row['start_share']:g}"
-        figures = (scaled(point["mean"]) for point in row["ndcg@10"].values())
-        table.add_row(f"{row['encoder_share']:g}", kept, *figures)
+        table.add_row(*cells_of(row))
     return table
+
+
+def cells_of(row: Mapping[str, Any]) -> list[str]:
+    """Return a row's cells: both shares, then the mean of each column."""
+    kept = ENCODER if row["start_share"] == ALONE else f"{row['start_share']:g}"
+    return [f"{row['encoder_share']:g}", kept, *(scaled(point["mean"]) for point in row["ndcg@10"].values())]
