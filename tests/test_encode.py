@@ -331,7 +331,7 @@ def test_bad_input_is_one_line_and_exit_code_2(model, tmp_path, capfd):
     file = write(tmp_path / "rows.jsonl", ROWS)
     capfd.readouterr()  # the progress of saving
     for model_name, input_name, message in (
-        (tmp_path / "none", file, "cannot be loaded"),
+        (tmp_path / "none", file, "there is no such folder"),
         (tmp_path / "model", tmp_path / "none.jsonl", "no input file"),
         (tmp_path / "model", write(tmp_path / "empty.jsonl", []), "has no rows"),
     ):

@@ -108,7 +108,7 @@ def test_another_corpus_has_another_version(tmp_path: Path) -> None:
     changed = corpus_version(str(corpus))
     file.rename(file.with_name("train-00000-of-00001.parquet"))  # the same bytes in another split
     assert corpus_version(str(corpus)) != changed
-    with pytest.raises(LiraError, match="neither a folder of Parquet files nor a dataset"):
+    with pytest.raises(LiraError, match="there is no such folder"):
         corpus_version(str(tmp_path / "nothing"))
 
 

@@ -225,7 +225,7 @@ def test_the_command_writes_a_record_of_this_corpus(
     [
         (["--languages", "bn"], "has no language 'bn', only vi, th"),
         (["--split", "dev"], "has no vi dev split"),
-        (["--corpus", "nowhere"], "neither a folder of Parquet files nor a dataset on the Hub"),
+        (["--corpus", "nowhere"], "corpus 'nowhere': there is no such folder here, and no such dataset on the Hub"),
         (["--multilingual", "nowhere"], "'nowhere'"),
     ],
 )

@@ -429,7 +429,7 @@ def test_bad_input_is_one_line_and_exit_code_2(encoded, tmp_path, capfd, build_m
         ((*common, "a", "--dtype", "float32"), "is int8, not float32"),
         ((*common, "a", "--language", "xx"), "language 'xx' is not in the model's config"),
         ((*common, " "), "text 0 is empty"),
-        ((*common, "a", "--model", tmp_path / "none"), "cannot be loaded"),
+        ((*common, "a", "--model", tmp_path / "none"), "there is no such folder"),
         ((*common, "--add", tmp_path), "is not a folder of embeddings"),
         (("search", "--index", tmp_path / "none", "a"), "there is no index in"),
         (("search", "--index", tmp_path / "own", "a"), "give --model"),

@@ -496,7 +496,7 @@ def test_an_interrupted_trial_is_tried_again(setting: Setting, monkeypatch: pyte
     [
         (["noise", "--seeds", "0,x"], "--seeds '0,x': expected whole numbers separated by commas"),
         (["noise", "--levels", "low"], "--levels 'low': expected numbers separated by commas"),
-        (["noise", "--corpus", "no/corpus"], "corpus 'no/corpus' is neither a folder"),
+        (["noise", "--corpus", "no/corpus"], "corpus 'no/corpus': there is no such folder"),
         (["bound", "--temperature", "-1"], "temperature must be positive, got -1"),
         (["few-shot", "--corpus", "no/corpus", "--sizes", "2"], "size '2': expected 0"),
         (["backbones", "--corpus", "no/corpus", "--pairs", "one"], "pair 'one': expected MULTILINGUAL+ENGLISH"),

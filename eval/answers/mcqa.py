@@ -7,6 +7,7 @@ from typing import Any
 from modeling_lira.data.questions import Example
 from modeling_lira.data.table_file import read_rows
 from modeling_lira.errors import LiraError, is_blank
+from modeling_lira.files.sources import check_source
 
 HUB_CONFIG = "X-CSQA-{language}"
 """Name of a language's part in the Hub dataset."""
@@ -63,6 +64,7 @@ def load_rows(name: str, config: str, split: str) -> Sequence[Mapping[str, Any]]
     """Return the rows of a part of a Hub dataset; raise `LiraError` where there is none."""
     from datasets import load_dataset
 
+    check_source("questions", name, "dataset")
     try:
         try:
             return load_dataset(name, config, split=split)

@@ -15,6 +15,7 @@ from ..modeling_lira import LiraModel
 from ..modeling_lira_causal_lm import LiraForCausalLM
 from .anchors import english_anchors
 from .own_settings import pooling_of, prompts_of
+from .resolution import check_backbone
 
 Model = TypeVar("Model", bound=LiraModel)
 Reasoner = TypeVar("Reasoner", bound=LiraForCausalLM)
@@ -40,6 +41,8 @@ def build(
         What stands before queries and documents; None for what the multilingual backbone asks for.
     """
     sources = multilingual, english
+    for source in sources:
+        check_backbone(source.name)
     encoders = [source.load_encoder(dtype) for source in sources]
     poolings = {f"{path}_pooling": pooling_of(source) for path, source in zip(PATHS, sources, strict=True)}
     lira_config = model_class.config_class(
@@ -80,6 +83,7 @@ def build_reasoner(
     model_class: type[Reasoner], lira: LiraModel, language_model: FrozenBackbone, dtype: torch.dtype, **config: object
 ) -> Reasoner:
     """Put a LiRA model in front of a language model; parameters and errors as in `LiraForCausalLM.from_lira`."""
+    check_backbone(language_model.name)
     loaded = language_model.load_language_model(dtype)
     joined = model_class.config_class(
         lira_config=lira.config.to_dict(),

@@ -5,6 +5,8 @@ import importlib.metadata
 import logging
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING
 from ..errors import LiraError, reading
 from ..files import home_expanded
 from ..files.hub_client import FAILED
+from ..files.sources import check_source, hub_reason, is_here
 from .cache import build_folder, find_problem, sha256_of, tidy, writing
 from .registry import BACKBONES, Kind, OfflineBackbone, SourceFile, installed_version
 
@@ -137,9 +140,27 @@ def resolve(name: str | Path, revision: str | None = None) -> Path:
     folder = home_expanded(text)
     if folder.exists():
         return _check_folder(folder)
-    if isinstance(name, Path) or not _is_hub_id(text):
-        raise LiraError(f"backbone {text!r}: there is no such folder, and {_known()}")
+    with _naming_known(text):
+        is_here("backbone", name)
     return _download(text, revision)
+
+
+def check_backbone(name: str | Path) -> None:
+    """Raise `LiraError` where a backbone is of no package, folder or repository, before a loader waits for it."""
+    if str(name).startswith(PREFIX):
+        _offline(str(name))
+        return
+    with _naming_known(str(name)):
+        check_source("backbone", name)
+
+
+@contextmanager
+def _naming_known(name: str) -> Iterator[None]:
+    """Say in an error which backbones need no folder."""
+    try:
+        yield
+    except LiraError as error:
+        raise LiraError(f"{error}; {_known(name.rpartition('/')[2].lower())}") from error
 
 
 def is_encoder(name: str, revision: str | None = None) -> bool:
@@ -310,17 +331,6 @@ def _check_folder(folder: Path) -> Path:
     return folder
 
 
-def _is_hub_id(text: str) -> bool:
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
-
-    try:
-        validate_repo_id(text)
-    except HFValidationError:
-        return False
-    return not text.startswith((".", "~", "/"))
-
-
 def _download(repo: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
 
@@ -331,7 +341,7 @@ def _download(repo: str, revision: str | None) -> Path:
     except _NOT_GIVEN as error:
         at = f" at revision {revision!r}" if revision else ""
         raise LiraError(
-            f"backbone {repo!r}{at} is no folder here, and the Hub does not give it: {_hub_reason(error)}; "
+            f"backbone {repo!r}{at} is no folder here, and the Hub does not give it: {hub_reason(error)}; "
             f"{_known(repo.rpartition('/')[2].lower())}"
         ) from error
     checked = _check_folder(Path(folder))
@@ -341,20 +351,3 @@ def _download(repo: str, revision: str | None) -> Path:
             f"request with converted ones at https://huggingface.co/{repo}/discussions: its revision is refs/pr/NUMBER"
         )
     return checked
-
-
-def _hub_reason(error: Exception) -> str:
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
-
-    if isinstance(error, GatedRepoError):  # a kind of RepositoryNotFoundError
-        return "it is gated: accept its terms there, then run `hf auth login`"
-    if isinstance(error, RepositoryNotFoundError):
-        return "no such repository, or a private one and you are not logged in"
-    if isinstance(error, RevisionNotFoundError):
-        return "no such revision"
-    return _first_line(error).partition(". ")[0]
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

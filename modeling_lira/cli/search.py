@@ -54,10 +54,12 @@ def encode(
 
     English translations in a column `candidates`, as `lira translate` writes them, are used.
     """
+    from ..data.table_file import check_table
     from ..records.saved_model import load_model
     from ..search.encode import encode_file
     from ..search.text_file import Columns
 
+    check_table(input)  # now, not after the model is loaded
     folder = encode_file(
         load_model(model, multilingual, english, backend, precision),
         input,

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..configuration_lira import LANGUAGES
 from ..errors import LiraError
+from ..files.sources import check_source
 from .progress import quiet_datasets
 
 ENGLISH = "en"
@@ -114,6 +115,7 @@ def load_split(corpus: str, language: str, split: str) -> RetrievalSplit:
 
     Source: the layout is that of MTEB's retrieval loader.
     """
+    check_source("corpus", corpus, "dataset")
     try:
         with quiet_datasets():
             documents, queries, qrels, ranking = (
@@ -239,6 +241,7 @@ def corpus_languages(corpus: str, chosen: Sequence[str] = ()) -> tuple[str, ...]
     LiraError
         If there is no corpus, or it has not a chosen language.
     """
+    check_source("corpus", corpus, "dataset")
     try:
         configs = get_dataset_config_names(corpus)
     except (OSError, ValueError) as error:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import LiraError, is_blank
+from ..files.sources import check_source
 from .cells import shown
 from .table_file import read_rows
 
@@ -60,6 +61,7 @@ def _from_dataset(name: str, split: str) -> list[Example]:
 
     from .progress import quiet_datasets
 
+    check_source("questions", name, "dataset")
     try:
         with quiet_datasets():
             rows = load_dataset(name, split=split)

@@ -62,7 +62,7 @@ def column_names(path: Path) -> list[str]:
     LiraError
         As `read_rows`.
     """
-    suffix = _checked(path)
+    suffix = check_table(path)
     if suffix == ".parquet":
         from .parquet_file import parquet_names  # needs pyarrow, which files of text do not
 
@@ -92,7 +92,7 @@ def read_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[tupl
         If the file is missing, of another format, damaged or in another encoding; or at the first row that cannot be
         read.
     """
-    suffix = _checked(path)
+    suffix = check_table(path)
     for number, row in read_any_rows(path, columns):
         if not isinstance(row, BadRow):
             yield number, cast(Row, _whole(row)) if suffix in JSON_LINES else row
@@ -110,7 +110,7 @@ def read_any_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[
     LiraError
         If the file is missing, of another format or damaged, or its header cannot be read.
     """
-    suffix = _checked(path)
+    suffix = check_table(path)
     if suffix == ".parquet":
         from .parquet_file import parquet_rows
 
@@ -142,7 +142,8 @@ def parse_json(text: str) -> object:
         raise ValueError("it is nested too deeply") from error
 
 
-def _checked(path: Path) -> str:
+def check_table(path: Path) -> str:
+    """Return the format of a table that is there; raise `LiraError` where there is no such file."""
     suffix = table_format(path)
     if not path.is_file():
         raise LiraError(f"no input file {str(path)!r}")

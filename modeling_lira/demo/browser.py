@@ -60,6 +60,7 @@ def push_space(run: Path, repo: str, sources: CardSources, **arguments: Any) -> 
     **arguments
         As in `push_files`.
     """
+    model_folder(run)  # says what is wrong with the run before it asks for a token
     require_token(arguments.get("token"))
     return push_files(space_files(run, repo, sources), repo, kind="space", **arguments)
 

@@ -26,6 +26,7 @@ from huggingface_hub.errors import HFValidationError
 from ..errors import LiraError
 from ..files import atomic_write_text
 from ..files.hub_client import FAILED
+from ..files.sources import check_source
 from .command_line import command_line, shown
 from .model_card import WEIGHTS, weights_digest
 
@@ -158,6 +159,7 @@ def corpus_version(corpus: str) -> str:
             with path.open("rb") as content:
                 digest.update(hashlib.file_digest(content, "sha256").digest())
         return digest.hexdigest()[:12]
+    check_source("corpus", corpus, "dataset")
     try:
         return str(HfApi().dataset_info(corpus).sha)[:12]
     except _NO_DATASET as error:

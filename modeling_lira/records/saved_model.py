@@ -8,9 +8,11 @@ from typing import Any, TypeVar
 import torch
 from transformers import PreTrainedConfig
 
+from ..backbones.resolution import check_backbone
 from ..errors import LiraError, reading
 from ..exported_lira import ExportedLiraModel
 from ..files import home_expanded
+from ..files.sources import check_source, no_folder
 from ..modeling_lira import LiraModel
 from ..modeling_lira_causal_lm import LiraForCausalLM
 from .model_card import Record, read_record
@@ -27,6 +29,8 @@ def model_folder(run: Path) -> Path:
     LiraError
         Neither is.
     """
+    if not run.exists():
+        raise no_folder("model", run)
     for folder in (run, run / "model"):
         if (folder / "config.json").is_file():
             return folder
@@ -45,7 +49,8 @@ def training_record(run: Path) -> Record | None:
 
 
 def located(name: str | Path) -> str:
-    """Return the folder of a model on this machine, which may be that of a whole run, or the Hub id as it is."""
+    """Return the folder of a model, which may be that of a whole run, or the Hub id as it is; LiraError for neither."""
+    check_source("model", str(name))
     run = home_expanded(name)
     return str(model_folder(run) if run.is_dir() else name)
 
@@ -63,6 +68,8 @@ def chosen_backbones(name: str | Path, **given: str | None) -> dict[str, str]:
     **given
         `multilingual`, `english` and, of a reasoning model, `language_model`: what the user named, if anything.
     """
+    for backbone in filter(None, given.values()):
+        check_backbone(backbone)
     run = home_expanded(name)
     options: Mapping[str, Any] = {}
     if run.is_dir() and not read_record(model_folder(run) / "config.json").get("backbones_included", True):

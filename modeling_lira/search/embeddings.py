@@ -19,6 +19,7 @@ from safetensors.numpy import load_file, save_file
 from ..data.table_file import parse_json
 from ..errors import LiraError
 from ..files import atomic_path, atomic_write_text
+from ..files.sources import no_folder
 from ..leftovers import sweep
 from .choices import DType, Format
 
@@ -153,6 +154,8 @@ class EmbeddingFolder:
         LiraError
             If the folder has no valid `embeddings.json`, which `lira encode` writes.
         """
+        if not path.exists():
+            raise no_folder("folder of embeddings", path)
         try:
             fields: Any = parse_json((path / MANIFEST).read_text(encoding="utf-8"))
             settings = Settings(**{**fields, "dtype": DType(fields["dtype"]), "format": Format(fields["format"])})

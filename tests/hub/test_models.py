@@ -489,7 +489,7 @@ def test_a_full_disk_leaves_the_ready_folder_as_it_was(
         (["RUN"], "say where to"),
         (["RUN", "--to", REPO, "--output", "x"], "say where to"),
         (["RUN", "--to", REPO, "--space", REPO], "say where to"),
-        (["nowhere", "--to", REPO], "nowhere holds no model"),
+        (["nowhere", "--to", REPO], "model 'nowhere': there is no such folder"),
         (["RUN", "--to", "a/b/c"], "cannot push to a/b/c: Repo id must"),
         (["RUN", "--to", REPO, "--evaluation", "nowhere.json"], "nowhere.json cannot be read"),
     ],
