@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from tiny_corpus import make_split
 from modeling_lira import LiraModel
 from modeling_lira.data.stream_cache import StreamCache
 from modeling_lira.data.tables import SplitTables, cache_split
-from modeling_lira.demo.chart import bar_chart
+from modeling_lira.demo.chart import STYLES, bar_chart
 from modeling_lira.evaluation.comparison import (
     ENCODER,
     LIRA,
@@ -97,3 +98,13 @@ def test_the_chart_is_a_picture(split: SplitTables, build_model: Callable[..., L
     comparison = compare([split], systems | {LIRA_FREE: trained(model, True, False)})
     bar_chart({"English titles": comparison}, tmp_path / "chart.png")
     assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_charts_legend_is_in_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr("matplotlib.pyplot.close", drawn.append)
+    scores = {system: {"vi": torch.rand(4)} for system in STYLES}
+    bar_chart({"English titles": Comparison(scores, {"vi": list("abcd")})}, tmp_path / "chart.png")
+    legend = drawn[0].legends[0].get_window_extent()
+    assert drawn[0].bbox.x0 <= legend.x0 and legend.x1 <= drawn[0].bbox.x1
+    assert legend.y0 >= max(axis.title.get_window_extent().y1 for axis in drawn[0].axes)

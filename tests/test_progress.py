@@ -65,7 +65,7 @@ def test_encoding_and_training_say_how_far_they_are_and_print_nothing_else(
     capfd.readouterr()
     tables = [cache_split(model, StreamCache(tmp_path / "streams"), load_split(str(corpus), "vi", "train"))]
     run_stage("lasr", model, tables, tables, tmp_path, options=LasrOptions(epochs=1, batch_size=4))
-    assert "multilingual streams: 8 of 8 texts" in caplog.messages
+    assert "multilingual encoder: 8 of 8 texts" in caplog.messages
     assert "   step 1 of 2" in caplog.messages
     printed, bars = capfd.readouterr()
     assert not printed and "split" not in bars and "it/s" not in bars

@@ -67,11 +67,14 @@ def test_a_model_of_other_languages_is_refused(build_model: Callable[..., LiraMo
 def test_a_query_is_searched_in_three_ways(shop: Any, language: str) -> None:
     example = shop.showcase[language]["examples"][0]
     page = shop.search(language, example["text"], "\n".join(example["candidates"]), LOCAL)
-    for heading in ("Encoder alone", "LiRA without translations", "LiRA with translations", "The gate gives English"):
+    for heading in (
+        "Encoder alone",
+        "LiRA without translations",
+        "LiRA with translations",
+        "LiRA gives the translations",
+    ):
         assert heading in page
-    assert page.count("chosen by the actor") == 1 and page.count("critics, of 10: meaning") == len(
-        example["candidates"]
-    )
+    assert page.count("preferred by LiRA") == 1 and page.count("critics, of 10: meaning") == len(example["candidates"])
 
 
 def test_what_is_shown_is_what_the_model_says(app: ModuleType, shop: Any, model: LiraModel) -> None:
@@ -164,7 +167,7 @@ def test_an_example_is_searched_in_a_browser(browser: Any, address: str, languag
     page = opened(browser, address, language)
     example = example_of(language)
     page.locator("#examples").get_by_text(example["text"], exact=True).click()
-    page.get_by_text("The gate gives English").wait_for()
+    page.get_by_text("LiRA gives the translations").wait_for()
     assert page.locator("#query textarea, #query input").first.input_value() == example["text"]
     assert page.locator("#query textarea, #query input").first.get_attribute("dir") == (
         "rtl" if language == "ur" else "ltr"
@@ -180,7 +183,7 @@ def test_a_hostile_query_is_shown_as_text(browser: Any, address: str) -> None:
     page.locator("#query textarea, #query input").first.fill(HOSTILE)
     page.locator("#translations textarea").fill(HOSTILE)
     page.get_by_role("button", name="Search").click()
-    page.get_by_text("chosen by the actor").wait_for()
+    page.get_by_text("preferred by LiRA").wait_for()
     assert page.locator("#results").get_by_text(HOSTILE).count() == 1
     assert page.locator("#results img").count() == 0 and page.title() != "hacked"
     page.close()

@@ -76,7 +76,7 @@ class StreamCache:
         """Fill in the streams that are missing, and write after each part how many are done."""
         folder = Path(str(states.filename)).parent
         done = self._done(folder)
-        with Progress(total=len(texts), initial=done, desc=f"{path} streams", unit="text") as bar:
+        with Progress(total=len(texts), initial=done, desc=f"{path} encoder", unit="text") as bar:
             while done < len(texts):
                 part = texts[done : done + _CHUNK]
                 states[done : done + len(part)] = _half(model.encode_streams(part, path, kind))

@@ -120,7 +120,7 @@ def _run_steps(output: Path, seed: int, multilingual: str, english: str, claim: 
     """Run every step in a folder that is locked for this run; `claim` marks the folder as this run's."""
     torch.manual_seed(seed)
     clock, steps = Clock(), Steps()
-    with steps.step("resolve the backbones"):
+    with steps.step("load the two encoders"):
         model = LiraModel.from_backbones(multilingual, english, languages=[*LANGUAGES, "en"], num_feature_bins=1)
     with steps.step("load the corpus slice"):
         corpus = _build_corpus(output / "corpus")
@@ -130,16 +130,16 @@ def _run_steps(output: Path, seed: int, multilingual: str, english: str, claim: 
         }
         _describe(splits)
     cache = StreamCache(output / "streams")
-    with steps.step("score the encoders as they come on test"):
+    with steps.step("test the encoders as they come"):
         tests = [_encoded(model, cache, split, "test") for split in splits["test"]]
         scores = {name: _baselines(model, tests, in_english) for name, in_english in CATALOGUES.items()}
     with steps.step("tune the multilingual encoder"):
         names = {"multilingual": multilingual, "english": english}
         logs = tune_encoders(model, names, splits["train"], splits["validation"], output, TUNE, seed)
-    with steps.step("cache the backbones' streams"):
+    with steps.step("read every text with both encoders"):
         streams = {name: [_encoded(model, cache, split, name) for split in group] for name, group in splits.items()}
     logs |= _train(model, streams, output, seed, steps)
-    with steps.step("score LiRA on test"):
+    with steps.step("test LiRA"):
         comparisons = _compared(model, streams["test"], scores)
     claim()
     with steps.step("save the model"):

@@ -28,7 +28,7 @@ class Pace:
 
 
 class Progress(tqdm):
-    """A bar of tqdm on a terminal; without one, lines such as "multilingual streams: 3072 of 20000 texts".
+    """A bar of tqdm on a terminal; without one, lines such as "multilingual encoder: 3072 of 20000 texts".
 
     Parameters are those of tqdm; `desc` and `unit` are given.
     """

@@ -60,5 +60,5 @@ def test_the_demo_trains_saves_reloads_and_searches_and_then_reuses_it_all(
     again = json.loads((demo / "results.json").read_text(encoding="utf-8"))
     assert again["ndcg@10"] == results["ndcg@10"]
     assert again["training"] == results["training"]
-    streams = "cache the backbones' streams"  # of other steps, the clock tells what else the machine does
+    streams = "read every text with both encoders"  # of other steps, the clock tells what else the machine does
     assert again["seconds"][streams] < results["seconds"][streams]

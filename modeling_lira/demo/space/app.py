@@ -143,12 +143,12 @@ def results(heading: str, scores: Tensor, titles: Sequence[Sequence[str]]) -> st
 
 
 def worths(worth: Worth, candidates: Sequence[str], scores: Sequence[Scores]) -> str:
-    """Return what each translation is worth as HTML, and the gate's weight as a bar."""
+    """Return what each translation is worth as HTML, and the weight of them all as a bar."""
     if not candidates:
-        return "<section><h3>No translation: the gate gives English no weight</h3></section>"
+        return "<section><h3>No translation: the query alone counts</h3></section>"
     rows = "".join(
         f"<li class='{'chosen' if row == worth.selected else ''}'><div dir='auto'>{escape(text)}</div>"
-        f"<small>{'✓ chosen by the actor · ' if row == worth.selected else ''}chance {worth.probabilities[row]:.0%} · "
+        f"<small>{'✓ preferred by LiRA · ' if row == worth.selected else ''}sure {worth.probabilities[row]:.0%} · "
         f"similarity {worth.similarities[row]:.3f} · {said_by_critics(scores[row])}</small></li>"
         for row, text in enumerate(candidates)
     )
@@ -156,7 +156,7 @@ def worths(worth: Worth, candidates: Sequence[str], scores: Sequence[Scores]) ->
     bar = f"<div class='bar'><div style='width:{share}'></div></div>"
     return (
         f"<section><h3>What each translation is worth</h3><ol>{rows}</ol></section>"
-        f"<section><h3>The gate gives English a weight of {share}</h3>{bar}</section>"
+        f"<section><h3>LiRA gives the translations a weight of {share}</h3>{bar}</section>"
     )
 
 
