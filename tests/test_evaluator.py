@@ -180,8 +180,8 @@ def test_the_command_shows_intervals_differences_and_counts(
 @pytest.mark.parametrize(
     ("languages", "options", "message"),
     [
-        (["vi"], ["--split", "nonsense"], "vi nonsense split"),
-        (["vi"], ["--split", "train[:"], "vi train[: split"),
+        (["vi"], ["--split", "nonsense"], "no language with queries for nonsense"),
+        (["vi"], ["--split", "train[:"], "no language with queries for train[:"),
         (["km"], [], "have no language in common"),
         ([], [], "languages must hold at least one code"),
     ],

@@ -5,9 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from helpers import lira
 from huggingface_hub import constants
+from tiny_corpus import write_corpus
 
+from modeling_lira.data.corpus import languages_with
 from modeling_lira.errors import LiraError
 from modeling_lira.files.sources import check_source
 
@@ -85,3 +88,16 @@ def test_what_is_here_or_in_the_cache_is_not_asked_of_the_hub(folder: Path) -> N
 def test_encode_looks_for_its_input_before_it_loads_a_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert lira("encode", "--model", CARD, "--input", "nothing.csv", "--output", "o", "--english", "no/such/x") == 2
     assert "no input file 'nothing.csv'" in capsys.readouterr().err
+
+
+def test_a_language_without_validation_queries_is_left_out(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    corpus = write_corpus(folder / "corpus", ("vi", "th"))
+    card = yaml.safe_load((corpus / "README.md").read_text(encoding="utf-8").split("---")[1])
+    for config in card["configs"]:
+        if config["config_name"].startswith("th-"):
+            config["data_files"] = config["data_files"][:1]
+    (corpus / "README.md").write_text(f"---\n{yaml.safe_dump(card)}---\n", encoding="utf-8")
+    assert languages_with(str(corpus), ["train", "validation"]) == ("vi",)
+    assert caplog.messages == ["left out: th, of which the corpus has no queries for train and validation"]
+    with pytest.raises(LiraError, match="no language with queries for dev"):
+        languages_with(str(corpus), ["dev"])

@@ -239,8 +239,8 @@ def _report(log: Log, name: str, languages: Sequence[str] | None) -> None:
     logger.info("%d of %d queries are left out: nobody touched anything", log.untouched, len(log.queries))
     if log.guessed and not languages:
         logger.warning(
-            "the log does not say the language of %d queries, told as %s: if the shop's customers write only some of "
-            "these, name them: --languages %s",
+            "the log does not say the language of %d queries; by their text: %s. If the shop's customers write "
+            "only some of these, name them: --languages %s",
             log.guessed.total(), _listed(log.guessed), " ".join(_usual(log.guessed)),
         )  # fmt: skip
 
@@ -277,7 +277,7 @@ def _facts(log: Log, seed: int, min_sessions: int, least: Mapping[str, float]) -
 def _counts(log: Log) -> str:
     """Return what was left out and removed, as a part of the card."""
     rows = [["kept", log.kept], *log.dropped.most_common()]
-    guessed = f"{log.guessed.total():,} queries had no declared language and were told as {_listed(log.guessed)}."
+    guessed = f"{log.guessed.total():,} queries had no declared language; by their text: {_listed(log.guessed)}."
     sentences = [
         f"Queries under which nobody touched anything are left out, {log.untouched:,} of {len(log.queries):,}; their "
         "products are in the corpus.",

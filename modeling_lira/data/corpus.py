@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,13 +10,15 @@ from pathlib import Path
 
 import datasets
 import torch
-from datasets import Dataset, get_dataset_config_names, load_dataset
+from datasets import Dataset, get_dataset_config_names, get_dataset_split_names, load_dataset
 from torch import Tensor
 
 from ..configuration_lira import LANGUAGES
 from ..errors import LiraError
 from ..files.sources import check_source
 from .progress import quiet_datasets
+
+logger = logging.getLogger(__name__)
 
 ENGLISH = "en"
 GLOSS, REFERENCE = "gloss", "reference"
@@ -254,3 +257,20 @@ def corpus_languages(corpus: str, chosen: Sequence[str] = ()) -> tuple[str, ...]
         if code not in codes:
             raise LiraError(f"corpus {corpus!r} has no language {code!r}, only {', '.join(languages)}")
     return tuple(chosen) or languages
+
+
+def languages_with(corpus: str, splits: Sequence[str]) -> tuple[str, ...]:
+    """Return the languages of a corpus that have every one of these splits; a warning names the others.
+
+    A log in one language has a few queries in others, too few to keep some of them for validation and test. Errors are
+    those of `corpus_languages`, and a `LiraError` where no language has them all.
+    """
+    with quiet_datasets():
+        present = {code: get_dataset_split_names(corpus, f"{code}-queries") for code in corpus_languages(corpus)}
+    whole = tuple(code for code in present if not set(splits) - set(present[code]))
+    wanted = " and ".join(splits)
+    if not whole:
+        raise LiraError(f"corpus {corpus!r} has no language with queries for {wanted}: it needs more of them")
+    if lacking := [code for code in present if code not in whole]:
+        logger.warning("left out: %s, of which the corpus has no queries for %s", ", ".join(lacking), wanted)
+    return whole

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..configuration_lira import LiraConfig
-from ..data.corpus import RetrievalSplit, corpus_languages, load_split
+from ..data.corpus import RetrievalSplit, languages_with, load_split
 from ..data.stream_cache import StreamCache
 from ..data.tables import SplitTables, cache_split
 from ..errors import LiraError
@@ -89,7 +89,7 @@ def evaluate(
 def _shared_splits(folder: Path, corpus: str, split: str) -> list[RetrievalSplit]:
     """Read the split of every language that the corpus and the saved model share; each has an answerable query."""
     known = LiraConfig.from_pretrained(folder).languages or ()
-    languages = [code for code in corpus_languages(corpus) if code in known]
+    languages = [code for code in languages_with(corpus, [split]) if code in known]
     if not languages:
         raise LiraError(f"model and corpus {corpus!r} have no language in common")
     data = [load_split(corpus, language, split) for language in languages]

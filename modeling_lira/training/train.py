@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from ..configuration_lira import PATHS
-from ..data.corpus import ENGLISH, RetrievalSplit, corpus_languages, load_split
+from ..data.corpus import ENGLISH, RetrievalSplit, languages_with, load_split
 from ..data.stream_cache import StreamCache
 from ..data.tables import SplitTables, cache_split
 from ..modeling_lira import LiraModel
@@ -44,7 +44,7 @@ def train(options: TrainingOptions, output: Path | str) -> LiraModel:
     """
     output, clock, state = Path(output), RunClock(), process_state()
     check_model_fields(options.model)
-    languages = options.languages or corpus_languages(options.corpus)
+    languages = options.languages or languages_with(options.corpus, PARTS)
     data = {part: [load_split(options.corpus, language, part) for language in languages] for part in PARTS}
     with run_folder(output, _identity(options, data)) as claim:
         torch.manual_seed(options.seed)
