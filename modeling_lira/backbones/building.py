@@ -42,7 +42,7 @@ def build(
     """
     sources = multilingual, english
     for source in sources:
-        check_backbone(source.name)
+        check_backbone(str(source.name))
     encoders = [source.load_encoder(dtype) for source in sources]
     poolings = {f"{path}_pooling": pooling_of(source) for path, source in zip(PATHS, sources, strict=True)}
     lira_config = model_class.config_class(
@@ -83,7 +83,7 @@ def build_reasoner(
     model_class: type[Reasoner], lira: LiraModel, language_model: FrozenBackbone, dtype: torch.dtype, **config: object
 ) -> Reasoner:
     """Put a LiRA model in front of a language model; parameters and errors as in `LiraForCausalLM.from_lira`."""
-    check_backbone(language_model.name)
+    check_backbone(str(language_model.name))
     loaded = language_model.load_language_model(dtype)
     joined = model_class.config_class(
         lira_config=lira.config.to_dict(),

@@ -341,7 +341,7 @@ def _download(repo: str, revision: str | None) -> Path:
     except _NOT_GIVEN as error:
         at = f" at revision {revision!r}" if revision else ""
         raise LiraError(
-            f"backbone {repo!r}{at} is no folder here, and the Hub does not give it: {hub_reason(error)}; "
+            f"backbone {repo!r}{at}: there is no such folder here, and no such model on the Hub: {hub_reason(error)}; "
             f"{_known(repo.rpartition('/')[2].lower())}"
         ) from error
     checked = _check_folder(Path(folder))

@@ -61,7 +61,7 @@ def bar_chart(comparisons: dict[str, Comparison], path: Path) -> None:
         axis.spines[["top", "right"]].set_visible(False)
     axes[-1, 0].set_xlabel("query language; bars are means over test queries, whiskers 95% bootstrap intervals")
     figure.legend(handles.values(), handles.keys(), loc="upper center", ncols=3, frameon=False)
-    figure.tight_layout(rect=(0, 0, 1, 0.94))
+    figure.tight_layout(rect=(0, 0, 1, 1 - 0.6 / figure.get_figheight()))
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=130)
     pyplot.close(figure)

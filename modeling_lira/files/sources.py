@@ -8,6 +8,7 @@ from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
+    LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -20,6 +21,7 @@ from .hub_client import FAILED
 
 ASKED = 10.0
 """Seconds that the Hub may take to say whether it has a repository."""
+_NO_ANSWER: tuple[type[Exception], ...] = (*FAILED, OSError)
 
 
 def check_source(what: str, name: str | Path, kind: str = "model") -> None:
@@ -78,7 +80,7 @@ def _ask_hub(what: str, name: str, kind: str) -> None:
         HfApi().repo_info(name, repo_type=kind, timeout=ASKED)
     except GatedRepoError:
         return  # whoever loads it says what to accept
-    except (*FAILED, OSError) as error:
+    except _NO_ANSWER as error:
         if isinstance(error, HfHubHTTPError) and not isinstance(error, RepositoryNotFoundError):
             return  # a busy server: whoever loads it is patient
         raise LiraError(
@@ -94,6 +96,8 @@ def hub_reason(error: Exception) -> str:
         return "no such repository, or a private one and you are not logged in"
     if isinstance(error, RevisionNotFoundError):
         return "no such revision"
-    if isinstance(error, FAILED):
-        return f"it cannot be reached ({one_line(error)})"
-    return one_line(error).partition(". ")[0]
+    reason = one_line(error).partition(". ")[0]
+    is_answer = isinstance(error, HfHubHTTPError) or not isinstance(error, FAILED)
+    return (
+        reason if is_answer and not isinstance(error, LocalEntryNotFoundError) else f"it cannot be reached ({reason})"
+    )
