@@ -31,7 +31,8 @@ SLOW = (
     "test_serving", "test_studies", "test_other_languages", "test_options", "test_scale", "test_search",
     "test_server_commands", "test_log_benchmark", "test_linear_time", "test_databases", "test_hub_roundtrip",
     "test_reasoning", "test_sentence_transformers", "test_hostile", "test_damaged_models", "test_checkpoint",
-    "test_export_benchmark", "test_markup", "test_mutations",
+    "test_export_benchmark", "test_markup", "test_mutations", "test_catalogue", "test_reasoning_eval",
+    "test_log_corpus", "test_no_english_titles", "test_log_truth",
 )  # fmt: skip
 """Folders and files whose tests start processes, train, or read real models, the longest first: they are begun in this
 order, so that no worker is left with a long one in the end, and `make quick` leaves them out."""
