@@ -255,7 +255,7 @@ def train_head(
     pulled : bool
         Whether weights decay towards their start and are averaged with it, as LiRA's are.
     """
-    options = replace(options, english_path_dropout=0.0, candidate_noise=0.0, objective="retrieval")
+    options = replace(options, english_path_dropout=0.0, candidate_noise=0.0, mixed=0.0, objective="retrieval")
     if not pulled:
         options = replace(options, decay=0.0, start_share=0.0)
     best: TrainedHead | None = None
