@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from modeling_lira.arca import ArcaOutput
+from modeling_lira.configuration_lira import PATHS
 from modeling_lira.data.tables import SplitTables
 from modeling_lira.evaluation.comparison import encoder_alone, translate_then_encode
 from modeling_lira.evaluation.embedded import Embedded, embed_split
@@ -211,8 +212,10 @@ def _head(
 LINEAR, LINEAR_PULLED = "linear head, InfoNCE", "linear head, LiRA's decay and average"
 ENGLISH_MAPPING = "MSE mapping to English"
 CONCATENATION, WEIGHTED, RECIPROCAL = "concatenation", "weighted sum of scores", "reciprocal rank fusion"
-_KEPT: dict[str, object] = {"must_improve": False}
-"""Go on from stage 1 even where validation scores were better before it."""
+_RATES = {**ArcaOptions().learning_rates, "arca.adaptor": 1e-4}
+_RATES |= {f"arca.{path}_projection": 1e-4 for path in PATHS}
+_ANCHORED: dict[str, object] = {"must_improve": False, "learning_rates": _RATES}
+"""Stage 1 trains the shared space too, and is kept even where validation scores were better before it."""
 _NO_NOISE = {"english_path_dropout": 0.0, "candidate_noise": 0.0, "mixed": 0.0}
 _LIRA = {
     LIRA: System(Variant().build),
@@ -221,8 +224,8 @@ _LIRA = {
     "no actor (greedy candidate)": System(Variant(tables=first_candidate_only).build),
     "no translation": System(Variant(tables=without_translations, anchors=False).build),
     "no multilingual path": System(Variant(model=_read_english_only, lasr=_NO_NOISE).build, local_titles=False),
-    "stage 1 kept": System(Variant(arca=_KEPT).build),
-    "stage 1 kept, no geometry": System(Variant(arca=_KEPT, arca_weights={"geometry": 0.0}).build),
+    "projections learn in stage 1": System(Variant(arca=_ANCHORED).build),
+    "projections learn in stage 1, no geometry": System(Variant(arca=_ANCHORED, arca_weights={"geometry": 0.0}).build),
     "no retrieval reward": System(Variant(lasr_weights={"policy": 0.0}).build),
     "candidates of one quality": System(
         Variant(lasr={"gloss": 0.0, "reference": 0.0, "mixed": 0.0, "single": 0.0}).build
