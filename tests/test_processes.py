@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from fresh import Forks
 from safetensors.torch import load_file
 from tiny_corpus import write_corpus
+from train_in_processes import run_alone_and_together, train_both_stages
 from transformers import TrainingArguments
 
 from modeling_lira import LiraModel
@@ -18,27 +20,13 @@ from modeling_lira.training.options import ArcaWeights
 from modeling_lira.training.stages import ArcaStage
 from modeling_lira.training.trainer import LiraTrainer, training_arguments
 
-SCRIPT = Path(__file__).with_name("train_in_processes.py")
 
-
-def run(folder: Path, backbones: dict[str, Path], launcher: list[str], **lasr: object) -> tuple[list[dict], dict]:
-    """Train in new processes; return the losses logged and the weights of both stages in the end."""
-    folder.mkdir()
-    task = {
-        "multilingual": str(backbones["xlm-roberta"]),
-        "english": str(backbones["bert"]),
-        "streams": str(folder.parent / "streams"),
-        "output": str(folder / "run"),
-        "lasr": lasr,
-    }
-    (folder / "task.json").write_text(json.dumps(task))
-    command = [sys.executable, *launcher, str(SCRIPT), str(folder / "task.json")]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=SCRIPT.parent, timeout=240, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
+def results(folder: Path) -> tuple[list[dict], dict]:
+    """Return the losses logged and the weights of both stages in the end."""
     logs: list[dict] = []
     weights: dict[str, torch.Tensor] = {}
     for stage in ("arca", "lasr"):
-        (stage_folder,) = (folder / "run").glob(f"{stage}-*")
+        (stage_folder,) = folder.glob(f"{stage}-*")
         logs += json.loads((stage_folder / "log.json").read_text())
         weights |= {
             f"{stage}.{name}": value for name, value in load_file(stage_folder / "best" / "model.safetensors").items()
@@ -46,10 +34,15 @@ def run(folder: Path, backbones: dict[str, Path], launcher: list[str], **lasr: o
     return logs, weights
 
 
-def test_two_processes_equal_one_with_the_whole_batch(backbones: dict[str, Path], tmp_path: Path) -> None:
-    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29581"]
-    one, alone = run(tmp_path / "one", backbones, [])
-    two, together = run(tmp_path / "two", backbones, launcher)
+def test_two_processes_equal_one_with_the_whole_batch(backbones: dict[str, Path], forks: Forks, tmp_path: Path) -> None:
+    task = {
+        "multilingual": str(backbones["xlm-roberta"]),
+        "english": str(backbones["bert"]),
+        "streams": str(tmp_path / "streams"),
+    }
+    alone_task, together_task = ({**task, "output": str(tmp_path / name)} for name in ("one", "two"))
+    run_alone_and_together(forks, train_both_stages, alone_task, together_task)
+    (one, alone), (two, together) = results(tmp_path / "one"), results(tmp_path / "two")
     assert len(one) == len(two) > 6
     for first, second in zip(one, two, strict=True):
         assert first.keys() == second.keys()

@@ -3,8 +3,6 @@
 import copy
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import save_backbone
+from fresh import Forks
 from helpers import lira
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
@@ -20,6 +19,7 @@ from tiny_corpus import make_split, write_corpus
 from tiny_language_models import save_language_model
 from torch.nn import functional as F
 from torch.testing import assert_close
+from train_in_processes import run_alone_and_together
 
 from modeling_lira import LiraForCausalLM, LiraModel
 from modeling_lira.errors import LiraError
@@ -366,39 +366,24 @@ def test_training_with_tuning_writes_a_small_model_that_searches(names: dict[str
     assert set(record["training"]) == {"tune-multilingual", "lasr"}
 
 
-PROCESS = """
-import json, sys
-from pathlib import Path
-import torch
-sys.path.insert(0, sys.argv[2])
-from test_tuning import OPTIONS, SPLITS, encoders
-from modeling_lira import LiraForCausalLM, LiraModel
-from modeling_lira.training.tuning import tune_encoders
-torch.manual_seed(0)
-names = json.loads(sys.argv[3])
-model = LiraModel.from_backbones(names["multilingual"], names["english"], adaptor_size=16, actor_size=8)
-tune_encoders(model, names, SPLITS, SPLITS, Path(sys.argv[1]), OPTIONS, 0)
-"""
+def tune_alone(task: dict[str, str]) -> None:
+    """Tune in this process, which may be one of several."""
+    model = LiraModel.from_backbones(task["multilingual"], task["english"], adaptor_size=16, actor_size=8)
+    names = {path: task[path] for path in ("multilingual", "english")}
+    tune_encoders(model, names, SPLITS, SPLITS, Path(task["output"]), OPTIONS, 0)
 
 
 @pytest.mark.slow
-def test_two_processes_share_each_batch_of_one(backbones: dict[str, Path], tmp_path: Path) -> None:
+def test_two_processes_share_each_batch_of_one(backbones: dict[str, Path], forks: Forks, tmp_path: Path) -> None:
     still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}  # it draws in each process apart
     torch.manual_seed(0)
     names = {
         "multilingual": str(save_backbone("xlm-roberta", tmp_path / "g", **still)),
         "english": str(backbones["bert"]),
     }
-    script = tmp_path / "run.py"
-    script.write_text(PROCESS)
-    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29587"]
-    results = []
-    for launched, folder in (([], tmp_path / "one"), (launcher, tmp_path / "two")):
-        command = [sys.executable, *launched, str(script), str(folder), str(Path(__file__).parent), json.dumps(names)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
-        assert done.returncode == 0, done.stderr[-3000:]
-        (best,) = folder.glob("tune-*/best/model.safetensors")
-        results.append(load_file(best))
+    folders = tmp_path / "one", tmp_path / "two"
+    run_alone_and_together(forks, tune_alone, *({**names, "output": str(folder)} for folder in folders))
+    results = [load_file(best) for folder in folders for best in folder.glob("tune-*/best/model.safetensors")]
     assert_close(results[0], results[1], atol=2e-3, rtol=1e-2)
 
 
