@@ -13,7 +13,8 @@ TORCH = ("torch._dynamo", "torch.distributed.tensor", "torch.distributed.fsdp", 
 
 SERVER = """
 import gc, importlib, json, os, sys, traceback
-for name in sys.argv[1:]:
+sys.path[:0] = filter(None, [sys.argv[1]])
+for name in sys.argv[2:]:
     importlib.import_module(name)
 gc.freeze()
 
@@ -48,11 +49,11 @@ for line in sys.stdin:
 
 
 class Forks:
-    """Runs code as `python -I -c` does, in forks of a process that has imported some modules."""
+    """Runs code as `python -I -c` does, in forks of a process that has imported some modules, of a folder or of all."""
 
-    def __init__(self, modules: Sequence[str] = TORCH, **environment: str) -> None:
+    def __init__(self, modules: Sequence[str] = TORCH, folder: Path | str = "", **environment: str) -> None:
         self.environment = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1", **environment}
-        self._command = [sys.executable, "-I", "-c", SERVER, *modules]
+        self._command = [sys.executable, "-I", "-c", SERVER, str(folder), *modules]
         self._server: subprocess.Popen[str] | None = None
 
     def run(

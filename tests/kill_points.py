@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(tempfile.mkdtemp(prefix="kill-points-"))
-os.environ |= {
+ENVIRONMENT = {
     "HF_HOME": str(ROOT / "hub"),
     "HF_HUB_DISABLE_XET": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -43,6 +43,7 @@ os.environ |= {
     "OMP_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
+os.environ |= ENVIRONMENT
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 sys.dont_write_bytecode = True
 
@@ -53,7 +54,7 @@ torch.set_num_threads(1)
 from hub.server import Hub  # noqa: E402
 
 HUB = Hub()
-os.environ["HF_ENDPOINT"] = HUB.endpoint
+ENVIRONMENT["HF_ENDPOINT"] = os.environ["HF_ENDPOINT"] = HUB.endpoint
 
 import crash_commands  # noqa: E402  # after the environment, which libraries read when they are imported
 
@@ -553,6 +554,7 @@ def _room(command: "crash_commands.Command", steps: int) -> list[Result]:
 def main(given: Sequence[str] | None = None) -> int:
     """Try the points and print the table; the exit code says whether all survived."""
     arguments = _arguments(given)
+    os.environ |= ENVIRONMENT  # a fork of a process that has imported this begins without
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s", force=True)
     if arguments.list:
         logger.info("\n".join(crash_commands.COMMANDS))
