@@ -33,6 +33,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def default(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The default release in Malay."""
+    folder = tmp_path_factory.mktemp("corpus") / "default"
+    build_corpus(folder, size="default", languages=("ms",))
+    return folder
+
+
+@pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A cache of `datasets` that no other test or user shares."""
     datasets.disable_progress_bars()
@@ -98,14 +106,10 @@ def test_a_grade_has_its_relation(folder: Path) -> None:
         assert pairs == {(3, "exact"), (2, "partial"), (1, "substitute"), (0, "complement")}
 
 
-def test_about_twenty_judgements_a_query() -> None:
+def test_about_twenty_judgements_a_query(default: Path) -> None:
     """In the default release, of which every relevant product is judged."""
-    lexicon = load_lexicon(languages=("ms",))
-    data = corpus_module.build_language(lexicon, "ms", release_named("default"), 0)
-    parts = data.splits.values()
-    judged = sum(len(one.rows) for part in parts for one in part.judgements)
-    listed = sum(len(rows) for part in parts for rows in part.complements)
-    assert 17 < (judged + listed) / sum(len(part.queries) for part in parts) < 25
+    rows = {part: sum(read_part(default, "ms", part, split).num_rows for split in SPLITS) for part in PARTS}
+    assert 17 < rows["qrels"] / rows["queries"] < 25
 
 
 def test_nothing_leaks(folder: Path) -> None:
@@ -172,16 +176,15 @@ def test_rebuilt_corpus_is_byte_identical(tmp_path: Path, folder: Path) -> None:
     assert again.items() <= first.items()
 
 
-def test_the_slice_is_contained_in_the_default_release(tmp_path: Path, folder: Path) -> None:
-    build_corpus(tmp_path / "default", size="default", languages=("ms",))
+def test_the_slice_is_contained_in_the_default_release(default: Path, folder: Path) -> None:
     for split in SPLITS:
         for part in ("corpus", "queries"):
             small = read_part(folder, "ms", part, split).drop_columns(["unseen_type"]).to_pylist()
-            large = read_part(tmp_path / "default", "ms", part, split).drop_columns(["unseen_type"]).to_pylist()
+            large = read_part(default, "ms", part, split).drop_columns(["unseen_type"]).to_pylist()
             columns = {"hard_negatives"}  # drawn from the larger catalogue
             strip = [{key: value for key, value in row.items() if key not in columns} for row in large[: len(small)]]
             assert strip == [{key: value for key, value in row.items() if key not in columns} for row in small]
-        judged = _grades(tmp_path / "default", split)
+        judged = _grades(default, split)
         assert _grades(folder, split).items() <= judged.items()
 
 

@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
 
 import pytest
 from helpers import largest_file
 
 from dataset_builder.__main__ import main
-from dataset_builder.generator.corpus import build_corpus, slice_queries
+from dataset_builder.generator.corpus import SliceQuery, build_corpus, slice_queries
 
 ROOT = Path(__file__).parents[1]
 
@@ -46,6 +47,11 @@ def test_a_process_with_another_hash_seed_writes_the_same_bytes(tmp_path: Path) 
     assert digests(tmp_path / "there") == digests(tmp_path / "here")
 
 
+@cache
+def queries() -> list[SliceQuery]:
+    return list(slice_queries(("fil", "ms")))
+
+
 def test_queries_command_writes_the_slice(tmp_path: Path) -> None:
     output = tmp_path / "queries.jsonl"
     with pytest.raises(SystemExit) as stop:
@@ -54,7 +60,7 @@ def test_queries_command_writes_the_slice(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
     here = [
         {"text": query.text, "language": query.language, "split": query.split, "kind": query.kind}
-        for query in slice_queries(("fil", "ms"))
+        for query in queries()
     ]
     assert rows == here
 
@@ -65,7 +71,7 @@ def test_limited_queries_are_validation_test_and_the_first_of_training(tmp_path:
         main(["queries", "--output", str(output), "--languages", "fil", "--most", "230"])
     assert stop.value.code == 0
     texts = [json.loads(line)["text"] for line in output.read_text(encoding="utf-8").splitlines()]
-    whole = list(slice_queries(("fil",)))
+    whole = [query for query in queries() if query.language == "fil"]
     rest = [query.text for query in whole if query.split != "train"]
     assert texts == [*(query.text for query in whole if query.split == "train")][:30] + rest
     assert len(texts) == 230
