@@ -232,6 +232,8 @@ def test_what_is_wrong_is_said_before_a_backbone_is_loaded(
     changes: dict[str, object], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     corpus = write_corpus(tmp_path / "corpus")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # else it asks again for half a minute
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
     monkeypatch.setattr(LiraModel, "from_backbones", lambda *_, **__: pytest.fail("a backbone was loaded"))
     options = read_options(written(tmp_path, {"corpus": str(corpus), **changes}))
     with pytest.raises(LiraError, match=message):
