@@ -164,8 +164,9 @@ def plain_model(backbones: dict[str, Path], tmp_path_factory: pytest.TempPathFac
 
 
 def test_any_sentence_transformers_model_is_measured_alike(
-    plain_model: Path, saved: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+    plain_model: Path, saved: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     alone = run_mteb(str(plain_model), [ENGLISH_PRODUCTS], Sources(str(corpus)), tmp_path / "streams", records=tmp_path)
     record = read_record(tmp_path / f"mteb-{ENGLISH_PRODUCTS}.json")
     assert record.payload["model"] == plain_model.name and not record.payload["translations"]
@@ -182,6 +183,7 @@ def test_any_sentence_transformers_model_is_measured_alike(
     for language in ("vi", "th"):
         assert beside[language] == pytest.approx(alone[ENGLISH_PRODUCTS]["test"][language]["ndcg_at_10"], abs=1e-4)
     assert f"{LIRA} against {plain_model.name}" in payload["differences"]["English titles"]
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # else it asks again for a minute
     with pytest.raises(SystemExit) as left:
         run(app, "python -m eval", ["retrieval", "--model", str(saved), "--baseline", "nowhere/at-all", *order])
     assert left.value.code == 2
