@@ -39,11 +39,12 @@ def evaluate(
     english: EnglishOption = None,
 ) -> None:
     """Measure nDCG@10 a language, beside BM25, the multilingual encoder alone and translate-then-encode."""
-    from ..records.saved_model import RECORDS, chosen_backbones, model_folder
+    from ..records.saved_model import RECORDS, check_given, chosen_backbones, model_folder
 
     folder = model_folder(run)
     home = run.parent if folder == run and run.name == "model" and (run.parent / RECORDS["training"]).is_file() else run
     where = output or home / RECORDS["evaluation"]
+    check_given(multilingual, english)
     backbones = chosen_backbones(run, multilingual=multilingual, english=english)
     _show(evaluation.evaluate(folder, corpus, where, home / "streams", split, backbones))
     logger.info("%s: the record, which lira push puts into the card", where)

@@ -68,14 +68,18 @@ def chosen_backbones(name: str | Path, **given: str | None) -> dict[str, str]:
     **given
         `multilingual`, `english` and, of a reasoning model, `language_model`: what the user named, if anything.
     """
-    for backbone in filter(None, given.values()):
-        check_backbone(backbone)
     run = home_expanded(name)
     options: Mapping[str, Any] = {}
     if run.is_dir() and not read_record(model_folder(run) / "config.json").get("backbones_included", True):
         options = (training_record(run) or {}).get("options", {})
     chosen = {_OPTIONS[part]: backbone or options.get(part) for part, backbone in given.items()}
     return {option: backbone for option, backbone in chosen.items() if backbone}
+
+
+def check_given(*backbones: str | None) -> None:
+    """Raise `LiraError` where a backbone that the user named is nowhere."""
+    for backbone in filter(None, backbones):
+        check_backbone(backbone)
 
 
 _OPTIONS = {
@@ -115,6 +119,7 @@ def load_model(
     with reading(f"model {str(name)!r}"):
         if backend != "torch":
             return LiraModel.from_pretrained(located(name), backend=backend, precision=precision)
+        check_given(multilingual, english)
         backbones = chosen_backbones(name, multilingual=multilingual, english=english)
         model = LiraModel.from_pretrained(located(name), **backbones)  # type: ignore[arg-type]
         model.processor  # noqa: B018  # read now, so that what is missing is said now
@@ -174,6 +179,7 @@ def load_reasoner(
         kind = PreTrainedConfig.get_config_dict(located(name))[0].get("model_type")
         if kind != LiraForCausalLM.config_class.model_type:
             raise LiraError(f"model {name!r} is of type {kind!r}, no reasoning model: `lira train-reasoning` makes one")
+        check_given(text_model, multilingual, english)
         parts = chosen_backbones(name, language_model=text_model, multilingual=multilingual, english=english)
         model = LiraForCausalLM.from_pretrained(located(name), **parts)  # type: ignore[arg-type]
         model.processor  # noqa: B018  # read now, so that what is missing is said now
