@@ -2,8 +2,8 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, NoReturn, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 from transformers.utils import cached_file
 
 from .arca import NUM_CRITICS
@@ -123,6 +124,7 @@ class ExportedLiraModel(LiraModel):
         self._files = files
         self._graphs: dict[str, Callable[[Mapping[str, np.ndarray]], np.ndarray]] = {}
         self._graph(TEXT)
+        self.eval()
 
     def _graph(self, name: str) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
         """Return a graph, opened on first use."""
@@ -156,30 +158,40 @@ class ExportedLiraModel(LiraModel):
         unknown = given.keys() - set(self.processor.model_input_names)
         if unknown or "input_ids" not in given:
             raise LiraError(f"an exported model takes the processor's tensors, got {sorted(given)}: load it with torch")
-        return LiraModelOutput(sentence_embedding=torch.from_numpy(self._run(_completed(given))))
+        arrays = {name: value.numpy() for name, value in _completed(given).items()}
+        return LiraModelOutput(sentence_embedding=torch.from_numpy(self._run(arrays)))
 
-    def _run(self, inputs: Mapping[str, Tensor]) -> np.ndarray:
-        """Return the embeddings that the graph for these tensors gives, which are all that it takes."""
-        name = CANDIDATES if "english_input_ids" in inputs else TEXT
-        with _running(self._files[f"{name}{SUFFIXES[self.export.format][0]}"]):
-            return self._graph(name)({name: value.numpy() for name, value in inputs.items()})
+    def _run(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return the embeddings that the graph for these arrays gives, which are all that it takes."""
+        return self._graph(CANDIDATES if "english_input_ids" in inputs else TEXT)(inputs)
 
-    def _encode_chunk(
-        self, texts: list[str], candidates: list[list[str]], scores: Tensor, ids: Tensor, kind: str, batch_size: int
+    def _embed(
+        self,
+        texts: list[str],
+        languages: list[str | None],
+        candidates: list[list[str]],
+        scores: Tensor | None,
+        kind: str,
+        batch_size: int,
+        show_progress: bool,
     ) -> Tensor:
-        # Not by `forward` and in NumPy: of a short text, every call around the graph is a part of the time that counts.
-        embeddings = np.empty((len(texts), self.config.embedding_size), np.float32)
-        for translated in (False, True):
-            rows = [row for row in range(len(texts)) if bool(candidates[row]) is translated]
-            for part in batches_by_length([texts[row] for row in rows], batch_size):
-                chosen = [rows[position] for position in part]
-                inputs = self.processor.tokenize([texts[row] for row in chosen], kind)
-                inputs["language_ids"] = ids[chosen]
-                if translated:
-                    inputs |= self.processor.english_inputs([candidates[row] for row in chosen], kind)
-                    inputs["critic_scores"] = scores[chosen, : inputs["candidate_mask"].shape[1]]
-                embeddings[chosen] = self._run(inputs)
-        if not np.isfinite(embeddings).all():
+        # Not by `forward` and in NumPy: every library that is touched costs a short text time.
+        batches = list(_batches(texts, candidates, batch_size))
+        parts = []
+        for rows in tqdm(batches, desc="encode") if show_progress else batches:
+            inputs = self.processor.token_arrays([texts[row] for row in rows], kind)
+            inputs["language_ids"] = np.array(self.processor.language_numbers([languages[row] for row in rows]))
+            if candidates[rows[0]] and scores is not None:
+                english = self.processor.english_inputs([candidates[row] for row in rows], kind)
+                english["critic_scores"] = scores[rows, : english["candidate_mask"].shape[1]]
+                inputs |= {name: value.numpy() for name, value in english.items()}
+            parts.append(self._run(inputs))
+        if len(texts) == 1:
+            embeddings = parts[0]
+        else:
+            nothing = np.empty((0, self.config.embedding_size), np.float32)
+            embeddings = np.concatenate([nothing, *parts])[np.argsort([row for rows in batches for row in rows])]
+        if not math.isfinite(embeddings.sum()):
             raise LiraError("the embeddings are not finite: the export is damaged, export the model again")
         return torch.from_numpy(embeddings)
 
@@ -190,6 +202,14 @@ class ExportedLiraModel(LiraModel):
     def save_pretrained(self, save_directory: object, *args: object, **kwargs: object) -> NoReturn:
         """Raise `LiraError`: there are no weights to save."""
         raise LiraError("an exported model cannot be saved: copy its folder, or load it with backend='torch'")
+
+
+def _batches(texts: Sequence[str], candidates: Sequence[Sequence[str]], size: int) -> Iterator[list[int]]:
+    """Yield the rows of batches of texts of like length, without candidates or with one each at least."""
+    for translated in (False, True):
+        rows = [row for row, given in enumerate(candidates) if bool(given) is translated]
+        for part in batches_by_length([texts[row] for row in rows], size):
+            yield [rows[position] for position in part]
 
 
 def _completed(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -204,15 +224,11 @@ def _completed(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {**usual, **given}
 
 
-@contextmanager
-def _running(path: Path) -> Iterator[None]:
-    """Turn whatever a runtime raises into a `LiraError` of one line."""
-    try:
-        yield
-    except (LiraError, ImportError):
-        raise
-    except Exception as error:  # the runtimes' errors are of many types
-        raise LiraError(f"export {str(path)!r} does not run: {one_line(error)}; export the model again") from error
+def _failure(path: Path, error: Exception) -> Exception:
+    """Return what to raise for whatever a runtime raised: a `LiraError` of one line; the errors are of many types."""
+    if isinstance(error, LiraError | ImportError):
+        return error
+    return LiraError(f"export {str(path)!r} does not run: {one_line(error)}; export the model again")
 
 
 def _onnx(path: Path, precision: str) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
@@ -222,7 +238,7 @@ def _onnx(path: Path, precision: str) -> Callable[[Mapping[str, np.ndarray]], np
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    return lambda inputs: session.run(["sentence_embedding"], dict(inputs))[0]
+    return lambda inputs: session.run(["sentence_embedding"], inputs)[0]
 
 
 def _openvino(path: Path, precision: str) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
@@ -240,9 +256,19 @@ _ENGINES = {"onnx": _onnx, "openvino": _openvino}
 
 
 def open_graph(path: Path, format: str, precision: str) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
-    """Return a function from a graph's inputs to its `sentence_embedding`; raise `LiraError` for a damaged graph."""
-    with _running(path):
-        return _ENGINES[format](path, precision)
+    """Return a function from inputs to `sentence_embedding`; both raise `LiraError` for a graph that is damaged."""
+    try:
+        run = _ENGINES[format](path, precision)
+    except Exception as error:
+        raise _failure(path, error) from error
+
+    def run_checked(inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        try:
+            return run(inputs)
+        except Exception as error:
+            raise _failure(path, error) from error
+
+    return run_checked
 
 
 def load_exported(

@@ -46,7 +46,10 @@ class FusionLayer(GradientCheckpointingLayer):
 
     def forward(self, states: Tensor, mask: Tensor | None) -> Tensor:
         """Map states [B, T, f] to [B, T, f]; `mask` [B, T] is true where a token may be attended, None where all."""
-        states = states + self.attention_output(self._attend(self.attention_norm(states), mask))
+        return self.fed_forward(states + self.attention_output(self._attend(self.attention_norm(states), mask)))
+
+    def fed_forward(self, states: Tensor) -> Tensor:
+        """Map what was attended [..., f] to [..., f]."""
         return states + self.feed_forward_out(F.gelu(self.feed_forward_in(self.feed_forward_norm(states))))
 
     def _attend(self, states: Tensor, mask: Tensor | None) -> Tensor:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import torch
 from transformers import AutoTokenizer, BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 
@@ -37,6 +38,7 @@ _REORDERED = (
 
 Source: Thai after PyThaiNLP (Phatthiyaphaibun et al. 2023).
 """
+_MAY_BE_REORDERED = re.compile("[\u0981-\u09d7\u0e30-\u0e4d]")
 
 
 class TokenizersProcessor(ProcessorMixin):
@@ -332,8 +334,11 @@ class LiraProcessor(TokenizersProcessor):
 
     def language_ids(self, languages: Sequence[str | None]) -> torch.Tensor:
         """Return ids [B]: position in the config plus one, 0 where the language is not told."""
-        ids = [0 if code is None else self.languages.index(code) + 1 for code in languages]
-        return torch.tensor(ids, dtype=torch.long)
+        return torch.tensor(self.language_numbers(languages), dtype=torch.long)
+
+    def language_numbers(self, languages: Sequence[str | None]) -> list[int]:
+        """Return the ids as a list."""
+        return [0 if code is None else self.languages.index(code) + 1 for code in languages]
 
     def longest(self, path: str = "multilingual") -> int:
         """Return how many tokens of a text a path reads at most."""
@@ -347,6 +352,13 @@ class LiraProcessor(TokenizersProcessor):
 
         A prefix given stands in place of the path's own for this kind.
         """
+        arrays = self.token_arrays(texts, kind, path, prefix)
+        return {name: torch.from_numpy(values) for name, values in arrays.items()}
+
+    def token_arrays(
+        self, texts: Sequence[str], kind: str, path: str = "multilingual", prefix: str | None = None
+    ) -> dict[str, np.ndarray]:
+        """Return what `tokenize` does as arrays."""
         if kind not in KINDS:
             raise LiraError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
         english = path == "english"
@@ -355,8 +367,7 @@ class LiraProcessor(TokenizersProcessor):
             prefix = getattr(self, f"{'english_' if english else ''}{kind}_prefix")
         length = self.longest(path)
         prefixed = [prefix + _readable(text, _CHARACTERS_PER_TOKEN * length) for text in texts]
-        encoded = tokenizer(prefixed, truncation=True, max_length=length, padding=True)
-        return {name: torch.tensor(encoded[name]) for name in ("input_ids", "attention_mask")}
+        return _encoded(tokenizer, prefixed, length)
 
     def english_inputs(self, candidates: Sequence[Sequence[str]], kind: str) -> dict[str, torch.Tensor]:
         """Tokenize the candidates of a batch; return `english_input_ids`, `english_attention_mask`, `candidate_mask`.
@@ -399,8 +410,9 @@ def normalise(text: str) -> str:
     if text.isascii():
         return text
     text = _REMOVED.sub("", unicodedata.normalize("NFKC", text)).replace("\u200b", " ")
-    for pattern, replacement in _REORDERED:
-        text = pattern.sub(replacement, text)
+    if _MAY_BE_REORDERED.search(text):
+        for pattern, replacement in _REORDERED:
+            text = pattern.sub(replacement, text)
     return text
 
 
@@ -412,7 +424,25 @@ def _readable(text: str, limit: int) -> str:
     text = text.lstrip()[:limit]
     if text.isascii():
         return text
-    return normalise(text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"))
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return normalise(text)
+
+
+def _encoded(tokenizer: PreTrainedTokenizerBase, texts: list[str], length: int) -> dict[str, np.ndarray]:
+    """Return `input_ids` and `attention_mask` [B, L] of texts cut to `length` tokens."""
+    if len(texts) != 1 or not tokenizer.is_fast:
+        encoded = tokenizer(texts, truncation=True, max_length=length, padding=True)
+        return {name: np.array(encoded[name], np.int64) for name in ("input_ids", "attention_mask")}
+    # What `tokenizer(...)` does too, but of one short text its many settings cost more than the tokens themselves.
+    backend = tokenizer.backend_tokenizer
+    backend.no_padding()
+    backend.enable_truncation(length, direction=tokenizer.truncation_side)
+    backend.encode_special_tokens = tokenizer.split_special_tokens
+    [row] = backend.encode_batch_fast(texts)
+    return {"input_ids": np.array([row.ids]), "attention_mask": np.array([row.attention_mask])}
 
 
 def _name(names: Sequence[str] | None, index: int) -> str:
@@ -421,6 +451,8 @@ def _name(names: Sequence[str] | None, index: int) -> str:
 
 def _listed(values: object, message: str) -> list:
     """Return a sequence as a list; raise `LiraError` with the message for text, a mapping or a single value."""
+    if type(values) is list:
+        return values.copy()
     if isinstance(values, Iterable) and not isinstance(values, str | bytes | Mapping):
         try:
             return list(values)

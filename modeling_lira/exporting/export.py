@@ -9,13 +9,14 @@ from pathlib import Path
 import onnx_ir as ir
 
 from ..errors import LiraError
-from ..exported_lira import GRAPHS, MANIFEST, Export, digests_of, exports_in, file_names
+from ..exported_lira import GRAPHS, MANIFEST, TEXT, Export, digests_of, exports_in, file_names
 from ..faces.progress import Progress
 from ..files import atomic_write_text
 from ..modeling_lira import LiraModel
 from ..pretrained_lira import move_over, staging_folder
 from ..records.saved_model import fingerprint, load_model, located
 from .choices import Format, Precision
+from .folded import FoldedTextPath
 from .graphs import examples, quantised, save_graphs, save_light, stored, traced
 
 logger = logging.getLogger(__name__)
@@ -93,7 +94,8 @@ def _trace(model: LiraModel, folder: Path, format: Format, precision: Precision)
     graphs = {}
     with Progress(total=len(GRAPHS), desc="export", unit="graph") as bar:
         for name, inputs in examples(model).items():
-            graphs[name] = traced(model, inputs, fused=format is Format.onnx)
+            folded = FoldedTextPath(model).eval() if name == TEXT and model.config.num_feature_bins == 1 else model
+            graphs[name] = traced(folded, inputs, fused=format is Format.onnx)
             bar.update(1)
         if format is Format.onnx:
             _save_onnx(graphs, precision, folder)

@@ -8,15 +8,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
+import numpy as np
 import onnx_ir as ir
 import torch
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 from torch import Tensor
 from torch.export import Dim
 from transformers import PreTrainedModel
-from transformers.exporters.configs import ExportFormat
 from transformers.exporters.exporter_onnx import OnnxConfig, OnnxExporter
-from transformers.exporters.quantizers import OnnxRuntimeDynamicConfig, OnnxRuntimeQuantizer
 
 from ..configuration_lira import PATHS
 from ..exported_lira import CANDIDATES, LIGHT, SUFFIXES, TEXT
@@ -26,6 +25,8 @@ OUTPUT = "sentence_embedding"
 _ALIGNED, _SMALL = 4096, 1024
 """Weights begin at multiples of a memory page, so that they can be mapped; smaller ones stay in the graph."""
 _PRODUCTS = ("MatMul", "Gemm")
+_BLOCKS = (64, 32, 16)
+"""How many numbers share a scale: the first of these that divides a product's width."""
 _DYNAMIC = {"english_input_ids": 3, "english_attention_mask": 3, "candidate_mask": 2, "critic_scores": 2}
 """How many dimensions vary, of the tensors where not one or two do."""
 
@@ -57,8 +58,29 @@ def traced(model: PreTrainedModel, inputs: Mapping[str, Tensor], fused: bool) ->
         outputs = [value for value in graph.graph.outputs if value.name == OUTPUT]
         del graph.graph.outputs[:]
         graph.graph.outputs.extend(outputs)
+        _join_reshapes(graph.graph)
         RemoveUnusedNodesPass()(graph)
     return graph
+
+
+def _join_reshapes(graph: ir.Graph) -> None:
+    """Let a reshape of a reshaped tensor take the tensor itself: fusing attention leaves seven of them a layer."""
+    for node in graph:
+        before = node.inputs[0].producer() if node.op_type == "Reshape" and node.inputs[0] is not None else None
+        if before is not None and before.op_type == "Reshape" and _copies_batch(node) and _keeps_batch(before):
+            node.replace_input_with(0, before.inputs[0])
+
+
+def _copies_batch(reshape: ir.Node) -> bool:
+    """Return whether the first two sizes are copied, 0, and the others do not depend on what it is given."""
+    shape = reshape.inputs[1].const_value if reshape.inputs[1] is not None else None
+    sizes = [] if shape is None else shape.numpy().tolist()
+    return sizes[:2] == [0, 0] and 0 not in sizes[2:] and "allowzero" not in reshape.attributes
+
+
+def _keeps_batch(reshape: ir.Node) -> bool:
+    before, after = (None if value is None else value.shape for value in (reshape.inputs[0], reshape.outputs[0]))
+    return _copies_batch(reshape) or (before is not None and after is not None and before[:2] == after[:2])
 
 
 def _varying(name: str, value: Tensor) -> int:
@@ -107,10 +129,47 @@ def _has_weight(node: ir.Node) -> bool:
 
 
 def quantised(graph: ir.Model) -> ir.Model:
-    """Return a graph whose encoders multiply in int8, a scale a channel; the head keeps its float32."""
-    config = OnnxRuntimeDynamicConfig(per_channel=True, nodes_to_quantize=encoder_products(graph.graph))
-    with _quiet():
-        return OnnxRuntimeQuantizer(config).quantize(graph, {}, ExportFormat.ONNX)
+    """Return a graph whose encoders multiply in int8; the head keeps its float32.
+
+    Weights and what they are multiplied by have a scale for every few numbers: a few of an encoder's numbers are thirty
+    times as large as the others, which one scale for all would round away.
+    """
+    names = set(encoder_products(graph.graph))
+    for node in [node for node in graph.graph if node.name in names]:
+        _quantise(graph.graph, node)
+    graph.opset_imports.setdefault("com.microsoft", 1)
+    return graph
+
+
+def _quantise(graph: ir.Graph, node: ir.Node) -> None:
+    """Put ONNX Runtime's product of blocks in the place of a product with a weight, where its width is of blocks."""
+    weight = node.inputs[1].const_value.numpy()  # type: ignore[union-attr]
+    if node.op_type == "Gemm" and node.attributes.get_int("transB", False):
+        weight = weight.T
+    size = next((size for size in _BLOCKS if weight.shape[0] % size == 0), None)
+    if size is None:
+        return
+    blocks = weight.T.reshape(weight.shape[1], -1, size)
+    scales = np.abs(blocks).max(-1) / 127
+    numbers = np.rint(blocks / np.where(scales, scales, 1)[..., None]) + 128  # 128 stands for nothing
+    stored = [_stored(graph, f"{node.name}_int8", numbers.astype(np.uint8))]
+    stored.append(_stored(graph, f"{node.name}_scales", scales.astype(np.float32).reshape(-1)))
+    settings = {"K": weight.shape[0], "N": weight.shape[1], "bits": 8, "block_size": size, "accuracy_level": 4}
+    product = ir.node("MatMulNBits", [node.inputs[0], *stored], settings, domain="com.microsoft")
+    bias = node.inputs[2] if len(node.inputs) > 2 else None
+    nodes = [product] if bias is None else [product, ir.node("Add", [product.outputs[0], bias])]
+    for number, new in enumerate(nodes):
+        new.outputs[0].name = new.name = f"{node.name}_product_{number}"
+    graph.insert_before(node, nodes)
+    ir.convenience.replace_all_uses_with(node.outputs[0], nodes[-1].outputs[0])
+    graph.remove(node, safe=True)
+
+
+def _stored(graph: ir.Graph, name: str, values: np.ndarray) -> ir.Value:
+    tensor = ir.tensor(values, name=name)
+    value = ir.Value(name=name, shape=ir.Shape(values.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
+    graph.initializers[name] = value
+    return value
 
 
 def stored(folder: Path) -> dict[str, ir.Model]:
