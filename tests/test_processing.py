@@ -295,6 +295,19 @@ def test_a_usual_spelling_stays_as_it_is():
         assert normalise(text) == text
 
 
+@pytest.mark.parametrize("path", ["multilingual", "english"])
+@pytest.mark.parametrize("text", ["kemeja putih", "shirt " * 600, "áo </s> <mask>"], ids=["short", "cut", "special"])
+def test_a_text_alone_has_the_tokens_that_the_tokenizers_own_call_gives(processor, path, text):
+    tokenizer = processor.english_tokenizer if path == "english" else processor.tokenizer
+    tokenizer.backend_tokenizer.enable_padding(length=700)  # as some published files say
+    tokens = processor.tokenize([text], "query", path)
+    expected = tokenizer([text], truncation=True, max_length=processor.longest(path), padding=True)
+    for name, values in tokens.items():
+        assert values.dtype == torch.int64 and values.tolist() == expected[name]
+    pairs = processor.tokenize([text, text], "query", path)
+    assert all(pairs[name].tolist() == [*values.tolist()] * 2 for name, values in tokens.items())
+
+
 # ---------------------------------------------------------------- fields
 
 

@@ -15,8 +15,8 @@ from eval.report.readme import (
     WITH_GEMMA,
     WITHOUT_ENCODERS,
     card_of,
+    joined,
     keep_found,
-    modes_of,
     pages_of,
     render,
     rendered,
@@ -59,7 +59,8 @@ def test_a_card_says_what_its_records_say(folder: Path) -> None:
 
 
 def test_the_table_of_modes_is_of_the_records_that_there_are(tmp_path: Path) -> None:
-    assert f"<!-- modes -->\n{modes_of()}\n<!-- /modes -->" in TEXTS[ROOT / "README.md"]
+    for name, page in (("modes", "README.md"), ("documents", "modeling_lira/search/README.md")):
+        assert f"<!-- {name} -->\n{joined(name)}\n<!-- /{name} -->" in TEXTS[ROOT / page]
     bare = modes_block({})
     assert bare.count("| not measured yet |") >= len(MODES) and all(f"`{name}`" in bare for name in COMMANDS.values())
     points = {"mean": {"mean": 0.25, "low": 0.2, "high": 0.3}}
@@ -73,8 +74,8 @@ def test_the_table_of_modes_is_of_the_records_that_there_are(tmp_path: Path) -> 
     assert "| +25.0 | -2.0 (-5.0 … +1.0), &lt;b&gt;fusion |" in text and "Corpora of these records: abc." in text
     for name in COMMANDS.keys() & {path.stem for path in RESULTS.glob("*.json")}:
         (tmp_path / f"{name}.json").write_bytes((RESULTS / f"{name}.json").read_bytes())
-    assert modes_of(tmp_path) == modes_of()
-    assert render("<!-- modes -->\nold\n<!-- /modes -->\n", tmp_path).splitlines()[1] == modes_of().splitlines()[0]
+    assert joined("modes", tmp_path) == joined("modes")
+    assert render("<!-- modes -->\nold\n<!-- /modes -->\n", tmp_path).splitlines()[1] == joined("modes").splitlines()[0]
 
 
 def test_a_figure_that_was_typed_by_hand_does_not_stay() -> None:

@@ -674,6 +674,17 @@ def test_another_methods_leavings_and_foreign_files(tmp_path):
             SearchIndex.create(tmp_path / name, WIDTH)
 
 
+def test_a_large_graph_is_built_by_all_processors(tmp_path, monkeypatch):
+    monkeypatch.setattr(stored, "ONE_THREAD", 100)
+    index, threads, add = SearchIndex.create(tmp_path / "index", 8), [], stored.Index.add
+    monkeypatch.setattr(
+        stored.Index, "add", lambda *given, **more: threads.append(more["threads"]) or add(*given, **more)
+    )
+    for start in (0, 80, 160):
+        index.add([str(start + row) for row in range(80)], np.random.default_rng(start).standard_normal((80, 8)))
+    assert threads == [1, 0, 0]
+
+
 def test_the_same_rows_make_the_same_graph(tmp_path):
     rows, files = crowds(0.01), []
     for name in ("first", "second"):

@@ -53,6 +53,25 @@ MODES = (
 )  # fmt: skip
 
 
+DOCUMENTS = {
+    "local titles": ("the multilingual one", LIRA_FREE),
+    "local titles with English translations": ("both", "LiRA with one translation"),
+    "English titles": ("both", "LiRA with one translation"),
+}
+"""What is embedded of a product, the encoders that it takes, and the system of the throughput's record that does so."""
+
+
+def documents_block(records: Records) -> str:
+    """Render what each way to embed the documents costs, and what is found with it."""
+    lines = markdown_head(["documents", "encoders", "texts/s", "nDCG@10, queries as they are", "queries translated"])
+    searches, rates = records["retrieval"]["payload"]["search"], records["throughput"]["ratio"]
+    for name, (encoders, system) in DOCUMENTS.items():
+        cells = [f"{100 * searches[name][query]['ndcg@10']['mean']:.1f}" for query in (LIRA_FREE, LIRA)]
+        lines.append(markdown_row([name, encoders, f"{rates[system]:.2f}", *cells]))
+    note = "texts/s: of the multilingual encoder's in sentence-transformers. nDCG@10 × 100, mean of languages; frozen."
+    return "\n".join([*lines, "", f"{markdown_text(note)} {markdown_code(records['retrieval']['command'])}"])
+
+
 def modes_block(records: Records) -> str:
     """Render a row for each of `MODES`: LiRA's gain over the encoder alone and over the best rival, and its cost."""
     columns = ["your situation", "what to use", "gain over the encoder alone", "over the best rival", "ms a query"]

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from modeling_lira.records.publishing import card_sources
 from modeling_lira.records.saved_model import RECORDS
 
 from .blocks import BLOCKS
-from .modes import COMMANDS, modes_block
+from .modes import COMMANDS, Records, documents_block, modes_block
 from .page import PLAIN, plots_of
 
 ROOT = Path(__file__).parents[2]
@@ -41,19 +42,25 @@ def render(document: str, results: Path = RESULTS) -> str:
             raise LiraError(f"block {name!r} has no results: {path} is not there")
         text = rendered(name, json.loads(path.read_text(encoding="utf-8")))
         document = pattern.sub(partial(_filled, text), document)
-    pattern = re.compile(rf"(<!-- {MODES} -->\n).*?(<!-- /{MODES} -->)", re.DOTALL)
-    return pattern.sub(lambda block: _filled(modes_of(results), block), document)
+    for name in JOINED:
+        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        document = pattern.sub(lambda block, name=name: _filled(joined(name, results), block), document)
+    return document
 
 
-MODES = "modes"
-"""The block that is made of several results, of those that there are."""
+JOINED: dict[str, tuple[Iterable[str], Callable[[Records], str]]] = {
+    "modes": (COMMANDS, modes_block),
+    "documents": (("retrieval", "throughput"), documents_block),
+}
+"""The blocks that are made of several results, of those that there are."""
 
 
-def modes_of(results: Path = RESULTS) -> str:
-    """Return the block of modes, and below it on which weights its figures rest."""
-    paths = {name: results / f"{name}.json" for name in COMMANDS}
+def joined(name: str, results: Path = RESULTS) -> str:
+    """Return a block of several results, and below it on which weights its figures rest."""
+    names, block = JOINED[name]
+    paths = {name: results / f"{name}.json" for name in names}
     records = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items() if path.is_file()}
-    return "\n\n".join([modes_block(records), *_weights_note(MODES)])
+    return "\n\n".join([block(records), *_weights_note(name)])
 
 
 WITHOUT_ENCODERS, WITH_GEMMA = ("index",), ("questions", "mgsm")

@@ -15,8 +15,8 @@ from ..modeling_lira import LiraModel, LiraModelOutput
 class FoldedTextPath(PreTrainedModel):
     """The sentence embeddings of texts without translations, of a model that pools each text to one bin.
 
-    Linear maps that follow one another are one map, worked out here, and nothing is computed on which the embedding does
-    not rest. A token that is alone attends to itself, so that its attention is a linear map too.
+    Linear maps that follow one another are one map, worked out here, and what the embedding does not rest on is
+    not computed. A token that is alone attends to itself, so that its attention is a linear map too.
 
     Parameters
     ----------

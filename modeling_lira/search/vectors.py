@@ -29,7 +29,7 @@ EXPANSION_SEARCH = 512
 COMPARED = 2**15
 """Up to so many different vectors, all are compared: as fast as a walk through the graph, and exact."""
 ONE_THREAD = 2**11
-"""Up to so many vectors are added to the graph by one thread, so that the same rows make the same graph."""
+"""Up to so many vectors, a graph is built by one thread, so that the same rows make the same graph."""
 _SPARE = 64
 """How many vectors beyond those asked for get exact cosines: in float32 the cosines of several may be equal."""
 _CHUNK = 4096
@@ -209,7 +209,7 @@ class Graph(Vectors):
         first = self._first_rows(vectors, start)
         fresh = np.flatnonzero(first == np.arange(start, start + len(first)))
         if len(fresh):
-            threads = 1 if len(fresh) <= ONE_THREAD else 0  # 0: all processors
+            threads = 1 if start + len(vectors) <= ONE_THREAD else 0  # 0: all processors
             self.index.add((start + fresh).astype(np.uint64), vectors[fresh], threads=threads)
         self._first = np.concatenate([self._first, first])
 
