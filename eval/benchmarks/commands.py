@@ -23,6 +23,7 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: python -m eval logs --sizes 30 --sizes 100 --sizes 300")(logs)
     app.command(epilog="Example: python -m eval serving --model runs/mine")(serving)
     app.command(epilog="Example: python -m eval export --model runs/mine --corpus runs/corpus")(export)
+    app.command(epilog="Example: python -m eval workers --model runs/mine --workers 1 --workers 2")(workers)
     app.command(epilog="Example: python -m eval report --keep")(report)
     app.command("all", epilog="Example: python -m eval all --quick --model runs/mine/model")(everything)
 
@@ -152,6 +153,25 @@ def serving(
     options = ["--model", model, *(part for name, value in given.items() if value for part in (name, value))]
     asked = [texts[number % len(texts)] for number in range(requests)]
     measure_serving(options, asked, language, clients or (1, 8, 32)).write(records)
+
+
+def workers(
+    model: Annotated[str, typer.Option("--model", help="Run of lira train or folder of a model.")],
+    corpus: Annotated[str, typer.Option(help="Corpus folder or Hub dataset, whose test titles are embedded.")] = (
+        "runs/corpus"
+    ),
+    output: Annotated[Path, typer.Option(help="A new folder for texts and embeddings.")] = Path("runs/workers"),
+    texts: Annotated[int, typer.Option(min=2, help="Titles that each number of workers embeds.")] = 2000,
+    workers: Annotated[list[int] | None, typer.Option(min=1, help="Workers; repeat. By default 1, 2.")] = None,
+    multilingual: Multilingual = None,
+    english: English = None,
+    records: Records = RECORDS,
+) -> None:
+    """Embed titles by one worker of datatrove and by several: texts a second, and CPU time a text."""
+    from .workers import measure_workers
+
+    backbones = (multilingual, english)
+    measure_workers(model, corpus, output, texts, workers or (1, 2), backbones).write(records)
 
 
 def export(

@@ -44,7 +44,8 @@ def render(document: str, results: Path = RESULTS) -> str:
         document = pattern.sub(partial(_filled, text), document)
     for name in JOINED:
         pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-        document = pattern.sub(lambda block, name=name: _filled(joined(name, results), block), document)
+        if pattern.search(document):
+            document = pattern.sub(partial(_filled, joined(name, results)), document)
     return document
 
 

@@ -137,6 +137,7 @@ def quantised(graph: ir.Model) -> ir.Model:
     names = set(encoder_products(graph.graph))
     for node in [node for node in graph.graph if node.name in names]:
         _quantise(graph.graph, node)
+    RemoveUnusedNodesPass()(graph)  # the weights that were multiplied by before
     graph.opset_imports.setdefault("com.microsoft", 1)
     return graph
 
