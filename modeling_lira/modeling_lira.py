@@ -366,8 +366,7 @@ class LiraModel(LiraPreTrainedModel):
         listed = processor.check_texts(texts)
         codes = processor.check_languages(languages, len(listed))
         chosen = processor.check_candidates(listed, candidates, codes)
-        is_scored = critic_scores is not None or any(chosen)
-        scores = processor.check_scores(critic_scores, chosen) if is_scored else None
+        scores = processor.check_scores(critic_scores, chosen) if critic_scores is not None or any(chosen) else None
         return self._embed(listed, codes, chosen, scores, kind, batch_size, show_progress)
 
     @torch.no_grad()
@@ -384,39 +383,28 @@ class LiraModel(LiraPreTrainedModel):
         """Embed texts that were checked, [N, D]; there are no scores where no text has a candidate."""
         ids = self.processor.language_ids(languages)
         with self._evaluating():
-            if 0 < len(texts) <= _CHUNK and not show_progress:  # a hidden bar costs time too
-                return self._encode_chunk(texts, candidates, scores, ids, kind, batch_size)
             embeddings = torch.empty(len(texts), self.config.embedding_size, dtype=torch.float32)
-            for start in tqdm(range(0, len(texts), _CHUNK), desc="encode", disable=not show_progress):
+            starts = range(0, len(texts), _CHUNK)
+            for start in tqdm(starts, desc="encode") if show_progress else starts:  # a hidden bar costs time too
                 part = slice(start, start + _CHUNK)
                 some = None if scores is None else scores[part]
                 embeddings[part] = self._encode_chunk(texts[part], candidates[part], some, ids[part], kind, batch_size)
         return embeddings
 
     def _encode_chunk(
-        self,
-        texts: list[str],
-        candidates: list[list[str]],
-        scores: Tensor | None,
-        ids: Tensor,
-        kind: str,
-        batch_size: int,
+        self, texts: list[str], candidates: list[list[str]], scores: Tensor | None, ids: Tensor, kind: str, size: int
     ) -> Tensor:
-        device, multilingual = self.device, self.encode_streams(texts, "multilingual", kind, batch_size)
+        device, multilingual = self.device, self.encode_streams(texts, "multilingual", kind, size)
         distinct = list(dict.fromkeys(text for row in candidates for text in row))
-        english = self.encode_streams(distinct, "english", kind, batch_size) if distinct else None
+        english = self.encode_streams(distinct, "english", kind, size) if distinct else None
         fused = []
-        for start in range(0, len(texts), 4 * batch_size):
-            part = slice(start, start + 4 * batch_size)
-            translated = {}
+        for start in range(0, len(texts), 4 * size):
+            part = slice(start, start + 4 * size)
+            given = [multilingual[part]]
             if english is not None and scores is not None:
                 rows = candidate_rows(candidates[part], distinct, scores.shape[1])  # [N, K], -1 where there is none
-                translated = {
-                    "english_states": english[rows.clamp_min(0)].to(device),
-                    "candidate_mask": (rows >= 0).to(device),
-                    "critic_scores": scores[part].to(device),
-                }
-            output = self.fuse(multilingual[part].to(device), language_ids=ids[part].to(device), **translated)
+                given += [english[rows.clamp_min(0)], rows >= 0, scores[part]]
+            output = self.fuse(*(value.to(device) for value in given), language_ids=ids[part].to(device))
             fused.append(cast(Tensor, output.sentence_embedding).float().cpu())
         embeddings = torch.cat(fused)
         if not embeddings.isfinite().all():
