@@ -23,7 +23,7 @@ PAGES = {
     "large": "modeling_lira/training/LARGE.md",
     "reasoning": "modeling_lira/training/REASONING.md",
     "scale": "modeling_lira/scale/README.md",
-    "search": "modeling_lira/search/README.md",
+    "searching": "modeling_lira/search/README.md",
     "databases": "modeling_lira/search/DATABASES.md",
     "serving": "modeling_lira/serving/README.md",
     "exporting": "modeling_lira/exporting/README.md",
