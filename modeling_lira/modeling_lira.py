@@ -404,7 +404,7 @@ class LiraModel(LiraPreTrainedModel):
             if english is not None and scores is not None:
                 rows = candidate_rows(candidates[part], distinct, scores.shape[1])  # [N, K], -1 where there is none
                 given += [english[rows.clamp_min(0)], rows >= 0, scores[part]]
-            output = self.fuse(*(value.to(device) for value in given), language_ids=ids[part].to(device))
+            output = self.fuse(*(value.to(device) for value in given), language_ids=ids[part].to(device))  # type: ignore[misc]
             fused.append(cast(Tensor, output.sentence_embedding).float().cpu())
         embeddings = torch.cat(fused)
         if not embeddings.isfinite().all():
