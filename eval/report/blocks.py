@@ -260,8 +260,8 @@ def averages_block(results: dict) -> str:
     rows = results["payload"]["rows"]
     lines = markdown_head(["encoder's change", "head's start", *rows[0]["ndcg@10"]])
     lines += [markdown_row(averages.cells_of(row)) for row in rows]
-    note = "nDCG@10 × 100, mean of languages, on validation queries and, last, on text unlike the corpus: shares of "
-    return _studied(lines, results, note + "the encoder's change and of the head's start in its average")
+    note = "nDCG@10 × 100, mean of languages, on validation queries and on text unlike the corpus (names, questions)"
+    return _studied(lines, results, note + ": shares of the encoder's change and of the head's start in its average")
 
 
 def gate_block(results: dict) -> str:
