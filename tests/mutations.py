@@ -280,7 +280,7 @@ MUTATIONS: list[Mutation] = [
         ("prefix + _readable(", "_readable("),
         ("row or ([text] if code == ENGLISH and text else [])", "row"),
         ("code == ENGLISH and text else", "code == ENGLISH else"),
-        ("return normalise(text.encode(", "return (text.encode("),
+        ("return normalise(text)\n", "return text\n"),
         ("unicodedata.normalize(\"NFKC\", text)", "unicodedata.normalize(\"NFC\", text)"),
         (".replace(\"\\u200b\", \" \")", ""),
         ("for pattern, replacement in _REORDERED:", "for pattern, replacement in _REORDERED[1:]:"),
