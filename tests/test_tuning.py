@@ -107,7 +107,7 @@ def test_a_share_of_nothing_is_the_start_and_one_of_all_is_the_tuned_encoder(
     by_library = SentenceTransformer(str(rival), device="cpu").encode_query(TEXTS, convert_to_tensor=True)
     expected = before if as_start else by_library
     assert_close(vectors, expected, atol=2e-3 * (not as_start), rtol=0)
-    assert (by_library - before).abs().max() > 0.02
+    assert (by_library - before).abs().max() > 0.01  # five times what the comparison lets pass
 
 
 def test_the_share_is_the_best_on_validation(
