@@ -232,10 +232,8 @@ def _singles(encodings: Mapping[str, Encode], splits: Sequence[RetrievalSplit], 
     for start in tqdm(range(0, count, IN_A_ROW), desc="queries", disable=None):
         for name, encode in encodings.items():
             part = rows[start : start + IN_A_ROW]
-            seconds = [_cpu_seconds(encode, [text], language) for text, language in [part[0], *part]]
-            taken[name] += [
-                1000 * value for value in seconds[1:]
-            ]  # the first call finds another's numbers in the cache
+            _cpu_seconds(encode, [part[0][0]], part[0][1])  # the first call finds another's numbers in the cache
+            taken[name] += [1000 * _cpu_seconds(encode, [text], language) for text, language in part]
     return taken
 
 

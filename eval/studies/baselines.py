@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -229,6 +229,10 @@ class TrainedHead:
     score: float
 
 
+NO_NOISE: dict[str, Any] = {"english_path_dropout": 0.0, "candidate_noise": 0.0, "mixed": 0.0}
+"""Options of stage 2 by which every query keeps its own translations, and no other query's."""
+
+
 def train_head(
     make: Callable[[], nn.Module],
     loss: Loss,
@@ -255,7 +259,7 @@ def train_head(
     pulled : bool
         Whether weights decay towards their start and are averaged with it, as LiRA's are.
     """
-    options = replace(options, english_path_dropout=0.0, candidate_noise=0.0, mixed=0.0, objective="retrieval")
+    options = replace(options, objective="retrieval", **NO_NOISE)
     if not pulled:
         options = replace(options, decay=0.0, start_share=0.0)
     best: TrainedHead | None = None

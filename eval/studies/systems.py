@@ -212,18 +212,21 @@ def _head(
 LINEAR, LINEAR_PULLED = "linear head, InfoNCE", "linear head, LiRA's decay and average"
 ENGLISH_MAPPING = "MSE mapping to English"
 CONCATENATION, WEIGHTED, RECIPROCAL = "concatenation", "weighted sum of scores", "reciprocal rank fusion"
-_RATES = {**ArcaOptions().learning_rates, "arca.adaptor": 1e-4}
-_RATES |= {f"arca.{path}_projection": 1e-4 for path in PATHS}
-_ANCHORED: dict[str, object] = {"must_improve": False, "learning_rates": _RATES}
+_SPACE = ("arca.adaptor", *(f"arca.{path}_projection" for path in PATHS))
+_ANCHORED: dict[str, object] = {
+    "must_improve": False,
+    "learning_rates": {**ArcaOptions().learning_rates, **dict.fromkeys(_SPACE, 1e-4)},
+}
 """Stage 1 trains the shared space too, and is kept even where validation scores were better before it."""
-_NO_NOISE = {"english_path_dropout": 0.0, "candidate_noise": 0.0, "mixed": 0.0}
 _LIRA = {
     LIRA: System(Variant().build),
     "no translation critic": System(Variant(tables=without_critic_scores).build),
     "no embedding critic": System(Variant(model=_silence_embedding_critic).build),
     "no actor (greedy candidate)": System(Variant(tables=first_candidate_only).build),
     "no translation": System(Variant(tables=without_translations, anchors=False).build),
-    "no multilingual path": System(Variant(model=_read_english_only, lasr=_NO_NOISE).build, local_titles=False),
+    "no multilingual path": System(
+        Variant(model=_read_english_only, lasr=baselines.NO_NOISE).build, local_titles=False
+    ),
     "projections learn in stage 1": System(Variant(arca=_ANCHORED).build),
     "projections learn in stage 1, no geometry": System(Variant(arca=_ANCHORED, arca_weights={"geometry": 0.0}).build),
     "no retrieval reward": System(Variant(lasr_weights={"policy": 0.0}).build),
