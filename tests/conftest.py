@@ -18,6 +18,7 @@ from transformers import (
     PreTrainedTokenizerFast,
     XLMRobertaConfig,
 )
+from vocabularies import unigram_tokenizer, word_piece_tokenizer
 
 from modeling_lira import LiraModel
 from modeling_lira.backbones.anchors import english_anchors
@@ -204,17 +205,13 @@ def _tokenizer(name: str) -> PreTrainedTokenizerFast:
 
 
 def _trained(name: str, special: list[str]) -> Tokenizer:
-    """Train a real tokenizer of the kind that this architecture uses."""
+    """Return a real tokenizer of the kind that this architecture uses, the same in every run."""
     texts = list(MULTILINGUAL_TEXTS) * 4 + english_anchors()
     if name == "xlm-roberta":
-        tokenizer = Tokenizer(models.Unigram())
+        tokenizer = unigram_tokenizer(texts, special, size=700)
         tokenizer.normalizer = normalizers.NFKC()
-        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-        tokenizer.decoder = decoders.Metaspace()
-        trainer: trainers.Trainer = trainers.UnigramTrainer(
-            vocab_size=700, special_tokens=special, unk_token="<unk>", show_progress=False
-        )
-    elif name == "modernbert":
+        return tokenizer
+    if name == "modernbert":
         tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel()
         tokenizer.decoder = decoders.ByteLevel()
@@ -224,11 +221,6 @@ def _trained(name: str, special: list[str]) -> Tokenizer:
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         )
-    else:
-        tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-        tokenizer.normalizer = normalizers.BertNormalizer()
-        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        tokenizer.decoder = decoders.WordPiece()
-        trainer = trainers.WordPieceTrainer(vocab_size=600, special_tokens=special, show_progress=False)
-    tokenizer.train_from_iterator(texts, trainer)
-    return tokenizer
+        tokenizer.train_from_iterator(texts, trainer)
+        return tokenizer
+    return word_piece_tokenizer(texts, special, size=600)

@@ -94,7 +94,7 @@ def test_the_text_shows_the_records(folder: Path) -> None:
         "Trained weights: none given",
     ):
         assert line in text.splitlines() or line in text, line
-    assert "Seed 3." in text and "On 1 threads in 2 process(es)" in text
+    assert "Seed 3." in text and "Processes: 2, threads: 1" in text
     assert "$" not in text
 
 

@@ -85,13 +85,7 @@ def nllb(folder: Path) -> NllbTokenizer:
 
 
 def with_words(words: Sequence[str]) -> PreTrainedTokenizerFast:
-    raw = Tokenizer(models.Unigram())
-    raw.pre_tokenizer = pre_tokenizers.Metaspace()
-    special = ["<pad>", "</s>", "<unk>", *words]
-    raw.train_from_iterator(
-        MULTILINGUAL_TEXTS * 4,
-        trainers.UnigramTrainer(vocab_size=300, special_tokens=special, unk_token="<unk>", show_progress=False),
-    )
+    raw = unigram_tokenizer(MULTILINGUAL_TEXTS, ["<pad>", "</s>", "<unk>", *words], size=300)
     return PreTrainedTokenizerFast(
         tokenizer_object=raw, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", additional_special_tokens=words
     )

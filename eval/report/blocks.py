@@ -342,7 +342,7 @@ def cost_block(results: dict) -> str:
         for path, figures in payload["streams"].items()
     )
     threads = results["hardware"]["threads"]
-    note = f"{threads} threads; {payload['candidates']} candidates by {payload['translator']}; once before training: "
+    note = f"Threads: {threads}; {payload['candidates']} candidates by {payload['translator']}; once before training: "
     return _studied(lines, results, note + encoded)
 
 

@@ -356,7 +356,7 @@ def _stages(record: Record, sources: CardSources) -> list[str]:
     return [
         f"Corpus: {shown}, train split; validation split for the choice of the epoch. Seed {options['seed']}.",
         stages,
-        f"On {record['threads']} threads in {record['processes']} process(es); {versions}. CPU-seconds are the "
+        f"Processes: {record['processes']}, threads: {record['threads']}; {versions}. CPU-seconds are the "
         "measured cost (where a run was interrupted, of its last part); energy was not measured. All options: "
         "`training.json`.",
     ]
