@@ -13,6 +13,7 @@ from dataset_builder.generator.misspelling import abbreviate, misspell
 from dataset_builder.generator.queries import KINDS, Query, Writer, generate_queries
 from dataset_builder.generator.reference import english_reference
 from dataset_builder.generator.splits import Quota, Release, split_products, unseen_types
+from dataset_builder.generator.wording import fill
 from dataset_builder.layout import SPLITS
 from dataset_builder.lexicon import Lexicon, load_lexicon, normalise_text
 from dataset_builder.scripts import strip_diacritics
@@ -37,6 +38,20 @@ def generate(lexicon: Lexicon, language: str, releases: tuple[Release, ...]) -> 
 @pytest.fixture(scope="module", params=["vi", "th", "ur", "fil"])
 def generated(lexicon: Lexicon, request: pytest.FixtureRequest) -> tuple[list[Query], dict[str, list]]:
     return generate(lexicon, request.param, (SMALL, LARGER))
+
+
+@pytest.mark.parametrize(
+    ("template", "values", "text"),
+    [
+        ("{feature} {type}", {"feature": "fast charging", "type": "charging cable"}, "fast charging cable"),
+        ("{type} {colour} {material}", {"type": "tã Vải", "material": "vải cotton"}, "tã Vải cotton"),
+        ("{type} ({material})", {"type": "kraft paper", "material": "paper"}, "kraft paper (paper)"),
+        ("{type} {age}", {"type": "mainan anak laki laki", "age": "lakilaki"}, "mainan anak laki laki lakilaki"),
+        ("{size} {quantity}", {"size": "size 42", "quantity": "42 g"}, "size 42 42 g"),
+    ],
+)
+def test_a_word_at_the_seam_of_two_slots_is_said_once(template: str, values: dict[str, str], text: str) -> None:
+    assert fill(template, values) == text
 
 
 def test_counts_ids_and_texts(generated: tuple[list[Query], dict[str, list]]) -> None:

@@ -21,6 +21,7 @@ from transformers import (
     PreTrainedTokenizerFast,
     T5Config,
 )
+from vocabularies import unigram_tokenizer
 
 SHAPE = {
     "d_model": 32,

@@ -21,10 +21,11 @@ def english_reference(lexicon: Lexicon, query: Query) -> str:
     """
     scopes = lexicon.types[query.type].scopes if query.type else ()
     speaker = Speaker(lexicon.vocabularies[ENGLISH], random.Random(0), scopes=scopes)
-    values = speaker.values_by_slot(tuple(wish for wish in query.constraints if wish[0] not in _UNSPOKEN))
     needs = [f"need:{need.name}" for need in lexicon.needs if need.types == query.types]
     named = needs or [f"type:{name}" for name in query.types or (query.type,)]
-    values["type"] = " and ".join(map(speaker.word, named))
+    name = " and ".join(map(speaker.word, named))
+    values = speaker.values_by_slot(tuple(wish for wish in query.constraints if wish[0] not in _UNSPOKEN), name)
+    values["type"] = name
     wishes = dict(query.constraints)
     bounds = (("over", wishes.get("price_from")), ("under", wishes.get("price_up_to")))
     values["price"] = " and ".join(f"{word} {float(limit):.3g} dollars" for word, limit in bounds if limit)

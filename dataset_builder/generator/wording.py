@@ -22,6 +22,8 @@ _ACCEPTED: Mapping[Attribute, tuple[str, ...]] = {
 }
 _SLOT = re.compile(r"\{(\w+)\}")
 _QUANTITY = re.compile(r"([\d.]+)([^\d.]\D*)")
+_SEAM = "\0"
+_SAID_TWICE = re.compile(r"(?<![^\s\0])([^\W\d_][^\s\d\0]*)\0[\s\0]*\1(?![^\s\0])", re.IGNORECASE)
 _EMPTY_BRACKETS = re.compile(r"\(\s*\)|\[\s*\]")
 _COUNTED = {"pcs": "unit:pieces", "sheets": "unit:sheets", "pages": "unit:pages"}
 """Units that count things; a language says them with a space, and the things of a pack as `unit:pieces@TYPE` says."""
@@ -56,8 +58,12 @@ def says(name: str, words: str, spaced: bool = True) -> bool:
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:
-    """Fill a pattern; slots without a value are removed together with the brackets and dashes around them."""
-    text = _SLOT.sub(lambda match: values.get(match[1], ""), template)
+    """Fill a pattern; slots without a value are removed together with the brackets and dashes around them.
+
+    A word with which one slot ends and the next begins is said once: a fast charging cable.
+    """
+    text = _SLOT.sub(lambda match: f"{_SEAM}{values.get(match[1], '')}{_SEAM}", template)
+    text = _SAID_TWICE.sub(r"\1", text).replace(_SEAM, "")
     text = " ".join(_EMPTY_BRACKETS.sub("", text).split())
     return _without_dangling_dashes(text.split(" "))
 
