@@ -157,3 +157,10 @@ def test_results_are_kept_by_the_name_of_their_block(tmp_path: Path, monkeypatch
 
 def test_notes_on_weights_are_of_blocks_that_exist() -> None:
     assert {*WITHOUT_ENCODERS, *WITH_GEMMA} <= BLOCKS.keys()
+
+
+def test_the_block_of_workers_compares_each_number_with_the_first() -> None:
+    figures = {"1": {"texts_per_second": 50.0, "cpu_ms": 17.94}, "2": {"texts_per_second": 90.0, "cpu_ms": 18.0}}
+    block = BLOCKS["workers"]({"payload": {"texts": 2000, "workers": figures}, "command": "python -m eval workers"})
+    assert "| 1 | 50 | 1.00 | 17.9 |\n| 2 | 90 | 1.80 | 18.0 |" in block
+    assert "2,000 titles" in block and block.endswith("`python -m eval workers`")

@@ -381,6 +381,18 @@ def serving_block(results: dict) -> str:
     return "\n".join([*lines, "", _note(note, results)])
 
 
+def workers_block(results: dict) -> str:
+    """Render the texts a second of each number of workers, and their CPU time a text."""
+    payload = results["payload"]
+    lines = markdown_head(["workers", "texts/s", "speed", "CPU ms a text"])
+    first = next(iter(payload["workers"].values()))["texts_per_second"]
+    for count, figures in payload["workers"].items():
+        rate = figures["texts_per_second"]
+        lines.append(markdown_row([count, f"{rate:.0f}", f"{rate / first:.2f}", f"{figures['cpu_ms']:.1f}"]))
+    note = f"{payload['texts']:,} titles in as many files as there are workers at most; each file loads the model anew."
+    return "\n".join([*lines, "", _note(note, results)])
+
+
 def _spread(point: dict) -> str:
     if point["mean"] is None:  # a record's NaN: nothing was measured
         return "–"
@@ -411,6 +423,7 @@ BLOCKS: dict[str, Callable[[dict], str]] = {
     "cost": cost_block,
     "export": export_block,
     "serving": serving_block,
+    "workers": workers_block,
     "index": index_block,
     "demo": demo_block,
     "throughput": throughput_block,

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 CONNECTIVITY = 16
 """Neighbours of each vector in the HNSW graph (M)."""
-EXPANSION_ADD = 128
+EXPANSION_ADD = 64
 """How many vectors HNSW considers as neighbours of a new one: more is slower and makes a better graph."""
 EXPANSION_SEARCH = 512
 """How many vectors HNSW considers for one query: more is slower and finds more."""
@@ -36,7 +36,7 @@ _CHUNK = 4096
 """Vectors that are converted or copied out of the index at a time."""
 _SHARE = 16
 """If more than one in so many vectors is asked for, all are compared."""
-_QUICK = 64
+_QUICK = 16
 """Expansion of the first, quick walk that tests whether the graph leads to a vector."""
 _SCALARS = {DType.float32: "f32", DType.float16: "f16", DType.int8: "i8"}
 _ROUNDING = 2.0**-22
