@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import save_backbone
+from datasets import DatasetDict
 from fresh import Forks
 from helpers import lira
 from safetensors.torch import load_file, save_file
@@ -25,6 +26,7 @@ from modeling_lira import LiraForCausalLM, LiraModel
 from modeling_lira.errors import LiraError
 from modeling_lira.frozen_backbone import FrozenBackbone, weights_sketch
 from modeling_lira.training import tuning
+from modeling_lira.training.graded_loss import Judgements, ranking_loss
 from modeling_lira.training.options import TrainingOptions, TuneOptions
 from modeling_lira.training.train import train
 from modeling_lira.training.tuning import RIVAL, EncoderTrainer, averaged, low_rank_changes, prepare, tune_encoders
@@ -158,7 +160,7 @@ def test_an_interrupted_run_ends_with_the_weights_of_a_whole_one(
 def test_the_english_encoder_is_tuned_on_translations_and_english_titles(
     build_model: Callable[..., LiraModel], names: dict[str, str], tmp_path: Path
 ) -> None:
-    data = tuning.training_pairs(SPLITS, "english", OPTIONS, 0)
+    data, _ = tuning.training_rows(SPLITS, "english", OPTIONS, 0)
     translations = {text for split in SPLITS for row in split.queries.candidates for text in row}
     titles = {title for split in SPLITS for title in split.english_titles}
     for rows in data.values():
@@ -169,37 +171,49 @@ def test_the_english_encoder_is_tuned_on_translations_and_english_titles(
     assert model.config.tuned_backbones == ["english"]
 
 
-def test_pairs_are_of_one_language_with_a_best_title_and_one_that_does_not_fit() -> None:
+def test_rows_are_of_one_language_with_a_best_title_some_that_do_not_fit_and_one_that_fits_in_part() -> None:
     options = replace(OPTIONS, epochs=4, negatives=2)
-    data = tuning.training_pairs(SPLITS, "multilingual", options, 0)
+    data, judgements = tuning.training_rows(SPLITS, "multilingual", options, 0)
     assert sorted(data) == ["th english", "th local", "vi english", "vi local"]
     assert sum(map(len, data.values())) == 4 * 16
+    assert sorted(label for rows in data.values() for label in rows["label"]) == list(range(4 * 16))
     split = SPLITS[0]
     for kind, titles in (("english", split.english_titles), ("local", split.titles)):
         for row in data[f"vi {kind}"]:
             query = split.queries.texts.index(row["anchor"])
             assert titles.index(row["positive"]) == query  # grade 3; its neighbour has 1
             assert titles.index(row["negative_0"]) in split.hard_negatives[query]
-    assert len(tuning.training_pairs(SPLITS, "multilingual", replace(options, queries=3), 0)["vi local"]) < 12
+            assert split.gains[query][titles.index(row["partial"])] == 1
+            assert_close(judgements.targets([row["label"]], [row["label"]]), torch.tensor([[0.75, 0, 0, 0.25]]))
+    fewer, _ = tuning.training_rows(SPLITS, "multilingual", replace(options, queries=3), 0)
+    assert len(fewer["vi local"]) < 12
     with pytest.raises(LiraError, match="too few to train on"):
-        tuning.fitted(tuning.training_pairs([], "multilingual", options, 0), options)
+        tuning.fitted(DatasetDict(), options)
+
+
+def test_the_usual_loss_gets_the_same_pairs_and_no_grades() -> None:
+    graded, _ = tuning.training_rows(SPLITS, "multilingual", OPTIONS, 0)
+    pairs, _ = tuning.training_rows(SPLITS, "multilingual", replace(OPTIONS, loss="pairs"), 0)
+    for group, rows in pairs.items():
+        assert rows.column_names == ["anchor", "positive", "negative_0"]
+        assert rows.to_dict() == graded[group].remove_columns(["partial", "label"]).to_dict()
 
 
 def test_a_shop_with_fewer_pairs_than_a_batch_is_tuned_on_them(
     build_model: Callable[..., LiraModel], names: dict[str, str], tmp_path: Path
 ) -> None:
-    data = tuning.training_pairs(SPLITS, "multilingual", replace(OPTIONS, batch_size=64), 0)
+    data, _ = tuning.training_rows(SPLITS, "multilingual", replace(OPTIONS, batch_size=64), 0)
     groups, options = tuning.fitted(data, replace(OPTIONS, batch_size=64))
     assert 1 <= options.batch_size <= 8 and all(len(rows) >= options.batch_size for rows in groups.values())
     assert tuning.fitted(data, OPTIONS) == (data, OPTIONS)
     assert moved(tuned(build_model(), names, tmp_path, batch_size=64), build_model())
 
 
-def test_a_query_without_hard_negatives_gets_others_that_do_not_fit() -> None:
-    split = replace(SPLITS[0], hard_negatives=[[]] * 8)
-    draw = np.random.default_rng(0)
-    texts = tuning._texts(split, "multilingual", 2, False, 3, draw)
-    assert not {split.titles.index(text) for text in texts[2:]} & set(split.gains[2])
+def test_a_query_without_hard_negatives_or_poorer_titles_gets_others_that_do_not_fit() -> None:
+    split = replace(SPLITS[0], hard_negatives=[[]] * 8, gains=[{2: 2, 5: 2}] * 8)
+    documents = tuning._documents(split, 2, 3, np.random.default_rng(0))
+    assert documents[0] in (2, 5) and len(documents) == 5
+    assert not {*documents[1:]} & {2, 5}
 
 
 def test_full_changes_are_kept_as_the_nearest_ones_of_low_rank() -> None:
@@ -390,16 +404,20 @@ def test_two_processes_share_each_batch_of_one(backbones: dict[str, Path], forks
     assert_close(results[0], results[1], atol=2e-3, rtol=1e-2)
 
 
+@pytest.mark.parametrize("graded", [True, False])
 def test_a_batch_in_small_parts_has_the_gradient_of_the_whole(
-    build_model: Callable[..., LiraModel], names: dict[str, str]
+    graded: bool, build_model: Callable[..., LiraModel], names: dict[str, str]
 ) -> None:
+    judgements = Judgements()
+    for row in range(5):
+        judgements.add({row: 3, (row + 1) % 5: 1}, [row])
     gradients = []
     for rows in (0, 2):
         encoder = tuning.sentence_transformer(build_model(), "multilingual", FrozenBackbone(names["multilingual"]))
         prepare(encoder.eval(), "full", 0)
         columns = [["áo", "giày", "sách", "nón", "cá"], ["shirt", "shoe", "book", "hat", "fish"]]
-        loss = tuning._loss(encoder, replace(OPTIONS, mini_batch_size=rows))
-        value = loss([encoder.preprocess(column) for column in columns], torch.empty(0))
+        loss = ranking_loss(encoder, judgements if graded else None, rows, {"scale": 20.0})
+        value = loss([encoder.preprocess(column) for column in columns], torch.arange(5))
         value.backward()
         gradients.append({name: p.grad for name, p in encoder.named_parameters() if p.grad is not None})
     assert len(gradients[0]) > 20

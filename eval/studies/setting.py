@@ -149,10 +149,10 @@ class Setting:
         return self.output / folder
 
     def _tuned_whole(self) -> Path:
-        """Return the folder of the multilingual encoder, every layer tuned on LiRA's data as often as LiRA's is."""
+        """Return the folder of the encoder as users tune it: every layer, as often as LiRA's, by the usual loss."""
         from modeling_lira.training.tuning import RIVAL
 
-        tune = replace(self._tune_options, multilingual="full", english="none", shares=(1.0,))
+        tune = replace(self._tune_options, multilingual="full", english="none", loss="pairs", shares=(1.0,))
         folder = self._tune(self._template(AS_IT_COMES), tune, "tuned-whole")
         return next(folder.glob(f"*/{RIVAL}"))
 

@@ -14,6 +14,7 @@ from ..errors import LiraError
 
 OBJECTIVES = ("retrieval", "ranking", "joint")
 PRECISIONS = ("float32", "bfloat16")
+LOSSES = ("graded", "pairs")
 Options = TypeVar("Options")
 INFINITY = math.inf
 RANGES: dict[str, tuple[float, float]] = {
@@ -249,6 +250,8 @@ class TuneOptions(Checked):
     - `batch_size`: queries a step, on all processes together, all of one language; each meets the documents of all;
     - `mini_batch_size`: rows of a batch that are in memory together, 0 for all (CachedMultipleNegativesRankingLoss);
     - `negatives`: hard negatives of each query;
+    - `loss`: graded, by which the documents of a batch are ranked by their grades, or pairs, by which a query's own
+      document fits and no other of the batch (sentence-transformers' MultipleNegativesRankingLoss);
     - `learning_rate`: the peak of the schedule; by default `TUNED_RATES`;
     - `temperature`: of the softmax over documents;
     - `precision`: float32, or bfloat16, which takes half the time where the processor knows it;
@@ -268,6 +271,7 @@ class TuneOptions(Checked):
     batch_size: int = 64
     mini_batch_size: int = 0
     negatives: int = 1
+    loss: str = "graded"
     english_titles: float = 0.5
     learning_rate: float | None = None
     temperature: float = 0.05
@@ -284,6 +288,7 @@ class TuneOptions(Checked):
             if not re.fullmatch("none|lora|full|layers:[1-9][0-9]*", way):
                 raise LiraError(f"tune.{path} must be none, lora, full or layers:K, such as layers:4, got {way!r}")
         _check_choice("precision", self.precision, PRECISIONS)
+        _check_choice("loss", self.loss, LOSSES)
         if not self.shares:
             raise LiraError("tune.shares must name at least one share")
 

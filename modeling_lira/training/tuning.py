@@ -1,4 +1,4 @@
-"""Tune an encoder before the head is trained on it, by sentence-transformers' own trainer.
+"""Tune an encoder before the head is trained on it, by sentence-transformers' own trainer and a loss that knows grades.
 
 The result is a set of small changes to the encoder's weights: of low rank, in float16, averaged with the start. What
 stands beside them is the tuned encoder before averaging, as sentence-transformers saves any model.
@@ -8,6 +8,7 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,10 +20,6 @@ from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from sentence_transformers.base.sampler import BatchSamplers
-from sentence_transformers.sentence_transformer.losses import (
-    CachedMultipleNegativesRankingLoss,
-    MultipleNegativesRankingLoss,
-)
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -42,6 +39,7 @@ from .batches import fitting_batch_size
 from .callbacks import show_steps
 from .checkpoints import SealedTrainer
 from .digests import PACKAGE, code_version, digest_of, plain
+from .graded_loss import Judgements, ranking_loss
 from .options import TuneOptions
 from .resumable import Log, run_once
 from .run_folder import process_state
@@ -49,7 +47,7 @@ from .trainer import WEIGHTS, training_arguments
 
 logger = logging.getLogger(__name__)
 
-CODE = ("training/tuning.py", "frozen_backbone.py", "evaluation/metrics.py")
+CODE = ("training/tuning.py", "training/graded_loss.py", "frozen_backbone.py", "evaluation/metrics.py")
 """Files that decide the result beside the libraries: another head is no reason to tune again."""
 RIVAL = "tuned-encoder"
 """Folder, beside the result, of the tuned encoder before averaging: load it by `SentenceTransformer`."""
@@ -110,12 +108,13 @@ def _tune(
 ) -> tuple[Log, Changes]:
     name, encoder = f"tune-{path}", model.get_submodule(f"{path}_encoder")
     start = {key: value.clone() for key, value in encoder.state_dict().items()}
-    data, options = fitted(training_pairs(train, path, options, seed), options)
+    data, judgements = training_rows(train, path, options, seed)
+    data, options = fitted(data, options)
     result: Changes = {}
 
     def run(checkpoints: Path) -> EncoderTrainer:
         made = sentence_transformer(model, path, source)
-        trainer = EncoderTrainer.on(made, getattr(options, path), data, checkpoints, options, seed)
+        trainer = EncoderTrainer.on(made, getattr(options, path), data, judgements, checkpoints, options, seed)
         trainer.train_on()
         if not trainer.state.global_step:
             raise LiraError(f"{name}: no batch of {options.batch_size} different pairs: lower tune.batch_size")
@@ -154,6 +153,7 @@ class EncoderTrainer(SealedTrainer, SentenceTransformerTrainer):
         encoder: SentenceTransformer,
         way: str,
         data: DatasetDict,
+        judgements: Judgements,
         checkpoints: Path,
         options: TuneOptions,
         seed: int,
@@ -163,7 +163,7 @@ class EncoderTrainer(SealedTrainer, SentenceTransformerTrainer):
         torch.manual_seed(seed)  # of the low-rank layers' start
         prepare(encoder, way, options.rank)
         query, document = encoder.prompts["query"], encoder.prompts["document"]
-        columns = next(iter(data.values())).column_names
+        columns = [name for name in next(iter(data.values())).column_names if name != "label"]
         arguments = training_arguments(
             checkpoints,
             seed,
@@ -181,7 +181,9 @@ class EncoderTrainer(SealedTrainer, SentenceTransformerTrainer):
             accelerator_config={"split_batches": True},
             prompts={name: query if name == "anchor" else document for name in columns},
         )
-        loss = _loss(encoder, options)
+        settings = {"scale": 1 / options.temperature, "gather_across_devices": process_state().num_processes > 1}
+        known = judgements if options.loss == "graded" else None
+        loss = ranking_loss(encoder, known, options.mini_batch_size, settings)
         trainer = cls(model=encoder, args=arguments, train_dataset=data, loss=loss)
         show_steps(trainer)
         return trainer
@@ -206,13 +208,6 @@ class EncoderTrainer(SealedTrainer, SentenceTransformerTrainer):
         if weights.keys() != self._learning().keys():
             raise LiraError(f"checkpoint {folder} does not fit the encoder: remove it")
         self.model.load_state_dict(weights, strict=False)
-
-
-def _loss(encoder: SentenceTransformer, options: TuneOptions) -> nn.Module:
-    settings = {"scale": 1 / options.temperature, "gather_across_devices": process_state().num_processes > 1}
-    if options.mini_batch_size:
-        return CachedMultipleNegativesRankingLoss(encoder, mini_batch_size=options.mini_batch_size, **settings)
-    return MultipleNegativesRankingLoss(encoder, **settings)
 
 
 def sentence_transformer(model: LiraModel, path: str, source: FrozenBackbone) -> SentenceTransformer:
@@ -255,19 +250,34 @@ def layers_of(transformer: PreTrainedModel) -> nn.ModuleList:
 # ---------------------------------------------------------------------- data
 
 
-def training_pairs(splits: Sequence[RetrievalSplit], path: str, options: TuneOptions, seed: int) -> DatasetDict:
-    """Return queries, relevant titles and hard negatives, apart by language and kind of title: a batch is of one."""
-    groups: dict[str, list[list[str]]] = {}
+def training_rows(
+    splits: Sequence[RetrievalSplit], path: str, options: TuneOptions, seed: int
+) -> tuple[DatasetDict, Judgements]:
+    """Return queries and titles, apart by language and kind of title: a batch is of one; and what fits what.
+
+    A row is a query, one of its best titles, hard negatives, and a title that fits in part. Its `label` is its number
+    among the judgements.
+    """
+    groups: dict[str, list[list[str | int]]] = {}
+    judgements = Judgements()
     for number, split in enumerate(splits):
         for epoch in range(options.epochs):
             for row in _rows(split, path, options, np.random.default_rng([seed, number])):
                 draw = np.random.default_rng([seed, number, epoch, row])
                 english = split.has_english_titles and (path == "english" or draw.random() < options.english_titles)
-                texts = _texts(split, path, row, english, options.negatives, draw)
-                groups.setdefault(f"{split.language} {'english' if english else 'local'}", []).append(texts)
-    names = ["anchor", "positive", *(f"negative_{number}" for number in range(options.negatives))]
-    whole = {group: dict(zip(names, zip(*rows, strict=True), strict=True)) for group, rows in groups.items()}
-    return DatasetDict({group: Dataset.from_dict(columns) for group, columns in whole.items()})
+                documents = _documents(split, row, options.negatives, draw)
+                texts = [_asked(split, path, row, draw), *(split.searched_titles(english)[n] for n in documents)]
+                label = judgements.add(split.gains[row], documents)
+                group = groups.setdefault(f"{split.language} {'english' if english else 'local'}", [])
+                group.append([*map(normalise, texts), label])
+    negatives = [f"negative_{number}" for number in range(options.negatives)]
+    names = ["anchor", "positive", *negatives, "partial", "label"]
+    data = {
+        group: Dataset.from_dict(dict(zip(names, zip(*rows, strict=True), strict=True)))
+        for group, rows in groups.items()
+    }
+    unread = [] if options.loss == "graded" else ["partial", "label"]
+    return DatasetDict({group: rows.remove_columns(unread) for group, rows in data.items()}), judgements
 
 
 def fitted(data: DatasetDict, options: TuneOptions) -> tuple[DatasetDict, TuneOptions]:
@@ -284,7 +294,7 @@ def _different(rows: Dataset) -> int:
     """Return the number of rows, taken in their order, that share no text with one taken before."""
     seen: set[str] = set()
     count = 0
-    for texts in zip(*rows.to_dict().values(), strict=True):
+    for texts in zip(*(column for name, column in rows.to_dict().items() if name != "label"), strict=True):
         if seen.isdisjoint(texts):
             seen.update(texts)
             count += 1
@@ -299,21 +309,27 @@ def _rows(split: RetrievalSplit, path: str, options: TuneOptions, draw: np.rando
     return sorted(draw.permutation(usable)[: options.queries or None].tolist())
 
 
-def _texts(
-    split: RetrievalSplit, path: str, row: int, english: bool, count: int, draw: np.random.Generator
-) -> list[str]:
-    """Return a query, one of its best titles, and `count` titles that do not fit it, the hardest first."""
-    titles, gains = split.searched_titles(english), split.gains[row]
-    best = [document for document, grade in gains.items() if grade == max(gains.values())]
-    hard = [document for document in draw.permutation(split.hard_negatives[row]).tolist() if document not in gains]
-    random = (int(document) for document in iter(lambda: draw.integers(len(titles)), None))
-    others = (document for document in random if document not in gains)
-    negatives = [hard[number] if number < len(hard) else next(others) for number in range(count)]
+def _asked(split: RetrievalSplit, path: str, row: int, draw: np.random.Generator) -> str:
+    """Return what asks: the query, or one of its translations for the English encoder."""
     candidates = split.queries.candidates[row] if path == "english" else []
-    query = candidates[draw.integers(len(candidates))] if candidates else split.queries.texts[row]
-    return [
-        normalise(text) for text in (query, titles[best[draw.integers(len(best))]], *(titles[n] for n in negatives))
-    ]
+    return candidates[draw.integers(len(candidates))] if candidates else split.queries.texts[row]
+
+
+def _documents(split: RetrievalSplit, row: int, negatives: int, draw: np.random.Generator) -> list[int]:
+    """Return one of a query's best documents, `negatives` that do not fit it, hard ones first, and one that fits less.
+
+    A query whose relevant documents are all equally good gets another that does not fit.
+    """
+    gains = split.gains[row]
+    highest = max(gains.values())
+    best = [document for document, grade in gains.items() if grade == highest]
+    less = [document for document, grade in gains.items() if 0 < grade < highest]
+    hard = [document for document in draw.permutation(split.hard_negatives[row]).tolist() if document not in gains]
+    random = (int(document) for document in iter(lambda: draw.integers(len(split.titles)), None))
+    others = chain(hard, (document for document in random if document not in gains))
+    unfit = [next(others) for _ in range(negatives)]
+    positive = best[draw.integers(len(best))]
+    return [positive, *unfit, less[draw.integers(len(less))] if less else next(others)]
 
 
 # ---------------------------------------------------------------------- changes
