@@ -4,7 +4,7 @@ import hashlib
 import io
 import logging
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
@@ -17,7 +17,6 @@ from torch.export import Dim
 from transformers import PreTrainedModel
 from transformers.exporters.exporter_onnx import OnnxConfig, OnnxExporter
 
-from ..configuration_lira import PATHS
 from ..exported_lira import CANDIDATES, LIGHT, SUFFIXES, TEXT
 from ..modeling_lira import LiraModel
 
@@ -25,7 +24,7 @@ OUTPUT = "sentence_embedding"
 _ALIGNED, _SMALL = 4096, 1024
 """Weights begin at multiples of a memory page, so that they can be mapped; smaller ones stay in the graph."""
 _PRODUCTS = ("MatMul", "Gemm")
-_BLOCKS = (64, 32, 16)
+_BLOCKS = (32, 16)
 """How many numbers share a scale: the first of these that divides a product's width."""
 _DYNAMIC = {"english_input_ids": 3, "english_attention_mask": 3, "candidate_mask": 2, "critic_scores": 2}
 """How many dimensions vary, of the tensors where not one or two do."""
@@ -100,42 +99,17 @@ def _quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def encoder_products(graph: ir.Graph) -> list[str]:
-    """Return the names of the matrix products with weights in the encoders: of nodes that encoders' results rest on.
-
-    Nodes that were fused have forgotten their module, but only an encoder's nodes lead to an encoder's.
-    """
-    waiting = [node for node in graph if _in_encoder(node)]
-    encoder: set[ir.Node] = set()
-    while waiting:
-        node = waiting.pop()
-        if node not in encoder:
-            encoder.add(node)
-            waiting.extend(_producers(node))
-    return [str(node.name) for node in graph if node in encoder and node.op_type in _PRODUCTS and _has_weight(node)]
-
-
-def _in_encoder(node: ir.Node) -> bool:
-    namespace = node.metadata_props.get("namespace", "")
-    return any(f"/{path}_encoder" in namespace for path in PATHS)
-
-
-def _producers(node: ir.Node) -> Iterable[ir.Node]:
-    return [value.producer() for value in node.inputs if value is not None and value.producer() is not None]  # type: ignore[misc]
-
-
 def _has_weight(node: ir.Node) -> bool:
     return node.inputs[1] is not None and node.inputs[1].is_initializer()
 
 
 def quantised(graph: ir.Model) -> ir.Model:
-    """Return a graph whose encoders multiply in int8; the head keeps its float32.
+    """Return a graph that multiplies by its weights in int8.
 
     Weights and what they are multiplied by have a scale for every few numbers: a few of an encoder's numbers are thirty
     times as large as the others, which one scale for all would round away.
     """
-    names = set(encoder_products(graph.graph))
-    for node in [node for node in graph.graph if node.name in names]:
+    for node in [node for node in graph.graph if node.op_type in _PRODUCTS and _has_weight(node)]:
         _quantise(graph.graph, node)
     RemoveUnusedNodesPass()(graph)  # the weights that were multiplied by before
     graph.opset_imports.setdefault("com.microsoft", 1)
