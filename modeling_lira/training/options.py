@@ -240,7 +240,7 @@ TUNED_RATES = {"lora": 5e-4, "layers": 1e-4, "full": 5e-5}
 
 @dataclass(frozen=True)
 class TuneOptions(Checked):
-    """How encoders are tuned before the head is trained on them, as sentence-transformers tunes any encoder.
+    """How encoders are tuned before the head is trained on them.
 
     - `multilingual`, `english`: how each is tuned: none, lora (low-rank changes of every linear layer), layers:K (the K
       topmost layers) or full (every layer); the word embeddings are never changed;
