@@ -94,6 +94,14 @@ class CheckedConfig(PreTrainedConfig):
         (result[0] if isinstance(result, tuple) else result).validate()
         return result
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields, without the folders of this machine from which the parts' configs were read."""
+        values = super().to_dict()
+        for name in self.sub_configs_defaults:
+            if isinstance(values.get(name), dict):
+                values[name].pop("_name_or_path", None)
+        return values
+
     def _check_limit(self, name: str, value: object) -> None:
         """Raise `LiraError` for a count that is not positive or absurdly large; None stands for a default."""
         limit = self.limits.get(name)

@@ -8,7 +8,7 @@ import pytest
 from conftest import SHAPES
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import AutoConfig, AutoModel, BertConfig, XLMRobertaConfig
+from transformers import AutoConfig, AutoModel, BertConfig, LlamaConfig, XLMRobertaConfig
 
 from modeling_lira import LiraCausalLMConfig, LiraConfig, LiraError, LiraModel
 
@@ -221,3 +221,14 @@ def test_two_configs_share_nothing():
     first.languages.append("km")
     first.english_config.hidden_size = 99
     assert second.languages[-1] == "en" and second.english_config.hidden_size == 32
+
+
+def test_a_saved_config_does_not_say_from_which_folders_its_parts_were_read(build_model, tmp_path):
+    model = build_model()
+    assert model.config.english_config._name_or_path
+    model.save_pretrained(tmp_path)
+    whole = LiraCausalLMConfig(lira_config=model.config, text_config=LlamaConfig(name_or_path="/home/me/llama"))
+    assert whole.text_config._name_or_path == "/home/me/llama"
+    for saved in (json.loads((tmp_path / "config.json").read_text()), whole.to_dict(), whole.to_dict()["lira_config"]):
+        parts = [value for value in saved.values() if isinstance(value, dict)]
+        assert len(parts) >= 2 and not any("_name_or_path" in part for part in parts)
