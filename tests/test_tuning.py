@@ -199,14 +199,16 @@ def test_the_usual_loss_gets_the_same_pairs_and_no_grades() -> None:
         assert rows.to_dict() == graded[group].remove_columns(["partial", "label"]).to_dict()
 
 
+@pytest.mark.parametrize("loss", ["graded", "pairs"])
 def test_a_shop_with_fewer_pairs_than_a_batch_is_tuned_on_them(
-    build_model: Callable[..., LiraModel], names: dict[str, str], tmp_path: Path
+    loss: str, build_model: Callable[..., LiraModel], names: dict[str, str], tmp_path: Path
 ) -> None:
-    data, _ = tuning.training_rows(SPLITS, "multilingual", replace(OPTIONS, batch_size=64), 0)
-    groups, options = tuning.fitted(data, replace(OPTIONS, batch_size=64))
+    large = replace(OPTIONS, batch_size=64, loss=loss)
+    data, _ = tuning.training_rows(SPLITS, "multilingual", large, 0)
+    groups, options = tuning.fitted(data, large)
     assert 1 <= options.batch_size <= 8 and all(len(rows) >= options.batch_size for rows in groups.values())
-    assert tuning.fitted(data, OPTIONS) == (data, OPTIONS)
-    assert moved(tuned(build_model(), names, tmp_path, batch_size=64), build_model())
+    assert tuning.fitted(data, replace(OPTIONS, loss=loss)) == (data, replace(OPTIONS, loss=loss))
+    assert moved(tuned(build_model(), names, tmp_path, batch_size=64, loss=loss), build_model())
 
 
 def test_a_query_without_hard_negatives_or_poorer_titles_gets_others_that_do_not_fit() -> None:

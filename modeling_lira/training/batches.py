@@ -38,7 +38,7 @@ def fitting_batch_size(batch_size: int, rows: int, what: str) -> int:
     processes = process_state().num_processes
     size = min(batch_size, rows // processes * processes)
     if not size:
-        raise LiraError(f"{rows} {what} are too few for a batch in each process ({processes}): take a larger corpus")
+        raise LiraError(f"{rows} {what} are too few to train on (processes: {processes}): take a larger corpus")
     if size < batch_size:
         logger.info("batches of %d instead of %d: there are no more than %d %s", size, batch_size, rows, what)
     return size

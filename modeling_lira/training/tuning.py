@@ -176,7 +176,7 @@ class EncoderTrainer(SealedTrainer, SentenceTransformerTrainer):
             save_steps=max(1, steps // 12),
             logging_steps=max(1, steps // 12),
             bf16=options.precision == "bfloat16",
-            batch_sampler=BatchSamplers.NO_DUPLICATES,
+            batch_sampler=_sampler(data, options),
             dataloader_drop_last=True,
             accelerator_config={"split_batches": True},
             prompts={name: query if name == "anchor" else document for name in columns},
@@ -282,12 +282,24 @@ def training_rows(
 
 def fitted(data: DatasetDict, options: TuneOptions) -> tuple[DatasetDict, TuneOptions]:
     """Return the groups that fill a batch, and the options with a batch size that the largest group fills."""
-    different = max(map(_different, data.values()), default=0)
-    # The sampler draws in its own order and keeps rows apart that share a text, so it may get fewer into a batch.
-    rows = different if different >= options.batch_size else math.ceil(different / 2)
-    size = fitting_batch_size(options.batch_size, rows, "pairs to tune on without a text in common")
+    if _sampler(data, options) is BatchSamplers.BATCH_SAMPLER:
+        rows, what = max(map(len, data.values()), default=0), "queries to tune on"
+    else:
+        rows, what = max(map(_different, data.values()), default=0), "pairs to tune on without a text in common"
+    # Other groups may be smaller; and who keeps rows apart that share a text draws them in another order.
+    rows = rows if rows >= options.batch_size else math.ceil(rows / 2)
+    size = fitting_batch_size(options.batch_size, rows, what)
     large = {group: rows for group, rows in data.items() if len(rows) >= size}
     return DatasetDict(large), replace(options, batch_size=size)
+
+
+def _sampler(data: DatasetDict, options: TuneOptions) -> BatchSamplers:
+    """Return how batches are drawn: without a text twice, where there are so many texts.
+
+    Grades tell of a text that is there twice, which pairs cannot: a shop of a few products is tuned on it.
+    """
+    enough = max(map(_different, data.values()), default=0) >= options.batch_size
+    return BatchSamplers.NO_DUPLICATES if enough or options.loss == "pairs" else BatchSamplers.BATCH_SAMPLER
 
 
 def _different(rows: Dataset) -> int:
